@@ -1,0 +1,52 @@
+/// The mechanisms that Martlet speaks. `<` means weaker: a client takes the greatest that both sides know.
+///
+/// Everything with channel binding is above everything without it, since only that notices somebody in the middle
+/// with a certificate of their own.
+public enum SASLMechanism: Hashable, Sendable, CaseIterable {
+    /// RFC 4616, over TLS only.
+    case plain
+    /// RFC 5802, RFC 7677: SCRAM without channel binding.
+    case scram(ScramHash)
+    /// RFC 5802 §6: SCRAM that fails when the two ends do not stand on the same TLS connection.
+    case scramPlus(ScramHash)
+
+    /// All mechanisms, the weakest first.
+    public static let allCases: [SASLMechanism] =
+        [.plain] + ScramHash.allCases.map(SASLMechanism.scram) + ScramHash.allCases.map(SASLMechanism.scramPlus)
+
+    /// The registered name, as it stands in `<mechanism/>`.
+    public var name: String {
+        switch self {
+        case .plain: "PLAIN"
+        case .scram(let hash): hash.mechanismName
+        case .scramPlus(let hash): hash.mechanismName + "-PLUS"
+        }
+    }
+
+    /// The mechanism of that name; `nil` if it is not one of ours. Names are compared byte for byte (RFC 4422 §3.1:
+    /// upper case only).
+    public init?(name: some StringProtocol) {
+        guard let mechanism = Self.allCases.first(where: { $0.name.utf8.elementsEqual(name.utf8) }) else { return nil }
+        self = mechanism
+    }
+
+    /// Whether the mechanism needs channel binding data, and so a TLS connection that gives some.
+    public var bindsChannel: Bool {
+        switch self {
+        case .scramPlus: true
+        case .plain, .scram: false
+        }
+    }
+}
+
+extension SASLMechanism: Comparable {
+    private var strength: Int {
+        switch self {
+        case .plain: 0
+        case .scram(let hash): 10 + hash.strength
+        case .scramPlus(let hash): 20 + hash.strength
+        }
+    }
+
+    public static func < (a: SASLMechanism, b: SASLMechanism) -> Bool { a.strength < b.strength }
+}

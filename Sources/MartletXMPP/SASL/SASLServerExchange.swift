@@ -1,0 +1,85 @@
+/// What a stream told its client before the client chose a mechanism, and what is new in each exchange.
+public struct SASLOffer: Hashable, Sendable {
+    /// The domainpart of the stream: accounts are of this domain.
+    public let domain: String
+    /// The channel bindings of this connection, if mechanisms with channel binding were offered; else none. Not being
+    /// empty is what makes a client that says `y` a victim of somebody in the middle (RFC 5802 §6).
+    public let bindings: [ChannelBinding]
+    /// Our part of the nonce: another one for every exchange.
+    public let nonce: ScramNonce
+
+    public init(domain: String, bindings: [ChannelBinding] = [], nonce: ScramNonce) {
+        self.domain = domain
+        self.bindings = bindings
+        self.nonce = nonce
+    }
+}
+
+/// One authentication from `<auth/>` to `<success/>` or `<failure/>`, as a machine without I/O (RFC 6120 §6.4).
+///
+/// The stream gives it the decoded payloads (``SASLPayload``) and does what the steps say. It never waits: what has to
+/// be looked up is asked for with ``SASLStep/lookUp(_:_:)``.
+public enum SASLServerExchange: Hashable, Sendable {
+    case scram(ScramServerExchange)
+    case plain(PlainExchange)
+
+    /// Longest message of a client, in bytes after base64: what the longest names and password need.
+    public static let messageBytesMax = 6144
+
+    /// - Parameter mechanism: what the client chose. The caller has checked that it was offered.
+    public init(_ mechanism: SASLMechanism, offer: SASLOffer) {
+        self =
+            switch mechanism {
+            case .plain: .plain(PlainExchange(domain: offer.domain))
+            case .scram(let hash): .scram(ScramServerExchange(hash: hash, isPlus: false, offer: offer))
+            case .scramPlus(let hash): .scram(ScramServerExchange(hash: hash, isPlus: true, offer: offer))
+            }
+    }
+
+    /// Takes the payload of `<auth/>` or `<response/>`, `nil` if it had none.
+    ///
+    /// Our mechanisms let the client speak first; one that sent no initial response is asked for it, once, by an empty
+    /// challenge (RFC 4422 §3).
+    public mutating func step(_ message: [UInt8]?) -> SASLStep {
+        switch self {
+        case .scram(var exchange):
+            defer { self = .scram(exchange) }
+            return exchange.step(message)
+        case .plain(var exchange):
+            defer { self = .plain(exchange) }
+            return exchange.step(message)
+        }
+    }
+
+    /// Takes what was found out about the account that ``SASLStep/lookUp(_:_:)`` named.
+    public mutating func provide(_ answer: SASLAnswer) -> SASLStep {
+        switch self {
+        case .scram(var exchange):
+            defer { self = .scram(exchange) }
+            return exchange.provide(answer)
+        case .plain(var exchange):
+            defer { self = .plain(exchange) }
+            return exchange.provide(answer)
+        }
+    }
+}
+
+/// The text inside `<auth/>`, `<challenge/>`, `<response/>` and `<success/>`.
+public enum SASLPayload {
+    /// Reads the text of an element: `nil` if there is none, no bytes for `=` (RFC 6120 §6.4.2), else base64.
+    public static func decode(_ text: some BidirectionalCollection<UInt8>) throws(SASLFailure) -> [UInt8]? {
+        guard !text.isEmpty else { return nil }
+        guard text.count > 1 || text.first != UInt8(ascii: "=") else { return [] }
+        guard text.count <= Base64.encodedCount(of: SASLServerExchange.messageBytesMax) else {
+            throw .malformedRequest("The message is too long.")
+        }
+        guard let bytes = Base64.decode(text) else { throw .incorrectEncoding }
+        return bytes
+    }
+
+    /// The text for an element: nothing for `nil`, `=` for no bytes, else base64.
+    public static func encode(_ payload: [UInt8]?) -> String {
+        guard let payload else { return "" }
+        return payload.isEmpty ? "=" : Base64.encode(payload)
+    }
+}

@@ -1,0 +1,31 @@
+/// What an exchange wants done next.
+public enum SASLStep: Hashable, Sendable {
+    /// Send this in `<challenge/>` and come back with the response.
+    case challenge([UInt8])
+    /// Find this out about the account, and come back with ``SASLServerExchange/provide(_:)``. Nothing from the peer is read meanwhile.
+    case lookUp(SASLIdentity, SASLQuestion)
+    /// The peer is who it says. Additional data goes inside `<success/>` (RFC 6120 §6.3.10).
+    case success(SASLIdentity, additionalData: [UInt8]?)
+    /// Send this. The exchange is over; the peer may start another.
+    case failure(SASLFailure)
+}
+
+/// What an exchange asks of the account source.
+public enum SASLQuestion: Hashable, Sendable {
+    /// The keys of the account for this hash; for an account that does not exist, those of ``ScramSimulation``.
+    case scramKeys(ScramHash)
+    /// Whether this is the account's password. For an account that does not exist: ``ScramKeys/verify(_:)`` with the
+    /// keys of ``ScramSimulation``, so that the answer takes as long.
+    case passwordVerdict(PreparedPassword)
+}
+
+/// What the account source found out.
+public enum SASLAnswer: Hashable, Sendable {
+    /// The keys, and what to answer a peer that has proved to know the password but may not come in: a disabled account
+    /// says so to its owner and to nobody else.
+    case scramKeys(ScramKeys, refusal: SASLFailure? = nil)
+    /// Whether the password is right.
+    case passwordVerdict(Bool)
+    /// It could not be found out, or (after a right password) the account may not come in.
+    case refused(SASLFailure)
+}
