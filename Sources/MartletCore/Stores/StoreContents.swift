@@ -1,0 +1,245 @@
+package import MartletXMPP
+package import NIOCore
+
+/// What is in a store, as plain values: what each ``Write`` means and what each read answers.
+///
+/// Writes that name an account which is gone are of two kinds. What somebody waits for (roster, documents) is refused
+/// with ``StoreError/constraint(_:)``. What the server notes in passing (views of a log entry, cursors, last activity)
+/// is dropped, so that the other accounts in the same submit do not suffer.
+package struct StoreContents: Sendable {
+    /// How many tickets back a refusal is remembered.
+    package static let outcomesKept: UInt64 = 65_536
+
+    private var accounts: [AccountID: Account] = [:]
+    private var ids: [BareJID: AccountID] = [:]
+    private var lastAccountID: Int64 = 0
+    private(set) package var idCeiling: UInt64 = 0
+
+    package init() {}
+
+    package struct Account: Sendable {
+        package var id: AccountID
+        package var address: BareJID
+        package var created: Int64
+        package var isAdmin: Bool
+        package var credentials: [ScramCredentials]
+        package var isEnabled = true
+        package var roster: [BareJID: RosterItem] = [:]
+        package var rosterRemovals: [RosterRemoval] = []
+        package var rosterVersion: UInt64 = 0
+        package var documents: [DocumentKey: ByteBuffer] = [:]
+        /// Undelivered messages by view.
+        package var messages: [LoggedMessage] = []
+        package var deliveredUpTo: UInt64 = 0
+        package var lastActivity: LastActivity?
+    }
+
+    package subscript(id: AccountID) -> Account? { accounts[id] }
+    package subscript(address: BareJID) -> Account? { ids[address].flatMap { accounts[$0] } }
+}
+
+// MARK: Writes
+
+extension StoreContents {
+    /// All of `writes`, or, when one of them is refused, none.
+    package mutating func apply(_ writes: [Write], now: Int64) throws(StoreError) {
+        var undo = Undo(idCeiling: idCeiling)
+        do throws(StoreError) {
+            for write in writes { try apply(write, now: now, &undo) }
+        } catch {
+            restore(undo)
+            throw error
+        }
+    }
+
+    /// The accounts that a submit touched, as they were before it.
+    private struct Undo {
+        var before: [AccountID: Account?] = [:]
+        var idCeiling: UInt64
+    }
+
+    private mutating func restore(_ undo: Undo) {
+        idCeiling = undo.idCeiling
+        for id in undo.before.keys {
+            if let address = accounts[id]?.address { ids[address] = nil }
+        }
+        for (id, account) in undo.before {
+            accounts[id] = account
+            if let account { ids[account.address] = id }
+        }
+    }
+
+    private mutating func apply(_ write: Write, now: Int64, _ undo: inout Undo) throws(StoreError) {
+        switch write {
+        case .rosterItem(let id, let item):
+            try Self.check(item.version)
+            try change(id, &undo) { $0.setRosterItem(item) }
+        case .rosterRemoval(let id, let contact, let version):
+            try Self.check(version)
+            try change(id, &undo) { $0.removeRosterItem(contact, version: version) }
+        case .document(let id, let key, let bytes?):
+            try change(id, &undo) { $0.documents[key] = bytes }
+        case .document(let id, let key, nil):
+            changeIfPresent(id, &undo) { $0.documents[key] = nil }
+        case .log(let entry):
+            for view in entry.views { try Self.check(view.id) }
+            for view in entry.views { changeIfPresent(view.owner, &undo) { $0.append(entry, as: view.id) } }
+        case .cursor(let id, let view):
+            try Self.check(view)
+            changeIfPresent(id, &undo) { $0.deliver(upTo: view) }
+        case .lastActivity(let id, let time, let status):
+            changeIfPresent(id, &undo) { $0.lastActivity = LastActivity(time: time, status: status) }
+        case .idCeiling(let ceiling):
+            try Self.check(ceiling)
+            idCeiling = max(idCeiling, ceiling)
+        case .account(let change):
+            try apply(change, now: now, &undo)
+        }
+    }
+
+    private mutating func apply(_ change: AccountChange, now: Int64, _ undo: inout Undo) throws(StoreError) {
+        switch change {
+        case .create(let address, let credentials, let isAdmin):
+            guard ids[address] == nil else { throw .constraint("the account exists: \(address)") }
+            try Self.check(credentials)
+            lastAccountID += 1
+            let id = AccountID(raw: lastAccountID)
+            undo.before[id] = .some(nil)
+            ids[address] = id
+            accounts[id] = Account(id: id, address: address, created: now, isAdmin: isAdmin, credentials: credentials)
+        case .setCredentials(let address, let credentials):
+            try Self.check(credentials)
+            try self.change(try id(of: address), &undo) { $0.credentials = credentials }
+        case .setEnabled(let address, let isEnabled):
+            try self.change(try id(of: address), &undo) { $0.isEnabled = isEnabled }
+        case .delete(let address):
+            let id = try id(of: address)
+            remember(id, &undo)
+            accounts[id] = nil
+            ids[address] = nil
+        }
+    }
+
+    private func id(of address: BareJID) throws(StoreError) -> AccountID {
+        guard let id = ids[address] else { throw .constraint("no such account: \(address)") }
+        return id
+    }
+
+    private mutating func change(_ id: AccountID, _ undo: inout Undo, _ body: (inout Account) -> Void) throws(StoreError) {
+        guard accounts[id] != nil else { throw .constraint("no account has the number \(id.raw)") }
+        changeIfPresent(id, &undo, body)
+    }
+
+    private mutating func changeIfPresent(_ id: AccountID, _ undo: inout Undo, _ body: (inout Account) -> Void) {
+        guard var account = accounts[id] else { return }
+        remember(id, &undo)
+        body(&account)
+        accounts[id] = account
+    }
+
+    private func remember(_ id: AccountID, _ undo: inout Undo) {
+        if undo.before[id] == nil { undo.before[id] = .some(accounts[id]) }
+    }
+
+    /// Databases count to 2⁶³ − 1.
+    private static func check(_ number: UInt64) throws(StoreError) {
+        guard Int64(exactly: number) != nil else { throw .constraint("the number is beyond 2⁶³ − 1: \(number)") }
+    }
+
+    /// One credential for each hash.
+    private static func check(_ credentials: [ScramCredentials]) throws(StoreError) {
+        guard Set(credentials.map(\.hash)).count == credentials.count else { throw .constraint("two credentials for one hash") }
+    }
+}
+
+extension StoreContents.Account {
+    fileprivate mutating func setRosterItem(_ item: RosterItem) {
+        roster[item.contact] = item
+        rosterVersion = max(rosterVersion, item.version)
+    }
+
+    fileprivate mutating func removeRosterItem(_ contact: BareJID, version: UInt64) {
+        roster[contact] = nil
+        rosterVersion = max(rosterVersion, version)
+        rosterRemovals.removeAll { $0.version == version }
+        rosterRemovals.append(RosterRemoval(contact: contact, version: version))
+        rosterRemovals.sort { $0.version < $1.version }
+        rosterRemovals.removeFirst(max(0, rosterRemovals.count - StoredAccount.rosterRemovalsMax))
+    }
+
+    /// A view that is there already, or delivered, stays as it is: an entry that is submitted again changes nothing.
+    fileprivate mutating func append(_ entry: LogEntry, as view: UInt64) {
+        guard view > deliveredUpTo else { return }
+        let place = messages.lastIndex { $0.view <= view }.map { $0 + 1 } ?? 0
+        if place > 0, messages[place - 1].view == view { return }
+        messages.insert(LoggedMessage(view: view, time: entry.time, stanza: entry.stanza), at: place)
+    }
+
+    fileprivate mutating func deliver(upTo view: UInt64) {
+        deliveredUpTo = max(deliveredUpTo, view)
+        messages.removeAll { $0.view <= deliveredUpTo }
+    }
+}
+
+// MARK: Reads
+
+extension StoreContents.Account {
+    package var stored: StoredAccount {
+        var stored = StoredAccount(id: id)
+        stored.isEnabled = isEnabled
+        stored.roster = roster.values.sorted { $0.contact.precedes($1.contact) }
+        stored.rosterRemovals = rosterRemovals
+        stored.rosterVersion = rosterVersion
+        stored.blocked = documents.keys.filter { $0.namespace == DocumentKey.blockList }
+            .sorted { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }
+            .compactMap { try? JID($0.key) }
+        stored.lastViewID = max(deliveredUpTo, messages.last?.view ?? 0)
+        stored.deliveredUpTo = deliveredUpTo
+        stored.undelivered = messages.count
+        stored.undeliveredBytes = messages.reduce(0) { $0 + $1.stanza.bytes.readableBytes }
+        stored.lastActivity = lastActivity
+        return stored
+    }
+
+    package var identity: StoredIdentity {
+        StoredIdentity(id: id, isEnabled: isEnabled, isAdmin: isAdmin, credentials: credentials)
+    }
+
+    package func messages(after view: UInt64, limit: Int) -> [LoggedMessage] {
+        Array(messages.drop { $0.view <= view }.prefix(max(0, limit)))
+    }
+
+    fileprivate var summary: AccountSummary {
+        AccountSummary(
+            address: address, isEnabled: isEnabled, isAdmin: isAdmin, created: created, lastActivity: lastActivity?.time)
+    }
+}
+
+extension StoreContents {
+    package func summaries(domain: String?, after: BareJID?, limit: Int) -> [AccountSummary] {
+        let chosen = accounts.values.filter { account in
+            (domain.map { account.address.domainpart == $0 } ?? true) && (after.map { $0.precedes(account.address) } ?? true)
+        }
+        return chosen.sorted { $0.address.precedes($1.address) }.prefix(max(0, limit)).map(\.summary)
+    }
+}
+
+extension StoredAccount {
+    /// How many removals of roster items are remembered for an account; older ones are forgotten.
+    package static let rosterRemovalsMax = 256
+
+    /// A client whose roster is older than this version cannot be told what was removed since: it gets the whole roster
+    /// (RFC 6121 §2.6.3). With a newer one it gets every item and every removal beyond its version, by version.
+    package var oldestRosterVersion: UInt64 {
+        rosterRemovals.count < Self.rosterRemovalsMax ? 0 : rosterRemovals.first?.version ?? 0
+    }
+}
+
+extension BareJID {
+    /// The order of addresses in lists: by domainpart, then localpart, octet by octet; the domain itself comes first.
+    package func precedes(_ other: BareJID) -> Bool {
+        let (a, b) = (domainpart, other.domainpart)
+        if a != b { return a.utf8.lexicographicallyPrecedes(b.utf8) }
+        return (localpart ?? "").utf8.lexicographicallyPrecedes((other.localpart ?? "").utf8)
+    }
+}
