@@ -1,0 +1,178 @@
+/// What no single value can tell: values that contradict each other, names that occur twice, files that are not there.
+struct ConfigurationChecks {
+    private let loaded: LoadedConfiguration
+    /// Paths of values that have been found wrong and hold their defaults.
+    private let faulty: Set<String>
+    private let files: ConfigurationFiles
+    private(set) var problems: [ConfigurationProblem] = []
+
+    init(_ loaded: LoadedConfiguration, faulty: Set<String>, files: ConfigurationFiles) {
+        self.loaded = loaded
+        self.faulty = faulty
+        self.files = files
+    }
+
+    private var configuration: ServerConfiguration { loaded.configuration }
+
+    mutating func run() {
+        checkDomains()
+        checkAdmins()
+        checkListeners()
+        checkLimits()
+        checkMechanisms()
+        checkControlSocket()
+    }
+
+    private mutating func report(_ path: String, _ message: String, hint: String? = nil) {
+        problems.append(loaded.problem(.error, at: path, message, hint: hint))
+    }
+
+    private mutating func warn(_ path: String, _ message: String, hint: String? = nil) {
+        problems.append(loaded.problem(.warning, at: path, message, hint: hint))
+    }
+
+    private mutating func checkDomains() {
+        var firstByName: [String: String] = [:]
+        for (index, domain) in configuration.domains.enumerated() where !domain.name.isEmpty {
+            let path = "domains[\(index)]"
+            if let first = firstByName[domain.name] {
+                report("\(path).name", "the domain \(domain.name) is there twice", hint: alreadyHint(first))
+            } else {
+                firstByName[domain.name] = "\(path).name"
+            }
+            checkCertificate(of: domain, at: path)
+        }
+    }
+
+    private mutating func checkCertificate(of domain: ServerConfiguration.Domain, at path: String) {
+        let isFaulty = faulty.contains("\(path).certificate") || faulty.contains("\(path).key")
+        switch (domain.certificate, domain.key) {
+        case (.some, nil) where !isFaulty:
+            report("\(path).certificate", "a certificate needs its key", hint: "add the line key: with the path of its private key")
+        case (nil, .some) where !isFaulty:
+            report("\(path).key", "a key needs its certificate", hint: "add the line certificate: with the path of its chain")
+        case (.some, _), (nil, _): break
+        }
+        checkReadable(domain.certificate, at: "\(path).certificate")
+        checkReadable(domain.key, at: "\(path).key")
+    }
+
+    private mutating func checkReadable(_ file: String?, at path: String) {
+        guard let file, let fault = files.fault(file) else { return }
+        let hint = fault == .notPermitted ? "give the server's user the right to read it" : nil
+        report(path, "\(ConfigurationSource.shortened(file)) cannot be read: \(fault)", hint: hint)
+    }
+
+    /// An admin who can never log in is a typing error.
+    private mutating func checkAdmins() {
+        let domains = configuration.domains.map(\.name).filter { !$0.isEmpty }
+        guard domains.count == configuration.domains.count, !domains.isEmpty else { return }
+        checkAdmins(configuration.access.admins, at: "access.admins", domains)
+        for (index, domain) in configuration.domains.enumerated() {
+            checkAdmins(domain.admins, at: "domains[\(index)].admins", domains)
+        }
+    }
+
+    private mutating func checkAdmins(_ admins: [String], at path: String, _ domains: [String]) {
+        // Indexes in the list and in the file differ once an item was refused.
+        guard !faulty.contains(where: { $0.hasPrefix(path) }) else { return }
+        for (index, admin) in admins.enumerated() {
+            guard let domain = admin.split(separator: "@").last.map(String.init), !domains.contains(domain) else { continue }
+            let nearest = NearestName.nearest(to: domain, among: domains)
+            report(
+                "\(path)[\(index)]", "this server does not host \(ConfigurationSource.shortened(domain))",
+                hint: nearest.map { "did you mean \($0)?" } ?? "the domains are \(domains.prefix(10).joined(separator: ", "))")
+        }
+    }
+
+    /// A socket that is going to be opened.
+    private struct Endpoint {
+        let address: IPAddress
+        let port: Int
+        let path: String
+
+        func collides(with other: Endpoint) -> Bool {
+            guard port == other.port, address.isIPv6 == other.address.isIPv6 else { return false }
+            return address == other.address || address.isUnspecified || other.address.isUnspecified
+        }
+    }
+
+    private mutating func checkListeners() {
+        var opened: [Int: [Endpoint]] = [:]
+        for (index, listener) in configuration.listeners.enumerated() {
+            let path = "listeners[\(index)]"
+            for (number, address) in listener.addresses.enumerated() where listener.port > 0 {
+                check(Endpoint(address: address, port: listener.port, path: "\(path).addresses[\(number)]"), &opened)
+            }
+            checkPlaintext(listener, at: path)
+        }
+        guard let port = configuration.metrics.port else { return }
+        check(Endpoint(address: configuration.metrics.address, port: port, path: "metrics.port"), &opened)
+        if !configuration.metrics.address.isLoopback {
+            warn("metrics.address", "whoever reaches \(configuration.metrics.address) can read the metrics")
+        }
+    }
+
+    private mutating func check(_ endpoint: Endpoint, _ opened: inout [Int: [Endpoint]]) {
+        if let first = opened[endpoint.port]?.first(where: endpoint.collides) {
+            report(
+                endpoint.path, "port \(endpoint.port) on \(endpoint.address) is opened already, on \(first.address)",
+                hint: alreadyHint(first.path))
+        }
+        opened[endpoint.port, default: []].append(endpoint)
+    }
+
+    private mutating func checkPlaintext(_ listener: ServerConfiguration.Listener, at path: String) {
+        guard listener.plaintextAuthentication, !listener.addresses.allSatisfy(\.isLoopback), listener.proxySources.isEmpty
+        else { return }
+        warn(
+            "\(path).plaintext-authentication", "passwords may cross the network in the clear",
+            hint: "open the listener on 127.0.0.1 only, or name the proxy in proxy-sources")
+    }
+
+    private mutating func checkLimits() {
+        let limits = configuration.limits
+        requireAtMost(
+            limits.stanzaBytesBeforeAuthenticationMax, "limits.stanza-bytes-before-authentication", limits.stanzaBytesMax,
+            "limits.stanza-bytes")
+        if limits.stanzaBytesPerSecond != nil {
+            requireAtMost(limits.stanzaBytesMax, "limits.stanza-bytes", limits.stanzaBytesBurst, "limits.stanza-bytes-burst")
+        }
+        requireAtMost(limits.stanzaBytesMax, "limits.stanza-bytes", limits.sessionQueueBytesMax, "limits.session-queue-bytes")
+        requireAtMost(limits.vCardBytesMax, "limits.vcard-bytes", limits.stanzaBytesMax, "limits.stanza-bytes")
+    }
+
+    /// Reported at the one of the two that somebody set.
+    private mutating func requireAtMost(_ value: Int, _ path: String, _ bound: Int, _ boundPath: String) {
+        guard value > bound, !faulty.contains(path), !faulty.contains(boundPath) else { return }
+        if loaded.origin(of: path) != .standard {
+            report(path, "\(ByteSize.text(value)) is more than \(boundPath), which is \(ByteSize.text(bound))")
+        } else {
+            report(boundPath, "\(ByteSize.text(bound)) is less than \(path), which is \(ByteSize.text(value))")
+        }
+    }
+
+    private mutating func checkMechanisms() {
+        guard configuration.authentication.mechanisms == [.plain] else { return }
+        warn("authentication.mechanisms", "with PLAIN alone every password reaches the server in the clear, inside TLS")
+    }
+
+    /// Longest path of a local socket, in bytes (`sun_path` on Linux, without the closing zero).
+    private static let socketPathBytesMax = 107
+
+    private mutating func checkControlSocket() {
+        let length = configuration.controlSocketPath.utf8.count
+        guard length > Self.socketPathBytesMax else { return }
+        let path = loaded.origin(of: "server.control-socket") == .standard ? "server.data" : "server.control-socket"
+        report(
+            path, "the path of the control socket would be \(length) bytes long, \(Self.socketPathBytesMax) are possible",
+            hint: "set server.control-socket to a shorter path")
+    }
+
+    private func alreadyHint(_ path: String) -> String {
+        switch loaded.origin(of: path) {
+        case .standard: "see \(path), a default"
+        case let origin: "see \(path), \(origin)"
+        }
+    }
+}

@@ -1,0 +1,225 @@
+/// Every key of the configuration, once: the parser, the example file, the reference page and the names of environment
+/// variables all come from these tables.
+package enum ConfigurationSchema {
+    package static var keys: [ConfigurationKey] { root.keys }
+
+    static let root = ConfigurationMapping<ServerConfiguration>([
+        .section("server", \.server, server, "The process: where it keeps its files and how it runs."),
+        .entries(
+            "domains", \.domains, domain, .reload, isRequired: true, example: "example.org", identity: { $0.name },
+            "The domains that this server hosts."),
+        .entries(
+            "listeners", \.listeners, listener, .restart, identity: identity,
+            "The ports on which the server listens."),
+        .section("limits", \.limits, limits, "How much anybody may use. A client that exceeds one is told so."),
+        .section("idle", \.idle, idle, "How connections that have died are found."),
+        .section("authentication", \.authentication, authentication, "How accounts prove who they are."),
+        .section("storage", \.storage, storage, "Where accounts, rosters and messages are kept."),
+        .section("messages", \.messages, messages, "What happens to messages besides their delivery."),
+        .section("log", \.log, log, "What the server tells its operator."),
+        .section("metrics", \.metrics, metrics, "The HTTP port for metrics and health checks."),
+        .section("access", \.access, access, "Who may do what."),
+    ])
+
+    static let server = ConfigurationMapping<ServerConfiguration.Server>([
+        .value(
+            "data", \.dataFolder, .path, .restart,
+            "Folder of everything the server keeps. It must belong to the server's user and be closed to all others."),
+        .value(
+            "control-socket", \.controlSocket, .pathInDataFolder, .restart,
+            "Local socket by which commands reach the running server. Relative to the data folder."),
+        .value(
+            "event-loops", \.eventLoops, .integer(0...256), .restart,
+            "Threads that serve connections. 0 starts one per processor core."),
+        .value("run-as-root", \.runAsRoot, .boolean, .restart, "Whether to start as root. No port or file needs it."),
+        .value(
+            "stop-timeout", \.stopTimeout, .duration(.seconds(1)...(.seconds(300))), .reload,
+            "How long a stop may take: clients are told, queues are flushed, then the process ends."),
+    ])
+
+    static let domain = ConfigurationMapping<ServerConfiguration.Domain>([
+        .value("name", \.name, .domain, .reload, isRequired: true, example: "example.org", "The domain, as in its addresses."),
+        .value(
+            "certificate", \.certificate, .optional(.path), .reload, example: "/etc/martlet/example.org.pem",
+            "PEM file with the certificate and the chain behind it. Relative to this file. Without it the server makes a certificate of its own, which clients must be told to trust."),
+        .value(
+            "key", \.key, .optional(.path), .reload, example: "/etc/martlet/example.org.key",
+            "PEM file with the certificate's private key. Relative to this file. Nobody but the server's user should be able to read it."),
+        .list("admins", \.admins, of: .bareAddress, .reload, example: "admin@example.org", "Accounts with the admin role in this domain."),
+        .section(
+            "contacts", \.contacts, contacts,
+            "Addresses by which people reach those who run the domain, shown to anybody who asks (XEP-0157). Each is a URI: mailto:, xmpp: or https:."),
+    ])
+
+    static let contacts = ConfigurationMapping<ServerConfiguration.Contacts>([
+        contact("abuse", \.abuse, "For reports of abuse."),
+        contact("admin", \.admin, "Of those who run the domain."),
+        contact("feedback", \.feedback, "For feedback from customers."),
+        contact("sales", \.sales, "For questions about buying."),
+        contact("security", \.security, "For reports of security problems."),
+        contact("status", \.status, "Where the state of the service is shown."),
+        contact("support", \.support, "For help."),
+    ])
+
+    private static func contact(
+        _ name: String, _ property: ConfigurationField<ServerConfiguration.Contacts>.Property<[String]>, _ summary: String
+    ) -> ConfigurationField<ServerConfiguration.Contacts> {
+        .list(name, property, of: .uri, .reload, example: "mailto:\(name)@example.org", summary)
+    }
+
+    static let listener = ConfigurationMapping<ServerConfiguration.Listener>([
+        .value(
+            "kind", \.kind, .choice, .restart, isRequired: true, example: "client",
+            "client: XMPP clients, encrypted after STARTTLS. client-tls: XMPP clients, encrypted from the first byte (XEP-0368)."),
+        .value(
+            "port", \.port, .integer(1...65535), .restart, isRequired: true, example: "5222",
+            "TCP port. Clients expect 5222 for client and 5223 for client-tls, unless DNS says otherwise."),
+        .list(
+            "addresses", \.addresses, of: .ipAddress, .restart, atLeast: 1,
+            "Addresses on which the port is opened. 0.0.0.0 is every IPv4 and :: every IPv6 address of the machine."),
+        .list(
+            "proxy-sources", \.proxySources, of: .addressBlock, .restart, example: "192.0.2.0/24",
+            "Load balancers in front of this listener. A connection from one of them must begin with a PROXY protocol header (version 1 or 2), whose address is then used for limits and logs. Nobody else's header is accepted."),
+        .value(
+            "plaintext-authentication", \.plaintextAuthentication, .boolean, .restart,
+            "Whether clients may log in without encryption. Only for a listener on loopback, or behind a proxy that ends TLS."),
+        .value("tls-minimum", \.tlsMinimum, .choice, .restart, "Oldest version of TLS that is accepted."),
+    ])
+
+    static let limits = ConfigurationMapping<ServerConfiguration.Limits>([
+        .value(
+            "stanza-bytes", \.stanzaBytesMax, .bytes(10_000...(16 * mebibyte)), .reload,
+            "Longest stanza from a client. RFC 6120 asks for at least 10000 bytes."),
+        .value(
+            "stanza-bytes-before-authentication", \.stanzaBytesBeforeAuthenticationMax, .bytes(10_000...(256 * kibibyte)), .reload,
+            "Longest element from a client that has not logged in."),
+        .value("stanza-depth", \.stanzaDepthMax, .integer(8...128), .reload, "Deepest nesting of elements in a stanza."),
+        .value("stanza-elements", \.stanzaElementsMax, .integer(64...100_000), .reload, "Most elements in a stanza."),
+        .value("element-attributes", \.elementAttributesMax, .integer(16...1024), .reload, "Most attributes of an element."),
+        .value(
+            "stanza-bytes-per-second", \.stanzaBytesPerSecond, .orOff(.bytes(1000...(1024 * mebibyte))), .reload,
+            "What a client may send per second in the long run. Faster ones are read more slowly; nothing is lost."),
+        .value(
+            "stanza-bytes-burst", \.stanzaBytesBurst, .bytes(10_000...(1024 * mebibyte)), .reload,
+            "What a client may send at once before that rate applies."),
+        .value(
+            "streams-per-address", \.streamsPerAddressMax, .integer(1...1_000_000), .reload,
+            "Most connections from one network address (for IPv6, from one /64)."),
+        .value(
+            "unauthenticated-streams", \.unauthenticatedStreamsMax, .integer(1...1_000_000), .reload,
+            "Most connections that have not logged in, all together."),
+        .value(
+            "login-deadline", \.loginDeadline, .duration(.seconds(5)...(.seconds(600))), .reload,
+            "Time from connecting to a session. A connection that takes longer is closed."),
+        .value("sessions-per-account", \.sessionsPerAccountMax, .integer(1...1000), .reload, "Most sessions of an account at a time."),
+        .value(
+            "resource-conflict", \.resourceConflict, .choice, .reload,
+            "What happens when a client asks for a resource that is in use: replace-old ends the older session, refuse-new refuses the newer one."),
+        .value(
+            "session-queue-bytes", \.sessionQueueBytesMax, .bytes(256 * kibibyte...(1024 * mebibyte)), .reload,
+            "Most that waits for a client that reads slowly. Past it the session ends; its messages are kept."),
+        .value(
+            "parked-stanzas", \.parkedStanzasMax, .integer(1...100_000), .reload,
+            "Most stanzas that wait while an account's data is loaded. Further ones are refused for the moment."),
+        .value("roster-items", \.rosterItemsMax, .integer(1...100_000), .reload, "Most contacts of an account."),
+        .value(
+            "offline-messages", \.offlineMessagesMax, .integer(0...1_000_000), .reload,
+            "Most messages kept for an account that is offline. Further ones are refused, and their senders told."),
+        .value(
+            "offline-bytes", \.offlineBytesMax, .bytes(0...(4096 * mebibyte)), .reload,
+            "Most bytes of messages kept for an account that is offline."),
+        .value("blocked-addresses", \.blockedAddressesMax, .integer(0...100_000), .reload, "Most addresses an account can block (XEP-0191)."),
+        .value("vcard-bytes", \.vCardBytesMax, .bytes(0...(16 * mebibyte)), .reload, "Largest vCard (XEP-0054)."),
+        .value(
+            "private-storage-bytes", \.privateStorageBytesMax, .bytes(0...(64 * mebibyte)), .reload,
+            "Most private data of an account, all elements together (XEP-0049)."),
+    ])
+
+    static let idle = ConfigurationMapping<ServerConfiguration.Idle>([
+        .value(
+            "ping-after", \.pingAfter, .orOff(.duration(.seconds(10)...(.seconds(86_400)))), .reload,
+            "After this time without a byte from a client it is asked for a sign of life (XEP-0199)."),
+        .value(
+            "ping-timeout", \.pingTimeout, .duration(.seconds(1)...(.seconds(600))), .reload,
+            "How long a client has to answer. Then its connection counts as lost."),
+        .value(
+            "tcp-user-timeout", \.tcpUserTimeout, .orOff(.duration(.seconds(5)...(.seconds(3600)))), .reload,
+            "After this time without acknowledgement of data that was sent, the system gives a connection up. Applies to new connections."),
+    ])
+
+    static let authentication = ConfigurationMapping<ServerConfiguration.Authentication>([
+        .list(
+            "mechanisms", \.mechanisms, of: .choice, .reload, atLeast: 1,
+            "SASL mechanisms that are offered. PLAIN is offered only on encrypted connections."),
+        .value(
+            "channel-binding", \.channelBinding, .boolean, .reload,
+            "Whether SCRAM is offered with channel binding too (-PLUS), which finds an attacker in the middle. Switch it off behind a proxy that ends TLS."),
+        .value(
+            "scram-iterations", \.scramIterations, .integer(4096...100_000), .reload,
+            "Rounds of hashing behind a stored password. Applies to passwords that are set from then on."),
+        .value("tries-per-stream", \.triesPerStreamMax, .integer(1...20), .reload, "Failed log-ins after which a connection is closed."),
+        .value(
+            "failures-per-address", \.failuresPerAddressMax, .integer(1...100_000), .reload,
+            "Failed log-ins from one network address before further tries from it are slowed down."),
+        .value(
+            "failure-recovery-per-address", \.failureRecoveryPerAddress, .duration(.milliseconds(100)...(.seconds(3600))), .reload,
+            "Time after which one of these failures is forgotten."),
+        .value(
+            "failures-per-account", \.failuresPerAccountMax, .integer(1...100_000), .reload,
+            "Failed log-ins to one account before further tries are slowed down. An account is never locked."),
+        .value(
+            "failure-recovery-per-account", \.failureRecoveryPerAccount, .duration(.milliseconds(100)...(.seconds(3600))), .reload,
+            "Time after which one of these failures is forgotten."),
+        .value(
+            "password-hashes", \.concurrentPasswordHashesMax, .integer(1...64), .restart,
+            "Passwords hashed at the same time, each on a thread of its own, for PLAIN and for setting passwords."),
+        .value(
+            "password-hash-queue", \.queuedPasswordHashesMax, .integer(1...100_000), .reload,
+            "Most passwords that wait to be hashed. Further ones are refused for the moment."),
+    ])
+
+    static let storage = ConfigurationMapping<ServerConfiguration.Storage>([
+        .value("kind", \.kind, .choice, .restart, "The database: sqlite is built in."),
+        .value("path", \.path, .pathInDataFolder, .restart, "File of the database. Relative to the data folder."),
+        .value(
+            "synchronous", \.synchronous, .choice, .restart,
+            "full: what was acknowledged survives a power cut. normal: what was acknowledged survives a crash of the server, but a power cut may take the last moments; the database stays whole."),
+        .value(
+            "reserve", \.reserveBytes, .orOff(.bytes(mebibyte...(1024 * mebibyte))), .restart,
+            "Size of a file that is kept so that a full disk leaves room for a clean stop."),
+        .value("readers", \.readers, .integer(1...64), .restart, "Connections that read while another writes, each with a thread of its own."),
+    ])
+
+    static let messages = ConfigurationMapping<ServerConfiguration.Messages>([
+        .value(
+            "offline", \.offline, .boolean, .reload,
+            "Whether messages are kept for accounts that are offline (XEP-0160). Otherwise they are refused, and their senders told.")
+    ])
+
+    static let log = ConfigurationMapping<ServerConfiguration.Log>([
+        .value("level", \.level, .choice, .reload, "The least important lines that are written. Messages' texts never are."),
+        .value("format", \.format, .choice, .restart, "text: one line for people. json: one object per line."),
+        .value("destination", \.destination, .logDestination, .restart, "stderr, or the path of a file. Relative to this file."),
+    ])
+
+    static let metrics = ConfigurationMapping<ServerConfiguration.Metrics>([
+        .value(
+            "address", \.address, .ipAddress, .restart,
+            "Address on which the port is opened. There is no log-in: keep it on loopback, or behind something that asks."),
+        .value(
+            "port", \.port, .orOff(.integer(1...65535)), .restart,
+            "TCP port of /metrics (OpenMetrics), /health and /ready. Off by default."),
+    ])
+
+    static let access = ConfigurationMapping<ServerConfiguration.Access>([
+        .list("admins", \.admins, of: .bareAddress, .reload, example: "admin@example.org", "Accounts with the admin role in every domain.")
+    ])
+
+    @Sendable private static func identity(of listener: ServerConfiguration.Listener) -> String {
+        let addresses = listener.addresses.map(\.description).joined(separator: ", ")
+        return "\(listener.kind.rawValue) \(listener.port) on \(addresses)"
+    }
+
+    private static let kibibyte = 1024
+    private static let mebibyte = 1024 * 1024
+}

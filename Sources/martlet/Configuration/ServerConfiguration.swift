@@ -1,0 +1,245 @@
+/// A mapping of the configuration file: a value whose `init()` holds the defaults.
+package protocol ConfigurationSection: Sendable, Equatable {
+    init()
+}
+
+/// Everything an operator can set, with the defaults.
+///
+/// The tree is plain data. What each value means, which range it has and whether a reload applies it is declared once,
+/// in `ConfigurationSchema`; the file format, the example and the reference page all come from there.
+package struct ServerConfiguration: ConfigurationSection {
+    package var server = Server()
+    package var domains: [Domain] = []
+    package var listeners: [Listener] = [
+        Listener(kind: .client, port: 5222),
+        Listener(kind: .clientTLS, port: 5223),
+    ]
+    package var limits = Limits()
+    package var idle = Idle()
+    package var authentication = Authentication()
+    package var storage = Storage()
+    package var messages = Messages()
+    package var log = Log()
+    package var metrics = Metrics()
+    package var access = Access()
+
+    package init() {}
+}
+
+extension ServerConfiguration {
+    /// The process: where it keeps its files and how it runs.
+    package struct Server: ConfigurationSection {
+        package var dataFolder = "/var/lib/martlet"
+        /// Relative to the data folder unless absolute.
+        package var controlSocket = "control.sock"
+        /// Zero means one per core.
+        package var eventLoops = 0
+        package var runAsRoot = false
+        package var stopTimeout = Duration.seconds(10)
+
+        package init() {}
+    }
+
+    /// One virtual host.
+    package struct Domain: ConfigurationSection {
+        package var name = ""
+        /// PEM file with the certificate chain; without it the server makes its own certificate.
+        package var certificate: String?
+        package var key: String?
+        package var admins: [String] = []
+        package var contacts = Contacts()
+
+        package init() {}
+        package init(name: String) { self.name = name }
+    }
+
+    /// Contact addresses of a domain, as URIs (XEP-0157).
+    package struct Contacts: ConfigurationSection {
+        package var abuse: [String] = []
+        package var admin: [String] = []
+        package var feedback: [String] = []
+        package var sales: [String] = []
+        package var security: [String] = []
+        package var status: [String] = []
+        package var support: [String] = []
+
+        package init() {}
+    }
+
+    /// One port with the addresses on which it is opened.
+    package struct Listener: ConfigurationSection {
+        package var kind = ListenerKind.client
+        package var port = 0
+        package var addresses = [IPAddress.anyIPv4, .anyIPv6]
+        /// Peers whose PROXY protocol header is required and believed; nobody's is when this is empty.
+        package var proxySources: [AddressBlock] = []
+        package var plaintextAuthentication = false
+        package var tlsMinimum = TLSVersion.tls12
+
+        package init() {}
+        package init(kind: ListenerKind, port: Int) {
+            self.kind = kind
+            self.port = port
+        }
+    }
+
+    /// How much anybody may use.
+    package struct Limits: ConfigurationSection {
+        package var stanzaBytesMax = 256 * 1024
+        package var stanzaBytesBeforeAuthenticationMax = 64 * 1024
+        package var stanzaDepthMax = 64
+        package var stanzaElementsMax = 8192
+        package var elementAttributesMax = 64
+        package var stanzaBytesPerSecond: Int? = 128 * 1024
+        package var stanzaBytesBurst = 1024 * 1024
+        package var streamsPerAddressMax = 1000
+        package var unauthenticatedStreamsMax = 4096
+        package var loginDeadline = Duration.seconds(30)
+        package var sessionsPerAccountMax = 16
+        package var resourceConflict = ResourceConflictPolicy.replaceOld
+        package var sessionQueueBytesMax = 4 * 1024 * 1024
+        package var parkedStanzasMax = 256
+        package var rosterItemsMax = 5000
+        package var offlineMessagesMax = 1000
+        package var offlineBytesMax = 32 * 1024 * 1024
+        package var blockedAddressesMax = 1000
+        package var vCardBytesMax = 128 * 1024
+        package var privateStorageBytesMax = 1024 * 1024
+
+        package init() {}
+    }
+
+    /// How connections that have died are found.
+    package struct Idle: ConfigurationSection {
+        package var pingAfter: Duration? = .seconds(300)
+        package var pingTimeout = Duration.seconds(30)
+        package var tcpUserTimeout: Duration? = .seconds(60)
+
+        package init() {}
+    }
+
+    /// How accounts prove who they are.
+    package struct Authentication: ConfigurationSection {
+        package var mechanisms: [AuthenticationMechanism] = [.scramSHA512, .scramSHA256, .scramSHA1, .plain]
+        package var channelBinding = true
+        package var scramIterations = 10_000
+        package var triesPerStreamMax = 5
+        package var failuresPerAddressMax = 20
+        package var failureRecoveryPerAddress = Duration.seconds(10)
+        package var failuresPerAccountMax = 10
+        package var failureRecoveryPerAccount = Duration.seconds(30)
+        package var concurrentPasswordHashesMax = 2
+        package var queuedPasswordHashesMax = 256
+
+        package init() {}
+    }
+
+    /// Where accounts, rosters and messages are kept.
+    package struct Storage: ConfigurationSection {
+        package var kind = StorageKind.sqlite
+        /// Relative to the data folder unless absolute.
+        package var path = "martlet.sqlite"
+        package var synchronous = Synchronous.full
+        package var reserveBytes: Int? = 64 * 1024 * 1024
+        package var readers = 2
+
+        package init() {}
+    }
+
+    /// What happens to messages besides their delivery.
+    package struct Messages: ConfigurationSection {
+        package var offline = true
+
+        package init() {}
+    }
+
+    /// What the server tells its operator.
+    package struct Log: ConfigurationSection {
+        package var level = LogLevel.info
+        package var format = LogFormat.text
+        package var destination = LogDestination.standardError
+
+        package init() {}
+    }
+
+    /// The HTTP port for metrics and health.
+    package struct Metrics: ConfigurationSection {
+        package var address = IPAddress.loopbackIPv4
+        /// Closed when absent.
+        package var port: Int?
+
+        package init() {}
+    }
+
+    /// Who may do what.
+    package struct Access: ConfigurationSection {
+        /// Bare addresses with the admin role in every domain.
+        package var admins: [String] = []
+
+        package init() {}
+    }
+}
+
+package enum ListenerKind: String, Sendable, CaseIterable {
+    case client
+    case clientTLS = "client-tls"
+}
+
+package enum TLSVersion: String, Sendable, CaseIterable {
+    case tls12 = "1.2"
+    case tls13 = "1.3"
+}
+
+/// What a session gets that asks for a resource which is in use (RFC 6120 §7.7.2.2).
+package enum ResourceConflictPolicy: String, Sendable, CaseIterable {
+    case replaceOld = "replace-old"
+    case refuseNew = "refuse-new"
+}
+
+package enum AuthenticationMechanism: String, Sendable, CaseIterable {
+    case scramSHA512 = "SCRAM-SHA-512"
+    case scramSHA256 = "SCRAM-SHA-256"
+    case scramSHA1 = "SCRAM-SHA-1"
+    case plain = "PLAIN"
+}
+
+package enum StorageKind: String, Sendable, CaseIterable {
+    case sqlite
+}
+
+package enum Synchronous: String, Sendable, CaseIterable {
+    case full
+    case normal
+}
+
+package enum LogLevel: String, Sendable, CaseIterable {
+    case trace, debug, info, notice, warning, error, critical
+}
+
+package enum LogFormat: String, Sendable, CaseIterable {
+    case text
+    case json
+}
+
+package enum LogDestination: Sendable, Hashable {
+    case standardError
+    case file(String)
+}
+
+extension ServerConfiguration {
+    /// Path of the database.
+    package var databasePath: String { path(inDataFolder: storage.path) }
+
+    /// Path of the socket by which commands reach the running server.
+    package var controlSocketPath: String { path(inDataFolder: server.controlSocket) }
+
+    private func path(inDataFolder path: String) -> String {
+        FilePath.resolve(path, against: server.dataFolder)
+    }
+
+    /// The bare addresses with the admin role in `domain`.
+    package func admins(of domain: String) -> Set<String> {
+        let own = domains.first { $0.name == domain }?.admins ?? []
+        return Set(access.admins).union(own)
+    }
+}

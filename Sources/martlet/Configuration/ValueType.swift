@@ -1,0 +1,352 @@
+/// Why a text is not a value of a type.
+enum ValueFault: Error {
+    /// The message is made from what the type expects.
+    case unexpected(hint: String? = nil)
+    /// The text has the right form, but says something that cannot be.
+    case impossible(String, hint: String? = nil)
+}
+
+/// What reading a value may need besides its text.
+struct ValueContext: Sendable {
+    /// The folder of the configuration file, against which relative paths are read.
+    let folder: String
+    let addresses: AddressRules
+}
+
+/// One type of scalar in the configuration: how it is read, written and described.
+struct ValueType<Value: Sendable & Equatable>: Sendable {
+    /// Completes the sentence "expected …".
+    let expected: String
+    let parse: @Sendable (String, ValueContext) throws(ValueFault) -> Value
+    /// The text that reads back as the value; nil for a value that is not set.
+    let write: @Sendable (Value) -> String?
+}
+
+/// How the text of addresses is checked and brought to the form in which it is compared.
+///
+/// The rules of RFC 7622 live in another module; whoever loads a configuration passes them in.
+package struct AddressRules: Sendable {
+    /// The prepared domainpart, or nil if the text is none.
+    package var domain: @Sendable (String) -> String?
+    /// The prepared bare address, or nil if the text is none.
+    package var bareAddress: @Sendable (String) -> String?
+
+    package init(
+        domain: @escaping @Sendable (String) -> String?, bareAddress: @escaping @Sendable (String) -> String?
+    ) {
+        self.domain = domain
+        self.bareAddress = bareAddress
+    }
+
+    /// Checks the form and folds ASCII case, nothing more.
+    package static let structural = AddressRules(domain: structuralDomain, bareAddress: structuralBareAddress)
+
+    @Sendable private static func structuralDomain(_ text: String) -> String? {
+        let isForbidden = { (byte: UInt8) in byte <= 0x20 || byte == 0x7f || "@/\"&'<>:".utf8.contains(byte) }
+        let labels = text.split(separator: ".", omittingEmptySubsequences: false)
+        guard (1...1023).contains(text.utf8.count), !text.utf8.contains(where: isForbidden) else { return nil }
+        return labels.contains { $0.isEmpty || $0.utf8.count > 63 } ? nil : text.lowercased()
+    }
+
+    @Sendable private static func structuralBareAddress(_ text: String) -> String? {
+        let parts = text.split(separator: "@", maxSplits: 1, omittingEmptySubsequences: false)
+        guard parts.count == 2, let localpart = parts.first, let domain = structuralDomain(String(parts[1])) else { return nil }
+        let isForbidden = { (byte: UInt8) in byte <= 0x20 || byte == 0x7f || "/\"&'<>:".utf8.contains(byte) }
+        guard (1...1023).contains(localpart.utf8.count), !localpart.utf8.contains(where: isForbidden) else { return nil }
+        return "\(localpart.lowercased())@\(domain)"
+    }
+}
+
+/// Whole numbers as the configuration writes them: digits, no sign, no leading zero that some would read as octal.
+enum WholeNumber {
+    static func parse(_ text: some StringProtocol) -> Int? {
+        let digits = text.utf8
+        guard !digits.isEmpty, digits.allSatisfy({ (0x30...0x39).contains($0) }) else { return nil }
+        guard digits.count == 1 || digits.first != 0x30 else { return nil }
+        return Int(text)
+    }
+}
+
+/// Names of files, joined as text: nothing is looked up.
+enum FilePath {
+    static func resolve(_ path: String, against folder: String) -> String {
+        guard !path.hasPrefix("/"), !folder.isEmpty, folder != "." else { return path }
+        return folder.hasSuffix("/") ? folder + path : "\(folder)/\(path)"
+    }
+
+    static func folder(of path: String) -> String {
+        guard let slash = path.lastIndex(of: "/") else { return "" }
+        return slash == path.startIndex ? "/" : String(path[..<slash])
+    }
+}
+
+extension ValueType where Value == Int {
+    static func integer(_ range: ClosedRange<Int>) -> Self {
+        ValueType(expected: "a whole number from \(range.lowerBound) to \(range.upperBound)") { text, _ throws(ValueFault) in
+            guard let number = WholeNumber.parse(text), range.contains(number) else { throw .unexpected() }
+            return number
+        } write: {
+            String($0)
+        }
+    }
+
+    /// A size in bytes, with its unit.
+    static func bytes(_ range: ClosedRange<Int>) -> Self {
+        let limits = "\(ByteSize.text(range.lowerBound)) to \(ByteSize.text(range.upperBound))"
+        return ValueType(expected: "a size with its unit (B, KiB, MiB, GiB) from \(limits)") { text, _ throws(ValueFault) in
+            guard let size = ByteSize.parse(text) else { throw .unexpected(hint: ByteSize.hint(for: text)) }
+            guard range.contains(size) else { throw .unexpected() }
+            return size
+        } write: {
+            ByteSize.text($0)
+        }
+    }
+}
+
+extension ValueType where Value == Bool {
+    static var boolean: Self {
+        ValueType(expected: "true or false") { text, _ throws(ValueFault) in
+            switch text {
+            case "true": return true
+            case "false": return false
+            default: throw .unexpected(hint: Self.hint(for: text))
+            }
+        } write: {
+            $0 ? "true" : "false"
+        }
+    }
+
+    private static func hint(for text: String) -> String? {
+        switch text.lowercased() {
+        case "true", "yes", "on", "y", "1": "write true"
+        case "false", "no", "off", "n", "0": "write false"
+        default: nil
+        }
+    }
+}
+
+extension ValueType where Value == Duration {
+    static func duration(_ range: ClosedRange<Duration>) -> Self {
+        let limits = "\(TimeSpan.text(range.lowerBound)) to \(TimeSpan.text(range.upperBound))"
+        return ValueType(expected: "a time with its unit (ms, s, m, h, d) from \(limits)") { text, _ throws(ValueFault) in
+            guard let span = TimeSpan.parse(text) else { throw .unexpected(hint: TimeSpan.hint(for: text)) }
+            guard range.contains(span) else { throw .unexpected() }
+            return span
+        } write: {
+            TimeSpan.text($0)
+        }
+    }
+}
+
+extension ValueType where Value: CaseIterable & RawRepresentable, Value.RawValue == String {
+    static var choice: Self {
+        let names = Value.allCases.map(\.rawValue)
+        let expected = names.count == 1 ? names.joined() : "one of \(names.joined(separator: ", "))"
+        return ValueType(expected: expected) { text, _ throws(ValueFault) in
+            guard let value = Value(rawValue: text) else {
+                throw .unexpected(hint: NearestName.nearest(to: text, among: names).map { "did you mean \($0)?" })
+            }
+            return value
+        } write: {
+            $0.rawValue
+        }
+    }
+}
+
+extension ValueType {
+    /// A value that may be switched off by the word `off`.
+    static func orOff<Wrapped>(_ type: ValueType<Wrapped>) -> Self where Value == Wrapped? {
+        ValueType(expected: "\(type.expected), or off") { text, context throws(ValueFault) in
+            text == "off" ? nil : try type.parse(text, context)
+        } write: {
+            $0.flatMap(type.write) ?? "off"
+        }
+    }
+
+    /// A value that is not set unless its key is there.
+    static func optional<Wrapped>(_ type: ValueType<Wrapped>) -> Self where Value == Wrapped? {
+        ValueType(expected: type.expected) { text, context throws(ValueFault) in
+            try type.parse(text, context)
+        } write: {
+            $0.flatMap(type.write)
+        }
+    }
+}
+
+extension ValueType where Value == String {
+    /// Longest path, in bytes (PATH_MAX on Linux, with the closing zero).
+    private static var pathBytesMax: Int { 4095 }
+
+    /// A path; a relative one starts at the folder of the configuration file.
+    static var path: Self { path(expected: "a path") { path, context in FilePath.resolve(path, against: context.folder) } }
+
+    /// A path; a relative one starts at the data folder, when it is used.
+    static var pathInDataFolder: Self { path(expected: "a path") { path, _ in path } }
+
+    private static func path(
+        expected: String, _ resolve: @escaping @Sendable (String, ValueContext) -> String
+    ) -> Self {
+        ValueType(expected: expected) { text, context throws(ValueFault) in
+            guard !text.isEmpty, !text.utf8.contains(where: { $0 < 0x20 }) else { throw .unexpected() }
+            guard !text.hasPrefix("~") else { throw .impossible("~ is not expanded", hint: "write the path from the root") }
+            let path = resolve(text, context)
+            guard path.utf8.count <= pathBytesMax else { throw .impossible("the path is longer than \(pathBytesMax) bytes") }
+            return path
+        } write: {
+            $0
+        }
+    }
+
+    static var domain: Self {
+        ValueType(expected: "a domain such as example.org") { text, context throws(ValueFault) in
+            guard let domain = context.addresses.domain(text) else { throw .unexpected() }
+            return domain
+        } write: {
+            $0
+        }
+    }
+
+    static var bareAddress: Self {
+        ValueType(expected: "an address such as juliet@example.org") { text, context throws(ValueFault) in
+            guard let address = context.addresses.bareAddress(text) else { throw .unexpected() }
+            return address
+        } write: {
+            $0
+        }
+    }
+
+    /// Longest contact address, in bytes.
+    private static var uriBytesMax: Int { 2048 }
+
+    static var uri: Self {
+        ValueType(expected: "an address with its scheme, such as mailto:admin@example.org") { text, _ throws(ValueFault) in
+            guard let colon = text.firstIndex(of: ":"), isScheme(text[..<colon]), text.index(after: colon) != text.endIndex,
+                text.utf8.count <= uriBytesMax, !text.utf8.contains(where: { $0 <= 0x20 || $0 == 0x7f })
+            else { throw .unexpected(hint: text.contains("@") ? "write mailto:\(text) or xmpp:\(text)" : nil) }
+            return text
+        } write: {
+            $0
+        }
+    }
+
+    /// RFC 3986 §3.1.
+    private static func isScheme(_ text: Substring) -> Bool {
+        guard let first = text.first, first.isASCII, first.isLetter else { return false }
+        return text.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "+-.".contains($0)) }
+    }
+}
+
+extension ValueType where Value == IPAddress {
+    static var ipAddress: Self {
+        ValueType(expected: "an IPv4 or IPv6 address") { text, _ throws(ValueFault) in
+            guard let address = IPAddress(text) else {
+                throw .unexpected(hint: text == "*" ? "write 0.0.0.0 or ::" : text == "localhost" ? "write 127.0.0.1 or ::1" : nil)
+            }
+            return address
+        } write: {
+            $0.description
+        }
+    }
+}
+
+extension ValueType where Value == AddressBlock {
+    static var addressBlock: Self {
+        ValueType(expected: "an address or a block of addresses such as 192.0.2.0/24") { text, _ throws(ValueFault) in
+            guard let block = AddressBlock(text) else { throw .unexpected() }
+            guard block.isExact else {
+                throw .impossible("\(text) has bits set after the prefix", hint: "did you mean \(block.exact)?")
+            }
+            return block
+        } write: {
+            $0.description
+        }
+    }
+}
+
+extension ValueType where Value == LogDestination {
+    static var logDestination: Self {
+        let path = ValueType<String>.path
+        return ValueType(expected: "stderr or a path") { text, context throws(ValueFault) in
+            text == "stderr" ? .standardError : .file(try path.parse(text, context))
+        } write: {
+            switch $0 {
+            case .standardError: "stderr"
+            case .file(let path): path
+            }
+        }
+    }
+}
+
+/// Sizes in bytes, as in `256KiB`.
+enum ByteSize {
+    /// The largest first.
+    private static let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)]
+
+    static func parse(_ text: String) -> Int? {
+        guard let (number, unit) = NumberWithUnit.split(text), let factor = units.first(where: { $0.0 == unit })?.1 else {
+            return nil
+        }
+        let (size, overflow) = number.multipliedReportingOverflow(by: factor)
+        return overflow ? nil : size
+    }
+
+    static func text(_ size: Int) -> String {
+        let unit = units.first { size >= $0.1 && size.isMultiple(of: $0.1) } ?? ("B", 1)
+        return "\(size / unit.1)\(unit.0)"
+    }
+
+    static func hint(for text: String) -> String? {
+        guard let (number, unit) = NumberWithUnit.split(text) else { return nil }
+        return switch unit.lowercased() {
+        case "": "write \(number)B"
+        case "k", "kb", "kib": "write \(number)KiB"
+        case "m", "mb", "mib": "write \(number)MiB"
+        case "g", "gb", "gib": "write \(number)GiB"
+        case "b", "bytes": "write \(number)B"
+        default: nil
+        }
+    }
+}
+
+/// Times, as in `30s`.
+enum TimeSpan {
+    /// Milliseconds in each unit, the largest first.
+    private static let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)]
+
+    static func parse(_ text: String) -> Duration? {
+        guard let (number, unit) = NumberWithUnit.split(text), let factor = units.first(where: { $0.0 == unit })?.1 else {
+            return nil
+        }
+        let (milliseconds, overflow) = number.multipliedReportingOverflow(by: factor)
+        return overflow ? nil : .milliseconds(milliseconds)
+    }
+
+    static func text(_ span: Duration) -> String {
+        let (seconds, attoseconds) = span.components
+        let milliseconds = Int(clamping: seconds) * 1000 + Int(attoseconds / 1_000_000_000_000_000)
+        let unit = units.first { milliseconds >= $0.1 && milliseconds.isMultiple(of: $0.1) } ?? ("s", 1000)
+        return "\(milliseconds / unit.1)\(unit.0)"
+    }
+
+    static func hint(for text: String) -> String? {
+        guard let (number, unit) = NumberWithUnit.split(text) else { return nil }
+        return switch unit.lowercased() {
+        case "": "write \(number)s"
+        case "sec", "secs", "second", "seconds": "write \(number)s"
+        case "min", "mins", "minute", "minutes": "write \(number)m"
+        case "hour", "hours": "write \(number)h"
+        case "day", "days": "write \(number)d"
+        default: nil
+        }
+    }
+}
+
+/// Digits, at most one space, a word.
+enum NumberWithUnit {
+    static func split(_ text: String) -> (number: Int, unit: String)? {
+        let digits = text.prefix { $0.isASCII && $0.isNumber }
+        guard let number = WholeNumber.parse(digits) else { return nil }
+        let rest = text[digits.endIndex...]
+        return (number, String(rest.first == " " ? rest.dropFirst() : rest))
+    }
+}
