@@ -28,24 +28,21 @@ enum ScramGrammar {
     /// Most attributes in a message: the known ones and some extensions.
     static let attributesMax = 16
 
-    /// The values of the `leading` attributes and, of a message that ends with one, of the `trailing` one. What is
-    /// between are extensions: ignored, but none may repeat a name that RFC 5802 gave a meaning.
+    /// The values of the attributes that a message begins with and, of one that ends with a known attribute, of that.
+    ///
+    /// `leading` and `trailing` are their names in order, as in `"nr"`. What is between are extensions: ignored, but none
+    /// may have a name that RFC 5802 gave a meaning.
     static func values(
-        of bytes: ArraySlice<UInt8>, leading: [Character], trailing: Character? = nil
+        of bytes: ArraySlice<UInt8>, leading: String, trailing: String = ""
     ) throws(ScramSyntaxError) -> [ArraySlice<UInt8>] {
-        let names = leading.compactMap(\.asciiValue)
-        var attributes = try attributes(bytes)[...]
-        var values: [ArraySlice<UInt8>] = []
-        for name in names {
-            guard let attribute = attributes.popFirst(), attribute.name == name else { throw .order }
-            values.append(attribute.value)
-        }
-        if let trailing {
-            guard let attribute = attributes.popLast(), attribute.name == trailing.asciiValue else { throw .order }
-            values.append(attribute.value)
-        }
-        guard attributes.allSatisfy({ !isAssigned($0.name) }) else { throw .order }
-        return values
+        let attributes = try attributes(bytes)
+        guard attributes.count >= leading.utf8.count + trailing.utf8.count else { throw .order }
+        let first = attributes.prefix(leading.utf8.count)
+        let last = attributes.suffix(trailing.utf8.count)
+        guard (first + last).map(\.name) == Array((leading + trailing).utf8) else { throw .order }
+        let extensions = attributes.dropFirst(first.count).dropLast(last.count)
+        guard !extensions.contains(where: { isAssigned($0.name) }) else { throw .order }
+        return (first + last).map(\.value)
     }
 
     /// A `saslname` without its escapes: `=2C` is a comma and `=3D` an equals sign; no other `=` may stand there (§5.1).

@@ -45,7 +45,7 @@ public enum ScramHash: Hashable, Sendable, CaseIterable {
     }
 
     /// `H(bytes)`.
-    func digest(_ bytes: [UInt8]) -> [UInt8] {
+    package func digest(_ bytes: [UInt8]) -> [UInt8] {
         switch self {
         case .sha1: Array(Insecure.SHA1.hash(data: bytes))
         case .sha256: Array(SHA256.hash(data: bytes))
@@ -54,7 +54,7 @@ public enum ScramHash: Hashable, Sendable, CaseIterable {
     }
 
     /// `HMAC(key, bytes)`.
-    func authenticationCode(_ bytes: [UInt8], key: [UInt8]) -> [UInt8] {
+    package func authenticationCode(_ bytes: [UInt8], key: [UInt8]) -> [UInt8] {
         let key = SymmetricKey(data: key)
         return switch self {
         case .sha1: Array(HMAC<Insecure.SHA1>.authenticationCode(for: bytes, using: key))
@@ -64,7 +64,7 @@ public enum ScramHash: Hashable, Sendable, CaseIterable {
     }
 
     /// `Hi(password, salt, iterations)`, which is PBKDF2: milliseconds of one core. `nil` if the library refuses.
-    func saltedPassword(_ password: PreparedPassword, salt: [UInt8], iterations: Int) -> [UInt8]? {
+    package func saltedPassword(_ password: PreparedPassword, salt: [UInt8], iterations: Int) -> [UInt8]? {
         guard !salt.isEmpty, iterations > 0 else { return nil }
         let key = try? KDF.Insecure.PBKDF2.deriveKey(
             from: password.bytes, salt: salt, using: derivation, outputByteCount: byteCount,

@@ -38,7 +38,7 @@ struct ScramClientFirst: Hashable, Sendable {
         authzid = try Self.authzid(fields[1])
         header = Array(message[..<fields[2].startIndex])
         bare = Array(fields[2])
-        let values = try ScramGrammar.values(of: fields[2], leading: ["n", "r"])
+        let values = try ScramGrammar.values(of: fields[2], leading: "nr")
         username = try ScramGrammar.unescapedName(values[0])
         guard let nonce = ScramNonce(values[1]) else { throw .nonce }
         self.nonce = nonce.bytes
@@ -58,7 +58,7 @@ struct ScramServerFirst: Hashable, Sendable {
     let iterations: Int
 
     init(parsing message: [UInt8]) throws(ScramSyntaxError) {
-        let values = try ScramGrammar.values(of: message[...], leading: ["r", "s", "i"])
+        let values = try ScramGrammar.values(of: message[...], leading: "rsi")
         guard values[0].count <= 2 * ScramNonce.bytesMax, values[0].allSatisfy(ScramNonce.isPrintable) else {
             throw .nonce
         }
@@ -79,7 +79,7 @@ struct ScramClientFinal: Hashable, Sendable {
     let withoutProof: [UInt8]
 
     init(parsing message: [UInt8]) throws(ScramSyntaxError) {
-        let values = try ScramGrammar.values(of: message[...], leading: ["c", "r"], trailing: "p")
+        let values = try ScramGrammar.values(of: message[...], leading: "cr", trailing: "p")
         guard let channelBinding = Base64.decode(values[0]), let proof = Base64.decode(values[2]) else { throw .base64 }
         self.channelBinding = channelBinding
         self.proof = proof
@@ -93,7 +93,7 @@ struct ScramServerFinal: Hashable, Sendable {
     let signature: [UInt8]
 
     init(parsing message: [UInt8]) throws(ScramSyntaxError) {
-        let values = try ScramGrammar.values(of: message[...], leading: ["v"])
+        let values = try ScramGrammar.values(of: message[...], leading: "v")
         guard let signature = Base64.decode(values[0]) else { throw .base64 }
         self.signature = signature
     }
