@@ -18,6 +18,8 @@ public enum JIDError: Error, Hashable, Sendable {
     case outOfContext(JIDPart, Unicode.Scalar)
     /// Left-to-right and right-to-left characters are mixed against the Bidi Rule (RFC 5893 §2).
     case bidirectional(JIDPart)
+    /// Each application of the rules gives something else (RFC 8264 §7).
+    case unstable(JIDPart)
     /// The part is not UTF-8.
     case notUTF8(JIDPart)
     /// A part of the address is there that this kind of address has not: a resourcepart in a bare one.

@@ -129,7 +129,7 @@ private enum ASCII {
     static func isLocalpart(_ bytes: UnsafeRawBufferPointer) -> Bool {
         guard 1...BareJID.partBytesMax ~= bytes.count else { return false }
         // Bit n of the two words is character n, and character 64 + n.
-        let low: UInt64 = 0x2FFF_7F3A_0000_0000
+        let low: UInt64 = 0xABFF_7F3A_0000_0000
         let high: UInt64 = 0x7FFF_FFFF_FFFF_FFFE
         for byte in bytes {
             let allowed = byte < 64 ? low : byte < 128 ? high : 0
