@@ -24,6 +24,7 @@ struct ConfigurationChecks {
     }
 
     private mutating func report(_ path: String, _ message: String, hint: String? = nil) {
+        guard problems.count < ConfigurationReading.problemsMax else { return }
         problems.append(loaded.problem(.error, at: path, message, hint: hint))
     }
 
@@ -65,23 +66,23 @@ struct ConfigurationChecks {
 
     /// An admin who can never log in is a typing error.
     private mutating func checkAdmins() {
-        let domains = configuration.domains.map(\.name).filter { !$0.isEmpty }
-        guard domains.count == configuration.domains.count, !domains.isEmpty else { return }
+        let domains = Set(configuration.domains.map(\.name))
+        guard !domains.contains(""), !domains.isEmpty else { return }
         checkAdmins(configuration.access.admins, at: "access.admins", domains)
         for (index, domain) in configuration.domains.enumerated() {
             checkAdmins(domain.admins, at: "domains[\(index)].admins", domains)
         }
     }
 
-    private mutating func checkAdmins(_ admins: [String], at path: String, _ domains: [String]) {
+    private mutating func checkAdmins(_ admins: [String], at path: String, _ domains: Set<String>) {
         // Indexes in the list and in the file differ once an item was refused.
         guard !faulty.contains(where: { $0.hasPrefix(path) }) else { return }
-        for (index, admin) in admins.enumerated() {
+        for (index, admin) in admins.enumerated() where problems.count < ConfigurationReading.problemsMax {
             guard let domain = admin.split(separator: "@").last.map(String.init), !domains.contains(domain) else { continue }
-            let nearest = NearestName.nearest(to: domain, among: domains)
+            let nearest = NearestName.nearest(to: domain, among: domains.sorted())
             report(
                 "\(path)[\(index)]", "this server does not host \(ConfigurationSource.shortened(domain))",
-                hint: nearest.map { "did you mean \($0)?" } ?? "the domains are \(domains.prefix(10).joined(separator: ", "))")
+                hint: nearest.map { "did you mean \($0)?" } ?? "the domains are \(domains.sorted().prefix(10).joined(separator: ", "))")
         }
     }
 

@@ -1,26 +1,27 @@
 /// The commented example file and the reference page, made from the schema.
 package enum ConfigurationDocuments {
-    /// Width to which comments are filled, in characters.
-    private static let width = 100
-
-    /// A complete configuration for one domain: every key with its meaning, those with a default commented out.
+    /// A complete file that means `configuration`: every key with its meaning, commented out where it has its default.
     ///
     /// A comment begins with `# ` and a key that is commented out with `#` alone, so that taking away the sign is enough.
-    package static func exampleFile(domain: String = "example.org", data: String? = nil) -> String {
-        var configuration = ServerConfiguration()
-        configuration.domains = [.init(name: domain)]
-        if let data { configuration.server.dataFolder = data }
-        var page = ExampleFile(defaults: ConfigurationSchema.root.show(ServerConfiguration()))
+    package static func exampleFile(for configuration: ServerConfiguration = example) -> String {
+        var page = ExampleFile(domain: configuration.domains.first?.name ?? "example.org")
         page.comment(
             """
             Configuration of Martlet. Every key is here with its meaning. One that begins with # has the value that \
-            is shown, or none, unless you take the # away and change it. Times and sizes have units (30s, 5m, 256KiB); yes and no are \
-            written true and false. "martlet config check" finds mistakes; "martlet config reload" applies \
+            is shown, or none, until you take the # away and change it. Times and sizes have units (30s, 5m, 256KiB); \
+            yes and no are written true and false. "martlet config check" finds mistakes; "martlet config reload" applies \
             changes, except those marked (restart). An environment variable overrides the key in its name: MARTLET_LOG_LEVEL, \
             MARTLET_LISTENERS_0_PORT.
             """, indent: 0)
         page.write(ConfigurationSchema.keys, ConfigurationSchema.root.show(configuration), indent: 0)
         return page.text
+    }
+
+    /// The defaults with the one thing that has none: a domain.
+    package static var example: ServerConfiguration {
+        var configuration = ServerConfiguration()
+        configuration.domains = [.init(name: "example.org")]
+        return configuration
     }
 
     /// The reference page `docs/configuration.md`.
@@ -34,7 +35,7 @@ package enum ConfigurationDocuments {
     private static let introduction = """
         # Configuration
 
-        <!-- Generated from the schema in Sources/martlet/Configuration. A test compares it; see the end of that test. -->
+        <!-- Generated from the schema in Sources/martlet/Configuration. `WRITE_DOCS=1 swift test --filter Configuration` writes it. -->
 
         Martlet reads one YAML file, given by `martlet serve --config FILE`. The shortest one that works names a domain:
 
@@ -67,11 +68,14 @@ package enum ConfigurationDocuments {
 
 /// Builds the example file.
 private struct ExampleFile {
-    /// What the server does without a file, which decides what is commented out.
-    let defaults: [ShownField]
+    /// Width to which comments are filled, in characters.
+    private static let width = 100
+
+    /// Stands for example.org in what is shown where there is no default.
+    private let domain: String
     private(set) var text = ""
 
-    init(defaults: [ShownField]) { self.defaults = defaults }
+    init(domain: String) { self.domain = domain }
 
     mutating func write(_ keys: [ConfigurationKey], _ fields: [ShownField], indent: Int) {
         for (key, field) in zip(keys, fields) {
@@ -94,10 +98,10 @@ private struct ExampleFile {
         }
     }
 
-    /// The first entry explains its keys; the others show those that every entry needs.
+    /// The first entry shows and explains its keys; the others show those that they need.
     private mutating func write(_ entry: ShownEntry, _ keys: [ConfigurationKey], isFirst: Bool, indent: Int) {
         var dash = "- "
-        for (key, field) in zip(keys, entry.fields) where isFirst || key.isRequired {
+        for (key, field) in zip(keys, entry.fields) where isFirst || key.isRequired || field.value != key.standard {
             if isFirst { comment(summary(of: key), indent: dash == "- " ? indent : indent + 2) }
             if dash == "- " {
                 line("- \(key.name): \(shown(key, field.value))", indent: indent)
@@ -115,11 +119,14 @@ private struct ExampleFile {
     private func shown(_ key: ConfigurationKey, _ value: ShownValue) -> String {
         switch value {
         case .scalar(let text): YAMLText.scalar(text)
-        case .list(let texts) where texts.isEmpty && key.example != nil: YAMLText.list([key.example].compactMap { $0 })
-        case .list(let texts): YAMLText.list(texts)
-        case .unset: YAMLText.scalar(key.example ?? "")
+        case .list(let texts): YAMLText.list(texts.isEmpty ? [example(key)] : texts)
+        case .unset: YAMLText.scalar(example(key))
         case .section, .entries: ""
         }
+    }
+
+    private func example(_ key: ConfigurationKey) -> String {
+        key.example?.replacing("example.org", with: domain) ?? ""
     }
 
     private func summary(of key: ConfigurationKey) -> String {
@@ -131,7 +138,7 @@ private struct ExampleFile {
     }
 
     private func summary(_ key: ConfigurationKey, type: String, _ change: ConfigurationChange) -> String {
-        let standard = key.standard == .unset || key.standard == .list([]) ? " Not set by default." : ""
+        let standard = key.standard == .unset || key.standard == .list([]) ? " None by default." : ""
         let restart = change == .restart ? " (restart)" : ""
         return "\(key.summary) Value: \(type).\(key.isRequired ? "" : standard)\(restart)"
     }
@@ -140,7 +147,7 @@ private struct ExampleFile {
     mutating func comment(_ paragraph: String, indent: Int) {
         var current = "#"
         for word in paragraph.split(separator: " ") {
-            if indent + current.count + 1 + word.count > 100, current != "#" {
+            if indent + current.count + 1 + word.count > Self.width, current != "#" {
                 line(current, indent: indent)
                 current = "#"
             }

@@ -75,8 +75,9 @@ package struct ConfigurationLoader: Sendable {
         let line = content.split(separator: 0x0a, omittingEmptySubsequences: false).prefix {
             String(validating: $0, as: UTF8.self) != nil
         }.count
+        let origin = ConfigurationOrigin.file(name, line: line + 1, column: 1)
         throw ConfigurationFailure([
-            ConfigurationProblem(at: .file(name, line: line + 1, column: 1), path: "", "the line is not UTF-8", hint: "save the file as UTF-8")
+            ConfigurationProblem(at: origin, path: "", "the line is not UTF-8", hint: "save the file as UTF-8")
         ])
     }
 

@@ -1,5 +1,8 @@
 /// What is learned while a source becomes a configuration.
 struct ConfigurationReading {
+    /// Most problems that are looked for in one configuration. Nobody reads more, and a file can hold very many.
+    static let problemsMax = 100
+
     let text: ConfigurationText?
     let context: ValueContext
     private(set) var problems: [ConfigurationProblem] = []
@@ -11,7 +14,10 @@ struct ConfigurationReading {
         self.context = context
     }
 
+    var hasRoom: Bool { problems.count < Self.problemsMax }
+
     mutating func report(at origin: ConfigurationOrigin, path: String, _ message: String, hint: String? = nil) {
+        guard hasRoom else { return }
         let line = text?.sourceLine(of: origin)
         problems.append(ConfigurationProblem(at: origin, path: path, message, hint: hint, sourceLine: line))
     }
@@ -42,7 +48,7 @@ struct ConfigurationMapping<Section: ConfigurationSection>: Sendable {
             reading.report(at: source.origin, path: path, "expected a mapping with keys, found \(source.found)", hint: keysHint)
             return
         }
-        for entry in entries { read(entry, at: path, into: &section, &reading) }
+        for entry in entries where reading.hasRoom { read(entry, at: path, into: &section, &reading) }
         for field in fields where field.key.isRequired && !entries.contains(where: { $0.key == field.key.name }) {
             reading.report(at: source.origin, path: path, "the key \(field.key.name) is missing", hint: field.key.summary)
         }
@@ -108,17 +114,17 @@ extension ConfigurationField {
     /// A list of values, in which none is twice.
     static func list<Value: Hashable>(
         _ name: String, _ property: Property<[Value]>, of type: ValueType<Value>,
-        _ change: ConfigurationChange, atLeast countMin: Int = 0, example: String? = nil, _ summary: String
+        _ change: ConfigurationChange, counts: ClosedRange<Int> = 0...listCountMax, example: String? = nil, _ summary: String
     ) -> Self {
         let show: @Sendable (Section) -> ShownValue = { .list($0[keyPath: property].compactMap(type.write)) }
         let key = ConfigurationKey(
             name: name, summary: summary, form: .list(of: type.expected, change: change), isRequired: false,
             standard: show(Section()), example: example)
         return ConfigurationField(key: key) { source, path, section, reading in
-            guard let items = source.items(countMin...listCountMax, path, "a list (each \(type.expected))", &reading) else { return }
+            guard let items = source.items(counts, path, "a list (each \(type.expected))", &reading) else { return }
             var values: [Value] = []
             var seen: Set<Value> = []
-            for (index, item) in items.enumerated() {
+            for (index, item) in items.enumerated() where reading.hasRoom {
                 guard let value = type.read(item, "\(path)[\(index)]", &reading) else { continue }
                 if seen.insert(value).inserted {
                     values.append(value)
@@ -151,7 +157,7 @@ extension ConfigurationField {
     /// A list of mappings, told from each other by `identity`.
     static func entries<Inner: ConfigurationSection>(
         _ name: String, _ property: Property<[Inner]>, _ mapping: ConfigurationMapping<Inner>,
-        _ change: ConfigurationChange, isRequired: Bool = false, example: String? = nil,
+        _ change: ConfigurationChange, counts: ClosedRange<Int> = 1...listCountMax, isRequired: Bool = false,
         identity: @escaping @Sendable (Inner) -> String, _ summary: String
     ) -> Self {
         let show: @Sendable (Section) -> ShownValue = { section in
@@ -159,9 +165,9 @@ extension ConfigurationField {
         }
         let key = ConfigurationKey(
             name: name, summary: summary, form: .entries(mapping.keys, change: change), isRequired: isRequired,
-            standard: show(Section()), example: example)
+            standard: show(Section()), example: nil)
         return ConfigurationField(key: key) { source, path, section, reading in
-            guard let items = source.items(1...listCountMax, path, "a list of mappings", &reading) else { return }
+            guard let items = source.items(counts, path, "a list of mappings", &reading) else { return }
             section[keyPath: property] = items.enumerated().map { index, item in
                 var inner = Inner()
                 reading.note(item.origin, at: "\(path)[\(index)]")

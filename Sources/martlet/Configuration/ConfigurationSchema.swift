@@ -1,15 +1,15 @@
 /// Every key of the configuration, once: the parser, the example file, the reference page and the names of environment
 /// variables all come from these tables.
 package enum ConfigurationSchema {
-    package static var keys: [ConfigurationKey] { root.keys }
+    package static let keys = root.keys
 
     static let root = ConfigurationMapping<ServerConfiguration>([
         .section("server", \.server, server, "The process: where it keeps its files and how it runs."),
         .entries(
-            "domains", \.domains, domain, .reload, isRequired: true, example: "example.org", identity: { $0.name },
+            "domains", \.domains, domain, .reload, isRequired: true, identity: { $0.name },
             "The domains that this server hosts."),
         .entries(
-            "listeners", \.listeners, listener, .restart, identity: identity,
+            "listeners", \.listeners, listener, .restart, counts: 1...64, identity: identity,
             "The ports on which the server listens."),
         .section("limits", \.limits, limits, "How much anybody may use. A client that exceeds one is told so."),
         .section("idle", \.idle, idle, "How connections that have died are found."),
@@ -41,14 +41,25 @@ package enum ConfigurationSchema {
         .value("name", \.name, .domain, .reload, isRequired: true, example: "example.org", "The domain, as in its addresses."),
         .value(
             "certificate", \.certificate, .optional(.path), .reload, example: "/etc/martlet/example.org.pem",
-            "PEM file with the certificate and the chain behind it. Relative to this file. Without it the server makes a certificate of its own, which clients must be told to trust."),
+            """
+            PEM file with the certificate and the chain behind it. Relative to this file. Without it the server \
+            makes a certificate of its own, which clients must be told to trust.
+            """),
         .value(
             "key", \.key, .optional(.path), .reload, example: "/etc/martlet/example.org.key",
-            "PEM file with the certificate's private key. Relative to this file. Nobody but the server's user should be able to read it."),
-        .list("admins", \.admins, of: .bareAddress, .reload, example: "admin@example.org", "Accounts with the admin role in this domain."),
+            """
+            PEM file with the certificate's private key. Relative to this file. Nobody but the server's user should \
+            be able to read it.
+            """),
+        .list(
+            "admins", \.admins, of: .bareAddress, .reload, example: "admin@example.org",
+            "Accounts with the admin role in this domain."),
         .section(
             "contacts", \.contacts, contacts,
-            "Addresses by which people reach those who run the domain, shown to anybody who asks (XEP-0157). Each is a URI: mailto:, xmpp: or https:."),
+            """
+            Addresses by which people reach those who run the domain, shown to anybody who asks (XEP-0157). Each is \
+            a URI: mailto:, xmpp: or https:.
+            """),
     ])
 
     static let contacts = ConfigurationMapping<ServerConfiguration.Contacts>([
@@ -70,16 +81,23 @@ package enum ConfigurationSchema {
     static let listener = ConfigurationMapping<ServerConfiguration.Listener>([
         .value(
             "kind", \.kind, .choice, .restart, isRequired: true, example: "client",
-            "client: XMPP clients, encrypted after STARTTLS. client-tls: XMPP clients, encrypted from the first byte (XEP-0368)."),
+            """
+            client: XMPP clients, encrypted after STARTTLS. client-tls: XMPP clients, encrypted from the first byte \
+            (XEP-0368).
+            """),
         .value(
             "port", \.port, .integer(1...65535), .restart, isRequired: true, example: "5222",
             "TCP port. Clients expect 5222 for client and 5223 for client-tls, unless DNS says otherwise."),
         .list(
-            "addresses", \.addresses, of: .ipAddress, .restart, atLeast: 1,
+            "addresses", \.addresses, of: .ipAddress, .restart, counts: 1...64,
             "Addresses on which the port is opened. 0.0.0.0 is every IPv4 and :: every IPv6 address of the machine."),
         .list(
             "proxy-sources", \.proxySources, of: .addressBlock, .restart, example: "192.0.2.0/24",
-            "Load balancers in front of this listener. A connection from one of them must begin with a PROXY protocol header (version 1 or 2), whose address is then used for limits and logs. Nobody else's header is accepted."),
+            """
+            Load balancers in front of this listener. A connection from one of them must begin with a PROXY \
+            protocol header (version 1 or 2), whose address is then used for limits and logs. Nobody else's header \
+            is accepted.
+            """),
         .value(
             "plaintext-authentication", \.plaintextAuthentication, .boolean, .restart,
             "Whether clients may log in without encryption. Only for a listener on loopback, or behind a proxy that ends TLS."),
@@ -104,17 +122,22 @@ package enum ConfigurationSchema {
             "What a client may send at once before that rate applies."),
         .value(
             "streams-per-address", \.streamsPerAddressMax, .integer(1...1_000_000), .reload,
-            "Most connections from one network address (for IPv6, from one /64)."),
+            "Most connections from one network address."),
         .value(
             "unauthenticated-streams", \.unauthenticatedStreamsMax, .integer(1...1_000_000), .reload,
             "Most connections that have not logged in, all together."),
         .value(
             "login-deadline", \.loginDeadline, .duration(.seconds(5)...(.seconds(600))), .reload,
             "Time from connecting to a session. A connection that takes longer is closed."),
-        .value("sessions-per-account", \.sessionsPerAccountMax, .integer(1...1000), .reload, "Most sessions of an account at a time."),
+        .value(
+            "sessions-per-account", \.sessionsPerAccountMax, .integer(1...1000), .reload,
+            "Most sessions of an account at a time."),
         .value(
             "resource-conflict", \.resourceConflict, .choice, .reload,
-            "What happens when a client asks for a resource that is in use: replace-old ends the older session, refuse-new refuses the newer one."),
+            """
+            What happens when a client asks for a resource that is in use: replace-old ends the older session, \
+            refuse-new refuses the newer one.
+            """),
         .value(
             "session-queue-bytes", \.sessionQueueBytesMax, .bytes(256 * kibibyte...(1024 * mebibyte)), .reload,
             "Most that waits for a client that reads slowly. Past it the session ends; its messages are kept."),
@@ -128,7 +151,9 @@ package enum ConfigurationSchema {
         .value(
             "offline-bytes", \.offlineBytesMax, .bytes(0...(4096 * mebibyte)), .reload,
             "Most bytes of messages kept for an account that is offline."),
-        .value("blocked-addresses", \.blockedAddressesMax, .integer(0...100_000), .reload, "Most addresses an account can block (XEP-0191)."),
+        .value(
+            "blocked-addresses", \.blockedAddressesMax, .integer(0...100_000), .reload,
+            "Most addresses an account can block (XEP-0191)."),
         .value("vcard-bytes", \.vCardBytesMax, .bytes(0...(16 * mebibyte)), .reload, "Largest vCard (XEP-0054)."),
         .value(
             "private-storage-bytes", \.privateStorageBytesMax, .bytes(0...(64 * mebibyte)), .reload,
@@ -144,20 +169,28 @@ package enum ConfigurationSchema {
             "How long a client has to answer. Then its connection counts as lost."),
         .value(
             "tcp-user-timeout", \.tcpUserTimeout, .orOff(.duration(.seconds(5)...(.seconds(3600)))), .reload,
-            "After this time without acknowledgement of data that was sent, the system gives a connection up. Applies to new connections."),
+            """
+            After this time without acknowledgement of data that was sent, the system gives a connection up. \
+            Applies to new connections.
+            """),
     ])
 
     static let authentication = ConfigurationMapping<ServerConfiguration.Authentication>([
         .list(
-            "mechanisms", \.mechanisms, of: .choice, .reload, atLeast: 1,
+            "mechanisms", \.mechanisms, of: .choice, .reload, counts: 1...AuthenticationMechanism.allCases.count,
             "SASL mechanisms that are offered. PLAIN is offered only on encrypted connections."),
         .value(
             "channel-binding", \.channelBinding, .boolean, .reload,
-            "Whether SCRAM is offered with channel binding too (-PLUS), which finds an attacker in the middle. Switch it off behind a proxy that ends TLS."),
+            """
+            Whether SCRAM is offered with channel binding too (-PLUS), which finds an attacker in the middle. \
+            Switch it off behind a proxy that ends TLS.
+            """),
         .value(
             "scram-iterations", \.scramIterations, .integer(4096...100_000), .reload,
             "Rounds of hashing behind a stored password. Applies to passwords that are set from then on."),
-        .value("tries-per-stream", \.triesPerStreamMax, .integer(1...20), .reload, "Failed log-ins after which a connection is closed."),
+        .value(
+            "tries-per-stream", \.triesPerStreamMax, .integer(1...20), .reload,
+            "Failed log-ins after which a connection is closed."),
         .value(
             "failures-per-address", \.failuresPerAddressMax, .integer(1...100_000), .reload,
             "Failed log-ins from one network address before further tries from it are slowed down."),
@@ -183,17 +216,25 @@ package enum ConfigurationSchema {
         .value("path", \.path, .pathInDataFolder, .restart, "File of the database. Relative to the data folder."),
         .value(
             "synchronous", \.synchronous, .choice, .restart,
-            "full: what was acknowledged survives a power cut. normal: what was acknowledged survives a crash of the server, but a power cut may take the last moments; the database stays whole."),
+            """
+            full: what was acknowledged survives a power cut. normal: what was acknowledged survives a crash of the \
+            server, but a power cut may take the last moments; the database stays whole.
+            """),
         .value(
             "reserve", \.reserveBytes, .orOff(.bytes(mebibyte...(1024 * mebibyte))), .restart,
             "Size of a file that is kept so that a full disk leaves room for a clean stop."),
-        .value("readers", \.readers, .integer(1...64), .restart, "Connections that read while another writes, each with a thread of its own."),
+        .value(
+            "readers", \.readers, .integer(1...64), .restart,
+            "Connections that read while another writes, each with a thread of its own."),
     ])
 
     static let messages = ConfigurationMapping<ServerConfiguration.Messages>([
         .value(
             "offline", \.offline, .boolean, .reload,
-            "Whether messages are kept for accounts that are offline (XEP-0160). Otherwise they are refused, and their senders told.")
+            """
+            Whether messages are kept for accounts that are offline (XEP-0160). Otherwise they are refused, and \
+            their senders told.
+            """)
     ])
 
     static let log = ConfigurationMapping<ServerConfiguration.Log>([
@@ -212,7 +253,9 @@ package enum ConfigurationSchema {
     ])
 
     static let access = ConfigurationMapping<ServerConfiguration.Access>([
-        .list("admins", \.admins, of: .bareAddress, .reload, example: "admin@example.org", "Accounts with the admin role in every domain.")
+        .list(
+            "admins", \.admins, of: .bareAddress, .reload, example: "admin@example.org",
+            "Accounts with the admin role in every domain."),
     ])
 
     @Sendable private static func identity(of listener: ServerConfiguration.Listener) -> String {

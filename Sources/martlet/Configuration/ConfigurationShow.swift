@@ -12,7 +12,7 @@ extension LoadedConfiguration {
     /// Every value, in the order of the schema.
     package var settings: [ConfigurationSetting] {
         ShownValue.section(ConfigurationSchema.root.show(configuration)).leaves(at: "") { index, _ in "[\(index)]" }.map {
-            ConfigurationSetting(path: $0.path, value: $0.value, origin: origin(of: $0.path))
+            ConfigurationSetting(path: $0.path, value: $0.value, origin: origins[$0.path] ?? .standard)
         }
     }
 }

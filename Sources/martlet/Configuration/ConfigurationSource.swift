@@ -47,7 +47,15 @@ struct ConfigurationText: Sendable {
     init(name: String, text: String) {
         self.name = name
         self.text = text
-        lines = text.split(omittingEmptySubsequences: false) { $0 == "\n" || $0 == "\r\n" || $0 == "\r" }
+        lines = text.split(omittingEmptySubsequences: false, whereSeparator: Self.endsLine)
+    }
+
+    /// What the YAML parser counts as the end of a line (YAML 1.1 §5.4).
+    private static func endsLine(_ character: Character) -> Bool {
+        switch character {
+        case "\n", "\r\n", "\r", "\u{85}", "\u{2028}", "\u{2029}": true
+        default: false
+        }
     }
 
     /// A line and a column, counting from one.
@@ -114,7 +122,8 @@ extension ConfigurationText {
 
     private func source(_ node: Node, depth: Int) throws(ConfigurationFailure) -> ConfigurationSource {
         if node.anchor != nil {
-            throw ConfigurationFailure([problem(Place(node.mark), "anchors and aliases are not supported", hint: "write the value in both places")])
+            let message = "anchors and aliases are not supported"
+            throw ConfigurationFailure([problem(Place(node.mark), message, hint: "write the value in both places")])
         }
         guard depth < Self.depthMax else {
             throw ConfigurationFailure([problem(Place(node.mark), "nested deeper than \(Self.depthMax) levels")])

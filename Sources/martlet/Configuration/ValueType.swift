@@ -93,10 +93,15 @@ extension ValueType where Value == Int {
     /// A size in bytes, with its unit.
     static func bytes(_ range: ClosedRange<Int>) -> Self {
         let limits = "\(ByteSize.text(range.lowerBound)) to \(ByteSize.text(range.upperBound))"
-        return ValueType(expected: "a size with its unit (B, KiB, MiB, GiB) from \(limits)") { text, _ throws(ValueFault) in
-            guard let size = ByteSize.parse(text) else { throw .unexpected(hint: ByteSize.hint(for: text)) }
-            guard range.contains(size) else { throw .unexpected() }
-            return size
+        return ValueType(expected: "a size from \(limits)") { text, _ throws(ValueFault) in
+            if let size = ByteSize.parse(text) {
+                guard range.contains(size) else { throw .unexpected() }
+                return size
+            }
+            guard let better = ByteSize.corrected(text), let meant = ByteSize.parse(better), range.contains(meant) else {
+                throw .unexpected(hint: "write a number with its unit: B, KiB, MiB or GiB")
+            }
+            throw .unexpected(hint: "write \(better)")
         } write: {
             ByteSize.text($0)
         }
@@ -128,10 +133,15 @@ extension ValueType where Value == Bool {
 extension ValueType where Value == Duration {
     static func duration(_ range: ClosedRange<Duration>) -> Self {
         let limits = "\(TimeSpan.text(range.lowerBound)) to \(TimeSpan.text(range.upperBound))"
-        return ValueType(expected: "a time with its unit (ms, s, m, h, d) from \(limits)") { text, _ throws(ValueFault) in
-            guard let span = TimeSpan.parse(text) else { throw .unexpected(hint: TimeSpan.hint(for: text)) }
-            guard range.contains(span) else { throw .unexpected() }
-            return span
+        return ValueType(expected: "a time from \(limits)") { text, _ throws(ValueFault) in
+            if let span = TimeSpan.parse(text) {
+                guard range.contains(span) else { throw .unexpected() }
+                return span
+            }
+            guard let better = TimeSpan.corrected(text), let meant = TimeSpan.parse(better), range.contains(meant) else {
+                throw .unexpected(hint: "write a number with its unit: ms, s, m, h or d")
+            }
+            throw .unexpected(hint: "write \(better)")
         } write: {
             TimeSpan.text($0)
         }
@@ -219,7 +229,7 @@ extension ValueType where Value == String {
     private static var uriBytesMax: Int { 2048 }
 
     static var uri: Self {
-        ValueType(expected: "an address with its scheme, such as mailto:admin@example.org") { text, _ throws(ValueFault) in
+        ValueType(expected: "a URI such as mailto:admin@example.org") { text, _ throws(ValueFault) in
             guard let colon = text.firstIndex(of: ":"), isScheme(text[..<colon]), text.index(after: colon) != text.endIndex,
                 text.utf8.count <= uriBytesMax, !text.utf8.contains(where: { $0 <= 0x20 || $0 == 0x7f })
             else { throw .unexpected(hint: text.contains("@") ? "write mailto:\(text) or xmpp:\(text)" : nil) }
@@ -295,14 +305,15 @@ enum ByteSize {
         return "\(size / unit.1)\(unit.0)"
     }
 
-    static func hint(for text: String) -> String? {
+    /// What somebody meant who left the unit away, or wrote it in another way.
+    static func corrected(_ text: String) -> String? {
         guard let (number, unit) = NumberWithUnit.split(text) else { return nil }
         return switch unit.lowercased() {
-        case "": "write \(number)B"
-        case "k", "kb", "kib": "write \(number)KiB"
-        case "m", "mb", "mib": "write \(number)MiB"
-        case "g", "gb", "gib": "write \(number)GiB"
-        case "b", "bytes": "write \(number)B"
+        case "": "\(number)B"
+        case "k", "kb", "kib": "\(number)KiB"
+        case "m", "mb", "mib": "\(number)MiB"
+        case "g", "gb", "gib": "\(number)GiB"
+        case "b", "byte", "bytes": "\(number)B"
         default: nil
         }
     }
@@ -328,14 +339,15 @@ enum TimeSpan {
         return "\(milliseconds / unit.1)\(unit.0)"
     }
 
-    static func hint(for text: String) -> String? {
+    /// What somebody meant who left the unit away, or wrote it in another way.
+    static func corrected(_ text: String) -> String? {
         guard let (number, unit) = NumberWithUnit.split(text) else { return nil }
         return switch unit.lowercased() {
-        case "": "write \(number)s"
-        case "sec", "secs", "second", "seconds": "write \(number)s"
-        case "min", "mins", "minute", "minutes": "write \(number)m"
-        case "hour", "hours": "write \(number)h"
-        case "day", "days": "write \(number)d"
+        case "": "\(number)s"
+        case "sec", "secs", "second", "seconds": "\(number)s"
+        case "min", "mins", "minute", "minutes": "\(number)m"
+        case "hour", "hours": "\(number)h"
+        case "day", "days": "\(number)d"
         default: nil
         }
     }

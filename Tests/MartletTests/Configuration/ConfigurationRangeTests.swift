@@ -1,0 +1,98 @@
+import Testing
+
+import martlet
+
+/// The last values that a key takes on each side, and the first that it refuses.
+struct KeyRange: Sendable, CustomTestStringConvertible {
+    let path: String
+    let accepted: [String]
+    let refused: [String]
+
+    init(_ path: String, _ accepted: [String], not refused: [String]) {
+        self.path = path
+        self.accepted = accepted
+        self.refused = refused
+    }
+
+    var testDescription: String { path }
+
+    var variable: String {
+        "MARTLET_" + path.uppercased().replacing("[0].", with: "_0_").replacing(".", with: "_").replacing("-", with: "_")
+    }
+}
+
+@Suite("every key has its range")
+struct ConfigurationRangeTests {
+    static let ranges = [
+        KeyRange("server.event-loops", ["0", "256"], not: ["-1", "257"]),
+        KeyRange("server.stop-timeout", ["1s", "5m"], not: ["999ms", "301s"]),
+        KeyRange("listeners[0].port", ["1", "65535"], not: ["0", "65536"]),
+        KeyRange("limits.stanza-bytes", ["10000B", "16MiB"], not: ["9999B", "16777217B"]),
+        KeyRange("limits.stanza-bytes-before-authentication", ["10000B", "256KiB"], not: ["9999B", "257KiB"]),
+        KeyRange("limits.stanza-depth", ["8", "128"], not: ["7", "129"]),
+        KeyRange("limits.stanza-elements", ["64", "100000"], not: ["63", "100001"]),
+        KeyRange("limits.element-attributes", ["16", "1024"], not: ["15", "1025"]),
+        KeyRange("limits.stanza-bytes-per-second", ["1000B", "1GiB", "off"], not: ["999B", "1025MiB", "none"]),
+        KeyRange("limits.stanza-bytes-burst", ["10000B", "1GiB"], not: ["9999B", "1025MiB", "off"]),
+        KeyRange("limits.streams-per-address", ["1", "1000000"], not: ["0", "1000001"]),
+        KeyRange("limits.unauthenticated-streams", ["1", "1000000"], not: ["0", "1000001"]),
+        KeyRange("limits.login-deadline", ["5s", "10m"], not: ["4999ms", "601s"]),
+        KeyRange("limits.sessions-per-account", ["1", "1000"], not: ["0", "1001"]),
+        KeyRange("limits.session-queue-bytes", ["256KiB", "1GiB"], not: ["255KiB", "1025MiB"]),
+        KeyRange("limits.parked-stanzas", ["1", "100000"], not: ["0", "100001"]),
+        KeyRange("limits.roster-items", ["1", "100000"], not: ["0", "100001"]),
+        KeyRange("limits.offline-messages", ["0", "1000000"], not: ["-1", "1000001"]),
+        KeyRange("limits.offline-bytes", ["0B", "4GiB"], not: ["-1B", "4097MiB"]),
+        KeyRange("limits.blocked-addresses", ["0", "100000"], not: ["-1", "100001"]),
+        KeyRange("limits.vcard-bytes", ["0B", "16MiB"], not: ["-1B", "17MiB"]),
+        KeyRange("limits.private-storage-bytes", ["0B", "64MiB"], not: ["-1B", "65MiB"]),
+        KeyRange("idle.ping-after", ["10s", "1d", "off"], not: ["9s", "25h", "false"]),
+        KeyRange("idle.ping-timeout", ["1s", "10m"], not: ["0s", "11m", "off"]),
+        KeyRange("idle.tcp-user-timeout", ["5s", "1h", "off"], not: ["4s", "61m"]),
+        KeyRange("authentication.scram-iterations", ["4096", "100000"], not: ["4095", "100001"]),
+        KeyRange("authentication.tries-per-stream", ["1", "20"], not: ["0", "21"]),
+        KeyRange("authentication.failures-per-address", ["1", "100000"], not: ["0", "100001"]),
+        KeyRange("authentication.failure-recovery-per-address", ["100ms", "1h"], not: ["99ms", "61m"]),
+        KeyRange("authentication.failures-per-account", ["1", "100000"], not: ["0", "100001"]),
+        KeyRange("authentication.failure-recovery-per-account", ["100ms", "1h"], not: ["99ms", "61m"]),
+        KeyRange("authentication.password-hashes", ["1", "64"], not: ["0", "65"]),
+        KeyRange("authentication.password-hash-queue", ["1", "100000"], not: ["0", "100001"]),
+        KeyRange("storage.reserve", ["1MiB", "1GiB", "off"], not: ["1023KiB", "1025MiB"]),
+        KeyRange("storage.readers", ["1", "64"], not: ["0", "65"]),
+        KeyRange("metrics.port", ["1", "65535", "off"], not: ["0", "65536"]),
+    ]
+
+    @Test("the last value on each side is taken", arguments: ranges)
+    func accepted(_ range: KeyRange) {
+        for value in range.accepted {
+            let found = problems(minimal, environment: [range.variable: value])
+            // Values that contradict each other are another matter.
+            #expect(!found.contains { $0.message.hasPrefix("expected") }, "\(found)")
+        }
+    }
+
+    @Test("the first value beyond is refused", arguments: ranges)
+    func refused(_ range: KeyRange) {
+        for value in range.refused {
+            let found = problems(minimal, environment: [range.variable: value])
+            #expect(found.contains { $0.path == range.path && $0.message.hasPrefix("expected") }, "\(value)")
+        }
+    }
+
+    @Test("no key with a range is missing from this table")
+    func complete() {
+        #expect(Set(Self.ranges.map(\.path)) == Set(Self.paths(ConfigurationSchema.keys, prefix: "")))
+    }
+
+    private static func paths(_ keys: [ConfigurationKey], prefix: String) -> [String] {
+        keys.flatMap { key -> [String] in
+            let path = prefix + key.name
+            switch key.form {
+            case .value(let type, _): return type.contains(" from ") ? [path] : []
+            case .list: return []
+            case .section(let inner): return paths(inner, prefix: path + ".")
+            case .entries(let inner, _): return paths(inner, prefix: path + "[0].")
+            }
+        }
+    }
+}
