@@ -1,0 +1,137 @@
+// Scans over bytes that Swift cannot yet express as well: pure Swift SIMD has no move-mask.
+//
+// Everything here is `static inline`, so that the importer folds it into the Swift loop that calls it. No function
+// reads outside `p[0 ..< n]`. Each answers how many bytes may be passed over: `n` if nothing stops the scan.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#elif defined(__aarch64__) && defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+
+#define MARTLET_INLINE static inline __attribute__((always_inline))
+
+/// Whether a byte ends a run of plain text: `<`, `&`, `]`, a control character, or the start of a multi-byte sequence.
+MARTLET_INLINE _Bool cscan_stops_text(uint8_t c) {
+    return c < 0x20 || c >= 0x80 || c == '<' || c == '&' || c == ']';
+}
+
+/// Whether a byte ends a run of plain attribute value: the quote, `<`, `&`, a control character, or a multi-byte sequence.
+MARTLET_INLINE _Bool cscan_stops_value(uint8_t c, uint8_t quote) {
+    return c < 0x20 || c >= 0x80 || c == quote || c == '<' || c == '&';
+}
+
+#if defined(__SSE2__)
+
+// The signed comparison finds control characters and bytes above 0x7F in one operation.
+
+MARTLET_INLINE size_t cscan_text(const uint8_t *_Nonnull p, size_t n) {
+    size_t i = 0;
+    const __m128i space = _mm_set1_epi8(0x20);
+    const __m128i less = _mm_set1_epi8('<');
+    const __m128i ampersand = _mm_set1_epi8('&');
+    const __m128i bracket = _mm_set1_epi8(']');
+    for (; i + 16 <= n; i += 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(p + i));
+        __m128i m = _mm_or_si128(
+            _mm_or_si128(_mm_cmplt_epi8(v, space), _mm_cmpeq_epi8(v, less)),
+            _mm_or_si128(_mm_cmpeq_epi8(v, ampersand), _mm_cmpeq_epi8(v, bracket)));
+        unsigned mask = (unsigned)_mm_movemask_epi8(m);
+        if (mask) return i + (size_t)__builtin_ctz(mask);
+    }
+    while (i < n && !cscan_stops_text(p[i])) i++;
+    return i;
+}
+
+MARTLET_INLINE size_t cscan_value(const uint8_t *_Nonnull p, size_t n, uint8_t quote) {
+    size_t i = 0;
+    const __m128i space = _mm_set1_epi8(0x20);
+    const __m128i less = _mm_set1_epi8('<');
+    const __m128i ampersand = _mm_set1_epi8('&');
+    const __m128i quotes = _mm_set1_epi8((char)quote);
+    for (; i + 16 <= n; i += 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(p + i));
+        __m128i m = _mm_or_si128(
+            _mm_or_si128(_mm_cmplt_epi8(v, space), _mm_cmpeq_epi8(v, less)),
+            _mm_or_si128(_mm_cmpeq_epi8(v, ampersand), _mm_cmpeq_epi8(v, quotes)));
+        unsigned mask = (unsigned)_mm_movemask_epi8(m);
+        if (mask) return i + (size_t)__builtin_ctz(mask);
+    }
+    while (i < n && !cscan_stops_value(p[i], quote)) i++;
+    return i;
+}
+
+#elif defined(__aarch64__) && defined(__ARM_NEON)
+
+// Narrowing by four bits turns a byte mask into 64 bits, four for each byte.
+
+MARTLET_INLINE uint64_t cscan_mask(uint8x16_t m) {
+    return vget_lane_u64(vreinterpret_u64_u8(vshrn_n_u16(vreinterpretq_u16_u8(m), 4)), 0);
+}
+
+MARTLET_INLINE size_t cscan_text(const uint8_t *_Nonnull p, size_t n) {
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        uint8x16_t v = vld1q_u8(p + i);
+        uint8x16_t m = vorrq_u8(
+            vorrq_u8(vcltq_s8(vreinterpretq_s8_u8(v), vdupq_n_s8(0x20)), vceqq_u8(v, vdupq_n_u8('<'))),
+            vorrq_u8(vceqq_u8(v, vdupq_n_u8('&')), vceqq_u8(v, vdupq_n_u8(']'))));
+        uint64_t mask = cscan_mask(m);
+        if (mask) return i + (size_t)(__builtin_ctzll(mask) >> 2);
+    }
+    while (i < n && !cscan_stops_text(p[i])) i++;
+    return i;
+}
+
+MARTLET_INLINE size_t cscan_value(const uint8_t *_Nonnull p, size_t n, uint8_t quote) {
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        uint8x16_t v = vld1q_u8(p + i);
+        uint8x16_t m = vorrq_u8(
+            vorrq_u8(vcltq_s8(vreinterpretq_s8_u8(v), vdupq_n_s8(0x20)), vceqq_u8(v, vdupq_n_u8('<'))),
+            vorrq_u8(vceqq_u8(v, vdupq_n_u8('&')), vceqq_u8(v, vdupq_n_u8(quote))));
+        uint64_t mask = cscan_mask(m);
+        if (mask) return i + (size_t)(__builtin_ctzll(mask) >> 2);
+    }
+    while (i < n && !cscan_stops_value(p[i], quote)) i++;
+    return i;
+}
+
+#else
+
+MARTLET_INLINE size_t cscan_text(const uint8_t *_Nonnull p, size_t n) {
+    size_t i = 0;
+    while (i < n && !cscan_stops_text(p[i])) i++;
+    return i;
+}
+
+MARTLET_INLINE size_t cscan_value(const uint8_t *_Nonnull p, size_t n, uint8_t quote) {
+    size_t i = 0;
+    while (i < n && !cscan_stops_value(p[i], quote)) i++;
+    return i;
+}
+
+#endif
+
+/// ASCII name characters without the colon, one bit each (XML 1.0 §2.3 [4a]): `-`, `.`, digits, letters, `_`.
+MARTLET_INLINE _Bool cscan_is_name(uint8_t c) {
+    static const uint64_t low = 0x03FF600000000000ULL;   // 0x2D '-', 0x2E '.', 0x30-0x39
+    static const uint64_t high = 0x07FFFFFE87FFFFFEULL;  // 'A'-'Z', '_', 'a'-'z'
+    return c < 0x40 ? (low >> c) & 1 : c < 0x80 ? (high >> (c & 0x3F)) & 1 : 0;
+}
+
+/// The same without what may not come first: `-`, `.` and digits (XML 1.0 §2.3 [4]).
+MARTLET_INLINE _Bool cscan_is_name_start(uint8_t c) {
+    return c >= 0x40 && cscan_is_name(c);
+}
+
+/// Length of the run of ASCII name characters at `p`; colons and multi-byte sequences end it.
+MARTLET_INLINE size_t cscan_name(const uint8_t *_Nonnull p, size_t n) {
+    size_t i = 0;
+    while (i < n && cscan_is_name(p[i])) i++;
+    return i;
+}

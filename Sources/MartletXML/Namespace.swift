@@ -1,0 +1,165 @@
+internal import Synchronization
+
+/// An XML namespace that the code knows by name, as a small number.
+///
+/// Numbers are given to literals of the code only; bytes from the network never make one. A namespace nobody has
+/// written into the code stays what it is in an element: a range of bytes.
+@frozen public struct Namespace: Hashable, Sendable, ExpressibleByStringLiteral, CustomStringConvertible {
+    /// Position in the table of known names; 0 is "no namespace".
+    public let id: UInt16
+
+    @inlinable init(id: UInt16) {
+        self.id = id
+    }
+
+    /// Looks the name up, or adds it, under a lock: meant for `static let`s, not for functions that run per stanza.
+    public init(stringLiteral name: StaticString) {
+        id = NamespaceRegistry.shared.intern(name.description)
+    }
+
+    public var name: String { NamespaceRegistry.shared.name(of: id) }
+    public var description: String { name }
+}
+
+extension Namespace {
+    /// No namespace at all: un-prefixed attributes, and elements under `xmlns=''`.
+    @inlinable public static var none: Namespace { Namespace(id: 0) }
+    /// `jabber:client`. Elements in the content namespace of any stream read as this one: see ``FlatElement``.
+    @inlinable public static var client: Namespace { Namespace(id: 1) }
+    /// `jabber:server`.
+    @inlinable public static var server: Namespace { Namespace(id: 2) }
+    /// `http://etherx.jabber.org/streams`.
+    @inlinable public static var streams: Namespace { Namespace(id: 3) }
+    /// The namespace of the prefix `xml`.
+    @inlinable public static var xml: Namespace { Namespace(id: 4) }
+    /// The namespace of the prefix `xmlns`: that of namespace declarations.
+    @inlinable public static var xmlns: Namespace { Namespace(id: 5) }
+
+    /// The names behind the constants above, in the order of their numbers.
+    fileprivate static let wellKnown = [
+        "", "jabber:client", "jabber:server", "http://etherx.jabber.org/streams",
+        "http://www.w3.org/XML/1998/namespace", "http://www.w3.org/2000/xmlns/",
+    ]
+
+    /// Stands in a tape for a namespace that is not in the table.
+    @usableFromInline static var unknownID: UInt16 { .max }
+}
+
+/// A name with the namespace it is in.
+public struct QName: Hashable, Sendable {
+    public var local: String
+    public var namespace: Namespace
+
+    public init(_ local: String, _ namespace: Namespace) {
+        self.local = local
+        self.namespace = namespace
+    }
+}
+
+/// What is known at one moment, frozen, so that a parser looks names up without a lock.
+public struct NamespaceTable: Sendable {
+    /// How many names there are; a namespace with a number from here on was added later.
+    let count: Int
+    private let slots: [UInt16]
+    private let starts: [Int]
+    private let bytes: [UInt8]
+
+    /// The table as it is now. Cheap while nothing is added.
+    public static var current: NamespaceTable { NamespaceRegistry.shared.snapshot() }
+
+    fileprivate init(_ names: [String]) {
+        var slots = [UInt16](repeating: Namespace.unknownID, count: Self.slotCount(for: names.count))
+        var starts = [0]
+        var bytes: [UInt8] = []
+        for (id, name) in names.enumerated() {
+            let utf8 = Array(name.utf8)
+            var slot = utf8.withUnsafeBytes { Self.hash($0) } & (slots.count - 1)
+            while slots[slot] != Namespace.unknownID { slot = (slot + 1) & (slots.count - 1) }
+            slots[slot] = UInt16(id)
+            bytes += utf8
+            starts.append(bytes.count)
+        }
+        self.count = names.count
+        self.slots = slots
+        self.starts = starts
+        self.bytes = bytes
+    }
+
+    /// The number of `name`, or `unknownID`.
+    func id(of name: UnsafeRawBufferPointer) -> UInt16 {
+        var slot = Self.hash(name) & (slots.count - 1)
+        while slots[slot] != Namespace.unknownID {
+            if matches(name, Int(slots[slot])) { return slots[slot] }
+            slot = (slot + 1) & (slots.count - 1)
+        }
+        return Namespace.unknownID
+    }
+
+    private func matches(_ name: UnsafeRawBufferPointer, _ id: Int) -> Bool {
+        let range = starts[id]..<starts[id + 1]
+        guard range.count == name.count else { return false }
+        return bytes.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[range]).elementsEqualFast(name) }
+    }
+
+    /// At most half full, a power of two.
+    private static func slotCount(for names: Int) -> Int {
+        var slots = 64
+        while slots < names * 2 { slots *= 2 }
+        return slots
+    }
+
+    /// Eight bytes a step. Only our own names are in the table, so nobody outside can make it degenerate.
+    private static func hash(_ name: UnsafeRawBufferPointer) -> Int {
+        var hash = UInt64(truncatingIfNeeded: name.count)
+        var offset = 0
+        while offset + 8 <= name.count {
+            hash = (hash ^ name.loadUnaligned(fromByteOffset: offset, as: UInt64.self)) &* 0x9E37_79B9_7F4A_7C15
+            hash ^= hash >> 29
+            offset += 8
+        }
+        while offset < name.count {
+            hash = (hash ^ UInt64(name[offset])) &* 0x9E37_79B9_7F4A_7C15
+            offset += 1
+        }
+        return Int(truncatingIfNeeded: (hash ^ (hash >> 32)) & 0x7FFF_FFFF)
+    }
+}
+
+/// Every name given a number in this process. Append only.
+private final class NamespaceRegistry: Sendable {
+    static let shared = NamespaceRegistry()
+
+    private struct State {
+        var names = Namespace.wellKnown
+        var ids = Dictionary(uniqueKeysWithValues: Namespace.wellKnown.enumerated().map { ($1, UInt16($0)) })
+        var snapshot: NamespaceTable?
+    }
+
+    // Taken at start-up and for cold questions only; a parser reads its own frozen table.
+    private let state = Mutex(State())
+
+    func intern(_ name: String) -> UInt16 {
+        state.withLock { state in
+            if let id = state.ids[name] { return id }
+            precondition(state.names.count < Int(Namespace.unknownID), "the code names more namespaces than numbers exist")
+            let id = UInt16(state.names.count)
+            state.names.append(name)
+            state.ids[name] = id
+            state.snapshot = nil
+            return id
+        }
+    }
+
+    func name(of id: UInt16) -> String {
+        state.withLock { $0.names[Int(id)] }
+    }
+
+    func snapshot() -> NamespaceTable {
+        state.withLock { state in
+            if let snapshot = state.snapshot { return snapshot }
+            let made = NamespaceTable(state.names)
+            state.snapshot = made
+            return made
+        }
+    }
+}

@@ -1,0 +1,289 @@
+public import NIOCore
+
+/// What a stream is made of.
+public enum XMLStreamEvent: Sendable {
+    /// The header's start tag: attributes and declarations, no content.
+    case opened(FlatElement)
+    /// A stanza, or any other element directly under the header.
+    case element(FlatElement)
+    /// The header's end tag. What comes behind it is thrown away.
+    case closed
+}
+
+/// The bytes of one stream into events. One per connection and direction.
+///
+/// All input is taken: what does not complete anything yet is kept here, so a caller hands over what it has read and asks until the answer
+/// is nil. An event is given in the call that brings its last byte. After an error the parser is of no use any more and repeats the error.
+public struct XMLStreamParser: ~Copyable {
+    /// What comes next.
+    private enum Phase {
+        /// The very beginning, where an XML declaration may stand.
+        case beginning(afterRestart: Bool)
+        /// Behind the declaration: white space, then the header.
+        case prolog
+        case header
+        /// The header was `<stream:stream/>`.
+        case selfClosed
+        case between
+        case element
+        /// At `</` of the header's end tag, and behind its name.
+        case endTag, endTagTail
+        case closed
+        case failed(XMLError)
+    }
+
+    /// What a peer may send. A change, as after authentication, counts from the next byte that is looked at.
+    public var limits: XMLLimits {
+        get { effectiveLimits }
+        set { effectiveLimits = newValue.clamped }
+    }
+
+    private var effectiveLimits: XMLLimits
+    private let contentNamespace: Namespace
+    private let table: NamespaceTable
+    private let scratch: XMLParserScratch
+    private var phase = Phase.beginning(afterRestart: false)
+    private var scope = StreamScope.usual
+    /// Held only while an element is incomplete or events are being taken out of one read.
+    private var workspace: Workspace?
+
+    /// - Parameters:
+    ///   - contentNamespace: The namespace of stanzas on this stream; it is read as `.client`, see ``FlatElement``.
+    ///   - scratch: The event loop's. Without one the parser keeps its own working memory, some kilobytes.
+    public init(limits: XMLLimits, contentNamespace: Namespace = .client, scratch: XMLParserScratch = XMLParserScratch()) {
+        effectiveLimits = limits.clamped
+        self.contentNamespace = contentNamespace
+        self.scratch = scratch
+        table = .current
+    }
+
+    /// The next event, or nil if more bytes are needed; `input` is empty then.
+    public mutating func next(from input: inout ByteBuffer) throws(XMLError) -> XMLStreamEvent? {
+        if case .failed(let error) = phase { throw error }
+        do {
+            return try take(from: &input)
+        } catch {
+            phase = .failed(error)
+            workspace = nil
+            throw error
+        }
+    }
+
+    /// Forgets the header and expects a new one, as after SASL (RFC 6120 §4.3.3). Bytes not yet used are kept.
+    ///
+    /// The one exception to "nothing in front of an XML declaration" is made here: white space behind the last element of the old stream.
+    public mutating func restart() {
+        phase = .beginning(afterRestart: true)
+        scope = .usual
+    }
+
+    /// Throws away what has arrived and was not used; answers how many bytes. For STARTTLS, where they were sent in clear (CVE-2011-0411).
+    @discardableResult
+    public mutating func discardInput() -> Int {
+        let count = pendingByteCount
+        workspace = nil
+        restart()
+        return count
+    }
+
+    /// How many bytes wait here for the rest of what they begin.
+    public var pendingByteCount: Int { workspace?.carry.readableBytes ?? 0 }
+
+    /// Whether a stanza or header has begun to arrive and is not complete.
+    public var isInsideElement: Bool { pendingByteCount > 0 }
+}
+
+extension XMLStreamParser {
+    private mutating func take(from input: inout ByteBuffer) throws(XMLError) -> XMLStreamEvent? {
+        let workspace = self.workspace ?? scratch.lend()
+        self.workspace = workspace
+        if workspace.carry.readableBytes == 0 {
+            if let event = try parse(&input, workspace) { return event }
+            if input.readableBytes > 0 { workspace.carry.writeBuffer(&input) }
+        } else {
+            if input.readableBytes > 0 { workspace.carry.writeBuffer(&input) }
+            let event = try parse(&workspace.carry, workspace)
+            if workspace.carry.readableBytes == 0 { workspace.carry.clear() }
+            if let event { return event }
+            workspace.carry.discardReadBytes()
+        }
+        if workspace.carry.readableBytes == 0 {
+            self.workspace = nil
+            scratch.takeBack(workspace)
+        }
+        return nil
+    }
+
+    private mutating func parse(_ buffer: inout ByteBuffer, _ workspace: Workspace) throws(XMLError) -> XMLStreamEvent? {
+        while true {
+            switch phase {
+            case .beginning(let afterRestart):
+                if afterRestart { Self.skipSpace(&buffer) }
+                guard try beginning(&buffer) else { return nil }
+            case .prolog:
+                Self.skipSpace(&buffer)
+                guard let byte = Self.byte(buffer, 0) else { return nil }
+                guard byte == UInt8(ascii: "<") else { throw .notWellFormed }
+                workspace.tokenizer.reset(.startTag, outer: StreamScope.none)
+                phase = .header
+            case .header:
+                return try header(&buffer, workspace)
+            case .between:
+                Self.skipSpace(&buffer)
+                guard let byte = Self.byte(buffer, 0) else { return nil }
+                guard byte == UInt8(ascii: "<") else { throw .textBetweenStanzas }
+                guard let second = Self.byte(buffer, 1) else { return nil }
+                if second == UInt8(ascii: "/") {
+                    phase = .endTag
+                } else {
+                    workspace.tokenizer.reset(.element, outer: scope)
+                    phase = .element
+                }
+            case .element:
+                let flat = try workspace.run(&buffer, effectiveLimits, table, scope, contentNamespace.id, .stanzaBytes)
+                guard let flat else { return nil }
+                phase = .between
+                return .element(flat)
+            case .endTag:
+                guard try endTag(&buffer) else { return nil }
+                phase = .endTagTail
+            case .endTagTail:
+                Self.skipSpace(&buffer)
+                guard let byte = Self.byte(buffer, 0) else { return nil }
+                guard byte == UInt8(ascii: ">") else { throw .notWellFormed }
+                buffer.moveReaderIndex(forwardBy: buffer.readableBytes)
+                phase = .closed
+                return .closed
+            case .selfClosed:
+                phase = .closed
+                return .closed
+            case .closed:
+                buffer.moveReaderIndex(forwardBy: buffer.readableBytes)
+                return nil
+            case .failed(let error):
+                throw error
+            }
+        }
+    }
+
+    private mutating func header(_ buffer: inout ByteBuffer, _ workspace: Workspace) throws(XMLError) -> XMLStreamEvent? {
+        let flat = try workspace.run(&buffer, effectiveLimits, table, StreamScope.none, contentNamespace.id, .headerBytes)
+        guard let flat else { return nil }
+        scope = StreamScope.of(header: flat, content: contentNamespace)
+        phase = flat.root.node.flags.contains(.selfClosing) ? .selfClosed : .between
+        return .opened(flat)
+    }
+
+    /// The first bytes of a stream tell its encoding, which must be UTF-8 without a mark (RFC 6120 §11.6).
+    private mutating func beginning(_ buffer: inout ByteBuffer) throws(XMLError) -> Bool {
+        guard let first = Self.byte(buffer, 0) else { return false }
+        switch first {
+        case 0x00, 0xEF, 0xFE, 0xFF: throw .unsupportedEncoding
+        case UInt8(ascii: "<"):
+            guard let second = Self.byte(buffer, 1) else { return false }
+            if second == 0x00 { throw .unsupportedEncoding }
+            if second == UInt8(ascii: "?") {
+                guard let length = try XMLDeclaration.length(buffer) else { return false }
+                buffer.moveReaderIndex(forwardBy: length)
+            }
+        case 0x20, 0x09, 0x0A, 0x0D: break
+        default: throw .notWellFormed
+        }
+        phase = .prolog
+        return true
+    }
+
+    private func endTag(_ buffer: inout ByteBuffer) throws(XMLError) -> Bool {
+        let expected = Array("</".utf8) + scope.headerName
+        let arrived = min(expected.count, buffer.readableBytes)
+        guard buffer.readableBytesView.prefix(arrived).elementsEqual(expected.prefix(arrived)) else { throw .notWellFormed }
+        guard arrived == expected.count else { return false }
+        buffer.moveReaderIndex(forwardBy: arrived)
+        return true
+    }
+
+    private static func byte(_ buffer: ByteBuffer, _ offset: Int) -> UInt8? {
+        buffer.getInteger(at: buffer.readerIndex + offset)
+    }
+
+    static func skipSpace(_ buffer: inout ByteBuffer) {
+        while let byte = byte(buffer, 0), [0x20, 0x09, 0x0A, 0x0D].contains(byte) {
+            buffer.moveReaderIndex(forwardBy: 1)
+        }
+    }
+}
+
+/// One document in one buffer: stored XML, or a frame of a WebSocket. Same grammar, same limits; no XML declaration.
+///
+/// - Parameter defaultNamespace: The namespace of elements that declare none; the content namespace for stanzas.
+public func parseElement(
+    _ bytes: ByteBuffer, limits: XMLLimits, defaultNamespace: Namespace = .client
+) throws(XMLError) -> FlatElement {
+    var buffer = bytes
+    XMLStreamParser.skipSpace(&buffer)
+    let scope = StreamScope.document(defaultNamespace)
+    let workspace = Workspace()
+    workspace.tokenizer.reset(.element, outer: scope)
+    guard buffer.getInteger(at: buffer.readerIndex, as: UInt8.self) == UInt8(ascii: "<") else { throw .notWellFormed }
+    let content = defaultNamespace == .none ? Namespace.client.id : defaultNamespace.id
+    let flat = try workspace.run(&buffer, limits.clamped, .current, scope, content, .stanzaBytes)
+    guard let flat else { throw .notWellFormed }
+    XMLStreamParser.skipSpace(&buffer)
+    guard buffer.readableBytes == 0 else { throw .textBetweenStanzas }
+    return flat
+}
+
+/// Working memory for parsers of one event loop: lent while an element is being parsed, kept by a connection that is in the middle of one.
+///
+/// Not for more than one thread.
+public final class XMLParserScratch {
+    private var spare: [Workspace] = []
+
+    /// Workspaces kept for the next connection, of about 2 kB each and what ``Workspace`` keeps for bytes.
+    private static let spareMax = 8
+
+    public init() {}
+
+    func lend() -> Workspace { spare.popLast() ?? Workspace() }
+
+    func takeBack(_ workspace: Workspace) {
+        guard spare.count < Self.spareMax else { return }
+        workspace.shrink()
+        spare.append(workspace)
+    }
+}
+
+/// A tape, and the bytes of an element that is not complete.
+final class Workspace {
+    var tokenizer = Tokenizer()
+    var carry = ByteBuffer()
+
+    /// A buffer larger than this is not kept when it is empty.
+    private static let carryKeptMax = 16_384
+
+    func shrink() {
+        if carry.capacity > Self.carryKeptMax { carry = ByteBuffer() }
+    }
+
+    /// Lets the tokenizer read on. The element, moved over in `buffer`, or nil if it is not complete.
+    func run(
+        _ buffer: inout ByteBuffer, _ limits: XMLLimits, _ table: NamespaceTable, _ outer: StreamScope, _ content: UInt16,
+        _ limit: XMLError.Limit
+    ) throws(XMLError) -> FlatElement? {
+        let bytesMax = limit == .headerBytes ? limits.headerBytesMax : limits.stanzaBytesMax
+        let result = buffer.withUnsafeReadableBytes { readable in
+            Result { () throws(XMLError) -> FlatElement? in
+                let window = UnsafeRawBufferPointer(rebasing: readable.prefix(bytesMax))
+                guard try tokenizer.run(window, limits, table, outer, content) else {
+                    if readable.count > bytesMax { throw .limitExceeded(limit) }
+                    return nil
+                }
+                let element = UnsafeRawBufferPointer(rebasing: window.prefix(tokenizer.position))
+                return FlatElement(storage: FlatStorage.make(tokenizer, element, table, outer))
+            }
+        }
+        guard let flat = try result.get() else { return nil }
+        buffer.moveReaderIndex(forwardBy: flat.byteCount)
+        return flat
+    }
+}
