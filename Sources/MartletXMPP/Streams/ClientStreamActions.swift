@@ -1,0 +1,49 @@
+public import MartletXML
+
+extension ClientStreamMachine.Action {
+    /// Writes what the action puts on the wire of a TCP stream (RFC 6120); nothing for those that only say what to do.
+    ///
+    /// - Parameter extras: writes what the features of the host announce to those who have logged in.
+    public func write(to writer: inout XMLWriter, extras: (inout XMLWriter) -> Void = { _ in }) {
+        switch self {
+        case .wait, .lookUp, .bind, .deliver: break
+        case .open(let header, let features):
+            header.write(to: &writer)
+            features.write(to: &writer, extras: extras)
+        case .proceed: writer.element("proceed", .startTLS)
+        case .refuseTLS:
+            writer.element("failure", .startTLS)
+            writer.streamEnd()
+        case .challenge(let message): writer.element("challenge", .sasl, text: SASLPayload.encode(message))
+        case .succeed(_, let data): writer.element("success", .sasl, text: data.map(SASLPayload.encode))
+        case .fail(let failure): failure.write(to: &writer)
+        case .failFinally(let failure, let error):
+            failure.write(to: &writer)
+            error.write(to: &writer)
+            writer.streamEnd()
+        case .confirmBind(let address, let id):
+            writer.element("iq", .client, ["type": "result", "id": id]) { writer in
+                writer.element("bind", .bind) { $0.element("jid", .bind, text: address.description) }
+            }
+        case .answer(let id, let error):
+            writer.element("iq", .client, ["type": error == nil ? "result" : "error", "id": id]) { error?.write(to: &$0) }
+        case .close(let error, let header):
+            header?.write(to: &writer)
+            error?.write(to: &writer)
+            writer.streamEnd()
+        case .finish(let sendsEnd):
+            if sendsEnd { writer.streamEnd() }
+        }
+    }
+}
+
+extension SASLFailure {
+    /// Writes `<failure>…</failure>` (RFC 6120 §6.4.5).
+    public func write(to writer: inout XMLWriter) {
+        writer.element("failure", .sasl) { writer in
+            writer.open(condition.rawValue, .sasl)
+            writer.close()
+            if let text { writer.element("text", .sasl, ["xml:lang": "en"], text: text) }
+        }
+    }
+}

@@ -1,0 +1,61 @@
+public import MartletXML
+
+extension Namespace {
+    public static let startTLS: Namespace = "urn:ietf:params:xml:ns:xmpp-tls"
+    public static let sasl: Namespace = "urn:ietf:params:xml:ns:xmpp-sasl"
+    public static let bind: Namespace = "urn:ietf:params:xml:ns:xmpp-bind"
+    /// RFC 3921 §3, which RFC 6121 made an optional no-op.
+    public static let legacySession: Namespace = "urn:ietf:params:xml:ns:xmpp-session"
+    /// XEP-0440.
+    public static let saslChannelBinding: Namespace = "urn:xmpp:sasl-cb:0"
+}
+
+/// What the server offers on a stream that has just been opened (RFC 6120 §4.3.2).
+public enum StreamFeatures: Hashable, Sendable {
+    /// Before authentication.
+    ///
+    /// - startTLS: nothing is offered beside a required one.
+    /// - mechanisms: in the order they are written, the strongest first.
+    /// - bindings: written by XEP-0440 when a mechanism with channel binding is offered.
+    case negotiation(startTLS: StartTLS, mechanisms: [SASLMechanism], bindings: [ChannelBinding.Kind])
+    /// After authentication: resource binding, and what the host's features announce.
+    case binding
+
+    public enum StartTLS: Hashable, Sendable { case absent, offered, required }
+
+    /// - Parameter extras: writes what the features of the host announce to those who have logged in.
+    public func write(to writer: inout XMLWriter, extras: (inout XMLWriter) -> Void) {
+        writer.element("features", .streams) { writer in
+            switch self {
+            case .negotiation(let startTLS, let mechanisms, let bindings):
+                Self.write(startTLS, to: &writer)
+                Self.write(mechanisms, bindings, to: &writer)
+            case .binding:
+                writer.element("bind", .bind)
+                writer.element("session", .legacySession) { $0.element("optional", .legacySession) }
+                extras(&writer)
+            }
+        }
+    }
+
+    private static func write(_ startTLS: StartTLS, to writer: inout XMLWriter) {
+        switch startTLS {
+        case .absent: break
+        case .offered: writer.element("starttls", .startTLS)
+        case .required: writer.element("starttls", .startTLS) { $0.element("required", .startTLS) }
+        }
+    }
+
+    private static func write(_ mechanisms: [SASLMechanism], _ bindings: [ChannelBinding.Kind], to writer: inout XMLWriter) {
+        if !mechanisms.isEmpty {
+            writer.element("mechanisms", .sasl) { writer in
+                for mechanism in mechanisms { writer.element("mechanism", .sasl, text: mechanism.name) }
+            }
+        }
+        if !bindings.isEmpty {
+            writer.element("sasl-channel-binding", .saslChannelBinding) { writer in
+                for binding in bindings { writer.element("channel-binding", .saslChannelBinding, ["type": binding.name]) }
+            }
+        }
+    }
+}
