@@ -1,0 +1,205 @@
+import MartletXML
+import NIOCore
+
+/// What a participant has received.
+enum ConversationEvent {
+    case header(FlatElement)
+    case element(FlatElement)
+    case streamClosed
+    case connectionClosed
+    /// The server sent something that is no XMPP stream.
+    case garbage(XMLError)
+}
+
+/// One connection of a conversation: frames what arrives, and can log in.
+final class ConversationClient {
+    private let connection: any ConversationConnection
+    private var parser = XMLStreamParser(limits: .authenticated)
+    private var unparsed = ByteBuffer()
+    private var unread: [ConversationEvent] = []
+    private(set) var isConnectionClosed = false
+    private(set) var fullJID: String?
+    private var roundTrips = 0
+
+    init(_ connection: any ConversationConnection) {
+        self.connection = connection
+    }
+
+    var isBound: Bool { fullJID != nil && !isConnectionClosed }
+
+    // MARK: Bytes
+
+    /// Sends the text as it is. Text that begins a stream makes the parser expect the answering header.
+    func send(_ text: String) throws(ConversationTransportError) {
+        if text.hasPrefix("<?xml") || text.hasPrefix("<stream:stream") { parser.restart() }
+        do {
+            try connection.send(ByteBuffer(string: text))
+        } catch .system(call: "send", _) {
+            // The server has closed the connection first; that is for the reader to find, with what came before it.
+        }
+    }
+
+    /// Closes at once, without a word.
+    func drop() {
+        connection.close()
+        isConnectionClosed = true
+        unread = []
+    }
+
+    /// The next event, or nil if nothing comes.
+    func next() throws(ConversationTransportError) -> ConversationEvent? {
+        unread.isEmpty ? try read() : unread.removeFirst()
+    }
+
+    var hasArrived: Bool { !unread.isEmpty }
+
+    /// The next event of those that have already arrived.
+    func nextArrived() -> ConversationEvent? {
+        unread.isEmpty ? nil : unread.removeFirst()
+    }
+
+    private func read() throws(ConversationTransportError) -> ConversationEvent? {
+        while !isConnectionClosed {
+            do {
+                if let event = try parser.next(from: &unparsed) { return Self.event(event) }
+            } catch {
+                isConnectionClosed = true
+                return .garbage(error)
+            }
+            switch try connection.receive() {
+            case .bytes(var bytes): unparsed.writeBuffer(&bytes)
+            case .nothing: return nil
+            case .closed:
+                isConnectionClosed = true
+                return .connectionClosed
+            }
+        }
+        return nil
+    }
+
+    private static func event(_ event: XMLStreamEvent) -> ConversationEvent {
+        switch event {
+        case .opened(let header): .header(header)
+        case .element(let element): .element(element)
+        case .closed: .streamClosed
+        }
+    }
+
+    // MARK: Logging in
+
+    /// Opens a stream, authenticates with PLAIN, and binds the resource.
+    func logIn(_ account: ConversationAccount, resource: String) throws(ConversationFailure) {
+        try openStream(to: account.domain)
+        try exchange(
+            "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>\(account.plain)</auth>", answer: "success")
+        try openStream(to: account.domain)
+        let result = try exchange(
+            """
+            <iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>\(resource)</resource></bind></iq>
+            """, answer: "iq")
+        guard let jid = result.firstChild("bind", "urn:ietf:params:xml:ns:xmpp-bind")?.firstChild(
+            "jid", "urn:ietf:params:xml:ns:xmpp-bind")
+        else { throw ConversationFailure("binding was answered with \(Self.text(result))") }
+        fullJID = jid.text
+    }
+
+    private func openStream(to domain: String) throws(ConversationFailure) {
+        try transported { () throws(ConversationTransportError) in
+            try send(
+                """
+                <?xml version='1.0'?><stream:stream to='\(domain)' version='1.0' xmlns='jabber:client' \
+                xmlns:stream='http://etherx.jabber.org/streams'>
+                """)
+        }
+        guard case .header? = try transported(next) else { throw ConversationFailure("the stream was not opened") }
+        guard case .element? = try transported(next) else { throw ConversationFailure("no stream features came") }
+    }
+
+    @discardableResult
+    private func exchange(_ text: String, answer: String) throws(ConversationFailure) -> ElementView {
+        try transported { () throws(ConversationTransportError) in try send(text) }
+        guard case .element(let element)? = try transported(next) else {
+            throw ConversationFailure("logging in: no answer to \(text)")
+        }
+        guard element.root.localName == answer else {
+            throw ConversationFailure("logging in: the answer was \(Self.text(element.root))")
+        }
+        return element.root
+    }
+
+    // MARK: Round trips
+
+    /// Sends a request to each address and reads until all are answered; what comes before is kept.
+    ///
+    /// Stanzas from one sender to one recipient stay in order (RFC 6120 §10.1), so what this client sent to these
+    /// addresses earlier has then been processed, and what it has caused for this client has arrived.
+    func roundTrip(to addresses: [String]) throws(ConversationFailure) {
+        guard isBound else { return }
+        roundTrips += 1
+        var awaited: Set<String> = []
+        for (index, address) in addresses.enumerated() {
+            let id = "roundtrip-\(roundTrips)-\(index)"
+            awaited.insert(id)
+            try transported { () throws(ConversationTransportError) in
+                try send("<iq type='get' id='\(id)' to='\(address)'><ping xmlns='urn:xmpp:ping'/></iq>")
+            }
+        }
+        while !awaited.isEmpty, !isConnectionClosed {
+            guard let event = try transported(read) else {
+                throw ConversationFailure("a round trip to \(addresses.joined(separator: ", ")) was not answered")
+            }
+            if case .element(let element) = event, element.root.localName == "iq",
+                let id = element.root.attribute("id"), awaited.remove(id) != nil
+            {
+                continue
+            }
+            unread.append(event)
+        }
+    }
+
+    /// Sends, and returns when it has been processed.
+    func ask(_ text: String, _ addresses: [String]) throws(ConversationFailure) {
+        try transported { () throws(ConversationTransportError) in try send(text) }
+        try roundTrip(to: addresses)
+    }
+
+    /// Forgets what has arrived.
+    func discardReceived() {
+        unread = []
+    }
+
+    static func text(_ element: ElementView) -> String {
+        var writer = XMLWriter()
+        writer.append(element)
+        return String(buffer: writer.buffer)
+    }
+}
+
+/// An account that a conversation has created.
+struct ConversationAccount: Hashable {
+    var localpart: String
+    var domain: String
+    var password: String
+
+    var bareJID: String { localpart + "@" + domain }
+
+    /// The response of SASL PLAIN (RFC 4616) in base64.
+    var plain: String { Base64.encoded(Array("\0\(localpart)\0\(password)".utf8)) }
+}
+
+/// The standard alphabet with padding (RFC 4648 §4).
+private enum Base64 {
+    private static let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
+
+    static func encoded(_ bytes: [UInt8]) -> String {
+        var text = ""
+        for start in stride(from: 0, to: bytes.count, by: 3) {
+            let group = Array(bytes[start..<min(start + 3, bytes.count)])
+            let bits = (0..<3).reduce(0) { $0 << 8 | (group.indices.contains($1) ? Int(group[$1]) : 0) }
+            for place in 0..<4 {
+                text.append(place <= group.count ? alphabet[bits >> (18 - 6 * place) & 63] : "=")
+            }
+        }
+        return text
+    }
+}
