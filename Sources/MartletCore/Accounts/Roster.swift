@@ -1,4 +1,5 @@
 package import MartletXMPP
+import NIOCore
 
 /// An account's contacts (RFC 6121 §2), and those who only asked to subscribe to it.
 ///
@@ -246,7 +247,7 @@ extension Roster {
 }
 
 extension RosterStep {
-    private static let nothing = RosterStep(
+    fileprivate static let nothing = RosterStep(
         step: SubscriptionStep(
             state: .none, passesOn: false, reply: nil, pushes: false, startsSendingPresence: false, stopsSendingPresence: false),
         change: nil)
@@ -265,14 +266,14 @@ extension Roster {
     }
 
     private mutating func put(_ item: RosterItem) {
-        drop(item.contact)
-        items[item.contact] = item
+        let old = items.updateValue(item, forKey: item.contact)
+        if old?.subscription.isInRoster == true { shownCount -= 1 }
         if item.subscription.isInRoster { shownCount += 1 }
     }
 
     private mutating func drop(_ contact: BareJID) {
-        guard let old = items.removeValue(forKey: contact) else { return }
-        if old.subscription.isInRoster { shownCount -= 1 }
+        let old = items.removeValue(forKey: contact)
+        if old?.subscription.isInRoster == true { shownCount -= 1 }
     }
 
     private mutating func remember(_ removal: RosterRemoval) {
