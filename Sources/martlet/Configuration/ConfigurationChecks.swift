@@ -49,9 +49,9 @@ struct ConfigurationChecks {
         let isFaulty = faulty.contains("\(path).certificate") || faulty.contains("\(path).key")
         switch (domain.certificate, domain.key) {
         case (.some, nil) where !isFaulty:
-            report("\(path).certificate", "a certificate needs its key", hint: "add the line key: with the path of its private key")
+            report("\(path).certificate", "a certificate needs its key", hint: "add a line with key: and its path")
         case (nil, .some) where !isFaulty:
-            report("\(path).key", "a key needs its certificate", hint: "add the line certificate: with the path of its chain")
+            report("\(path).key", "a key needs its certificate", hint: "add a line with certificate: and its path")
         case (.some, _), (nil, _): break
         }
         checkReadable(domain.certificate, at: "\(path).certificate")
@@ -79,10 +79,11 @@ struct ConfigurationChecks {
         guard !faulty.contains(where: { $0.hasPrefix(path) }) else { return }
         for (index, admin) in admins.enumerated() where problems.count < ConfigurationReading.problemsMax {
             guard let domain = admin.split(separator: "@").last.map(String.init), !domains.contains(domain) else { continue }
-            let nearest = NearestName.nearest(to: domain, among: domains.sorted())
+            let hosted = domains.sorted()
+            let nearest = NearestName.nearest(to: domain, among: hosted)
             report(
                 "\(path)[\(index)]", "this server does not host \(ConfigurationSource.shortened(domain))",
-                hint: nearest.map { "did you mean \($0)?" } ?? "the domains are \(domains.sorted().prefix(10).joined(separator: ", "))")
+                hint: nearest.map { "did you mean \($0)?" } ?? "the domains are \(hosted.prefix(10).joined(separator: ", "))")
         }
     }
 

@@ -47,22 +47,23 @@ package enum ConfigurationDocuments {
         ```
 
         - `martlet config example` prints a file with every key, its meaning and its default.
-        - `martlet config check` says what is wrong with a file: place, what was found, what is expected. Unknown keys and values of the
-          wrong type are errors, and all of them are reported. Nothing is guessed.
+        - `martlet config check` says what is wrong with a file: place, what was found, what is expected. Unknown keys
+          and values of the wrong type are errors, and all of them are reported. Nothing is guessed.
         - `martlet config show` prints every value with its origin: the default, a line of the file or a variable.
-        - `martlet config reload`, or the signal SIGHUP, reads the file and the certificates again. A file with a mistake changes nothing.
-          The column "Change" tells which values a reload applies and which wait for a restart.
+        - `martlet config reload`, or the signal SIGHUP, reads the file and the certificates again. A file with a
+          mistake changes nothing. The column "Change" tells which values a reload applies and which wait for a restart.
 
-        **Values.** A time has a unit: `500ms`, `30s`, `5m`, `2h`, `1d`. So has a size: `10000B`, `64KiB`, `1MiB`, `1GiB`. Yes and no are
-        `true` and `false`. Relative paths start at the folder of the file, where nothing else is said. Anchors and aliases are not
-        supported. The file may be at most 1 MiB long.
+        **Values.** A time has a unit: `500ms`, `30s`, `5m`, `2h`, `1d`. So has a size: `10000B`, `64KiB`, `1MiB`,
+        `1GiB`. Yes and no are `true` and `false`. Relative paths start at the folder of the file, where nothing else is
+        said. Anchors and aliases are not supported. The file may be at most 1 MiB long.
 
-        **Environment.** A variable overrides one key. Its name is `MARTLET_` and the path of the key in capitals, with `_` for dots and
-        dashes: `limits.stanza-bytes` is `MARTLET_LIMITS_STANZA_BYTES`. Entries of lists are counted from zero:
-        `MARTLET_LISTENERS_0_PORT` is the port of the first listener, of the file or, if the file has none, of the defaults; the number
-        after the last adds an entry. A list of values is written with commas: `MARTLET_ACCESS_ADMINS=a@example.org,b@example.org`; an
-        empty variable is an empty list. A variable beginning with `MARTLET_` that names no key is an error, except `MARTLET_CONFIG` and
-        what Docker and Kubernetes set for a service called martlet.
+        **Environment.** A variable overrides one key. Its name is `MARTLET_` and the path of the key in capitals, with
+        `_` for dots and dashes: `limits.stanza-bytes` is `MARTLET_LIMITS_STANZA_BYTES`. Entries of lists are counted
+        from zero: `MARTLET_LISTENERS_0_PORT` is the port of the first listener, of the file or, if the file has none,
+        of the defaults; the number after the last adds an entry. A list of values is written with commas:
+        `MARTLET_ACCESS_ADMINS=a@example.org,b@example.org`; an empty variable is an empty list. A variable beginning
+        with `MARTLET_` that names no key is an error, except `MARTLET_CONFIG` and what Docker and Kubernetes set for a
+        service called martlet.
         """
 }
 
@@ -181,7 +182,8 @@ private struct ReferencePage {
     private mutating func writeTable(_ keys: [ConfigurationKey], variable: String) {
         write("| Key | Value | Default | Change | Meaning |\n|---|---|---|---|---|")
         writeRows(keys, prefix: "")
-        write("\nVariables: `MARTLET_\(variable)_` and the key, as in `MARTLET_\(variable)_\(keys.first?.environmentName ?? "")`.")
+        let first = keys.first?.environmentName ?? ""
+        write("\nVariables: `MARTLET_\(variable)_` and the key, as in `MARTLET_\(variable)_\(first)`.")
     }
 
     private mutating func writeRows(_ keys: [ConfigurationKey], prefix: String) {

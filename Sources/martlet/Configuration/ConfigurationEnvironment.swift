@@ -31,7 +31,8 @@ struct ConfigurationEnvironment {
             }
         }
         for override in overrides.sorted(by: precedes) {
-            if let problem = set(override, in: &source, override.steps[...], ConfigurationSchema.keys) { problems.append(problem) }
+            let problem = set(override, in: &source, override.steps[...], ConfigurationSchema.keys)
+            problems.append(contentsOf: [problem].compactMap { $0 })
         }
         return problems.sorted { $0.origin.description < $1.origin.description }
     }

@@ -185,7 +185,7 @@ extension ValueType {
     fileprivate func read(_ source: ConfigurationSource, _ path: String, _ reading: inout ConfigurationReading) -> Value? {
         reading.note(source.origin, at: path)
         guard case .scalar(let text) = source.content else {
-            reading.report(at: source.origin, path: path, "expected \(expected), found \(source.found)", hint: source.valueHint)
+            reading.report(at: source.origin, path: path, "expected \(expected), found \(source.found)", hint: source.absenceHint)
             return nil
         }
         do {
@@ -203,7 +203,8 @@ extension ValueType {
 }
 
 extension ConfigurationSource {
-    fileprivate var valueHint: String? {
+    /// For a key that has nothing behind it.
+    fileprivate var absenceHint: String? {
         if case .nothing = content { "leave the key out to get the default" } else { nil }
     }
 
@@ -213,7 +214,7 @@ extension ConfigurationSource {
     ) -> [ConfigurationSource]? {
         reading.note(origin, at: path)
         guard case .list(let items) = content else {
-            let hint = if case .nothing = content { "leave the key out to get the default" } else { "begin each item with a dash" }
+            let hint = absenceHint ?? "begin each item with a dash"
             reading.report(at: origin, path: path, "expected \(expected), found \(found)", hint: hint)
             return nil
         }

@@ -109,7 +109,8 @@ package enum ConfigurationSchema {
             "stanza-bytes", \.stanzaBytesMax, .bytes(10_000...(16 * mebibyte)), .reload,
             "Longest stanza from a client. RFC 6120 asks for at least 10000 bytes."),
         .value(
-            "stanza-bytes-before-authentication", \.stanzaBytesBeforeAuthenticationMax, .bytes(10_000...(256 * kibibyte)), .reload,
+            "stanza-bytes-before-authentication", \.stanzaBytesBeforeAuthenticationMax, .bytes(10_000...(256 * kibibyte)),
+            .reload,
             "Longest element from a client that has not logged in."),
         .value("stanza-depth", \.stanzaDepthMax, .integer(8...128), .reload, "Deepest nesting of elements in a stanza."),
         .value("stanza-elements", \.stanzaElementsMax, .integer(64...100_000), .reload, "Most elements in a stanza."),
@@ -195,13 +196,15 @@ package enum ConfigurationSchema {
             "failures-per-address", \.failuresPerAddressMax, .integer(1...100_000), .reload,
             "Failed log-ins from one network address before further tries from it are slowed down."),
         .value(
-            "failure-recovery-per-address", \.failureRecoveryPerAddress, .duration(.milliseconds(100)...(.seconds(3600))), .reload,
+            "failure-recovery-per-address", \.failureRecoveryPerAddress,
+            .duration(.milliseconds(100)...(.seconds(3600))), .reload,
             "Time after which one of these failures is forgotten."),
         .value(
             "failures-per-account", \.failuresPerAccountMax, .integer(1...100_000), .reload,
             "Failed log-ins to one account before further tries are slowed down. An account is never locked."),
         .value(
-            "failure-recovery-per-account", \.failureRecoveryPerAccount, .duration(.milliseconds(100)...(.seconds(3600))), .reload,
+            "failure-recovery-per-account", \.failureRecoveryPerAccount,
+            .duration(.milliseconds(100)...(.seconds(3600))), .reload,
             "Time after which one of these failures is forgotten."),
         .value(
             "password-hashes", \.concurrentPasswordHashesMax, .integer(1...64), .restart,
@@ -255,7 +258,7 @@ package enum ConfigurationSchema {
     static let access = ConfigurationMapping<ServerConfiguration.Access>([
         .list(
             "admins", \.admins, of: .bareAddress, .reload, example: "admin@example.org",
-            "Accounts with the admin role in every domain."),
+            "Accounts with the admin role in every domain.")
     ])
 
     @Sendable private static func identity(of listener: ServerConfiguration.Listener) -> String {

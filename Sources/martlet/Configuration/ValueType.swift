@@ -249,10 +249,12 @@ extension ValueType where Value == String {
 extension ValueType where Value == IPAddress {
     static var ipAddress: Self {
         ValueType(expected: "an IPv4 or IPv6 address") { text, _ throws(ValueFault) in
-            guard let address = IPAddress(text) else {
-                throw .unexpected(hint: text == "*" ? "write 0.0.0.0 or ::" : text == "localhost" ? "write 127.0.0.1 or ::1" : nil)
+            if let address = IPAddress(text) { return address }
+            switch text {
+            case "*": throw .unexpected(hint: "write 0.0.0.0 or ::")
+            case "localhost": throw .unexpected(hint: "write 127.0.0.1 or ::1")
+            default: throw .unexpected()
             }
-            return address
         } write: {
             $0.description
         }

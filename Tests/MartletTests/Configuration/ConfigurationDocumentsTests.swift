@@ -130,7 +130,10 @@ struct ConfigurationDifferenceTests {
             $0.server.dataFolder = "/srv"
             $0.log.level = .debug
         }
-        #expect(changes.changes.map(\.description) == ["server.data: /var/lib/martlet -> /srv (needs a restart)", "log.level: info -> debug"])
+        #expect(
+            changes.changes.map(\.description) == [
+                "server.data: /var/lib/martlet -> /srv (needs a restart)", "log.level: info -> debug",
+            ])
         #expect(changes.needsRestart)
     }
 

@@ -58,7 +58,9 @@ struct ConfigurationMistakeTests {
             "domains:\n  - name: example.org\n    contacts:\n      abuses: []\n", 4, 7, "domains[0].contacts.abuses",
             "there is no such key", hint: "did you mean abuse?"),
         Mistake(minimal + "log: {<<: {}}\n", 2, 7, "log.<<", "there is no such key"),
-        Mistake(minimal + "log:\n  level: info\n  format: text\n  level: debug\n", 5, 3, "", "level is there twice", hint: "line 3"),
+        Mistake(
+            minimal + "log:\n  level: info\n  format: text\n  level: debug\n", 5, 3,
+            "", "level is there twice", hint: "line 3"),
         Mistake("log: {}\n" + minimal + "log: {}\n", 3, 1, "", "log is there twice", hint: "line 1"),
         Mistake("domains:\n  - name: a.org\n    name: b.org\n", 3, 5, "", "name is there twice", hint: "line 2"),
         Mistake("log: {}\n", 1, 1, "", "the key domains is missing"),
@@ -83,17 +85,23 @@ struct ConfigurationMistakeTests {
         Mistake(minimal + "log:\n  level: {a: b}\n", 3, 10, "log.level", "found a mapping"),
         Mistake(minimal + "log:\n  level: INFO\n", 3, 10, "log.level", "expected one of trace", hint: "did you mean info?"),
         Mistake(minimal + "log:\n  level: loud\n", 3, 10, "log.level", "expected one of trace, debug"),
-        Mistake(minimal + "server: {run-as-root: yes}\n", 2, 23, "server.run-as-root", "expected true or false", hint: "write true"),
+        Mistake(
+            minimal + "server: {run-as-root: yes}\n", 2, 23,
+            "server.run-as-root", "expected true or false", hint: "write true"),
         Mistake(minimal + "server: {run-as-root: off}\n", 2, 23, "server.run-as-root", "found \"off\"", hint: "write false"),
         Mistake(minimal + "server: {run-as-root: True}\n", 2, 23, "server.run-as-root", "found \"True\"", hint: "write true"),
-        Mistake(minimal + "server: {event-loops: two}\n", 2, 23, "server.event-loops", "a whole number from 0 to 256, found \"two\""),
+        Mistake(
+            minimal + "server: {event-loops: two}\n", 2, 23,
+            "server.event-loops", "a whole number from 0 to 256, found \"two\""),
         Mistake(minimal + "server: {event-loops: 2.5}\n", 2, 23, "server.event-loops", "found \"2.5\""),
         Mistake(minimal + "server: {event-loops: 007}\n", 2, 23, "server.event-loops", "found \"007\""),
         Mistake(minimal + "server: {event-loops: 0x10}\n", 2, 23, "server.event-loops", "found \"0x10\""),
         Mistake(
             minimal + "server: {event-loops: 99999999999999999999}\n", 2, 23, "server.event-loops",
             "found \"99999999999999999999\""),
-        Mistake(minimal + "limits: {login-deadline: 30}\n", 2, 26, "limits.login-deadline", "a time from 5s to 10m", hint: "write 30s"),
+        Mistake(
+            minimal + "limits: {login-deadline: 30}\n", 2, 26,
+            "limits.login-deadline", "a time from 5s to 10m", hint: "write 30s"),
         Mistake(minimal + "limits: {login-deadline: 3000}\n", 2, 26, "limits.login-deadline", "a time", hint: "with its unit"),
         Mistake(minimal + "limits: {login-deadline: 1 min}\n", 2, 26, "limits.login-deadline", "a time", hint: "write 1m"),
         Mistake(minimal + "limits: {login-deadline: 9999999999999999d}\n", 2, 26, "limits.login-deadline", "a time"),
@@ -107,7 +115,9 @@ struct ConfigurationMistakeTests {
         Mistake(minimal + "access: {admins: a@example.org}\n", 2, 18, "access.admins", "expected a list"),
         Mistake(minimal + "access: {admins: [a]}\n", 2, 19, "access.admins[0]", "an address such as"),
         Mistake(minimal + "access: {admins: [a@example.org/r]}\n", 2, 19, "access.admins[0]", "an address such as"),
-        Mistake(minimal + "metrics: {address: localhost}\n", 2, 20, "metrics.address", "an IPv4 or IPv6", hint: "127.0.0.1 or ::1"),
+        Mistake(
+            minimal + "metrics: {address: localhost}\n", 2, 20,
+            "metrics.address", "an IPv4 or IPv6", hint: "127.0.0.1 or ::1"),
         Mistake(minimal + "metrics: {address: 127.1}\n", 2, 20, "metrics.address", "an IPv4 or IPv6 address, found \"127.1\""),
         Mistake("domains: [{name: exam ple.org}]\n", 1, 18, "domains[0].name", "a domain such as"),
         Mistake("domains: [{name: a@example.org}]\n", 1, 18, "domains[0].name", "a domain such as"),
@@ -124,7 +134,8 @@ struct ConfigurationMistakeTests {
             "domains:\n  - name: example.org\n  - name: EXAMPLE.org\n", 3, 11, "domains[1].name",
             "the domain example.org is there twice", hint: "see domains[0].name, /etc/martlet/martlet.yaml:2"),
         Mistake(
-            "domains:\n  - name: example.org\n    certificate: /good\n", 3, 18, "domains[0].certificate", "a certificate needs its key"),
+            "domains:\n  - name: example.org\n    certificate: /good\n", 3, 18, "domains[0].certificate",
+            "a certificate needs its key"),
         Mistake("domains:\n  - name: example.org\n    key: /good\n", 3, 10, "domains[0].key", "a key needs its certificate"),
         Mistake(
             "domains:\n  - name: example.org\n    key: /good\n    certificate: missing.pem\n", 4, 18, "domains[0].certificate",
@@ -139,7 +150,8 @@ struct ConfigurationMistakeTests {
             "domains:\n  - name: example.org\n    admins: [a@elsewhere.net]\n", 3, 14, "domains[0].admins[0]",
             "this server does not host elsewhere.net", hint: "the domains are example.org"),
         Mistake(
-            minimal + "access:\n  admins:\n    - a@example.org\n    - A@example.org\n", 5, 7, "access.admins[1]", "in the list already"),
+            minimal + "access:\n  admins:\n    - a@example.org\n    - A@example.org\n", 5, 7, "access.admins[1]",
+            "in the list already"),
         Mistake(
             minimal + "listeners:\n  - {kind: client, port: 5222}\n  - {kind: client-tls, port: 5222}\n", 4, 5,
             "listeners[1].addresses[0]", "port 5222 on 0.0.0.0 is opened already, on 0.0.0.0"),
@@ -158,7 +170,9 @@ struct ConfigurationMistakeTests {
             hint: "did you mean 10.0.0.0/8?"),
         Mistake(listeners("proxy-sources: [10.0.0.0/33]"), 3, 45, "listeners[0].proxy-sources[0]", "a block of addresses"),
         Mistake(listeners("tls-minimum: 1.1"), 3, 42, "listeners[0].tls-minimum", "one of 1.2, 1.3"),
-        Mistake(minimal + "authentication: {mechanisms: [SCRAM-SHA-265]}\n", 2, 31, "authentication.mechanisms[0]", "one of", hint: "256"),
+        Mistake(
+            minimal + "authentication: {mechanisms: [SCRAM-SHA-265]}\n", 2, 31,
+            "authentication.mechanisms[0]", "one of", hint: "256"),
         Mistake(minimal + "authentication: {mechanisms: []}\n", 2, 30, "authentication.mechanisms", "expected at least 1"),
         Mistake(
             minimal + "limits: {stanza-bytes: 10000B}\n", 2, 24, "limits.stanza-bytes",
@@ -166,14 +180,18 @@ struct ConfigurationMistakeTests {
         Mistake(
             minimal + "limits: {stanza-bytes: 2MiB}\n", 2, 24, "limits.stanza-bytes",
             "2MiB is more than limits.stanza-bytes-burst, which is 1MiB"),
-        Mistake(minimal + "limits: {session-queue-bytes: 256KiB, stanza-bytes: 512KiB}\n", 2, 53, "limits.stanza-bytes", "is more than"),
+        Mistake(
+            minimal + "limits: {session-queue-bytes: 256KiB, stanza-bytes: 512KiB}\n", 2, 53,
+            "limits.stanza-bytes", "is more than"),
         Mistake(minimal + "limits: {vcard-bytes: 1MiB}\n", 2, 23, "limits.vcard-bytes", "1MiB is more than limits.stanza-bytes"),
         Mistake(
             minimal + "server: {data: /\(String(repeating: "d", count: 100))}\n", 2, 16, "server.data",
             "the path of the control socket would be 114 bytes long, 107 are possible"),
     ]
 
-    @Test("each with line, column, what was found, what is expected and what to do", arguments: syntax + keys + types + contradictions)
+    @Test(
+        "each with line, column, what was found, what is expected and what to do",
+        arguments: syntax + keys + types + contradictions)
     func mistake(_ mistake: Mistake) throws {
         let found = problems(mistake.text, readable: ["/good"])
         let problem = try #require(found.first { $0.path == mistake.path && $0.message.contains(mistake.message) }, "\(found)")
@@ -211,12 +229,12 @@ struct ConfigurationMistakeTests {
 
     @Test("a problem shows its line with a caret below the place")
     func rendering() throws {
-        let problem = try #require(problems("domains:\n  - name: example.org\nlog:\n\n  level: loud\n").first)
+        let problem = try #require(problems("domains:\n  - name: example.org\nlog:\n\n  format: xml\n").first)
         #expect(
             problem.description == """
-                /etc/martlet/martlet.yaml:5:10: error: log.level: expected one of trace, debug, info, notice, warning, error, critical, found "loud"
-                  5 |   level: loud
-                    |          ^
+                /etc/martlet/martlet.yaml:5:11: error: log.format: expected one of text, json, found "xml"
+                  5 |   format: xml
+                    |           ^
                 """)
         let misspelt = try #require(problems(minimal + "lgo: {}\r\n").first)
         #expect(

@@ -4,14 +4,19 @@ import martlet
 
 @Suite("addresses of the network")
 struct IPAddressTests {
-    @Test("are read in their full forms only", arguments: ["192.0.2.1", "0.0.0.0", "::", "::1", "2001:db8::1", "[::1]", "::ffff:192.0.2.1"])
+    @Test(
+        "are read in their full forms only",
+        arguments: ["192.0.2.1", "0.0.0.0", "::", "::1", "2001:db8::1", "[::1]", "::ffff:192.0.2.1"])
     func accepted(_ text: String) {
         #expect(IPAddress(text) != nil)
     }
 
     @Test(
         "and not in others",
-        arguments: ["", "1", "127.1", "192.0.2.256", "192.0.2.01", "192.0.2.1 ", ":::", "fe80::1%eth0", "[192.0.2.1", "example.org", "1.2.3.4\0"])
+        arguments: [
+            "", "1", "127.1", "192.0.2.256", "192.0.2.01", "192.0.2.1 ", ":::", "fe80::1%eth0", "[192.0.2.1", "example.org",
+            "1.2.3.4\0",
+        ])
     func refused(_ text: String) {
         #expect(IPAddress(text) == nil)
     }
@@ -22,7 +27,12 @@ struct IPAddressTests {
         #expect(IPAddress("::1") == IPAddress("0:0:0:0:0:0:0:1"))
     }
 
-    @Test("loopback is 127.0.0.0/8 and ::1, also mapped", arguments: [("127.0.0.1", true), ("127.9.9.9", true), ("::1", true), ("::ffff:127.0.0.1", true), ("128.0.0.1", false), ("::2", false), ("::", false), ("0.0.0.0", false)])
+    @Test(
+        "loopback is 127.0.0.0/8 and ::1, also mapped",
+        arguments: [
+            ("127.0.0.1", true), ("127.9.9.9", true), ("::1", true), ("::ffff:127.0.0.1", true), ("128.0.0.1", false),
+            ("::2", false), ("::", false), ("0.0.0.0", false),
+        ])
     func loopback(_ text: String, _ expected: Bool) {
         #expect(IPAddress(text)?.isLoopback == expected)
     }
@@ -40,7 +50,9 @@ struct IPAddressTests {
         #expect(try #require(AddressBlock(block)).contains(try #require(IPAddress(address))) == expected)
     }
 
-    @Test("a block has a prefix that its family allows", arguments: ["10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/-1", "10.0.0.0/08", "/8", "10.0.0.0/8/8"])
+    @Test(
+        "a block has a prefix that its family allows",
+        arguments: ["10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/-1", "10.0.0.0/08", "/8", "10.0.0.0/8/8"])
     func prefix(_ text: String) {
         #expect(AddressBlock(text) == nil)
     }
