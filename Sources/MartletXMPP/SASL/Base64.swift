@@ -37,41 +37,23 @@ public enum Base64 {
     public static func decode(_ text: some BidirectionalCollection<UInt8>) -> [UInt8]? {
         guard text.count % 4 == 0 else { return nil }
         var digits = text[...]
-        var paddings = 0
-        while paddings < 2, digits.last == padding {
-            digits.removeLast()
-            paddings += 1
-        }
+        for _ in 0..<2 where digits.last == padding { digits.removeLast() }
         var bytes: [UInt8] = []
         bytes.reserveCapacity(text.count / 4 * 3)
         var group: UInt32 = 0
-        var held = 0
+        var bits: UInt32 = 0
         for digit in digits {
             guard let value = value(of: digit) else { return nil }
             group = group << 6 | value
-            held += 1
-            if held == 4 {
-                bytes.append(UInt8(truncatingIfNeeded: group >> 16))
-                bytes.append(UInt8(truncatingIfNeeded: group >> 8))
-                bytes.append(UInt8(truncatingIfNeeded: group))
-                group = 0
-                held = 0
+            bits += 6
+            if bits >= 8 {
+                bits -= 8
+                bytes.append(UInt8(truncatingIfNeeded: group >> bits))
+                group &= (1 << bits) - 1
             }
         }
-        switch held {
-        case 0:
-            break
-        case 2:
-            guard group & 0b1111 == 0 else { return nil }
-            bytes.append(UInt8(truncatingIfNeeded: group >> 4))
-        case 3:
-            guard group & 0b11 == 0 else { return nil }
-            bytes.append(UInt8(truncatingIfNeeded: group >> 10))
-            bytes.append(UInt8(truncatingIfNeeded: group >> 2))
-        default:
-            return nil
-        }
-        return bytes
+        // What is left are the unused bits of the last digit; a whole digit left over has no byte to belong to.
+        return bits < 6 && group == 0 ? bytes : nil
     }
 
     /// The bytes that `text` stands for; `nil` if it is not canonical base64. The empty text is no bytes.

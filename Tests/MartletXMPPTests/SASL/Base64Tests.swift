@@ -44,6 +44,13 @@ struct Base64Tests {
         #expect(Base64.decode(text) == nil)
     }
 
+    @Test("of the 64 last digits four end one byte and sixteen end two (RFC 4648 §3.5)")
+    func lastDigits() {
+        let digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+        #expect(String(digits.filter { Base64.decode("Z\($0)==") != nil }) == "AQgw")
+        #expect(String(digits.filter { Base64.decode("Zm\($0)=") != nil }) == "AEIMQUYcgkosw048")
+    }
+
     @Test("every length comes back, and no other text means the same bytes")
     func roundTrip() {
         var random = SeededGenerator(seed: 4648)

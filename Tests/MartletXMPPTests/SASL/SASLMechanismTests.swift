@@ -76,6 +76,13 @@ struct SASLIdentityTests {
         #expect(throws: SASLFailure.notAuthorized) { try account(username, nil) }
     }
 
+    @Test("names are compared as prepared, outside ASCII too (RFC 8265 §3.3)")
+    func unicode() throws {
+        #expect(try account("ZO\u{CB}", "zoe\u{308}@verona.example") == "zo\u{EB}@verona.example")
+        let failure = #expect(throws: SASLFailure.self) { try account("zo\u{EB}", "zoe@verona.example") }
+        #expect(failure?.condition == .invalidAuthzid)
+    }
+
     @Test("a user name of the longest localpart is possible (RFC 7622 §3.3)")
     func longest() throws {
         let name = String(repeating: "a", count: BareJID.partBytesMax)

@@ -300,6 +300,15 @@ struct ScramFinalMessageTests {
         #expect(exchange.step(try forged.bytes()).condition == .malformedRequest)
     }
 
+    @Test("a right proof with a byte more or less fails")
+    func trimmedProof() throws {
+        let right = try #require(Base64.decode(proof))
+        for proof in [right + [0], Array(right.dropLast()), right + right] {
+            var exchange = try challenged()
+            #expect(exchange.step("c=biws,r=\(nonce),p=\(Base64.encode(proof))") == .failure(.notAuthorized))
+        }
+    }
+
     @Test("a proof of another length fails", arguments: [0, 1, 20, 31, 33, 64])
     func proofLength(count: Int) throws {
         var exchange = try challenged()

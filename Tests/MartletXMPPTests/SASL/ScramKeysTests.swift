@@ -105,6 +105,14 @@ struct ScramKeysTests {
         #expect(PreparedPassword("correct horse")?.bytes == Array("correct horse".utf8))
     }
 
+    @Test("a password is the same however its accents and spaces were typed, and case counts (RFC 8265 §4.2.2)")
+    func preparation() {
+        #expect(PreparedPassword("Zo\u{65}\u{308}\u{A0}x") == PreparedPassword("Zo\u{EB} x"))
+        #expect(PreparedPassword("Zo\u{EB}")?.bytes == [0x5A, 0x6F, 0xC3, 0xAB])
+        #expect(PreparedPassword("zo\u{EB}") != PreparedPassword("Zo\u{EB}"))
+        #expect(PreparedPassword("\u{378}") == nil)
+    }
+
     @Test("passwords and keys do not show themselves when printed")
     func redaction() throws {
         let keys = try Verona.keys()
