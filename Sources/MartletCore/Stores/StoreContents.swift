@@ -22,7 +22,7 @@ package struct StoreContents: Sendable {
         package var address: BareJID
         package var created: Int64
         package var isAdmin: Bool
-        package var credentials: [ScramCredentials]
+        package var credentials: [ScramKeys]
         package var isEnabled = true
         package var roster: [BareJID: RosterItem] = [:]
         package var rosterRemovals: [RosterRemoval] = []
@@ -147,7 +147,7 @@ extension StoreContents {
     }
 
     /// One credential for each hash.
-    private static func check(_ credentials: [ScramCredentials]) throws(StoreError) {
+    private static func check(_ credentials: [ScramKeys]) throws(StoreError) {
         guard Set(credentials.map(\.hash)).count == credentials.count else { throw .constraint("two credentials for one hash") }
     }
 }

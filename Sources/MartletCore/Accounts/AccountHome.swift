@@ -1,0 +1,89 @@
+package import MartletXMPP
+
+/// What the server holds of an account that is in use: its sessions, presence, roster and block list.
+///
+/// Every decision about the account is taken here and nowhere else, under the lock of its shard: memory only, no I/O, no
+/// call-outs. What comes of it is posted to mailboxes and queued for the writer under the lock, which fixes the order;
+/// everything else happens after the lock was released (``LoopContext/after(_:)``).
+package final class AccountHome {
+    /// What arrives while the account is not ready waits here, in order.
+    typealias Work = @Sendable (AccountHome, LoopContext) -> Void
+
+    enum Stage {
+        /// The account's state is being read from the store.
+        case loading
+        /// There is no such account. Remembered for a while, so that nobody can make the store look it up again and again.
+        case absent
+        case resident
+        /// The store could not be asked. What waited was refused; the next who asks tries again.
+        case failed
+    }
+
+    package let address: BareJID
+    unowned let shard: Shard
+    var stage: Stage = .loading
+    /// Bounded by `HostLimits.parkedMax`.
+    var parked: [Work] = []
+
+    package internal(set) var id = AccountID(raw: 0)
+    package internal(set) var isEnabled = false
+    package var sessions: [SessionEntry] = []
+    package var roster = Roster()
+    package var blockList = BlockList()
+    package var lastActivity: LastActivity?
+    /// The highest name given to a message in this account's view.
+    var lastViewID: UInt64 = 0
+    var offline = OfflineQueue()
+    /// The last ticket of the account's writes: until it is settled, the state here is ahead of the disk.
+    package internal(set) var lastTicket = CommitTicket.none
+
+    init(_ address: BareJID, shard: Shard) {
+        self.address = address
+        self.shard = shard
+    }
+
+    /// Whether the account exists and its state is in memory.
+    package var isResident: Bool { stage == .resident }
+    package var hasAvailableSession: Bool { sessions.contains { $0.isAvailable } }
+
+    package func index(of ref: SessionRef) -> Int? { sessions.firstIndex { $0.ref === ref } }
+    package func index(of address: FullJID) -> Int? { sessions.firstIndex { $0.address == address } }
+
+    func install(_ stored: StoredAccount) {
+        id = stored.id
+        isEnabled = stored.isEnabled
+        roster = Roster(stored)
+        blockList = BlockList(stored.blocked)
+        lastActivity = stored.lastActivity
+        lastViewID = max(lastViewID, stored.lastViewID)
+        offline = OfflineQueue(stored)
+        stage = .resident
+    }
+}
+
+/// What an account has not yet taken delivery of: a reader of the message log with a cursor (XEP-0160).
+struct OfflineQueue {
+    enum Delivery: Equatable {
+        /// Nobody takes messages; new ones are added to the log.
+        case idle
+        /// The log is being read to `session`; what arrives meanwhile waits behind it in `held`.
+        case replaying(to: SessionRef)
+    }
+    var delivery = Delivery.idle
+    /// Messages in the log beyond `deliveredUpTo`.
+    var count = 0
+    var bytes = 0
+    /// The cursor as it is on disk or on its way there.
+    var deliveredUpTo: UInt64 = 0
+    /// The last view handed to `recipient`, and who it was: becomes the cursor once he showed that he lives.
+    var handedOver: (upTo: UInt64, count: Int, bytes: Int, recipient: SessionRef)?
+    /// Live messages that arrived during a replay, in order.
+    var held: [AccountHome.Work] = []
+
+    init() {}
+    init(_ stored: StoredAccount) {
+        count = stored.undelivered
+        bytes = stored.undeliveredBytes
+        deliveredUpTo = stored.deliveredUpTo
+    }
+}

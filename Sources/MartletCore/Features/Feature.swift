@@ -1,0 +1,50 @@
+package import MartletXML
+import MartletXMPP
+
+/// One protocol extension, or one part of an RFC. The protocols it conforms to are the complete list of what it touches.
+///
+/// What a feature advertises and what it handles come from the same value: `disco` and the stages and routes it conforms to.
+package protocol Feature: Sendable {
+    static var specification: Specification { get }
+    /// What service discovery announces for the domain and for its accounts (XEP-0030).
+    var disco: DiscoFeatures { get }
+}
+
+extension Feature {
+    package var disco: DiscoFeatures { DiscoFeatures() }
+    package var specification: Specification { Self.specification }
+}
+
+package struct DiscoFeatures: Sendable {
+    package var host: [Namespace]
+    package var account: [Namespace]
+    package init(host: [Namespace] = [], account: [Namespace] = []) {
+        self.host = host
+        self.account = account
+    }
+    package static func everywhere(_ namespaces: Namespace...) -> DiscoFeatures { DiscoFeatures(host: namespaces, account: namespaces) }
+}
+
+/// What a feature implements, for `martlet features`, the feature list in the documentation and the DOAP file.
+package struct Specification: Hashable, Sendable {
+    package enum Series: String, Hashable, Sendable { case rfc = "RFC", xep = "XEP" }
+    package var series: Series
+    package var number: Int
+    package var title: String
+    /// The version of a XEP, or the sections of an RFC.
+    package var version: String
+    /// What is left out or special, in a few words.
+    package var note: String?
+
+    package static func xep(_ number: Int, _ title: String, version: String, note: String? = nil) -> Specification {
+        Specification(series: .xep, number: number, title: title, version: version, note: note)
+    }
+    package static func rfc(_ number: Int, _ title: String, sections: String, note: String? = nil) -> Specification {
+        Specification(series: .rfc, number: number, title: title, version: sections, note: note)
+    }
+}
+
+/// Adds to the stream features that a client sees after authentication (RFC 6120 §4.3.2).
+package protocol StreamFeatureProvider: Feature {
+    func writeStreamFeatures(to writer: inout XMLWriter, of host: Host)
+}

@@ -1,0 +1,102 @@
+package import MartletXML
+package import MartletXMPP
+
+/// Everything one domain does with a stanza: built once from the feature list, then only read, by every event loop,
+/// without a lock. A reload makes a new one.
+package final class Host: Sendable {
+    package let domain: BareJID
+    package let limits: HostLimits
+    package let features: [any Feature]
+    package let screening: [any ScreeningStage]
+    package let annotating: [any AnnotatingStage]
+    package let fanOut: [any FanOutStage]
+    package let redacting: [any RedactingStage]
+    package let fallBack: [any FallBackStage]
+    package let naming: [any NamingStage]
+    package let delaying: [any DelayStage]
+    private let routes: [Namespace: [IQRoute]]
+
+    package init(domain: BareJID, limits: HostLimits = HostLimits(), features: [any Feature]) throws(RouteConflict) {
+        self.domain = domain
+        self.limits = limits
+        self.features = features
+        screening = features.compactMap { $0 as? any ScreeningStage }
+        annotating = features.compactMap { $0 as? any AnnotatingStage }
+        fanOut = features.compactMap { $0 as? any FanOutStage }
+        redacting = features.compactMap { $0 as? any RedactingStage }
+        fallBack = features.compactMap { $0 as? any FallBackStage }
+        naming = features.compactMap { $0 as? any NamingStage }
+        delaying = features.compactMap { $0 as? any DelayStage }
+        var routes: [Namespace: [IQRoute]] = [:]
+        for route in features.flatMap({ ($0 as? any IQResponder)?.routes ?? [] }) {
+            let isTaken = routes[route.namespace, default: []].contains {
+                $0.kind == route.kind && $0.scope == route.scope && $0.local.description == route.local.description
+            }
+            if isTaken { throw RouteConflict(local: route.local.description, namespace: route.namespace) }
+            routes[route.namespace, default: []].append(route)
+        }
+        self.routes = routes
+    }
+
+    /// The handler for a request, or `nil`: then the answer is `service-unavailable` (RFC 6120 §8.4).
+    package func handler(_ kind: IQRequest.Kind, _ child: ElementView, at scope: IQRoute.Scope) -> IQRoute.Handler? {
+        guard let namespace = child.namespace, let candidates = routes[namespace] else { return nil }
+        for route in candidates where route.kind == kind && route.scope == scope {
+            if child.isNamed(route.local, namespace) { return route.handler }
+        }
+        return nil
+    }
+}
+
+/// Two features claim the same request.
+package struct RouteConflict: Error, Hashable {
+    package var local: String
+    package var namespace: Namespace
+}
+
+/// What one account may occupy. Every limit is configurable per domain and tested on both sides.
+package struct HostLimits: Hashable, Sendable {
+    /// Sessions of one account at a time; at most 64, the width of ``SessionSet``.
+    package var sessionsMax = 16
+    package var rosterItemsMax = 1_000
+    /// Groups of one roster item.
+    package var rosterGroupsMax = 50
+    package var blockedMax = 1_000
+    /// Addresses that one session may send directed presence to (RFC 6121 §4.6); past it, `policy-violation`.
+    package var directedPresenceMax = 1_000
+    /// Subscription requests that wait for an account's answer; past it, new ones are dropped.
+    package var pendingRequestsMax = 200
+    /// A subscription request is kept with its payload only up to this size, in bytes; else without.
+    package var subscriptionRequestBytesMax = 4_096
+    package var offlineMessagesMax = 1_000
+    package var offlineBytesMax = 10 * 1024 * 1024
+    /// Stanzas that wait for one account's state to be loaded; past it, `resource-constraint`.
+    package var parkedMax = 1_000
+    package var vCardBytesMax = 128 * 1024
+    /// One element of private storage (XEP-0049), in bytes.
+    package var privateBytesMax = 64 * 1024
+    /// Elements of private storage per account.
+    package var privateElementsMax = 100
+    package var messagesTo: MessageTargets = .mostAvailable
+    package var resourceConflict: ResourceConflict = .replaceOld
+    package init() {}
+}
+
+/// Who gets a message to a bare JID when several sessions could (RFC 6121 §8.5.2.1.1).
+package enum MessageTargets: String, Hashable, Sendable { case mostAvailable = "most-available", all }
+
+/// What happens to a session whose resource another asks for (RFC 6120 §7.7.2.2).
+package enum ResourceConflict: String, Hashable, Sendable { case replaceOld = "replace-old", refuseNew = "refuse-new" }
+
+/// The domains of this server. Frozen; a reload makes a new one and hands it to every loop.
+package final class HostTable: Sendable {
+    private let byDomain: [String: Host]
+
+    package init(_ hosts: [Host]) {
+        byDomain = Dictionary(hosts.map { ($0.domain.domainpart, $0) }, uniquingKeysWith: { first, _ in first })
+    }
+
+    package var hosts: some Collection<Host> { byDomain.values }
+    package func host(ofDomain domain: String) -> Host? { byDomain[domain] }
+    package func host(of address: BareJID) -> Host? { byDomain[address.domainpart] }
+}

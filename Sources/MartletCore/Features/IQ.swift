@@ -1,0 +1,123 @@
+package import MartletXML
+package import MartletXMPP
+package import NIOCore
+
+/// An IQ request on its way to the handler that answers it (RFC 6120 §8.2.3).
+package struct IQRequest: Sendable {
+    package enum Kind: Hashable, Sendable { case get, set }
+    package let kind: Kind
+    package let stanza: Stanza
+    /// Who asks: as authenticated, never as claimed.
+    package let actor: JID
+    /// Whose data is asked for: the account in `to`, or the host. Never taken from the actor (`reliability.md` rule 22).
+    package let owner: BareJID
+    /// The one child element of the request.
+    package let child: ElementView
+
+    package init(kind: Kind, stanza: Stanza, actor: JID, owner: BareJID, child: ElementView) {
+        self.kind = kind
+        self.stanza = stanza
+        self.actor = actor
+        self.owner = owner
+        self.child = child
+    }
+
+    package var isByOwner: Bool { actor.bare == owner }
+}
+
+/// The payload of a result; empty where the protocol wants only the acknowledgement.
+package struct IQReply: Hashable, Sendable {
+    package var payload: ByteBuffer?
+    package static let empty = IQReply(payload: nil)
+    package init(payload: ByteBuffer?) { self.payload = payload }
+
+    /// A result with what `content` writes.
+    package init(_ content: (inout XMLWriter) -> Void) {
+        var writer = XMLWriter()
+        content(&writer)
+        payload = writer.buffer
+    }
+
+    package func encoded(answering stanza: Stanza) -> EncodedStanza {
+        StanzaBuilder.iq(.result, from: stanza.to, to: stanza.from, id: stanza.id ?? "") { writer in
+            if let payload { writer.raw(payload) }
+        }
+    }
+}
+
+/// What a handler decided in an account's home. Nothing of it is told to anybody before the writes are on disk (P7).
+package struct HomeDecision {
+    package var reply: IQReply
+    package var writes: [Write]
+    /// Told once the writes are on disk: pushes to the account's sessions, stanzas to others. Runs without a lock.
+    package var committed: ((Router, LoopContext) -> Void)?
+
+    package init(_ reply: IQReply, writes: [Write] = [], committed: ((Router, LoopContext) -> Void)? = nil) {
+        self.reply = reply
+        self.writes = writes
+        self.committed = committed
+    }
+}
+
+/// One kind of IQ request and who answers it. Two features that claim the same one stop the server at start.
+package struct IQRoute: Sendable {
+    /// `ownAccount`: only the account's owner may ask, others get `service-unavailable`, whether the account exists or not.
+    /// `account`: anybody may ask, and the handler decides what he learns. `host`: addressed to the domain itself.
+    package enum Scope: Hashable, Sendable { case ownAccount, account, host }
+
+    package enum Handler: Sendable {
+        /// Switches something in the sender's own session.
+        case session(@Sendable (IQRequest, inout SessionEntry) throws(StanzaError) -> IQReply)
+        /// Decides in the owner's home, under its shard's lock; the reply waits for the commit of the writes.
+        case home(@Sendable (IQRequest, AccountHome, LoopContext) throws(StanzaError) -> HomeDecision)
+        /// Answers from the request alone, before the next stanza is looked at.
+        case immediate(@Sendable (IQRequest, Host) throws(StanzaError) -> IQReply)
+        /// May wait; what the same sender sent later waits too (RFC 6120 §10.1).
+        case suspending(@Sendable (IQRequest, Router) async throws(StanzaError) -> IQReply)
+        /// May wait, and later stanzas overtake it: for requests that change nothing.
+        case concurrent(@Sendable (IQRequest, Router) async throws(StanzaError) -> IQReply)
+    }
+
+    package var kind: IQRequest.Kind
+    package var local: StaticString
+    package var namespace: Namespace
+    package var scope: Scope
+    package var handler: Handler
+
+    package static func session(
+        _ kind: IQRequest.Kind, _ local: StaticString, _ namespace: Namespace,
+        _ handler: @escaping @Sendable (IQRequest, inout SessionEntry) throws(StanzaError) -> IQReply
+    ) -> IQRoute {
+        IQRoute(kind: kind, local: local, namespace: namespace, scope: .ownAccount, handler: .session(handler))
+    }
+
+    package static func home(
+        _ kind: IQRequest.Kind, _ local: StaticString, _ namespace: Namespace, at scope: Scope = .ownAccount,
+        _ handler: @escaping @Sendable (IQRequest, AccountHome, LoopContext) throws(StanzaError) -> HomeDecision
+    ) -> IQRoute {
+        IQRoute(kind: kind, local: local, namespace: namespace, scope: scope, handler: .home(handler))
+    }
+
+    package static func immediate(
+        _ kind: IQRequest.Kind, _ local: StaticString, _ namespace: Namespace, at scope: Scope,
+        _ handler: @escaping @Sendable (IQRequest, Host) throws(StanzaError) -> IQReply
+    ) -> IQRoute {
+        IQRoute(kind: kind, local: local, namespace: namespace, scope: scope, handler: .immediate(handler))
+    }
+
+    package static func suspending(
+        _ kind: IQRequest.Kind, _ local: StaticString, _ namespace: Namespace, at scope: Scope = .ownAccount,
+        _ handler: @escaping @Sendable (IQRequest, Router) async throws(StanzaError) -> IQReply
+    ) -> IQRoute {
+        IQRoute(kind: kind, local: local, namespace: namespace, scope: scope, handler: .suspending(handler))
+    }
+
+    package static func concurrent(
+        _ kind: IQRequest.Kind, _ local: StaticString, _ namespace: Namespace, at scope: Scope = .ownAccount,
+        _ handler: @escaping @Sendable (IQRequest, Router) async throws(StanzaError) -> IQReply
+    ) -> IQRoute {
+        IQRoute(kind: kind, local: local, namespace: namespace, scope: scope, handler: .concurrent(handler))
+    }
+}
+
+package protocol IQResponder: Feature { var routes: [IQRoute] { get } }

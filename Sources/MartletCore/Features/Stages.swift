@@ -1,0 +1,69 @@
+package import MartletXMPP
+
+/// One account's view of one stanza. A message between two local users passes twice: sent, then received.
+package struct Route: Sendable {
+    package enum Direction: Hashable, Sendable { case sent, received }
+    package let account: BareJID
+    package let direction: Direction
+    /// The session that sent the stanza, if it is one of ours.
+    package let origin: SessionRef?
+    /// The address of the other party.
+    package let peer: JID
+
+    package init(account: BareJID, direction: Direction, origin: SessionRef?, peer: JID) {
+        self.account = account
+        self.direction = direction
+        self.origin = origin
+        self.peer = peer
+    }
+}
+
+package enum Verdict: Hashable, Sendable { case pass, drop, bounce(StanzaError) }
+
+/// May refuse a stanza of any kind. Sees it and the account's state, cannot change them, cannot fail: refusing is the only
+/// other outcome.
+package protocol ScreeningStage: Feature {
+    func screen(_ stanza: borrowing Stanza, _ home: AccountHome, _ route: borrowing Route) -> Verdict
+}
+
+/// Corrects marks as a message enters an account, such as a forged `<stanza-id/>`.
+package protocol AnnotatingStage: Feature {
+    func annotate(_ message: inout Stanza, _ route: borrowing Route)
+}
+
+/// Sessions of one account, by their place in ``AccountHome/sessions``; an account has at most 64.
+package struct SessionSet: OptionSet, Hashable, Sendable {
+    package let rawValue: UInt64
+    package init(rawValue: UInt64) { self.rawValue = rawValue }
+    package init(_ index: Int) { rawValue = index < 64 ? 1 << UInt64(index) : 0 }
+    package func contains(index: Int) -> Bool { contains(SessionSet(index)) }
+}
+
+/// Adds sessions of the same account that also get a message, wrapped in something.
+package protocol FanOutStage: Feature {
+    /// - Parameter recipients: who gets the message itself already.
+    func copies(of message: borrowing Stanza, _ home: AccountHome, _ route: borrowing Route, besides recipients: SessionSet) -> SessionSet
+    func encodeCopy(of message: borrowing Stanza, for session: borrowing SessionEntry, _ route: borrowing Route) -> EncodedStanza
+}
+
+/// Takes away, as a message leaves the account, what the other side must not see.
+package protocol RedactingStage: Feature {
+    func redact(_ message: inout Stanza, _ route: borrowing Route)
+}
+
+/// What becomes of a message that no session of the account takes (RFC 6121 §8.5.2.2).
+package enum FallBack: Hashable, Sendable { case keep, refuse(StanzaError), ignore }
+
+package protocol FallBackStage: Feature {
+    func fallBack(_ message: borrowing Stanza, _ home: AccountHome) -> FallBack
+}
+
+/// Writes an account's own name for a message into it (XEP-0359).
+package protocol NamingStage: Feature {
+    func name(_ message: inout Stanza, _ id: UInt64, by account: BareJID)
+}
+
+/// Marks a message that comes from the log with when the server took it (XEP-0203).
+package protocol DelayStage: Feature {
+    func delay(_ message: inout Stanza, by address: BareJID, since milliseconds: Int64)
+}

@@ -1,0 +1,37 @@
+package import MartletXMPP
+
+/// What somebody may want to know afterwards: who did what, and what was refused and why. One event per decision.
+package enum AuditEvent: Hashable, Sendable {
+    case loginSucceeded(BareJID, mechanism: String, address: String)
+    case loginFailed(claimed: String, mechanism: String, address: String, AccountVerdict)
+    case sessionStarted(FullJID, address: String)
+    case sessionEnded(FullJID, reason: String)
+    case refused(Refusal)
+    case accountCreated(BareJID, by: String)
+    case accountDeleted(BareJID, by: String)
+    case accountEnabled(BareJID, Bool, by: String)
+    case passwordChanged(BareJID, by: String)
+    case configurationReloaded(by: String, changed: [String])
+}
+
+package protocol AuditSink: Sendable {
+    func record(_ event: AuditEvent)
+}
+
+/// Forgets everything; for tests.
+package struct NoAudit: AuditSink {
+    package init() {}
+    package func record(_ event: AuditEvent) {}
+}
+
+/// One decision that refused, so that "why was this refused" always has an answer.
+package struct Refusal: Hashable, Sendable {
+    package var actor: String
+    package var action: String
+    package var reason: String
+    package init(actor: String, action: String, reason: String) {
+        self.actor = actor
+        self.action = action
+        self.reason = reason
+    }
+}

@@ -1,0 +1,89 @@
+package import MartletXMPP
+
+/// Brings accounts into memory. A stanza for one that is not there waits in its home's queue while one load is under way:
+/// order is kept and no loop waits.
+extension Router {
+    /// The account's home with its shard's lock held by the caller, ready to decide, or `nil` after `work` was parked.
+    ///
+    /// A home that is handed out may be `absent`: there is no such account.
+    func readyHome(_ address: BareJID, in shard: Shard, _ context: LoopContext) -> AccountHome? {
+        guard let home = shard.home(address), home.parked.isEmpty else { return nil }
+        switch home.stage {
+        case .resident, .absent: return home
+        case .loading, .failed: return nil
+        }
+    }
+
+    /// Puts work off until the account is in memory. Call with the lock of `shard` held.
+    /// - Returns: `false` when too much waits already.
+    func park(_ address: BareJID, in shard: Shard, _ context: LoopContext, _ work: @escaping AccountHome.Work) -> Bool {
+        let home = shard.home(address) ?? shard.makeHome(address)
+        let limit = context.hosts.host(of: address)?.limits.parkedMax ?? 0
+        guard home.parked.count < limit else { return false }
+        home.parked.append(work)
+        guard home.parked.count == 1 else { return true }
+        home.stage = .loading
+        load(home, context.mailbox)
+        return true
+    }
+
+    /// Does `work` in the account's home as soon as it is in memory, with the lock held; effects run after.
+    package func withHome(of address: BareJID, _ context: LoopContext, _ work: @escaping @Sendable (AccountHome, LoopContext) -> Void) {
+        let shard = placement.shard(of: address)
+        let isParked = shard.withLock {
+            if let home = readyHome(address, in: shard, context) { work(home, context); return true }
+            return park(address, in: shard, context, work)
+        }
+        if !isParked {
+            // Too many wait for the store already. `failed` tells the work that nothing could be decided.
+            let refused = AccountHome(address, shard: shard)
+            refused.stage = .failed
+            work(refused, context)
+        }
+    }
+
+    private func load(_ home: AccountHome, _ mailbox: LoopMailbox) {
+        let address = home.address
+        store.loadAccount(address) { [self] result in
+            mailbox.run { context in self.loaded(address, result, context) }
+        }
+    }
+
+    private func loaded(_ address: BareJID, _ result: Result<StoredAccount?, StoreError>, _ context: LoopContext) {
+        let shard = placement.shard(of: address)
+        shard.withLock {
+            guard let home = shard.home(address) else { return }
+            switch result {
+            case .success(let stored?): home.install(stored)
+            case .success(nil): home.stage = .absent
+            case .failure: home.stage = .failed
+            }
+            let waiting = home.parked
+            home.parked = []
+            for work in waiting { work(home, context) }
+            if home.stage == .failed, home.sessions.isEmpty { shard.drop(home) }
+            else { shard.noteIdle(home, settled: store.settled) }
+        }
+        context.runEffects()
+    }
+
+    /// Reads an account anew after a write of its was refused by the disk: what is in memory was ahead of it.
+    func reload(_ address: BareJID, _ context: LoopContext) {
+        let shard = placement.shard(of: address)
+        shard.withLock {
+            guard let home = shard.home(address), home.stage == .resident else { return }
+            home.stage = .loading
+            home.parked.append { _, _ in }
+            load(home, context.mailbox)
+        }
+    }
+
+    /// Forgets what is known of an account that was created, changed or deleted behind the homes' back.
+    package func forget(_ address: BareJID) {
+        let shard = placement.shard(of: address)
+        shard.withLock {
+            guard let home = shard.home(address), home.sessions.isEmpty, home.parked.isEmpty, home.stage != .loading else { return }
+            shard.drop(home)
+        }
+    }
+}

@@ -1,0 +1,216 @@
+import MartletXML
+import MartletXMPP
+
+/// Requests and answers (RFC 6120 §8.2.3): every get or set is answered exactly once, a result or an error never.
+extension Router {
+    func iq(_ stanza: Stanza, _ type: IQType, from session: ClientSession, _ completion: Completion) -> Progress {
+        let kind: IQRequest.Kind
+        switch type {
+        case .get: kind = .get
+        case .set: kind = .set
+        case .result, .error: return passOn(stanza, from: session, completion)
+        }
+        var children = stanza.element.root.children.makeIterator()
+        guard let child = children.next(), children.next() == nil else {
+            return session.refuse(stanza, .badRequest("a request has exactly one child"))
+        }
+        guard let to = stanza.to, to != .bare(session.account) else {
+            return own(kind, child, stanza, from: session, completion)
+        }
+        if case .full(let full) = to, !full.bare.isDomain { return passOn(stanza, from: session, completion) }
+        switch Destination(to, session.context) {
+        case .remote: return deliverRemote(stanza, origin: session.ref, session.context)
+        case .host(let host): return ask(host, kind, child, stanza, from: session, completion)
+        case .account(let host): return ask(to.bare, host, kind, child, stanza, from: session, completion)
+        }
+    }
+
+    // MARK: The server answers
+
+    private func own(_ kind: IQRequest.Kind, _ child: ElementView, _ stanza: Stanza, from session: ClientSession, _ completion: Completion) -> Progress {
+        guard let host = session.context.hosts.host(of: session.account) else { return session.refuse(stanza, .serviceUnavailable) }
+        guard let handler = host.handler(kind, child, at: .ownAccount) ?? host.handler(kind, child, at: .account) else {
+            return session.refuse(stanza, .serviceUnavailable)
+        }
+        let request = IQRequest(kind: kind, stanza: stanza, actor: stanza.from, owner: session.account, child: child)
+        return run(handler, request, host, from: session, completion)
+    }
+
+    private func ask(
+        _ account: BareJID, _ host: Host, _ kind: IQRequest.Kind, _ child: ElementView, _ stanza: Stanza, from session: ClientSession,
+        _ completion: Completion
+    ) -> Progress {
+        guard case .pass = screenSent(stanza, from: session, host) else { return session.refuse(stanza, .notAcceptable()) }
+        guard let handler = host.handler(kind, child, at: .account) else { return session.refuse(stanza, .serviceUnavailable) }
+        let request = IQRequest(kind: kind, stanza: stanza, actor: stanza.from, owner: account, child: child)
+        return run(handler, request, host, from: session, completion)
+    }
+
+    private func ask(
+        _ host: Host, _ kind: IQRequest.Kind, _ child: ElementView, _ stanza: Stanza, from session: ClientSession, _ completion: Completion
+    ) -> Progress {
+        guard case .bare? = stanza.to, let handler = host.handler(kind, child, at: .host) else {
+            return session.refuse(stanza, .serviceUnavailable)
+        }
+        let request = IQRequest(kind: kind, stanza: stanza, actor: stanza.from, owner: host.domain, child: child)
+        return run(handler, request, host, from: session, completion)
+    }
+
+    private func run(_ handler: IQRoute.Handler, _ request: IQRequest, _ host: Host, from session: ClientSession, _ completion: Completion) -> Progress {
+        switch handler {
+        case .session(let answer): return runInSession(request, from: session, answer)
+        case .immediate(let answer):
+            do throws(StanzaError) { reply(try answer(request, host), to: request, session.ref, session.context) }
+            catch { return session.refuse(request.stanza, error) }
+            return .done
+        case .home(let decide): return runInHome(request, session.ref, completion, session.context, decide)
+        case .suspending(let answer):
+            session.suspend(request, completion, answer)
+            return .pending
+        case .concurrent(let answer):
+            self.answer(request, to: session.ref, completion, answer) { _ in }
+            return .pending
+        }
+    }
+
+    private func runInSession(
+        _ request: IQRequest, from session: ClientSession, _ answer: (IQRequest, inout SessionEntry) throws(StanzaError) -> IQReply
+    ) -> Progress {
+        let home = session.home
+        home.shard.lock()
+        defer { home.shard.unlock() }
+        guard let index = home.index(of: session.ref) else { return .done }
+        do throws(StanzaError) { reply(try answer(request, &home.sessions[index]), to: request, session.ref, session.context) }
+        catch { return session.refuse(request.stanza, error) }
+        return .done
+    }
+
+    private func runInHome(
+        _ request: IQRequest, _ origin: SessionRef, _ completion: Completion, _ context: LoopContext,
+        _ decide: @escaping @Sendable (IQRequest, AccountHome, LoopContext) throws(StanzaError) -> HomeDecision
+    ) -> Progress {
+        let shard = placement.shard(of: request.owner)
+        return shard.withLock {
+            if let home = readyHome(request.owner, in: shard, context) { return self.decide(request, home, origin, context, decide) }
+            let isParked = park(request.owner, in: shard, context) { [self] home, context in
+                guard case .done(let ticket) = self.decide(request, home, origin, context, decide) else { return }
+                completion.complete(ticket, in: context)
+            }
+            if isParked { return .pending }
+            bounce(request.stanza, StanzaError(.resourceConstraint, .wait), origin, context)
+            return .done
+        }
+    }
+
+    /// Under the lock of the owner's shard. The reply and all that follows wait for the disk (P7).
+    private func decide(
+        _ request: IQRequest, _ home: AccountHome, _ origin: SessionRef, _ context: LoopContext,
+        _ decide: (IQRequest, AccountHome, LoopContext) throws(StanzaError) -> HomeDecision
+    ) -> Progress {
+        guard home.isResident else {
+            bounce(request.stanza, home.stage == .absent ? .serviceUnavailable : StanzaError(.internalServerError, .wait), origin, context)
+            return .done
+        }
+        let decision: HomeDecision
+        do throws(StanzaError) { decision = try decide(request, home, context) }
+        catch {
+            bounce(request.stanza, error, origin, context)
+            return .done
+        }
+        guard !decision.writes.isEmpty else {
+            reply(decision.reply, to: request, origin, context)
+            if let committed = decision.committed { context.after { [self] in committed(self, $0) } }
+            return .done
+        }
+        let ticket = store.submit(decision.writes)
+        home.lastTicket = ticket
+        let address = home.address
+        context.afterCommit(ticket) { [self] context, outcome in
+            switch outcome {
+            case .success:
+                reply(decision.reply, to: request, origin, context)
+                decision.committed?(self, context)
+            case .failure(let error):
+                bounce(request.stanza, StanzaError(refusal: error), origin, context)
+                reload(address, context)
+            }
+        }
+        return .done(ticket)
+    }
+
+    private func reply(_ reply: IQReply, to request: IQRequest, _ origin: SessionRef, _ context: LoopContext) {
+        context.post(reply.encoded(answering: request.stanza), to: origin)
+    }
+
+    /// The one place where a stanza meets a task: for what must read the disk or ask somebody else.
+    func answer(
+        _ request: IQRequest, to origin: SessionRef, _ completion: Completion,
+        _ work: @escaping @Sendable (IQRequest, Router) async throws(StanzaError) -> IQReply,
+        then next: @escaping @Sendable (ClientSession) -> Void
+    ) {
+        Task { [self] in
+            let outcome: Result<IQReply, StanzaError>
+            do throws(StanzaError) { outcome = .success(try await work(request, self)) }
+            catch { outcome = .failure(error) }
+            origin.mailbox.run { context in
+                switch outcome {
+                case .success(let answer): self.reply(answer, to: request, origin, context)
+                case .failure(let error): self.bounce(request.stanza, error, origin, context)
+                }
+                guard let session = origin.session else { return }
+                session.completed(completion.sequence, .none)
+                next(session)
+            }
+        }
+    }
+
+    // MARK: Somebody else answers
+
+    /// To one session of an account, or to another server (RFC 6121 §8.5.3). Answers to the server itself end here.
+    private func passOn(_ stanza: Stanza, from session: ClientSession, _ completion: Completion) -> Progress {
+        guard let to = stanza.to else { return .done }
+        let context = session.context
+        guard let host = context.hosts.host(of: to.bare) else { return deliverRemote(stanza, origin: session.ref, context) }
+        guard case .full(let full) = to, !full.bare.isDomain else { return .done }
+        guard case .pass = screenSent(stanza, from: session, host) else { return session.refuse(stanza, .notAcceptable()) }
+        guard case .iq(let type) = stanza.kind else { return .done }
+        let shard = placement.shard(of: full.bare)
+        shard.withLock {
+            let home = shard.home(full.bare).flatMap { $0.isResident && isWelcome(stanza, $0, host, session.ref) ? $0 : nil }
+            let delivery = DeliveryRules.iq(
+                type, to: to, sessions: home?.sessions ?? [], sharesPresence: home.map { sharesPresence($0, full, stanza.from) } ?? false)
+            switch delivery {
+            case .deliver(let recipients): if let home { post(stanza.encoded(), to: recipients, of: home, context) }
+            case .refuse(let error): bounce(stanza, error, session.ref, context)
+            case .answer, .ignore: break
+            }
+        }
+        return .done
+    }
+
+    /// Whether `sender` may know that `session` is there (RFC 6121 §8.5.3.1). Under the lock.
+    private func sharesPresence(_ home: AccountHome, _ session: FullJID, _ sender: JID) -> Bool {
+        if home.maySeePresence(sender) { return true }
+        guard let index = home.index(of: session) else { return false }
+        return home.sessions[index].directed.contains { $0 == sender || $0 == .bare(sender.bare) }
+    }
+
+    /// Under the lock. A request that the account's screening refuses is answered as if nobody were there.
+    private func isWelcome(_ stanza: Stanza, _ home: AccountHome, _ host: Host, _ origin: SessionRef) -> Bool {
+        let route = Route(account: home.address, direction: .received, origin: origin, peer: stanza.from)
+        return host.screening.allSatisfy { $0.screen(stanza, home, route) == .pass }
+    }
+
+    private func screenSent(_ stanza: Stanza, from session: ClientSession, _ host: Host) -> Verdict {
+        guard let to = stanza.to else { return .pass }
+        let home = session.home
+        return home.shard.withLock {
+            let route = Route(account: home.address, direction: .sent, origin: session.ref, peer: to)
+            for stage in host.screening {
+                let verdict = stage.screen(stanza, home, route)
+                if verdict != .pass { return verdict }
+            }
+            return .pass
+        }
+    }
+}

@@ -1,0 +1,293 @@
+import MartletXML
+package import MartletXMPP
+
+/// The life of presence (RFC 6121 §4). The account's home decides who hears of it; contacts are told after its lock was
+/// released, each in his own home, as one multicast.
+extension Router {
+    func presence(_ stanza: Stanza, _ type: PresenceType, from session: ClientSession, _ completion: Completion) -> Progress {
+        switch (type, stanza.to) {
+        case (.available, nil): return announce(stanza, from: session)
+        case (.unavailable, nil):
+            withdraw(session.ref, session.home, stanza, session.context)
+            return .done
+        case (.available, let to?), (.unavailable, let to?): return direct(stanza, type, to, from: session)
+        case (.subscribe, _): return subscription(.subscribe, stanza, from: session)
+        case (.subscribed, _): return subscription(.subscribed, stanza, from: session)
+        case (.unsubscribe, _): return subscription(.unsubscribe, stanza, from: session)
+        case (.unsubscribed, _): return subscription(.unsubscribed, stanza, from: session)
+        case (.probe, let to?):
+            probe(to.bare, for: stanza.from, ref: session.ref, session.context)
+            return .done
+        case (.probe, nil): return .done
+        case (.error, let to?):
+            if case .full = to { deliverPresence(stanza, to: to, origin: session.ref, session.context) }
+            return .done
+        case (.error, nil): return .done
+        }
+    }
+
+    // MARK: Available
+
+    /// A broadcast presence: the first one makes the session available (RFC 6121 §4.2, §4.4).
+    private func announce(_ stanza: Stanza, from session: ClientSession) -> Progress {
+        let context = session.context
+        guard let priority = Self.priority(of: stanza) else {
+            return session.refuse(stanza, .badRequest("a priority is a number from -128 to 127"))
+        }
+        let home = session.home
+        home.shard.withLock {
+            guard let index = home.index(of: session.ref) else { return }
+            let wasAvailable = home.sessions[index].isAvailable
+            let tookMessages = home.sessions[index].takesMessages
+            home.sessions[index].presence = stanza
+            home.sessions[index].priority = priority
+            let entry = home.sessions[index]
+            tellOwnSessions(stanza, home, context)
+            broadcast(stanza, Array(home.roster.subscribers), home, context)
+            if !wasAvailable {
+                introduce(entry, home, context)
+                probeContacts(of: entry, home, context)
+            }
+            if !tookMessages, entry.takesMessages { startReplay(to: entry, home, context) }
+        }
+        return .done
+    }
+
+    /// RFC 6121 §4.7.2.3; a missing priority is zero. `nil` if it is no priority.
+    static func priority(of stanza: Stanza) -> Int8? {
+        guard let element = stanza.element.root.firstChild("priority", .client) else { return 0 }
+        let text = element.text.filter { !$0.isWhitespace }
+        return text.isEmpty ? 0 : Int8(text)
+    }
+
+    /// A session that has just become available hears of the account's others, and of requests that wait for an answer
+    /// (RFC 6121 §4.2.2, §3.1.3).
+    private func introduce(_ entry: SessionEntry, _ home: AccountHome, _ context: LoopContext) {
+        for other in home.sessions where other.ref !== entry.ref {
+            if let presence = other.presence { context.post(presence.encoded(to: .full(entry.address)), to: entry.ref) }
+        }
+        for request in home.roster.requests {
+            let stanza = request.request ?? ServerPresence.make(.subscribe, from: .bare(request.contact), to: .bare(home.address)).encoded()
+            context.post(stanza, to: entry.ref)
+        }
+    }
+
+    /// Probes go to everybody whose presence the account may see (RFC 6121 §4.3).
+    private func probeContacts(of entry: SessionEntry, _ home: AccountHome, _ context: LoopContext) {
+        let contacts = Array(home.roster.subscriptions)
+        guard !contacts.isEmpty else { return }
+        let blockList = home.blockList
+        context.after { [self] context in
+            for contact in contacts where !blockList.blocks(.bare(contact)) {
+                probe(contact, for: .full(entry.address), ref: entry.ref, context)
+            }
+        }
+    }
+
+    /// The account's own available sessions, the one that sent it among them, are subscribed to the account's presence.
+    private func tellOwnSessions(_ stanza: Stanza, _ home: AccountHome, _ context: LoopContext) {
+        for entry in home.sessions where entry.isAvailable {
+            context.post(stanza.encoded(to: .full(entry.address)), to: entry.ref)
+        }
+    }
+
+    private func broadcast(_ stanza: Stanza, _ contacts: [BareJID], _ home: AccountHome, _ context: LoopContext) {
+        guard !contacts.isEmpty else { return }
+        let receivers = home.blockList.isEmpty ? contacts : contacts.filter { !home.blockList.blocks(.bare($0)) }
+        context.after { [self] context in multicast(stanza, to: receivers, context) }
+    }
+
+    /// One presence to many contacts. The only way in which presence fans out.
+    func multicast(_ stanza: Stanza, to contacts: [BareJID], _ context: LoopContext) {
+        for contact in contacts {
+            var copy = stanza
+            copy.to = .bare(contact)
+            deliverPresence(copy, to: .bare(contact), origin: nil, context)
+        }
+    }
+
+    // MARK: Unavailable
+
+    /// The session is no longer available, whatever the reason: it said so, or it ended (RFC 6121 §4.5).
+    ///
+    /// - Parameter stanza: what it said; `nil` makes the server say it.
+    func withdraw(_ ref: SessionRef, _ home: AccountHome, _ stanza: Stanza?, _ context: LoopContext) {
+        home.shard.withLock {
+            guard let index = home.index(of: ref) else { return }
+            withdraw(at: index, home, stanza, context)
+        }
+    }
+
+    /// Under the lock.
+    func withdraw(at index: Int, _ home: AccountHome, _ stanza: Stanza?, _ context: LoopContext) {
+        let entry = home.sessions[index]
+        guard entry.isAvailable || !entry.directed.isEmpty else { return }
+        let unavailable = stanza ?? ServerPresence.unavailable(from: entry.address)
+        if entry.isAvailable {
+            tellOwnSessions(unavailable, home, context)
+            broadcast(unavailable, Array(home.roster.subscribers), home, context)
+        }
+        withdrawDirected(entry, unavailable, home, context)
+        home.sessions[index].presence = nil
+        home.sessions[index].directed = []
+        if !home.hasAvailableSession { noteLastActivity(unavailable, home, context) }
+    }
+
+    /// Whoever got directed presence and would not hear otherwise (RFC 6121 §4.6.3).
+    private func withdrawDirected(_ entry: SessionEntry, _ unavailable: Stanza, _ home: AccountHome, _ context: LoopContext) {
+        let receivers = Set(home.roster.subscribers)
+        let others = entry.directed.filter { !entry.isAvailable || !receivers.contains($0.bare) }
+        guard !others.isEmpty else { return }
+        context.after { [self] context in
+            for address in others {
+                var copy = unavailable
+                copy.to = address
+                deliverPresence(copy, to: address, origin: nil, context)
+            }
+        }
+    }
+
+    private func noteLastActivity(_ unavailable: Stanza, _ home: AccountHome, _ context: LoopContext) {
+        let status = unavailable.element.root.firstChild("status", .client)?.text
+        let activity = LastActivity(time: context.time.wallMilliseconds, status: status)
+        home.lastActivity = activity
+        home.lastTicket = store.submit([.lastActivity(home.id, time: activity.time, status: activity.status)])
+    }
+
+    // MARK: Directed
+
+    /// RFC 6121 §4.6.
+    private func direct(_ stanza: Stanza, _ type: PresenceType, _ to: JID, from session: ClientSession) -> Progress {
+        let context = session.context
+        let home = session.home
+        guard let host = context.hosts.host(of: home.address) else { return .done }
+        let verdict: Verdict = home.shard.withLock {
+            let route = Route(account: home.address, direction: .sent, origin: session.ref, peer: to)
+            for stage in host.screening {
+                let verdict = stage.screen(stanza, home, route)
+                if verdict != .pass { return verdict }
+            }
+            guard let index = home.index(of: session.ref) else { return .drop }
+            if type == .unavailable {
+                home.sessions[index].directed.removeAll { $0 == to }
+                return .pass
+            }
+            if home.sessions[index].directed.contains(to) { return .pass }
+            guard home.sessions[index].directed.count < host.limits.directedPresenceMax else {
+                return .bounce(.policyViolation("too many addresses for directed presence"))
+            }
+            home.sessions[index].directed.append(to)
+            return .pass
+        }
+        switch verdict {
+        case .pass: deliverPresence(stanza, to: to, origin: session.ref, context)
+        case .drop: break
+        case .bounce(let error): return session.refuse(stanza, error)
+        }
+        return .done
+    }
+
+    // MARK: Arriving
+
+    /// Presence on its way into an account (RFC 6121 §8.5.2.1.2, §8.5.3.1). An account that is not in memory has nobody
+    /// online and hears nothing.
+    func deliverPresence(_ stanza: Stanza, to: JID, origin: SessionRef?, _ context: LoopContext) {
+        switch Destination(to, context) {
+        case .remote: _ = deliverRemote(stanza, origin: origin, context)
+        case .host: break
+        case .account(let host):
+            let shard = placement.shard(of: to.bare)
+            shard.withLock {
+                guard let home = shard.home(to.bare), home.isResident, !home.sessions.isEmpty else { return }
+                receivePresence(stanza, to, host, home, origin, context)
+            }
+        }
+    }
+
+    private func receivePresence(_ stanza: Stanza, _ to: JID, _ host: Host, _ home: AccountHome, _ origin: SessionRef?, _ context: LoopContext) {
+        let route = Route(account: home.address, direction: .received, origin: origin, peer: stanza.from)
+        for stage in host.screening where stage.screen(stanza, home, route) != .pass { return }
+        guard case .presence(let type) = stanza.kind,
+            case .deliver(let recipients) = DeliveryRules.presence(type, to: to, sessions: home.sessions), !recipients.isEmpty
+        else { return }
+        post(stanza.encoded(to: to), to: recipients, of: home, context)
+    }
+
+    // MARK: Probes
+
+    /// Answers `prober` with the presence of every available session of `contact`, if he may see it (RFC 6121 §4.3.2).
+    func probe(_ contact: BareJID, for prober: JID, ref: SessionRef?, _ context: LoopContext) {
+        guard context.hosts.host(of: contact) != nil else {
+            let stanza = ServerPresence.make(.probe, from: prober, to: .bare(contact))
+            _ = deliverRemote(stanza, origin: ref, context)
+            return
+        }
+        let shard = placement.shard(of: contact)
+        shard.withLock {
+            guard let home = shard.home(contact), home.isResident, home.maySeePresence(prober) else { return }
+            for entry in home.sessions {
+                guard let presence = entry.presence else { continue }
+                answerProbe(presence, to: prober, ref, context)
+            }
+        }
+    }
+
+    private func answerProbe(_ presence: Stanza, to prober: JID, _ ref: SessionRef?, _ context: LoopContext) {
+        if let ref { return context.post(presence.encoded(to: prober), to: ref) }
+        context.after { [self] context in
+            var copy = presence
+            copy.to = prober
+            deliverPresence(copy, to: prober, origin: nil, context)
+        }
+    }
+}
+
+extension AccountHome {
+    /// Subscribed (`from` or `both`), or the account itself; and not blocked.
+    package func maySeePresence(_ other: JID) -> Bool {
+        if blockList.blocks(other) { return false }
+        return other.bare == address || roster.state(of: other.bare).from
+    }
+}
+
+/// Presence that the server says in an account's name.
+enum ServerPresence {
+    static func unavailable(from address: FullJID) -> Stanza { make(.unavailable, from: .full(address), to: nil) }
+
+    static func make(_ type: PresenceType, from: JID, to: JID?) -> Stanza {
+        Stanza(element(type), kind: .presence(type), from: from, to: to)
+    }
+
+    /// One element per type, parsed once; addresses are put in when a stanza is encoded.
+    private static func element(_ type: PresenceType) -> FlatElement {
+        switch type {
+        case .available: available
+        case .unavailable: unavailableElement
+        case .subscribe: subscribe
+        case .subscribed: subscribed
+        case .unsubscribe: unsubscribe
+        case .unsubscribed: unsubscribed
+        case .probe: probe
+        case .error: preconditionFailure("an error presence answers a stanza: StanzaBuilder.error")
+        }
+    }
+
+    private static let available = parse(nil)
+    private static let unavailableElement = parse("unavailable")
+    private static let subscribe = parse("subscribe")
+    private static let subscribed = parse("subscribed")
+    private static let unsubscribe = parse("unsubscribe")
+    private static let unsubscribed = parse("unsubscribed")
+    private static let probe = parse("probe")
+
+    private static func parse(_ type: String?) -> FlatElement {
+        var writer = XMLWriter()
+        writer.open("presence", .client)
+        if let type { writer.attribute("type", type) }
+        writer.close()
+        guard let element = try? parseElement(writer.buffer, limits: .authenticated) else {
+            preconditionFailure("the writer writes what the parser reads")
+        }
+        return element
+    }
+}

@@ -1,0 +1,33 @@
+package import MartletXML
+package import MartletXMPP
+
+extension Namespace {
+    package static let roster: Namespace = "jabber:iq:roster"
+}
+
+/// Roster items as XML (RFC 6121 §2.1).
+package enum RosterPush {
+    /// One change, as it is sent to one interested session (RFC 6121 §2.1.6).
+    package static func encode(_ change: RosterChange, _ roster: Roster, to session: FullJID, id: String) -> EncodedStanza {
+        StanzaBuilder.iq(.set, from: nil, to: .full(session), id: id) { writer in
+            writer.element("query", .roster, ["ver": roster.versionName(of: change.version)]) { writer in
+                switch change {
+                case .item(let item): write(item, to: &writer)
+                case .removal(let removal):
+                    writer.element("item", .roster, ["jid": removal.contact.description, "subscription": "remove"])
+                }
+            }
+        }
+    }
+
+    package static func write(_ item: RosterItem, to writer: inout XMLWriter) {
+        let state = item.subscription
+        let attributes: KeyValuePairs<StaticString, String?> = [
+            "jid": item.contact.description, "name": item.name, "subscription": state.name.description,
+            "ask": state.pendingOut ? "subscribe" : nil, "approved": state.approved ? "true" : nil,
+        ]
+        writer.element("item", .roster, attributes) { writer in
+            for group in item.groups { writer.element("group", .roster, text: group) }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+package import MartletXMPP
+import Synchronization
+
+/// Where stanzas go. Shared by all loops; what it decides by is the loop's own (``LoopContext``) or behind a shard's lock.
+///
+/// The files beside this one hold one kind of stanza each: `MessageRouting`, `PresenceRouting`, `SubscriptionRouting`,
+/// `IQRouting`; `SessionLifecycle` begins and ends sessions, `AccountLoading` brings accounts into memory.
+package final class Router: Sendable {
+    package let placement = Placement()
+    package let store: any Store
+    package let ids: StanzaIDSource
+    package let remote: any RemoteDelivery
+    package let audit: any AuditSink
+    package let settings: RouterSettings
+    private let sessionCount = Atomic<UInt64>(0)
+
+    package init(store: any Store, ids: StanzaIDSource, remote: any RemoteDelivery, audit: any AuditSink, settings: RouterSettings = RouterSettings()) {
+        self.store = store
+        self.ids = ids
+        self.remote = remote
+        self.audit = audit
+        self.settings = settings
+    }
+
+    func nextSessionID() -> UInt64 { sessionCount.wrappingAdd(1, ordering: .relaxed).newValue }
+}
+
+package struct RouterSettings: Hashable, Sendable {
+    /// Bytes that may wait for one client to read them; past it the session ends.
+    package var outboundBytesMax = 4 * 1024 * 1024
+    /// Messages read from the log at a time when an account comes back.
+    package var replayPage = 100
+    package init() {}
+}
+
+/// Where an address leads, decided from the address alone (RFC 6120 §10.3–10.5).
+enum Destination {
+    case host(Host)
+    case account(Host)
+    case remote
+
+    init(_ address: JID, _ context: LoopContext) {
+        guard let host = context.hosts.host(of: address.bare) else { self = .remote; return }
+        self = address.bare.isDomain ? .host(host) : .account(host)
+    }
+}
+
+/// Streams to other servers, as the core sees them.
+package protocol RemoteDelivery: Sendable {
+    /// Never waits: queues while a stream is being made, up to a limit, then refuses.
+    func deliver(_ stanza: EncodedStanza, to domain: BareJID) -> Acceptance
+}
+package enum Acceptance: Hashable, Sendable { case accepted, refused(StanzaError) }
+
+/// A server that talks to no other.
+package struct NoFederation: RemoteDelivery {
+    package init() {}
+    package func deliver(_ stanza: EncodedStanza, to domain: BareJID) -> Acceptance {
+        .refused(StanzaError(.remoteServerNotFound, text: "this server does not talk to other servers"))
+    }
+}
+
+extension Router {
+    /// Hands a stanza to another server, or its refusal back to who sent it.
+    func deliverRemote(_ stanza: Stanza, origin: SessionRef?, _ context: LoopContext) -> Progress {
+        guard let to = stanza.to else { return .done }
+        switch remote.deliver(stanza.encoded(), to: to.bare) {
+        case .accepted: break
+        case .refused(let error): bounce(stanza, error, origin, context)
+        }
+        return .done
+    }
+
+    /// Answers a stanza with an error, once: errors and results are never answered (RFC 6120 §8.3.1).
+    func bounce(_ stanza: Stanza, _ error: StanzaError, _ origin: SessionRef?, _ context: LoopContext) {
+        switch stanza.kind {
+        case .message(.error), .iq(.result), .iq(.error), .presence(.error), .presence(.unavailable), .presence(.available):
+            return
+        case .message, .iq, .presence: break
+        }
+        guard let origin else { return }
+        context.post(StanzaBuilder.error(error, answering: stanza), to: origin)
+    }
+}

@@ -1,0 +1,125 @@
+package import MartletXMPP
+
+package enum BindOutcome {
+    case bound(ClientSession)
+    /// RFC 6120 §7.6.2, §7.7.2.
+    case refused(StanzaError)
+}
+
+extension Router {
+    /// Binds a resource to an authenticated stream (RFC 6120 §7): brings the account into memory and starts a session.
+    ///
+    /// - Parameters:
+    ///   - resource: what the client asked for, prepared; `nil` lets the server choose.
+    ///   - done: runs on the caller's loop, at once or later.
+    package func bind(
+        _ account: BareJID, resource: String?, _ transport: any SessionTransport, _ context: LoopContext,
+        _ done: @escaping (BindOutcome) -> Void
+    ) {
+        let pending = PendingBind(transport: transport, done: done, mailbox: context.mailbox)
+        withHome(of: account, context) { [self] home, context in
+            // Another loop may have loaded the account: what belongs to the stream happens on the stream's loop.
+            guard context.mailbox === pending.mailbox else {
+                return pending.mailbox.run { context in self.withBoundHome(account, resource, pending, context) }
+            }
+            bind(home, resource, pending, context)
+        }
+        context.runEffects()
+    }
+
+    private func withBoundHome(_ account: BareJID, _ resource: String?, _ pending: PendingBind, _ context: LoopContext) {
+        withHome(of: account, context) { [self] home, context in bind(home, resource, pending, context) }
+        context.runEffects()
+    }
+
+    /// Under the lock of the account's shard.
+    private func bind(_ home: AccountHome, _ resource: String?, _ pending: PendingBind, _ context: LoopContext) {
+        guard home.isResident, home.isEnabled else {
+            let error = home.stage == .failed ? StanzaError(.internalServerError, .wait) : StanzaError.notAllowed
+            return context.after { _ in pending.done(.refused(error)) }
+        }
+        guard let limits = context.hosts.host(of: home.address)?.limits else {
+            return context.after { _ in pending.done(.refused(.notAllowed)) }
+        }
+        guard let full = try? home.address.with(resourcepart: resource ?? context.random.token()) else {
+            return context.after { _ in pending.done(.refused(.badRequest("not a resource"))) }
+        }
+        if let taken = home.index(of: full) {
+            guard limits.resourceConflict == .replaceOld else {
+                return context.after { _ in pending.done(.refused(StanzaError(.conflict, .modify))) }
+            }
+            replace(at: taken, home, context)
+        }
+        guard home.sessions.count < min(limits.sessionsMax, 64) else {
+            return context.after { _ in pending.done(.refused(.resourceConstraint("too many sessions of this account"))) }
+        }
+        let ref = SessionRef(id: nextSessionID(), mailbox: context.mailbox)
+        let session = ClientSession(address: full, ref: ref, home: home, router: self, context: context, transport: pending.transport)
+        ref.session = session
+        home.sessions.append(SessionEntry(ref: ref, address: full))
+        context.after { _ in pending.done(.bound(session)) }
+    }
+
+    /// RFC 6120 §7.7.2.2: the new session takes the resource, the old one ends with `conflict`. Its contacts see it leave.
+    private func replace(at index: Int, _ home: AccountHome, _ context: LoopContext) {
+        let old = home.sessions[index].ref
+        withdraw(at: index, home, nil, context)
+        remove(at: index, home)
+        context.post(.end(old, StreamError(.conflict, "the resource was taken by another session")), to: old.mailbox)
+    }
+
+    private func remove(at index: Int, _ home: AccountHome) {
+        let ref = home.sessions.remove(at: index).ref
+        if case .replaying(let recipient) = home.offline.delivery, recipient === ref { home.offline.delivery = .idle }
+        if home.offline.handedOver?.recipient === ref { home.offline.handedOver = nil }
+    }
+
+    /// A session ended, whatever the reason. Called on its loop.
+    func sessionEnded(_ session: ClientSession) {
+        let home = session.home
+        home.shard.withLock {
+            guard let index = home.index(of: session.ref) else { return }
+            withdraw(at: index, home, nil, session.context)
+            let held = takeBackReplay(of: session.ref, home)
+            remove(at: index, home)
+            for work in held { work(home, session.context) }
+            home.shard.noteIdle(home, settled: store.settled)
+        }
+    }
+
+    /// Ends every session of an account: it was disabled or deleted, or its password changed (P13).
+    package func endSessions(of account: BareJID, _ error: StreamError, except survivor: SessionRef? = nil) {
+        for ref in sessions(of: account) where ref !== survivor { ref.mailbox.postAndWake(.end(ref, error)) }
+    }
+
+    package func sessions(of account: BareJID) -> [SessionRef] {
+        let shard = placement.shard(of: account)
+        return shard.withLock { shard.home(account)?.sessions.map(\.ref) ?? [] }
+    }
+
+    /// Everybody who is connected. For administration only.
+    package func allSessions() -> [(address: FullJID, priority: Int8?, ref: SessionRef)] {
+        var all: [(address: FullJID, priority: Int8?, ref: SessionRef)] = []
+        placement.forEachShard { shard in
+            shard.withLock {
+                for home in shard.occupied() {
+                    for entry in home.sessions { all.append((entry.address, entry.isAvailable ? entry.priority : nil, entry.ref)) }
+                }
+            }
+        }
+        return all
+    }
+}
+
+/// A stream that waits for its session. Used on the stream's loop only.
+private final class PendingBind: @unchecked Sendable {
+    let transport: any SessionTransport
+    let done: (BindOutcome) -> Void
+    let mailbox: LoopMailbox
+
+    init(transport: any SessionTransport, done: @escaping (BindOutcome) -> Void, mailbox: LoopMailbox) {
+        self.transport = transport
+        self.done = done
+        self.mailbox = mailbox
+    }
+}

@@ -1,0 +1,165 @@
+import MartletXMPP
+
+/// Subscriptions (RFC 6121 §3, Appendix A). The state of each side changes in its own home and is on disk before anybody is
+/// told (P8).
+extension Router {
+    /// A subscription stanza that one of our sessions sent.
+    func subscription(_ kind: SubscriptionStanza, _ stanza: Stanza, from session: ClientSession) -> Progress {
+        let context = session.context
+        guard let contact = stanza.to?.bare else {
+            return session.refuse(stanza, .badRequest("a subscription needs an address"))
+        }
+        guard contact != session.account else { return .done }
+        let home = session.home
+        guard let host = context.hosts.host(of: home.address) else { return .done }
+        var sent = stanza
+        sent.from = .bare(home.address)
+        sent.to = .bare(contact)
+        home.shard.lock()
+        defer { home.shard.unlock() }
+        let route = Route(account: home.address, direction: .sent, origin: session.ref, peer: .bare(contact))
+        for stage in host.screening {
+            switch stage.screen(sent, home, route) {
+            case .pass: continue
+            case .drop: return .done
+            case .bounce(let error): return session.refuse(stanza, error)
+            }
+        }
+        do throws(StanzaError) { return .done(try send(kind, sent, to: contact, host, home, context)) }
+        catch { return session.refuse(stanza, error) }
+    }
+
+    /// Under the lock of the sender's shard; also used for what the server sends in the account's name.
+    @discardableResult
+    func send(
+        _ kind: SubscriptionStanza, _ stanza: Stanza, to contact: BareJID, _ host: Host, _ home: AccountHome, _ context: LoopContext
+    ) throws(StanzaError) -> CommitTicket {
+        let result = try home.roster.send(kind, to: contact, owner: home.address, limits: host.limits)
+        let ticket = submit(result.change, home)
+        settled(result.step, contact, home, ticket, context) { [self] context in
+            if result.step.passesOn { deliverSubscription(kind, stanza, to: contact, context) }
+        }
+        return ticket
+    }
+
+    /// A subscription stanza on its way into an account.
+    func deliverSubscription(_ kind: SubscriptionStanza, _ stanza: Stanza, to contact: BareJID, _ context: LoopContext) {
+        guard let host = context.hosts.host(of: contact) else {
+            _ = deliverRemote(stanza, origin: nil, context)
+            return
+        }
+        withHome(of: contact, context) { [self] home, context in
+            guard home.isResident else { return }
+            receive(kind, stanza, host, home, context)
+        }
+    }
+
+    private func receive(_ kind: SubscriptionStanza, _ stanza: Stanza, _ host: Host, _ home: AccountHome, _ context: LoopContext) {
+        let contact = stanza.from.bare
+        let route = Route(account: home.address, direction: .received, origin: nil, peer: .bare(contact))
+        for stage in host.screening where stage.screen(stanza, home, route) != .pass { return }
+        let request = kind == .subscribe ? stanza.encoded(to: .bare(home.address)) : nil
+        let result = home.roster.receive(kind, from: contact, request: request, owner: home.address, limits: host.limits)
+        let ticket = submit(result.change, home)
+        settled(result.step, contact, home, ticket, context) { [self] context in
+            if result.step.passesOn { show(stanza, to: home.address, context) }
+        }
+        if let reply = result.step.reply { answer(reply, to: contact, home, ticket, context) }
+    }
+
+    /// Every available session sees what a contact did or asks for (RFC 6121 §3.1.3, §3.1.6).
+    private func show(_ stanza: Stanza, to account: BareJID, _ context: LoopContext) {
+        let shard = placement.shard(of: account)
+        shard.withLock {
+            guard let home = shard.home(account), home.isResident, home.hasAvailableSession else { return }
+            let encoded = stanza.encoded(to: .bare(account))
+            for entry in home.sessions where entry.isAvailable { context.post(encoded, to: entry.ref) }
+        }
+    }
+
+    /// An answer in the account's name, such as `subscribed` to a request that was approved before it came (§3.4).
+    private func answer(_ kind: SubscriptionStanza, to contact: BareJID, _ home: AccountHome, _ ticket: CommitTicket, _ context: LoopContext) {
+        let stanza = ServerPresence.make(PresenceType(kind), from: .bare(home.address), to: .bare(contact))
+        context.afterCommit(ticket) { [self] context, outcome in
+            if case .success = outcome { deliverSubscription(kind, stanza, to: contact, context) }
+        }
+    }
+
+    // MARK: One side's change
+
+    /// Under the lock.
+    private func submit(_ change: RosterChange?, _ home: AccountHome) -> CommitTicket {
+        guard let change else { return .none }
+        let ticket = store.submit([change.write(home.id)])
+        home.lastTicket = ticket
+        return ticket
+    }
+
+    /// What follows once the change is on disk: roster pushes, the stanza's way on, presence that starts or stops.
+    private func settled(
+        _ step: SubscriptionStep, _ contact: BareJID, _ home: AccountHome, _ ticket: CommitTicket, _ context: LoopContext,
+        _ goOn: @escaping (LoopContext) -> Void
+    ) {
+        let address = home.address
+        guard ticket != .none else {
+            context.after { [self] context in
+                goOn(context)
+                sharePresence(step, of: address, with: contact, context)
+            }
+            return
+        }
+        context.afterCommit(ticket) { [self] context, outcome in
+            guard case .success = outcome else { return reload(address, context) }
+            if step.pushes { pushItem(contact, of: address, context) }
+            goOn(context)
+            sharePresence(step, of: address, with: contact, context)
+        }
+    }
+
+    /// RFC 6121 §3.1.5, §3.2.3: the contact gets the current presence of every available session, or `unavailable`.
+    private func sharePresence(_ step: SubscriptionStep, of address: BareJID, with contact: BareJID, _ context: LoopContext) {
+        guard step.startsSendingPresence || step.stopsSendingPresence else { return }
+        let shard = placement.shard(of: address)
+        let presences: [Stanza] = shard.withLock {
+            guard let home = shard.home(address), home.isResident else { return [] }
+            return home.sessions.compactMap { entry in
+                guard let presence = entry.presence else { return nil }
+                return step.startsSendingPresence ? presence : ServerPresence.unavailable(from: entry.address)
+            }
+        }
+        for presence in presences {
+            var copy = presence
+            copy.to = .bare(contact)
+            deliverPresence(copy, to: .bare(contact), origin: nil, context)
+        }
+    }
+
+    // MARK: Roster pushes
+
+    /// Tells every interested session what an item is now (RFC 6121 §2.1.6).
+    private func pushItem(_ contact: BareJID, of account: BareJID, _ context: LoopContext) {
+        let shard = placement.shard(of: account)
+        shard.withLock {
+            guard let home = shard.home(account), home.isResident, let item = home.roster[contact] else { return }
+            pushRosterChange(.item(item), home, context)
+        }
+    }
+
+    /// The same for a change that was just made. Call with the lock held.
+    package func pushRosterChange(_ change: RosterChange, _ home: AccountHome, _ context: LoopContext) {
+        for entry in home.sessions where entry.flags.contains(.interested) {
+            context.post(RosterPush.encode(change, home.roster, to: entry.address, id: context.random.token()), to: entry.ref)
+        }
+    }
+}
+
+extension PresenceType {
+    init(_ kind: SubscriptionStanza) {
+        switch kind {
+        case .subscribe: self = .subscribe
+        case .subscribed: self = .subscribed
+        case .unsubscribe: self = .unsubscribe
+        case .unsubscribed: self = .unsubscribed
+        }
+    }
+}

@@ -1,0 +1,213 @@
+package import MartletXML
+package import MartletXMPP
+package import NIOCore
+
+/// The connection below a session, as far as the session needs one: TCP with TLS, a WebSocket, a test.
+///
+/// Called on the session's event loop only.
+package protocol SessionTransport: AnyObject {
+    func write(_ bytes: ByteBuffer)
+    func flush()
+    /// Sends the stream error, if any, and the end of the stream, and closes within a bounded time.
+    func close(_ error: StreamError?)
+    /// Stops or resumes taking stanzas from the peer (back-pressure).
+    func setReading(_ isReading: Bool)
+    /// Bytes written and not yet taken by the network.
+    var pendingBytes: Int { get }
+    /// The peer's address for logs, such as `192.0.2.1:40000`.
+    var remoteAddress: String { get }
+}
+
+/// A bound client session. It lives on one event loop from bind to end and is not `Sendable`, so that the compiler refuses
+/// to carry it to another loop or into a task. It checks and counts what comes in and hands out what is posted to it; who
+/// gets what is decided in the account's home.
+package final class ClientSession {
+    package let address: FullJID
+    package let ref: SessionRef
+    package let context: LoopContext
+    package let router: Router
+    let home: AccountHome
+    private let transport: any SessionTransport
+    private(set) var ledger = InboundLedger()
+    private var isDirty = false
+    private var isEnded = false
+    /// Stored messages may have been handed to this session; its next stanza proves that it lives.
+    var awaitsDeliveryProof = true
+    /// Stanzas of this session that must wait for a `.suspending` request (RFC 6120 §10.1).
+    private var suspended: [FlatElement]?
+    /// Inbound stanzas that may be unfinished before no more are read.
+    package static let openStanzasMax = 256
+
+    init(address: FullJID, ref: SessionRef, home: AccountHome, router: Router, context: LoopContext, transport: any SessionTransport) {
+        self.address = address
+        self.ref = ref
+        self.home = home
+        self.router = router
+        self.context = context
+        self.transport = transport
+    }
+
+    package var remoteAddress: String { transport.remoteAddress }
+    /// The names this session's stanza errors and results come from when `to` was left out.
+    package var account: BareJID { address.bare }
+
+    // MARK: From the client
+
+    /// Takes one stanza. The caller calls ``LoopContext/flush()`` once after a read burst.
+    ///
+    /// - Throws: what ends the stream: not a stanza, or one that claims another's address.
+    package func receive(_ element: FlatElement) throws(StreamError) {
+        guard !isEnded else { return }
+        if suspended != nil { return suspended?.append(element) ?? () }
+        router.noteLife(of: self)
+        let sequence = ledger.nextSequence
+        let progress = try route(element, Completion(session: ref, sequence: sequence))
+        ledger.record(progress)
+        context.runEffects()
+        if ledger.openCount >= Self.openStanzasMax { settleLedger() }
+        if ledger.openCount >= Self.openStanzasMax { transport.setReading(false) }
+    }
+
+    private func route(_ element: FlatElement, _ completion: Completion) throws(StreamError) -> Progress {
+        let root = element.root
+        try checkFrom(root)
+        if root.isNamed("message", .client) { return message(element, completion) }
+        if root.isNamed("presence", .client) { return presence(element, completion) }
+        if root.isNamed("iq", .client) { return iq(element, completion) }
+        throw StreamError(.unsupportedStanzaType)
+    }
+
+    /// RFC 6120 §8.1.2.1: a client may write its own full or bare JID into `from`, and nothing else.
+    private func checkFrom(_ root: ElementView) throws(StreamError) {
+        guard let matches = root.withAttribute("from", { [address] span in
+            guard let from = try? span.withUnsafeBytes({ try JID(parsing: $0) }) else { return false }
+            return from == .full(address) || from == .bare(address.bare)
+        }) else { return }
+        if !matches { throw StreamError(.invalidFrom) }
+    }
+
+    private enum Addressee { case nobody, somebody(JID), malformed }
+
+    private func addressee(of root: ElementView) -> Addressee {
+        root.withAttribute("to") { span in
+            (try? span.withUnsafeBytes { try context.addresses.jid($0) }).map { Addressee.somebody($0) } ?? .malformed
+        } ?? .nobody
+    }
+
+    private func message(_ element: FlatElement, _ completion: Completion) -> Progress {
+        let type = MessageType(of: element.root)
+        var stanza = Stanza(element, kind: .message(type), from: .full(address), to: nil)
+        switch addressee(of: element.root) {
+        case .malformed: return refuse(stanza, .jidMalformed)
+        case .nobody: stanza.to = .bare(address.bare)
+        case .somebody(let to): stanza.to = to
+        }
+        return router.message(stanza, type, from: self, completion)
+    }
+
+    private func presence(_ element: FlatElement, _ completion: Completion) -> Progress {
+        guard let type = PresenceType(of: element.root) else {
+            return refuse(Stanza(element, kind: .presence(.available), from: .full(address), to: nil), .badRequest("unknown type of presence"))
+        }
+        var stanza = Stanza(element, kind: .presence(type), from: .full(address), to: nil)
+        switch addressee(of: element.root) {
+        case .malformed: return refuse(stanza, .jidMalformed)
+        case .nobody: break
+        case .somebody(let to): stanza.to = to
+        }
+        return router.presence(stanza, type, from: self, completion)
+    }
+
+    private func iq(_ element: FlatElement, _ completion: Completion) -> Progress {
+        let type = IQType(of: element.root)
+        var stanza = Stanza(element, kind: .iq(type ?? .get), from: .full(address), to: nil)
+        switch addressee(of: element.root) {
+        case .malformed: return refuse(stanza, .jidMalformed)
+        case .nobody: break
+        case .somebody(let to): stanza.to = to
+        }
+        guard let type else { return refuse(stanza, .badRequest("an iq has a type of get, set, result or error")) }
+        guard let id = stanza.id, !id.isEmpty else { return refuse(stanza, .badRequest("an iq has an id")) }
+        return router.iq(stanza, type, from: self, completion)
+    }
+
+    /// Answers a stanza with an error, unless it is itself an answer (RFC 6120 §8.3.1).
+    func refuse(_ stanza: Stanza, _ error: StanzaError) -> Progress {
+        switch stanza.kind {
+        case .iq(.result), .iq(.error), .message(.error), .presence(.error): break
+        case .iq, .message, .presence: context.post(StanzaBuilder.error(error, answering: stanza), to: ref)
+        }
+        return .done
+    }
+
+    // MARK: To the client
+
+    func deliver(_ stanza: EncodedStanza) {
+        guard !isEnded else { return }
+        transport.write(stanza.bytes)
+        if transport.pendingBytes > router.settings.outboundBytesMax {
+            return end(StreamError(.resourceConstraint, "the client does not read what it is sent"))
+        }
+        if !isDirty {
+            isDirty = true
+            context.markDirty(self)
+        }
+    }
+
+    func flush() {
+        isDirty = false
+        transport.flush()
+    }
+
+    // MARK: Order
+
+    func completed(_ sequence: UInt32, _ ticket: CommitTicket) {
+        ledger.completed(sequence, ticket)
+        settleLedger()
+    }
+
+    private func settleLedger() {
+        _ = ledger.advance(settled: router.store.settled)
+        if ledger.openCount < Self.openStanzasMax / 2, !isEnded { transport.setReading(true) }
+    }
+
+    /// Runs `work` off the loop and takes no further stanza until it has answered (RFC 6120 §10.1).
+    func suspend(_ request: IQRequest, _ completion: Completion, _ work: @escaping @Sendable (IQRequest, Router) async throws(StanzaError) -> IQReply) {
+        suspended = []
+        transport.setReading(false)
+        router.answer(request, to: ref, completion, work) { session in session.resume() }
+    }
+
+    private func resume() {
+        guard let waiting = suspended, !isEnded else { return }
+        suspended = nil
+        transport.setReading(true)
+        for (index, element) in waiting.enumerated() {
+            do { try receive(element) } catch { return end(error) }
+            if suspended != nil {
+                suspended?.append(contentsOf: waiting[(index + 1)...])
+                return
+            }
+        }
+    }
+
+    // MARK: End
+
+    /// The transport is gone or the client closed its stream: the session ends, and its contacts learn of it.
+    package func transportClosed() { finish() }
+
+    /// The server ends the session.
+    package func end(_ error: StreamError?) {
+        guard !isEnded else { return }
+        finish()
+        transport.close(error)
+    }
+
+    private func finish() {
+        guard !isEnded else { return }
+        isEnded = true
+        ref.session = nil
+        router.sessionEnded(self)
+        context.runEffects()
+    }
+}

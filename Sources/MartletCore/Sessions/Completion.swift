@@ -1,0 +1,71 @@
+/// A promise that every inbound stanza carries: somebody says, once, up to which ticket the disk must have come before the
+/// stanza may be acknowledged. Acknowledgements (XEP-0198 `h`) and the reading of further stanzas hang on it.
+package struct Completion: Sendable {
+    package let session: SessionRef
+    /// The stanza's place among those of its session, from 0.
+    package let sequence: UInt32
+
+    package init(session: SessionRef, sequence: UInt32) {
+        self.session = session
+        self.sequence = sequence
+    }
+
+    /// Completes a stanza that was parked, from whatever loop.
+    package func complete(_ ticket: CommitTicket, in context: LoopContext) {
+        context.post(.complete(self, ticket), to: session.mailbox)
+    }
+}
+
+/// How far the server got with a stanza by the time routing returned.
+package enum Progress: Hashable, Sendable {
+    /// Done but for the disk; `CommitTicket.none` when nothing was written.
+    case done(CommitTicket)
+    /// Somebody holds the stanza's ``Completion`` and will use it.
+    case pending
+
+    package static let done = Progress.done(.none)
+}
+
+/// Which inbound stanzas of a session have been dealt with. Pure.
+///
+/// `handled` is the contiguous prefix: a stanza that completed early waits for those before it (XEP-0198 §4).
+package struct InboundLedger: Sendable {
+    private enum State { case pending, done(CommitTicket) }
+    private var open: [State] = []
+    /// The sequence number of `open[0]`.
+    private(set) package var firstOpen: UInt32 = 0
+
+    package init() {}
+
+    package var nextSequence: UInt32 { firstOpen &+ UInt32(open.count) }
+    package var openCount: Int { open.count }
+
+    package mutating func record(_ progress: Progress) {
+        switch progress {
+        case .done(let ticket) where open.isEmpty && ticket == .none: firstOpen &+= 1
+        case .done(let ticket): open.append(.done(ticket))
+        case .pending: open.append(.pending)
+        }
+    }
+
+    package mutating func completed(_ sequence: UInt32, _ ticket: CommitTicket) {
+        let index = Int(sequence &- firstOpen)
+        guard index < open.count else { return }
+        open[index] = .done(ticket)
+    }
+
+    /// Forgets what is dealt with and on disk up to `settled`.
+    /// - Returns: how many stanzas have been handled since the session began (modulo 2³²).
+    package mutating func advance(settled: CommitTicket) -> UInt32 {
+        var count = 0
+        scan: for state in open {
+            switch state {
+            case .done(let ticket) where ticket <= settled: count += 1
+            case .done, .pending: break scan
+            }
+        }
+        open.removeFirst(count)
+        firstOpen &+= UInt32(count)
+        return firstOpen
+    }
+}

@@ -1,0 +1,107 @@
+package import MartletXMPP
+package import NIOCore
+
+/// What one event loop has to itself while it serves sessions: its mailbox, what waits for the disk, what is still to be
+/// done after a lock was released. Not `Sendable`: it stays on its loop.
+///
+/// Whatever enters a loop (a read, a timer, a store's answer) does its work and calls ``flush()`` once at the end.
+package final class LoopContext {
+    package let mailbox: LoopMailbox
+    package let time: any TimeSource
+    package let random: any RandomSource
+    /// The domains as of the last reload.
+    package internal(set) var hosts: HostTable
+    /// Addresses that stanzas of this loop carried lately, prepared.
+    var addresses = JIDCache(capacity: 1_024)
+    private let store: any Store
+
+    private var wakes: [LoopMailbox] = []
+    private var dirty: [ClientSession] = []
+    private var effects: [(LoopContext) -> Void] = []
+    private var waitingForDisk: [(ticket: CommitTicket, act: (LoopContext, Result<Void, StoreError>) -> Void)] = []
+    private var batch: [Post] = []
+    private var isFlushing = false
+    private var isRunningEffects = false
+
+    package init(loop: any EventLoop, hosts: HostTable, store: any Store, time: any TimeSource, random: any RandomSource) {
+        self.hosts = hosts
+        mailbox = LoopMailbox(loop: loop)
+        self.time = time
+        self.random = random
+        self.store = store
+        mailbox.attach(self)
+        store.onSettled { [mailbox] in mailbox.postAndWake(.settled) }
+    }
+
+    /// Hands a stanza to a session on whatever loop. Memory only: allowed under a shard's lock, where it fixes the order.
+    package func post(_ stanza: EncodedStanza, to session: SessionRef) { post(.deliver(stanza, to: session), to: session.mailbox) }
+
+    package func post(_ post: Post, to mailbox: LoopMailbox) {
+        if mailbox.post(post) { wakes.append(mailbox) }
+    }
+
+    /// Does `effect` once no lock is held any more, before the loop goes on to the next stanza.
+    package func after(_ effect: @escaping (LoopContext) -> Void) { effects.append(effect) }
+
+    /// Does `act` once everything up to `ticket` is on disk, or has been refused by the disk.
+    package func afterCommit(_ ticket: CommitTicket, _ act: @escaping (LoopContext, Result<Void, StoreError>) -> Void) {
+        waitingForDisk.append((ticket, act))
+        store.expectSettlement(of: ticket)
+    }
+
+    /// Carries out what was put off until the locks were released. The caller of a home's work calls it right after.
+    package func runEffects() {
+        guard !isRunningEffects else { return }
+        isRunningEffects = true
+        defer { isRunningEffects = false }
+        var next = 0
+        while next < effects.count {
+            let effect = effects[next]
+            next += 1
+            effect(self)
+        }
+        effects.removeAll(keepingCapacity: true)
+    }
+
+    func markDirty(_ session: ClientSession) { dirty.append(session) }
+
+    /// Wakes other loops, delivers what was posted to this one, releases what waited for the disk, and flushes every
+    /// transport that was written to: once per read burst, not once per stanza.
+    package func flush() {
+        guard !isFlushing else { return }
+        isFlushing = true
+        defer { isFlushing = false }
+        repeat {
+            runEffects()
+            deliverPosts()
+        } while !effects.isEmpty || wakes.contains { $0 === mailbox }
+        for other in wakes where other !== mailbox { other.wake() }
+        wakes.removeAll(keepingCapacity: true)
+        for session in dirty { session.flush() }
+        dirty.removeAll(keepingCapacity: true)
+    }
+
+    private func deliverPosts() {
+        wakes.removeAll { $0 === mailbox }
+        mailbox.take(into: &batch)
+        for post in batch {
+            switch post {
+            case .deliver(let stanza, let ref): ref.session?.deliver(stanza)
+            case .end(let ref, let error): ref.session?.end(error)
+            case .settled: releaseSettled()
+            case .complete(let completion, let ticket): completion.session.session?.completed(completion.sequence, ticket)
+            case .run(let work): work(self)
+            }
+        }
+        batch.removeAll(keepingCapacity: true)
+    }
+
+    private func releaseSettled() {
+        let settled = store.settled
+        guard let end = waitingForDisk.firstIndex(where: { $0.ticket > settled }) ?? (waitingForDisk.isEmpty ? nil : waitingForDisk.count)
+        else { return }
+        let ready = waitingForDisk[..<end]
+        waitingForDisk.removeFirst(end)
+        for waiting in ready { waiting.act(self, store.outcome(of: waiting.ticket)) }
+    }
+}

@@ -1,0 +1,67 @@
+package import MartletXMPP
+import NIOConcurrencyHelpers
+package import NIOCore
+
+/// What one loop asks of another.
+package enum Post: Sendable {
+    case deliver(EncodedStanza, to: SessionRef)
+    case end(SessionRef, StreamError)
+    /// Everything the store took up to a ticket is settled; look at what waits for it.
+    case settled
+    case complete(Completion, CommitTicket)
+    /// For what is rare: loads, the control plane.
+    case run(@Sendable (LoopContext) -> Void)
+}
+
+/// What other threads have for one event loop. One wake-up per batch, however many posts.
+///
+/// A loop posts to its own sessions through its own mailbox too, so that nothing overtakes.
+package final class LoopMailbox: @unchecked Sendable {
+    package let loop: any EventLoop
+    private let lock = NIOLock()
+    private var waiting: [Post] = []
+    /// Set once before the loop serves anything; used on the loop only.
+    private unowned var context: LoopContext?
+
+    package init(loop: any EventLoop) { self.loop = loop }
+
+    func attach(_ context: LoopContext) { self.context = context }
+
+    /// - Returns: whether the mailbox was empty: then whoever posts sees to it that the loop is woken.
+    package func post(_ post: Post) -> Bool {
+        lock.withLock {
+            waiting.append(post)
+            return waiting.count == 1
+        }
+    }
+
+    /// Posts from a thread that is no event loop.
+    package func postAndWake(_ post: Post) { if self.post(post) { wake() } }
+
+    package func wake() {
+        loop.execute { [self] in context?.flush() }
+    }
+
+    /// Runs something on the loop, in order with everything else that was posted.
+    package func run(_ work: @escaping @Sendable (LoopContext) -> Void) { postAndWake(.run(work)) }
+
+    func take(into batch: inout [Post]) {
+        lock.withLock { swap(&waiting, &batch) }
+    }
+}
+
+/// The address of a session that any thread may hold. Posting to it is all one can do.
+package final class SessionRef: @unchecked Sendable, Hashable {
+    package let id: UInt64
+    package let mailbox: LoopMailbox
+    /// Touched on the mailbox's loop only; `nil` before the session starts and after it ended.
+    package weak var session: ClientSession?
+
+    package init(id: UInt64, mailbox: LoopMailbox) {
+        self.id = id
+        self.mailbox = mailbox
+    }
+
+    package static func == (a: SessionRef, b: SessionRef) -> Bool { a === b }
+    package func hash(into hasher: inout Hasher) { hasher.combine(id) }
+}

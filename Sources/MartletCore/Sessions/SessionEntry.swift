@@ -1,0 +1,36 @@
+package import MartletXMPP
+
+/// What a client switched on and routing must know.
+package struct SessionFlags: OptionSet, Hashable, Sendable {
+    package let rawValue: UInt16
+    package init(rawValue: UInt16) { self.rawValue = rawValue }
+
+    /// Asked for the roster: gets roster pushes (RFC 6121 §2.2).
+    package static let interested = SessionFlags(rawValue: 1)
+    /// XEP-0280.
+    package static let carbons = SessionFlags(rawValue: 2)
+    /// Asked for the block list: gets its pushes (XEP-0191 §3.3).
+    package static let blockListInterested = SessionFlags(rawValue: 4)
+}
+
+/// One session as its account's home knows it. The home decides; the connection only carries out.
+package struct SessionEntry: Sendable {
+    package let ref: SessionRef
+    package let address: FullJID
+    /// The last presence without `to`, once the session sent one; `nil` while it is only connected (RFC 6121 §4.7.2).
+    package var presence: Stanza?
+    /// −128…127; means something only with a presence (RFC 6121 §4.7.2.3).
+    package var priority: Int8 = 0
+    package var flags: SessionFlags = []
+    /// Whom this session sent directed presence (RFC 6121 §4.6). Bounded by `directedPresenceMax`.
+    package var directed: [JID] = []
+
+    package init(ref: SessionRef, address: FullJID) {
+        self.ref = ref
+        self.address = address
+    }
+
+    /// RFC 6121: "available resource".
+    package var isAvailable: Bool { presence != nil }
+    package var takesMessages: Bool { presence != nil && priority >= 0 }
+}

@@ -1,0 +1,209 @@
+package import MartletXMPP
+package import NIOCore
+
+/// Names an account for as long as the database lives. Never given twice: an address that is created anew is another account
+/// and inherits nothing.
+package struct AccountID: Hashable, Sendable, Comparable {
+    package let raw: Int64
+    package init(raw: Int64) { self.raw = raw }
+    package static func < (a: Self, b: Self) -> Bool { a.raw < b.raw }
+}
+
+/// A place in the store's commit order.
+package struct CommitTicket: Comparable, Hashable, Sendable {
+    package var sequence: UInt64
+    package init(sequence: UInt64) { self.sequence = sequence }
+    package static func < (a: Self, b: Self) -> Bool { a.sequence < b.sequence }
+    /// Nothing to wait for.
+    package static let none = CommitTicket(sequence: 0)
+}
+
+package enum StoreError: Error, Hashable, Sendable {
+    /// Cannot be reached or did not answer in time; may come back.
+    case unavailable(String)
+    /// The disk or a quota is full. Nothing was written; may come back.
+    case full
+    case constraint(String)
+    case corrupt(String)
+}
+
+/// One message in the log: the bytes once, and every local account's view of it (`architecture.md` §1.4).
+package struct LogEntry: Sendable {
+    package struct View: Hashable, Sendable {
+        package var owner: AccountID
+        /// The account's own name for the message: sorts by time, never repeats; the stanza-id of XEP-0359.
+        package var id: UInt64
+        package init(owner: AccountID, id: UInt64) { self.owner = owner; self.id = id }
+    }
+
+    /// As it is delivered, but for `to` and the stanza-ids, which are the views'.
+    package var stanza: EncodedStanza
+    package var views: [View]
+    /// When the server took the message, in milliseconds since 1970.
+    package var time: Int64
+
+    package init(stanza: EncodedStanza, views: [View], time: Int64) {
+        self.stanza = stanza
+        self.views = views
+        self.time = time
+    }
+}
+
+/// One change to what is durable. A `submit` is atomic, whatever domains its writes touch.
+package enum Write: Sendable {
+    /// Inserts or replaces one roster item; `item.version` is the roster's new version.
+    case rosterItem(AccountID, RosterItem)
+    /// Removes an item; the removal is remembered under `version` for roster versioning.
+    case rosterRemoval(AccountID, contact: BareJID, version: UInt64)
+    /// Sets or, with `nil`, removes a document.
+    case document(AccountID, DocumentKey, ByteBuffer?)
+    /// Appends to the message log.
+    case log(LogEntry)
+    /// The account has taken delivery of everything up to and including this view.
+    case cursor(AccountID, upTo: UInt64)
+    /// When the account was last online, and the status it left with (RFC 6121 §4.7.2.2, XEP-0012).
+    case lastActivity(AccountID, time: Int64, status: String?)
+    /// Names up to this one may be given out after a restart only beyond it (`StanzaIDSource`).
+    case idCeiling(UInt64)
+    case account(AccountChange)
+}
+
+/// Small per-account data: vCards, private XML, the block list, preferences.
+package struct DocumentKey: Hashable, Sendable {
+    /// What kind of document: the namespace of its feature.
+    package var namespace: String
+    /// The namespace under which the block list is kept, one empty document per blocked address (XEP-0191).
+    package static let blockList = "urn:xmpp:blocking"
+    /// Which one of that kind; empty where there is only one.
+    package var key: String
+    package init(namespace: String, key: String = "") { self.namespace = namespace; self.key = key }
+}
+
+package enum AccountChange: Sendable {
+    case create(BareJID, credentials: [ScramKeys], isAdmin: Bool)
+    case setCredentials(BareJID, [ScramKeys])
+    case setEnabled(BareJID, Bool)
+    /// Removes the account and everything that is keyed by it.
+    case delete(BareJID)
+}
+
+/// What a home needs of an account that comes into use.
+package struct StoredAccount: Sendable {
+    package var id: AccountID
+    package var isEnabled: Bool
+    package var roster: [RosterItem]
+    /// Contacts removed since the oldest version that can still be answered with pushes, with the version of the removal.
+    package var rosterRemovals: [RosterRemoval]
+    package var rosterVersion: UInt64
+    package var blocked: [JID]
+    /// The highest name ever given in this account's view, 0 if none.
+    package var lastViewID: UInt64
+    package var deliveredUpTo: UInt64
+    /// Messages in the log beyond `deliveredUpTo`, and their bytes.
+    package var undelivered: Int
+    package var undeliveredBytes: Int
+    package var lastActivity: LastActivity?
+
+    package init(id: AccountID) {
+        self.id = id
+        isEnabled = true
+        roster = []
+        rosterRemovals = []
+        rosterVersion = 0
+        blocked = []
+        lastViewID = 0
+        deliveredUpTo = 0
+        undelivered = 0
+        undeliveredBytes = 0
+    }
+}
+
+package struct RosterRemoval: Hashable, Sendable {
+    package var contact: BareJID
+    package var version: UInt64
+    package init(contact: BareJID, version: UInt64) { self.contact = contact; self.version = version }
+}
+
+package struct LastActivity: Hashable, Sendable {
+    package var time: Int64
+    package var status: String?
+    package init(time: Int64, status: String?) { self.time = time; self.status = status }
+}
+
+/// A message of the log as one account sees it.
+package struct LoggedMessage: Sendable {
+    package var view: UInt64
+    package var time: Int64
+    package var stanza: EncodedStanza
+    package init(view: UInt64, time: Int64, stanza: EncodedStanza) { self.view = view; self.time = time; self.stanza = stanza }
+}
+
+/// Durable truth. SQLite or memory now; the in-memory one is the reference meaning.
+package protocol Store: Sendable {
+    /// Queues writes for the next group commit and returns at once. First in, first out. Never blocks, never fails here:
+    /// see ``outcome(of:)``.
+    func submit(_ writes: [Write]) -> CommitTicket
+    /// The same for the control plane: `done` runs on some thread once the writes are settled.
+    func submit(_ writes: [Write], _ done: @escaping @Sendable (Result<Void, StoreError>) -> Void)
+    /// Everything up to here is on disk, or has been refused by it.
+    var settled: CommitTicket { get }
+    /// What became of a settled ticket. Remembered for refused ones as long as somebody may ask (the last 65,536 tickets).
+    func outcome(of ticket: CommitTicket) -> Result<Void, StoreError>
+    /// Calls `handler` on some thread after commits that somebody expects, see ``expectSettlement(of:)``.
+    func onSettled(_ handler: @escaping @Sendable () -> Void)
+    /// Says that somebody waits for `ticket`; if it is settled already, handlers run as well.
+    func expectSettlement(of ticket: CommitTicket)
+
+    /// Reads an account by address, including whatever was submitted before the call. `done` runs on some thread;
+    /// `nil` if there is no such account.
+    func loadAccount(_ address: BareJID, _ done: @escaping @Sendable (Result<StoredAccount?, StoreError>) -> Void)
+    /// At most `limit` messages of the account's view after `after`, in order, including whatever was submitted before.
+    func messages(of account: AccountID, after: UInt64, limit: Int, _ done: @escaping @Sendable (Result<[LoggedMessage], StoreError>) -> Void)
+    /// One document, including whatever was submitted before.
+    func document(_ account: AccountID, _ key: DocumentKey) async throws(StoreError) -> ByteBuffer?
+    /// The credentials and standing of an account, for `EmbeddedAccountSource`.
+    func credentials(of address: BareJID) async throws(StoreError) -> StoredIdentity?
+    /// Accounts by address, in order, after `after`; at most `limit`.
+    func accounts(domain: String?, after: BareJID?, limit: Int) async throws(StoreError) -> [AccountSummary]
+    /// The ceiling under which names may have been given before this start; 0 on a new database.
+    func idCeiling() async throws(StoreError) -> UInt64
+}
+
+package struct StoredIdentity: Sendable {
+    package var id: AccountID
+    package var isEnabled: Bool
+    package var isAdmin: Bool
+    package var credentials: [ScramKeys]
+    package init(id: AccountID, isEnabled: Bool, isAdmin: Bool, credentials: [ScramKeys]) {
+        self.id = id
+        self.isEnabled = isEnabled
+        self.isAdmin = isAdmin
+        self.credentials = credentials
+    }
+}
+
+package struct AccountSummary: Hashable, Sendable {
+    package var address: BareJID
+    package var isEnabled: Bool
+    package var isAdmin: Bool
+    /// Milliseconds since 1970.
+    package var created: Int64
+    package var lastActivity: Int64?
+    package init(address: BareJID, isEnabled: Bool, isAdmin: Bool, created: Int64, lastActivity: Int64?) {
+        self.address = address
+        self.isEnabled = isEnabled
+        self.isAdmin = isAdmin
+        self.created = created
+        self.lastActivity = lastActivity
+    }
+}
+
+extension Store {
+    /// Submits and waits: for the control plane, never on a stanza's path.
+    package func commit(_ writes: [Write]) async throws(StoreError) {
+        let outcome = await withCheckedContinuation { continuation in
+            submit(writes) { continuation.resume(returning: $0) }
+        }
+        try outcome.get()
+    }
+}
