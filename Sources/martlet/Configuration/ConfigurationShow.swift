@@ -63,7 +63,21 @@ enum YAMLText {
     }
 
     private static func quoted(_ text: String) -> String {
-        let escaped = text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"")
-        return "\"\(ConfigurationProblem.printable(escaped))\""
+        "\"\(text.unicodeScalars.map(escaped).joined())\""
+    }
+
+    /// YAML 1.1 §5.6. What is not printable, or would end the line, is written as its number.
+    private static func escaped(_ scalar: Unicode.Scalar) -> String {
+        switch scalar.value {
+        case 0x22, 0x5c: "\\\(scalar)"
+        case 0x2028, 0x2029, 0xfeff: numbered(scalar)
+        case 0x20...0x7e, 0xa0...0xfffd, 0x10000...: String(scalar)
+        default: numbered(scalar)
+        }
+    }
+
+    private static func numbered(_ scalar: Unicode.Scalar) -> String {
+        let digits = String(scalar.value, radix: 16)
+        return "\\U\(String(repeating: "0", count: 8 - digits.count))\(digits)"
     }
 }

@@ -48,7 +48,7 @@ struct ConfigurationDocumentsTests {
         var configuration = ConfigurationDocuments.example
         configuration.server.dataFolder = "/srv/martlet"
         configuration.domains[0].certificate = "/a b.pem"
-        configuration.domains[0].key = "/k: \"quoted\" # \\.pem"
+        configuration.domains[0].key = "/k: \"quoted\" # \\ \u{85}\u{9f}\u{2029}\u{feff}\u{fffe}\u{1f426}.pem"
         configuration.domains.append(.init(name: "example.net"))
         configuration.domains[1].contacts.abuse = ["mailto:a@example.net"]
         configuration.domains[1].admins = ["a@example.net"]
