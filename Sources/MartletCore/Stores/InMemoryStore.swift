@@ -154,7 +154,7 @@ package final class InMemoryStore: Store {
     // MARK: Reading
 
     package func loadAccount(_ address: BareJID, _ done: @escaping @Sendable (Result<StoredAccount?, StoreError>) -> Void) {
-        read({ $0[address]?.stored }, done)
+        read({ contents throws(StoreError) in try contents[address]?.stored() }, done)
     }
 
     package func messages(
@@ -180,18 +180,18 @@ package final class InMemoryStore: Store {
     }
 
     private func read<Value: Sendable>(
-        _ question: @escaping @Sendable (StoreContents) -> Value, _ done: @escaping @Sendable (Result<Value, StoreError>) -> Void
+        _ question: @escaping @Sendable (StoreContents) throws(StoreError) -> Value, _ done: @escaping @Sendable (Result<Value, StoreError>) -> Void
     ) {
         enqueue { contents in
-            let answer = contents.map(question)
+            let answer = Result { () throws(StoreError) in try question(try contents.get()) }
             return .handler { done(answer) }
         }
     }
 
-    private func read<Value: Sendable>(_ question: @escaping @Sendable (StoreContents) -> Value) async throws(StoreError) -> Value {
+    private func read<Value: Sendable>(_ question: @escaping @Sendable (StoreContents) throws(StoreError) -> Value) async throws(StoreError) -> Value {
         let answer: Result<Value, StoreError> = await withCheckedContinuation { continuation in
             enqueue { contents in
-                let answer = contents.map(question)
+                let answer = Result { () throws(StoreError) in try question(try contents.get()) }
                 return .continuation { continuation.resume(returning: answer) }
             }
         }

@@ -184,21 +184,30 @@ extension StoreContents.Account {
 // MARK: Reads
 
 extension StoreContents.Account {
-    package var stored: StoredAccount {
+    package func stored() throws(StoreError) -> StoredAccount {
         var stored = StoredAccount(id: id)
         stored.isEnabled = isEnabled
         stored.roster = roster.values.sorted { $0.contact.precedes($1.contact) }
         stored.rosterRemovals = rosterRemovals
         stored.rosterVersion = rosterVersion
-        stored.blocked = documents.keys.filter { $0.namespace == DocumentKey.blockList }
-            .sorted { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }
-            .compactMap { try? JID($0.key) }
+        stored.blocked = try blocked()
         stored.lastViewID = max(deliveredUpTo, messages.last?.view ?? 0)
         stored.deliveredUpTo = deliveredUpTo
         stored.undelivered = messages.count
         stored.undeliveredBytes = messages.reduce(0) { $0 + $1.stanza.bytes.readableBytes }
         stored.lastActivity = lastActivity
         return stored
+    }
+
+    /// What is no address is not left out: that would let through what the user has blocked.
+    private func blocked() throws(StoreError) -> [JID] {
+        let names = documents.keys.filter { $0.namespace == DocumentKey.blockList }.map(\.key)
+        var blocked: [JID] = []
+        for name in names.sorted(by: { $0.utf8.lexicographicallyPrecedes($1.utf8) }) {
+            guard let address = try? JID(name) else { throw .corrupt("the block list has what is no address") }
+            blocked.append(address)
+        }
+        return blocked
     }
 
     package var identity: StoredIdentity {

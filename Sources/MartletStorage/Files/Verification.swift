@@ -1,0 +1,135 @@
+internal import CSQLite
+internal import MartletCore
+internal import MartletXMPP
+
+/// What a check of a database found.
+package struct VerificationReport: Hashable, Sendable {
+    package var file: String
+    package var schema: Int
+    package var accounts: Int
+    /// Entries in the message log.
+    package var messages: Int
+    /// Empty when all is well; at most ``problemsMax``.
+    package var problems: [String] = []
+
+    package static let problemsMax = 100
+}
+
+/// Reads a whole database and says what contradicts itself: first SQLite's own checks, then what its tables mean to us.
+enum Verification {
+    /// Safe beside a running server.
+    static func verify(_ file: String, migrations: [Migration]) throws(StorageError) -> VerificationReport {
+        guard FileSystem.exists(file) else { throw .missing(file) }
+        do throws(SQLError) {
+            let connection = try SQLiteDriver(file: file).openReader()
+            defer { connection.close() }
+            return try verify(connection, file, known: migrations.last?.version ?? 0)
+        } catch {
+            throw StorageError(error, at: file)
+        }
+    }
+
+    private static func verify(_ connection: any SQLConnection, _ file: String, known: Int) throws(SQLError) -> VerificationReport {
+        var report = VerificationReport(file: file, schema: 0, accounts: 0, messages: 0)
+        report.problems = try connection.rows("PRAGMA integrity_check(\(VerificationReport.problemsMax))") { $0.text(0) }
+            .filter { $0 != "ok" }
+        // Asking tables of a broken file for more is pointless.
+        guard report.problems.isEmpty else { return report }
+        report.schema = try connection.rows("SELECT version FROM schema_version") { Int($0.integer(0)) }.first ?? 0
+        guard report.schema == known else {
+            if report.schema > known { report.problems = ["the schema \(report.schema) is newer than this version's, \(known)"] }
+            return report
+        }
+        report.accounts = try count("account", connection)
+        report.messages = try count("log", connection)
+        report.problems = try connection.rows("PRAGMA foreign_key_check") { "a row of \($0.text(0)) belongs to no \($0.text(2))" }
+        report.problems += try numbers(connection) + addresses(connection) + credentials(connection) + rosters(connection)
+        report.problems += try cursors(connection) + postings(connection) + entries(connection)
+        report.problems = Array(report.problems.prefix(VerificationReport.problemsMax))
+        return report
+    }
+
+    private static func count(_ table: String, _ connection: any SQLConnection) throws(SQLError) -> Int {
+        try connection.rows("SELECT COUNT(*) FROM \(table)") { Int($0.integer(0)) }.first ?? 0
+    }
+
+    // MARK: What the tables mean
+
+    private static func numbers(_ connection: any SQLConnection) throws(SQLError) -> [String] {
+        let names = try connection.rows("SELECT name FROM meta") { $0.text(0) }
+        let missing = ["id_ceiling", "indexed_up_to", "last_account"].filter { !names.contains($0) }
+        let tooHigh = try connection.rows(
+            "SELECT id FROM account WHERE id > (SELECT value FROM meta WHERE name = 'last_account')"
+        ) { "account \($0.integer(0)) was never given its number" }
+        return missing.map { "meta has no \($0)" } + tooHigh
+    }
+
+    private static func addresses(_ connection: any SQLConnection) throws(SQLError) -> [String] {
+        try connection.rows("SELECT domainpart, localpart, id FROM account") { row throws(SQLError) -> String? in
+            let parts = (row.text(0), row.text(1))
+            guard let address = try? BareJID(localpart: parts.1, domainpart: parts.0), address.domainpart == parts.0,
+                address.localpart == parts.1
+            else { return "account \(row.integer(2)) has no valid address: \(parts.1)@\(parts.0)" }
+            return nil
+        }.compactMap { $0 }
+    }
+
+    private static func credentials(_ connection: any SQLConnection) throws(SQLError) -> [String] {
+        try connection.rows("SELECT hash, LENGTH(stored_key), LENGTH(server_key), LENGTH(salt), iterations, account FROM credential") {
+            row throws(SQLError) -> String? in
+            guard let hash = ScramHash(mechanismName: row.text(0)), row.integer(1) == hash.byteCount, row.integer(2) == hash.byteCount,
+                row.integer(3) > 0, row.integer(4) > 0
+            else { return "the credential \(row.text(0)) of account \(row.integer(5)) is none" }
+            return nil
+        }.compactMap { $0 }
+    }
+
+    private static func rosters(_ connection: any SQLConnection) throws(SQLError) -> [String] {
+        try connection.rows("SELECT contact, group_names, account FROM roster") { row throws(SQLError) -> String? in
+            guard (try? BareJID(parsing: row.text(0)))?.description == row.text(0), RosterItem.decodeGroups(row.buffer(1)) != nil else {
+                return "the roster of account \(row.integer(2)) has an item that is none: \(row.text(0))"
+            }
+            return nil
+        }.compactMap { $0 }
+    }
+
+    private static func cursors(_ connection: any SQLConnection) throws(SQLError) -> [String] {
+        try connection.rows("SELECT owner FROM cursor WHERE owner NOT IN (SELECT id FROM account)") {
+            "there is a cursor of account \($0.integer(0)), which is gone"
+        }
+    }
+
+    private static func postings(_ connection: any SQLConnection) throws(SQLError) -> [String] {
+        try connection.rows(
+            """
+            SELECT p.owner, p.view_id FROM posting p JOIN account a ON a.id = p.owner LEFT JOIN cursor c ON c.owner = p.owner
+            WHERE p.view_id > COALESCE(c.delivered, 0) AND NOT EXISTS (SELECT 1 FROM log l WHERE l.id = p.log)
+            LIMIT \(VerificationReport.problemsMax)
+            """
+        ) { "the message \($0.integer(1)) of account \($0.integer(0)) is gone" }
+    }
+
+    /// Every indexed entry can be found by those who wait for it.
+    private static func entries(_ connection: any SQLConnection) throws(SQLError) -> [String] {
+        let isFound = try connection.prepare(
+            """
+            SELECT 1 WHERE EXISTS (SELECT 1 FROM posting WHERE owner = $1 AND view_id = $2)
+                OR NOT EXISTS (SELECT 1 FROM account WHERE id = $1)
+                OR EXISTS (SELECT 1 FROM cursor WHERE owner = $1 AND delivered >= $2)
+            """)
+        let indexed = "(SELECT value FROM meta WHERE name = 'indexed_up_to')"
+        return try connection.rows("SELECT id, views, id <= \(indexed) FROM log") { row throws(SQLError) -> String? in
+            let length = row.withBytes(1) { $0.count }
+            guard length > 0, length % LogEntry.View.encodedBytes == 0 else { return "the entry \(row.integer(0)) has broken views" }
+            guard row.flag(2) else { return nil }
+            for view in row.withBytes(1, { LogEntry.View.decode($0) }) {
+                let found = try isFound.first({
+                    $0.bind(view.owner.raw, at: 1)
+                    $0.bind(Int64(clamping: view.id), at: 2)
+                }) { _ in true }
+                if found == nil { return "the entry \(row.integer(0)) is not in the index of account \(view.owner.raw)" }
+            }
+            return nil
+        }.compactMap { $0 }
+    }
+}

@@ -1,0 +1,69 @@
+internal import MartletCore
+internal import Synchronization
+
+/// A line of the message log's index: where the message with that name in the owner's view lies.
+struct Posting: Hashable, Sendable {
+    var owner: AccountID
+    /// The owner's name for the message.
+    var view: UInt64
+    /// The entry's place in the log.
+    var log: Int64
+    /// Bytes of the stanza.
+    var size: Int
+}
+
+/// The part of the message log's index that is in memory only: the postings of entries beyond `meta.indexed_up_to`.
+///
+/// Written by the writer's thread after each commit, read by readers. A reader copies from here first and begins its
+/// transaction afterwards: then what moves to the table in between is seen twice, never missed.
+final class LogTail: Sendable {
+    private struct State {
+        /// By view.
+        var postings: [AccountID: [Posting]] = [:]
+        var count = 0
+    }
+    private let state = Mutex(State())
+
+    var count: Int { state.withLock { $0.count } }
+
+    func append(_ postings: some Sequence<Posting>) {
+        state.withLock { state in
+            for posting in postings where Self.insert(posting, into: &state.postings[posting.owner, default: []]) {
+                state.count += 1
+            }
+        }
+    }
+
+    /// Nearly always at the end. A view that is there already stays.
+    private static func insert(_ posting: Posting, into postings: inout [Posting]) -> Bool {
+        let place = postings.lastIndex { $0.view <= posting.view }.map { $0 + 1 } ?? 0
+        if place > 0, postings[place - 1].view == posting.view { return false }
+        postings.insert(posting, at: place)
+        return true
+    }
+
+    func postings(of owner: AccountID, after view: UInt64) -> [Posting] {
+        state.withLock { state in
+            guard let postings = state.postings[owner] else { return [] }
+            let start = postings.lastIndex { $0.view <= view }.map { $0 + 1 } ?? 0
+            return Array(postings[start...])
+        }
+    }
+
+    /// All postings, by owner and view: the order of the table.
+    func sorted() -> [Posting] {
+        let all = state.withLock { $0.postings }
+        return all.keys.sorted().flatMap { all[$0] ?? [] }
+    }
+
+    /// Forgets the postings of entries up to `log`: the table has them.
+    func removeAll(upTo log: Int64) {
+        state.withLock { state in
+            state.postings = state.postings.compactMapValues { postings in
+                let rest = postings.filter { $0.log > log }
+                return rest.isEmpty ? nil : rest
+            }
+            state.count = state.postings.values.reduce(0) { $0 + $1.count }
+        }
+    }
+}

@@ -1,0 +1,228 @@
+internal import MartletCore
+internal import MartletXMPP
+internal import NIOCore
+
+/// One reader's prepared statements. Used by one thread.
+final class ReadStatements {
+    private let connection: any SQLConnection
+    private let tail: LogTail
+    private let accountNumber, standing, rosterItems, rosterRemovals, rosterVersion, documentNames, delivered, undelivered, lastActivity,
+        messages, entry, document, identity, credentialsOf, allAccounts, domainAccounts, ceiling: any SQLStatement
+
+    init(_ connection: any SQLConnection, tail: LogTail) throws(SQLError) {
+        self.connection = connection
+        self.tail = tail
+        accountNumber = try connection.prepare("SELECT id FROM account WHERE domainpart = $1 AND localpart = $2")
+        standing = try connection.prepare("SELECT enabled FROM account WHERE id = $1")
+        rosterItems = try connection.prepare(
+            "SELECT contact, name, group_names, subscription, request, version FROM roster WHERE account = $1 ORDER BY contact")
+        rosterRemovals = try connection.prepare("SELECT contact, version FROM roster_removal WHERE account = $1 ORDER BY version")
+        rosterVersion = try connection.prepare("SELECT version FROM roster_version WHERE account = $1")
+        documentNames = try connection.prepare("SELECT name FROM document WHERE account = $1 AND namespace = $2 ORDER BY name")
+        delivered = try connection.prepare(
+            "SELECT COALESCE(c.delivered, 0) FROM account a LEFT JOIN cursor c ON c.owner = a.id WHERE a.id = $1")
+        undelivered = try connection.prepare("SELECT view_id, size FROM posting WHERE owner = $1 AND view_id > $2 ORDER BY view_id")
+        lastActivity = try connection.prepare("SELECT time, status FROM last_activity WHERE account = $1")
+        messages = try connection.prepare(
+            """
+            SELECT p.view_id, l.time, l.stanza FROM posting p JOIN log l ON l.id = p.log
+            WHERE p.owner = $1 AND p.view_id > $2 ORDER BY p.view_id LIMIT $3
+            """)
+        entry = try connection.prepare("SELECT time, stanza FROM log WHERE id = $1")
+        document = try connection.prepare("SELECT content FROM document WHERE account = $1 AND namespace = $2 AND name = $3")
+        identity = try connection.prepare("SELECT id, enabled, admin FROM account WHERE domainpart = $1 AND localpart = $2")
+        credentialsOf = try connection.prepare(
+            "SELECT hash, salt, iterations, stored_key, server_key FROM credential WHERE account = $1 ORDER BY hash")
+        let summary =
+            "SELECT a.domainpart, a.localpart, a.enabled, a.admin, a.created, t.time FROM account a LEFT JOIN last_activity t ON t.account = a.id"
+        allAccounts = try connection.prepare(
+            "\(summary) WHERE (a.domainpart, a.localpart) > ($1, $2) ORDER BY a.domainpart, a.localpart LIMIT $3")
+        domainAccounts = try connection.prepare(
+            "\(summary) WHERE a.domainpart = $4 AND (a.domainpart, a.localpart) > ($1, $2) ORDER BY a.domainpart, a.localpart LIMIT $3")
+        ceiling = try connection.prepare("SELECT value FROM meta WHERE name = 'id_ceiling'")
+    }
+
+    func close() { connection.close() }
+
+    /// Runs `body` on one state of the database.
+    private func snapshot<Result>(_ body: () throws(SQLError) -> Result) throws(SQLError) -> Result {
+        try connection.transaction(body)
+    }
+
+    // MARK: Accounts
+
+    /// The number is found first: the tail has to be copied before the snapshot begins (``LogTail``). Numbers are never
+    /// given again, so the account is the same in both or gone.
+    func account(_ address: BareJID) throws(SQLError) -> StoredAccount? {
+        guard let id = try accountNumber.first({ $0.bind(partsOf: address, at: 1) }, { AccountID(raw: $0.integer(0)) }) else {
+            return nil
+        }
+        let postings = tail.postings(of: id, after: 0)
+        return try snapshot { () throws(SQLError) in try account(id, postings) }
+    }
+
+    private func account(_ id: AccountID, _ tail: [Posting]) throws(SQLError) -> StoredAccount? {
+        guard let isEnabled = try standing.first({ $0.bind(id.raw, at: 1) }, { $0.flag(0) }) else { return nil }
+        var account = StoredAccount(id: id)
+        account.isEnabled = isEnabled
+        account.roster = try rosterItems.rows({ $0.bind(id.raw, at: 1) }, Self.rosterItem)
+        account.rosterRemovals = try rosterRemovals.rows({ $0.bind(id.raw, at: 1) }) { row throws(SQLError) in
+            RosterRemoval(contact: try row.address(0), version: row.unsigned(1))
+        }
+        account.rosterVersion = try rosterVersion.first({ $0.bind(id.raw, at: 1) }) { $0.unsigned(0) } ?? 0
+        account.blocked = try blocked(by: id)
+        account.lastActivity = try lastActivity.first({ $0.bind(id.raw, at: 1) }) {
+            LastActivity(time: $0.integer(0), status: $0.optionalText(1))
+        }
+        try readLog(into: &account, tail)
+        return account
+    }
+
+    private static func rosterItem(_ row: any SQLStatement) throws(SQLError) -> RosterItem {
+        guard let groups = RosterItem.decodeGroups(row.buffer(2)) else { throw SQLError(.corrupt, "the groups of a roster item") }
+        return RosterItem(
+            contact: try row.address(0), name: row.optionalText(1), groups: groups,
+            subscription: SubscriptionState(bits: row.integer(3)), request: row.isNull(4) ? nil : EncodedStanza(row.buffer(4)),
+            version: row.unsigned(5))
+    }
+
+    private func blocked(by id: AccountID) throws(SQLError) -> [JID] {
+        try documentNames.rows {
+            $0.bind(id.raw, at: 1)
+            $0.bind(DocumentKey.blockList, at: 2)
+        } _: { row throws(SQLError) in
+            do throws(JIDError) { return try row.withBytes(0, JID.init(parsing:)) } catch {
+                // Left out, it would let through what the user has blocked.
+                throw SQLError(.corrupt, "the block list has what is no address")
+            }
+        }
+    }
+
+    private func readLog(into account: inout StoredAccount, _ tail: [Posting]) throws(SQLError) {
+        account.deliveredUpTo = try cursor(of: account.id) ?? 0
+        var sizes = try undelivered.rows {
+            $0.bind(account.id.raw, at: 1)
+            $0.bind(Int64(clamping: account.deliveredUpTo), at: 2)
+        } _: { (view: $0.unsigned(0), size: Int($0.integer(1))) }
+        let merged = Set(tail.isEmpty ? [] : sizes.map(\.view))
+        for posting in tail where posting.view > account.deliveredUpTo && !merged.contains(posting.view) {
+            sizes.append((posting.view, posting.size))
+        }
+        account.undelivered = sizes.count
+        account.undeliveredBytes = sizes.reduce(0) { $0 + $1.size }
+        account.lastViewID = sizes.reduce(account.deliveredUpTo) { max($0, $1.view) }
+    }
+
+    /// `nil` if there is no such account.
+    private func cursor(of owner: AccountID) throws(SQLError) -> UInt64? {
+        try delivered.first({ $0.bind(owner.raw, at: 1) }) { $0.unsigned(0) }
+    }
+
+    // MARK: The log
+
+    func messages(of owner: AccountID, after view: UInt64, limit: Int) throws(SQLError) -> [LoggedMessage] {
+        let postings = tail.postings(of: owner, after: view)
+        return try snapshot { () throws(SQLError) in
+            guard let delivered = try cursor(of: owner) else { return [] }
+            let after = max(view, delivered)
+            let merged = try mergedMessages(of: owner, after: after, limit: limit)
+            return try add(postings.filter { $0.view > after }, to: merged, limit: limit)
+        }
+    }
+
+    private func mergedMessages(of owner: AccountID, after view: UInt64, limit: Int) throws(SQLError) -> [LoggedMessage] {
+        try messages.rows {
+            $0.bind(owner.raw, at: 1)
+            $0.bind(Int64(clamping: view), at: 2)
+            $0.bind(Int64(max(0, limit)), at: 3)
+        } _: { LoggedMessage(view: $0.unsigned(0), time: $0.integer(1), stanza: EncodedStanza($0.buffer(2))) }
+    }
+
+    /// Nearly always the tail comes after what is merged.
+    private func add(_ tail: [Posting], to merged: [LoggedMessage], limit: Int) throws(SQLError) -> [LoggedMessage] {
+        var result: [LoggedMessage] = []
+        var (rest, later) = (merged[...], tail[...])
+        while result.count < limit {
+            if let posting = later.first, posting.view <= rest.first?.view ?? .max {
+                later.removeFirst()
+                if posting.view == rest.first?.view { continue }
+                if let message = try message(posting) { result.append(message) }
+            } else if let message = rest.popFirst() {
+                result.append(message)
+            } else {
+                break
+            }
+        }
+        return result
+    }
+
+    /// `nil` if it was delivered and forgotten since the tail was copied.
+    private func message(_ posting: Posting) throws(SQLError) -> LoggedMessage? {
+        try entry.first({ $0.bind(posting.log, at: 1) }) {
+            LoggedMessage(view: posting.view, time: $0.integer(0), stanza: EncodedStanza($0.buffer(1)))
+        }
+    }
+
+    // MARK: Documents, credentials, lists
+
+    func document(_ account: AccountID, _ key: DocumentKey) throws(SQLError) -> ByteBuffer? {
+        try document.first({
+            $0.bind(account.raw, at: 1)
+            $0.bind(key.namespace, at: 2)
+            $0.bind(key.key, at: 3)
+        }) { $0.buffer(0) }
+    }
+
+    func identity(of address: BareJID) throws(SQLError) -> StoredIdentity? {
+        try snapshot { () throws(SQLError) in
+            var found = try identity.first({ $0.bind(partsOf: address, at: 1) }) {
+                StoredIdentity(id: AccountID(raw: $0.integer(0)), isEnabled: $0.flag(1), isAdmin: $0.flag(2), credentials: [])
+            }
+            if let id = found?.id { found?.credentials = try credentialsOf.rows({ $0.bind(id.raw, at: 1) }, Self.credential) }
+            return found
+        }
+    }
+
+    private static func credential(_ row: any SQLStatement) throws(SQLError) -> ScramCredentials {
+        guard let hash = ScramHash(mechanismName: row.text(0)),
+            let credential = try? ScramCredentials(
+                hash: hash, salt: row.bytes(1), iterations: Int(row.integer(2)), storedKey: row.bytes(3), serverKey: row.bytes(4))
+        else { throw SQLError(.corrupt, "the credentials of an account") }
+        return credential
+    }
+
+    func accounts(domain: String?, after: BareJID?, limit: Int) throws(SQLError) -> [AccountSummary] {
+        try (domain == nil ? allAccounts : domainAccounts).rows {
+            if let after { $0.bind(partsOf: after, at: 1) } else { $0.bind("", at: 1); $0.bind("", at: 2) }
+            $0.bind(Int64(max(0, limit)), at: 3)
+            if let domain { $0.bind(domain, at: 4) }
+        } _: { row throws(SQLError) in
+            AccountSummary(
+                address: try row.address(parts: 0), isEnabled: row.flag(2), isAdmin: row.flag(3), created: row.integer(4),
+                lastActivity: row.isNull(5) ? nil : row.integer(5))
+        }
+    }
+
+    func idCeiling() throws(SQLError) -> UInt64 {
+        try ceiling.first({ _ in }) { $0.unsigned(0) } ?? 0
+    }
+}
+
+extension SQLStatement {
+    /// An address that was prepared before it was stored.
+    func address(_ column: Int) throws(SQLError) -> BareJID {
+        do throws(JIDError) { return try withBytes(column, BareJID.init(parsing:)) } catch {
+            throw SQLError(.corrupt, "a stored address is none: \(text(column))")
+        }
+    }
+
+    /// The domainpart in `column`, the localpart in the next.
+    func address(parts column: Int) throws(SQLError) -> BareJID {
+        let localpart = text(column + 1)
+        do throws(JIDError) {
+            return try BareJID(localpart: localpart.isEmpty ? nil : localpart, domainpart: text(column))
+        } catch {
+            throw SQLError(.corrupt, "a stored address is none: \(localpart)@\(text(column))")
+        }
+    }
+}

@@ -1,0 +1,295 @@
+internal import Dispatch
+package import Logging
+package import MartletCore
+package import MartletXMPP
+package import NIOCore
+internal import Synchronization
+
+/// The embedded store: one SQLite database in the data folder, one thread that writes, a few that read.
+///
+/// `SQLiteStore.open(folder:)` locks the folder, brings the schema up to date and starts the threads; ``close()`` commits
+/// what is queued and ends them.
+package final class SQLiteStore: Store {
+    package struct Options: Sendable {
+        /// Makes folder and database if there are none.
+        package var creates = true
+        /// Whom others that want the folder are told of.
+        package var holder = "martlet"
+        /// Threads that read. Each has its own connection and page cache.
+        package var readers = 2
+        /// Submits that may wait for the disk; one more is refused as ``StoreError/unavailable(_:)``.
+        package var queuedSubmitsMax = 65_536
+        /// Bytes of stanzas and documents that may wait for the disk, in all.
+        package var queuedBytesMax = 64 << 20
+        /// Messages whose index is in memory only, before it is put into the database (``LogIndex``).
+        package var indexThreshold = 32_768
+        /// Size of the file that gives its space for a clean end on a full disk; 0 for none.
+        package var reserveBytes = 64 << 20
+        package var migrations = Schema.migrations
+        package var time: any TimeSource
+        package var logger: Logger
+        /// Called once when a write or an fsync failed or the database contradicts itself: the process has to end, with
+        /// status 74, without acknowledging anything more; the next start recovers from the write-ahead log.
+        package var onFatal: @Sendable (StoreError) -> Void
+        /// The driver for a database file; tests put failures into it.
+        package var driver: @Sendable (String) -> any SQLDriver = { SQLiteDriver(file: $0) }
+
+        package init(time: any TimeSource, logger: Logger, onFatal: @escaping @Sendable (StoreError) -> Void) {
+            self.time = time
+            self.logger = logger
+            self.onFatal = onFatal
+        }
+    }
+
+    private let folder: DataFolder
+    private let options: Options
+    private let lock: Mutex<FolderLock?>
+    private let writer: StoreWriter
+    private let readers: StoreReaders
+    /// Which database this is and what it promises of a commit, for the operator.
+    package let promise: String
+
+    private init(
+        _ folder: DataFolder, _ options: Options, _ lock: FolderLock, _ driver: any SQLDriver, _ connection: any SQLConnection
+    ) throws(SQLError) {
+        let tail = LogTail()
+        let index = try LogIndex(connection, tail: tail, mergeThreshold: options.indexThreshold)
+        // The two need each other's numbers: readers wait for the writer, the writer wakes readers.
+        let link = Link()
+        let writer = try StoreWriter(
+            connection, index: index, limits: .init(submitsMax: options.queuedSubmitsMax, bytesMax: options.queuedBytesMax),
+            time: options.time, logger: options.logger, onSettled: { link.readers?.settled(upTo: $0) }, onFatal: options.onFatal)
+        let readers = StoreReaders(issued: { writer.issued }, settled: { writer.settled })
+        link.readers = readers
+        var statements: [ReadStatements] = []
+        for _ in 0..<max(1, options.readers) { statements.append(try ReadStatements(try driver.openReader(), tail: tail)) }
+        self.folder = folder
+        self.options = options
+        self.lock = Mutex(lock)
+        self.writer = writer
+        self.readers = readers
+        promise = connection.promise
+        writer.start()
+        readers.start(statements)
+    }
+
+    /// Set before the writer starts.
+    private final class Link: @unchecked Sendable {
+        weak var readers: StoreReaders?
+    }
+}
+
+// MARK: Opening and closing
+
+extension SQLiteStore {
+    /// Opens the database of a data folder, making it and its tables where that is allowed. Blocks.
+    package static func open(folder path: String, options: Options) throws(StorageError) -> SQLiteStore {
+        let folder = DataFolder(path: path)
+        if options.creates { try FileSystem.makePrivateFolder(path) }
+        guard FileSystem.exists(path) else { throw .missing(path) }
+        let lock = try FolderLock(folder.lock, holder: options.holder)
+        try makeFile(folder, creates: options.creates)
+        let driver = options.driver(folder.database)
+        let connection = try withDatabase(at: folder.database, driver.openWriter)
+        do throws(StorageError) {
+            try migrate(connection, driver.dialect, folder, options.migrations)
+            let store = try withDatabase(at: folder.database) { () throws(SQLError) in
+                try SQLiteStore(folder, options, lock, driver, connection)
+            }
+            store.makeReserve()
+            return store
+        } catch {
+            connection.close()
+            throw error
+        }
+    }
+
+    private static func makeFile(_ folder: DataFolder, creates: Bool) throws(StorageError) {
+        let exists = FileSystem.exists(folder.database)
+        if !exists {
+            guard !FileSystem.exists(folder.restoring) else { throw .interruptedRestore(folder.path) }
+            guard creates else { throw .missing(folder.database) }
+            for path in DataFolder.companions(of: folder.database) where FileSystem.size(of: path) ?? 0 > 0 {
+                throw .damaged(folder.database, problems: ["the database is gone, but not \(path)"])
+            }
+        }
+        try FileSystem.makePrivateFile(folder.database)
+        if !exists { try FileSystem.synchronise(folder.path) }
+    }
+
+    /// Brings the schema up to date, keeping a copy of what an older version of the server could still use.
+    private static func migrate(
+        _ connection: any SQLConnection, _ dialect: SQLDialect, _ folder: DataFolder, _ migrations: [Migration]
+    ) throws(StorageError) {
+        do throws(Schema.Mismatch) {
+            let found = try Schema.version(of: connection)
+            if found == 0 { try refuseForeign(connection) }
+            if found > 0, found < migrations.last?.version ?? 0 { try keepCopy(ofSchema: found, folder) }
+            try Schema.migrate(connection, dialect: dialect, by: migrations)
+        } catch {
+            throw StorageError(error, at: folder.database)
+        }
+    }
+
+    private static func refuseForeign(_ connection: any SQLConnection) throws(Schema.Mismatch) {
+        let tables = try? connection.rows("SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table'") { $0.integer(0) }
+        guard tables?.first == 0 else { throw .foreign }
+    }
+
+    private static func keepCopy(ofSchema version: Int, _ folder: DataFolder) throws(Schema.Mismatch) {
+        let copy = folder.copy(ofSchema: version)
+        FileSystem.remove(copy)
+        do throws(StorageError) { try Backup.copy(folder.database, to: copy) } catch { throw .noCopy(error.description) }
+    }
+
+    private func makeReserve() {
+        guard options.reserveBytes > 0, FileSystem.size(of: folder.reserve) ?? 0 < options.reserveBytes else { return }
+        if !FileSystem.reserve(folder.reserve, bytes: options.reserveBytes) {
+            options.logger.warning("no space for the reserve", metadata: ["file": "\(folder.reserve)", "bytes": "\(options.reserveBytes)"])
+        }
+    }
+
+    /// Gives the reserved space back, so that a full disk takes the last writes before the server ends. The next start makes
+    /// the reserve again.
+    package func releaseReserve() { FileSystem.remove(folder.reserve) }
+
+    /// Commits what is queued, answers what is read, ends the threads and lets go of the folder. Blocks; later calls do
+    /// nothing.
+    package func close() {
+        writer.close()
+        readers.close()
+        lock.withLock { $0 = nil }
+    }
+}
+
+// MARK: The contract
+
+extension SQLiteStore {
+    @discardableResult
+    package func submit(_ writes: [Write]) -> CommitTicket { writer.submit(writes, nil) }
+
+    package func submit(_ writes: [Write], _ done: @escaping @Sendable (Result<Void, StoreError>) -> Void) {
+        _ = writer.submit(writes, done)
+    }
+
+    package var settled: CommitTicket { CommitTicket(sequence: writer.settled) }
+    package func outcome(of ticket: CommitTicket) -> Result<Void, StoreError> { writer.outcome(of: ticket) }
+    package func onSettled(_ handler: @escaping @Sendable () -> Void) { writer.addHandler(handler) }
+    package func expectSettlement(of ticket: CommitTicket) { writer.expectSettlement(of: ticket) }
+
+    package func loadAccount(_ address: BareJID, _ done: @escaping @Sendable (Result<StoredAccount?, StoreError>) -> Void) {
+        read({ statements throws(SQLError) in try statements.account(address) }, done)
+    }
+
+    package func messages(
+        of account: AccountID, after: UInt64, limit: Int, _ done: @escaping @Sendable (Result<[LoggedMessage], StoreError>) -> Void
+    ) {
+        read({ statements throws(SQLError) in try statements.messages(of: account, after: after, limit: limit) }, done)
+    }
+
+    package func document(_ account: AccountID, _ key: DocumentKey) async throws(StoreError) -> ByteBuffer? {
+        try await read { statements throws(SQLError) in try statements.document(account, key) }
+    }
+
+    package func credentials(of address: BareJID) async throws(StoreError) -> StoredIdentity? {
+        try await read { statements throws(SQLError) in try statements.identity(of: address) }
+    }
+
+    package func accounts(domain: String?, after: BareJID?, limit: Int) async throws(StoreError) -> [AccountSummary] {
+        try await read { statements throws(SQLError) in try statements.accounts(domain: domain, after: after, limit: limit) }
+    }
+
+    package func idCeiling() async throws(StoreError) -> UInt64 {
+        try await read { statements throws(SQLError) in try statements.idCeiling() }
+    }
+
+    private func read<Value: Sendable>(
+        _ question: @escaping @Sendable (ReadStatements) throws(SQLError) -> Value,
+        _ done: @escaping @Sendable (Result<Value, StoreError>) -> Void
+    ) {
+        let logger = options.logger
+        readers.read { statements in
+            done(Result { () throws(StoreError) in
+                let statements = try statements.get()
+                do throws(SQLError) { return try question(statements) } catch {
+                    logger.error("the database refuses a read", metadata: ["error": "\(error.message)", "code": "\(error.code)"])
+                    throw StoreError(error)
+                }
+            })
+        }
+    }
+
+    private func read<Value: Sendable>(
+        _ question: @escaping @Sendable (ReadStatements) throws(SQLError) -> Value
+    ) async throws(StoreError) -> Value {
+        let answer: Result<Value, StoreError> = await withCheckedContinuation { continuation in
+            read(question) { continuation.resume(returning: $0) }
+        }
+        return try answer.get()
+    }
+}
+
+// MARK: What operators and tests do
+
+extension SQLiteStore {
+    /// Copies the database as it is at one moment into a new private file, with a manifest beside it, while the server goes
+    /// on. On disk when it returns.
+    @discardableResult
+    package func backup(
+        to file: String, progress: @escaping @Sendable (BackupProgress) -> Void = { _ in }
+    ) async throws(StorageError) -> BackupManifest {
+        let (folder, created) = (folder.path, options.time.wallMilliseconds)
+        let result: Result<BackupManifest, StorageError> = await withCheckedContinuation { continuation in
+            DispatchQueue.global().async {
+                continuation.resume(returning: Result { () throws(StorageError) in
+                    try Self.backup(folder: folder, to: file, created: created, progress: progress)
+                })
+            }
+        }
+        return try result.get()
+    }
+
+    /// The same from outside the server, which may be running. Blocks.
+    @discardableResult
+    package static func backup(
+        folder: String, to file: String, created: Int64, progress: (BackupProgress) -> Void = { _ in }
+    ) throws(StorageError) -> BackupManifest {
+        try Backup.make(of: DataFolder(path: folder).database, to: file, created: created, progress: progress)
+    }
+
+    /// Reads a whole database, which may be in use, and says what is wrong with it. Blocks.
+    package static func verify(folder: String, migrations: [Migration] = Schema.migrations) throws(StorageError) -> VerificationReport {
+        try Verification.verify(DataFolder(path: folder).database, migrations: migrations)
+    }
+
+    /// Checks a backup against its manifest and then as a database. Blocks.
+    package static func verify(backup: String, migrations: [Migration] = Schema.migrations) throws(StorageError) -> VerificationReport {
+        try Backup.verify(backup, migrations: migrations)
+    }
+
+    /// Puts a backup into the data folder of a server that does not run. What it replaces stays beside it, as
+    /// `martlet.db.replaced`, until the next restore. Blocks.
+    package static func restore(
+        from backup: String, to folder: String, overwriting: Bool, migrations: [Migration] = Schema.migrations
+    ) throws(StorageError) {
+        try Backup.restore(backup, to: DataFolder(path: folder), overwriting: overwriting, migrations: migrations)
+    }
+
+    /// Puts the whole index into the database and forgets all that is delivered; otherwise that is done when there is time.
+    package func finishIndex() async throws(StoreError) {
+        try await perform { $0.finishIndex() }
+    }
+
+    /// Statements on the writer's connection: for tests, and for tools that know what they do.
+    package func execute(_ sql: String) async throws(StoreError) {
+        try await perform { $0.execute(sql) }
+    }
+
+    private func perform(_ job: @escaping @Sendable (StoreWriter) -> Result<Void, StoreError>) async throws(StoreError) {
+        let result: Result<Void, StoreError> = await withCheckedContinuation { continuation in
+            let isAccepted = writer.perform { continuation.resume(returning: job($0)) }
+            if !isAccepted { continuation.resume(returning: .failure(.unavailable("the store is closed"))) }
+        }
+        try result.get()
+    }
+}

@@ -1,0 +1,131 @@
+/// One step from a schema to the next.
+package struct Migration: Sendable {
+    /// The version of the schema that the step leads to; versions count from 1 without gaps.
+    package var version: Int
+    package var statements: @Sendable (SQLDialect) -> [String]
+
+    package init(version: Int, statements: @escaping @Sendable (SQLDialect) -> [String]) {
+        self.version = version
+        self.statements = statements
+    }
+}
+
+/// The tables, as the steps that made them. A step that has been released never changes.
+package enum Schema {
+    package static let migrations: [Migration] = [
+        Migration(version: 1, statements: accountsAndLog)
+    ]
+
+    /// Numbers of accounts come from `meta` and are never given twice; `log.id` ascends with the order of commits.
+    ///
+    /// What somebody waits for (credentials, roster, documents) refers to its account and goes with it. `cursor`,
+    /// `last_activity` and `posting` do not: they are written in passing and cleared by the delete and the purge. `posting`
+    /// is derived from `log` up to `meta.indexed_up_to`, see ``LogIndex``.
+    private static let accountsAndLog: @Sendable (SQLDialect) -> [String] = { d in
+        let account = "\(d.integer) NOT NULL REFERENCES account(id) ON DELETE CASCADE"
+        return [
+            "CREATE TABLE meta (name \(d.text) PRIMARY KEY NOT NULL, value \(d.integer) NOT NULL) \(d.clusteredTableOptions)",
+            """
+            CREATE TABLE account (
+                id \(d.integer) PRIMARY KEY NOT NULL, domainpart \(d.text) NOT NULL, localpart \(d.text) NOT NULL,
+                created \(d.integer) NOT NULL, enabled \(d.integer) NOT NULL, admin \(d.integer) NOT NULL,
+                UNIQUE (domainpart, localpart)) \(d.tableOptions)
+            """,
+            """
+            CREATE TABLE credential (
+                account \(account), hash \(d.text) NOT NULL, salt \(d.bytes) NOT NULL, iterations \(d.integer) NOT NULL,
+                stored_key \(d.bytes) NOT NULL, server_key \(d.bytes) NOT NULL,
+                PRIMARY KEY (account, hash)) \(d.clusteredTableOptions)
+            """,
+            """
+            CREATE TABLE roster (
+                account \(account), contact \(d.text) NOT NULL, name \(d.text), group_names \(d.bytes) NOT NULL,
+                subscription \(d.integer) NOT NULL, request \(d.bytes), version \(d.integer) NOT NULL,
+                PRIMARY KEY (account, contact)) \(d.clusteredTableOptions)
+            """,
+            """
+            CREATE TABLE roster_removal (
+                account \(account), version \(d.integer) NOT NULL, contact \(d.text) NOT NULL,
+                PRIMARY KEY (account, version)) \(d.clusteredTableOptions)
+            """,
+            """
+            CREATE TABLE roster_version (
+                account \(d.integer) PRIMARY KEY NOT NULL REFERENCES account(id) ON DELETE CASCADE,
+                version \(d.integer) NOT NULL) \(d.tableOptions)
+            """,
+            """
+            CREATE TABLE document (
+                account \(account), namespace \(d.text) NOT NULL, name \(d.text) NOT NULL, content \(d.bytes) NOT NULL,
+                PRIMARY KEY (account, namespace, name)) \(d.tableOptions)
+            """,
+            """
+            CREATE TABLE last_activity (
+                account \(d.integer) PRIMARY KEY NOT NULL, time \(d.integer) NOT NULL, status \(d.text)) \(d.tableOptions)
+            """,
+            "CREATE TABLE cursor (owner \(d.integer) PRIMARY KEY NOT NULL, delivered \(d.integer) NOT NULL) \(d.tableOptions)",
+            """
+            CREATE TABLE log (
+                id \(d.integer) PRIMARY KEY NOT NULL, time \(d.integer) NOT NULL, views \(d.bytes) NOT NULL,
+                stanza \(d.bytes) NOT NULL) \(d.tableOptions)
+            """,
+            """
+            CREATE TABLE posting (
+                owner \(d.integer) NOT NULL, view_id \(d.integer) NOT NULL, log \(d.integer) NOT NULL, size \(d.integer) NOT NULL,
+                PRIMARY KEY (owner, view_id)) \(d.clusteredTableOptions)
+            """,
+            // Accounts that are gone and whose messages are not, yet.
+            "CREATE TABLE purge (owner \(d.integer) PRIMARY KEY NOT NULL) \(d.tableOptions)",
+            "INSERT INTO meta (name, value) VALUES ('last_account', 0), ('id_ceiling', 0), ('indexed_up_to', 0)",
+        ]
+    }
+}
+
+extension Schema {
+    /// Why a database's schema cannot be used.
+    package enum Mismatch: Error, Hashable, Sendable {
+        /// Made by a newer version of the server.
+        case newer(found: Int, known: Int)
+        /// There are tables, and none says which schema: another program's.
+        case foreign
+        /// An upgrade is not begun without a copy of what was there.
+        case noCopy(String)
+        case database(SQLError)
+    }
+
+    /// The version of what is there; 0 for an empty database.
+    package static func version(of connection: any SQLConnection) throws(Mismatch) -> Int {
+        do throws(SQLError) {
+            let found = try connection.prepare("SELECT version FROM schema_version").first { Int($0.integer(0)) }
+            return found ?? 0
+        } catch {
+            guard error.kind == .other else { throw .database(error) }
+            return 0
+        }
+    }
+
+    /// Brings the database to the newest schema, each step in a transaction of its own: whenever the process is killed, the
+    /// schema is one of the steps'.
+    package static func migrate(
+        _ connection: any SQLConnection, dialect: SQLDialect, by migrations: [Migration] = Schema.migrations
+    ) throws(Mismatch) {
+        let found = try version(of: connection)
+        let known = migrations.last?.version ?? 0
+        guard found <= known else { throw .newer(found: found, known: known) }
+        do throws(SQLError) {
+            for migration in migrations where migration.version > found {
+                try connection.transaction { () throws(SQLError) in try perform(migration, on: connection, dialect: dialect) }
+            }
+        } catch {
+            throw .database(error)
+        }
+    }
+
+    private static func perform(_ migration: Migration, on connection: any SQLConnection, dialect: SQLDialect) throws(SQLError) {
+        if migration.version == 1 {
+            try connection.execute("CREATE TABLE schema_version (version \(dialect.integer) NOT NULL) \(dialect.tableOptions)")
+            try connection.execute("INSERT INTO schema_version (version) VALUES (0)")
+        }
+        for statement in migration.statements(dialect) { try connection.execute(statement) }
+        try connection.execute("UPDATE schema_version SET version = \(migration.version)")
+    }
+}

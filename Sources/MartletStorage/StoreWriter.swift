@@ -1,0 +1,396 @@
+internal import Dispatch
+internal import Logging
+internal import MartletCore
+internal import MartletXMPP
+internal import NIOCore
+internal import Synchronization
+
+/// The one thread that writes: takes what has arrived during the last commit as the next transaction.
+///
+/// There is no timer. Alone, a submit is committed at once; under load a commit carries hundreds. The state below
+/// `// On the thread only` belongs to the thread; the rest is atomic or behind a lock, hence `@unchecked`.
+final class StoreWriter: @unchecked Sendable {
+    /// Submits that go into one transaction at most; the rest waits for the next.
+    static let batchMax = 8_192
+
+    struct Limits: Sendable {
+        /// Submits that may wait; one more is refused.
+        var submitsMax: Int
+        /// Bytes of stanzas and documents that may wait.
+        var bytesMax: Int
+    }
+
+    private struct Submit {
+        var sequence: UInt64
+        var writes: [Write]
+        var bytes: Int
+        var done: (@Sendable (Result<Void, StoreError>) -> Void)?
+    }
+
+    private enum Phase { case open, closing, closed }
+
+    private struct Queue {
+        var submits: [Submit] = []
+        var bytes = 0
+        var issued: UInt64 = 0
+        /// Completions of submits that were refused without waiting.
+        var refusals: [@Sendable () -> Void] = []
+        var jobs: [@Sendable (StoreWriter) -> Void] = []
+        var runsHandlers = false
+        var phase = Phase.open
+        var threadWaits = false
+    }
+
+    /// What the thread does between two looks at the queue.
+    private struct Turn {
+        var submits: [Submit]
+        var settles: UInt64
+        var refusals: [@Sendable () -> Void]
+        var jobs: [@Sendable (StoreWriter) -> Void]
+        var runsHandlers: Bool
+        var isLast: Bool
+    }
+
+    private let queue = Monitor(Queue())
+    private let issuedSequence = Atomic<UInt64>(0)
+    private let settledSequence = Atomic<UInt64>(0)
+    /// The latest ticket that somebody waits for.
+    private let expectedSequence = Atomic<UInt64>(0)
+    private let refused = Mutex<[UInt64: StoreError]>([:])
+    private let hasRefused = Atomic<Bool>(false)
+    private let handlers = Mutex<[@Sendable () -> Void]>([])
+    private let limits: Limits
+    private let time: any TimeSource
+    private let logger: Logger
+    private let onSettled: @Sendable (UInt64) -> Void
+    private let onFatal: @Sendable (StoreError) -> Void
+    private let thread = Mutex<WorkerThread?>(nil)
+
+    // On the thread only.
+    private let connection: any SQLConnection
+    private let statements: WriteStatements
+    private let index: LogIndex
+    private var failure: StoreError?
+    private var isFull = false
+    /// The last step of the index failed; it is tried again after the next commit that succeeds.
+    private var indexRests = false
+
+    /// - Parameters:
+    ///   - onSettled: called on the writer's thread after each commit, before anybody hears of it.
+    ///   - onFatal: called once, on the writer's thread, before any refusal is told: what is on the disk is unknown.
+    init(
+        _ connection: any SQLConnection, index: LogIndex, limits: Limits, time: any TimeSource, logger: Logger,
+        onSettled: @escaping @Sendable (UInt64) -> Void, onFatal: @escaping @Sendable (StoreError) -> Void
+    ) throws(SQLError) {
+        self.connection = connection
+        self.index = index
+        self.limits = limits
+        self.time = time
+        self.logger = logger
+        self.onSettled = onSettled
+        self.onFatal = onFatal
+        statements = try WriteStatements(connection)
+    }
+
+    func start() {
+        thread.withLock { $0 = WorkerThread { self.run() } }
+    }
+
+    /// Commits what is queued, ends the thread and closes the connection. Blocks.
+    func close() {
+        queue.withLock { if $0.phase == .open { $0.phase = .closing } }
+        queue.wakeAll()
+        thread.withLock { thread in
+            thread?.join()
+            thread = nil
+        }
+    }
+
+    // MARK: Callers' side
+
+    /// Everything that was submitted before has a ticket up to this one.
+    var issued: UInt64 { issuedSequence.load(ordering: .sequentiallyConsistent) }
+    var settled: UInt64 { settledSequence.load(ordering: .sequentiallyConsistent) }
+
+    func submit(_ writes: [Write], _ done: (@Sendable (Result<Void, StoreError>) -> Void)?) -> CommitTicket {
+        let bytes = writes.reduce(0) { $0 + $1.footprint }
+        let (sequence, wakes) = queue.withLock { queue in
+            queue.issued += 1
+            let sequence = queue.issued
+            if let refusal = refusal(of: bytes, queue) {
+                remember(refusal, sequence)
+                if let done { refuse(done, with: refusal, &queue) }
+            } else {
+                queue.submits.append(Submit(sequence: sequence, writes: writes, bytes: bytes, done: done))
+                queue.bytes += bytes
+            }
+            issuedSequence.store(sequence, ordering: .sequentiallyConsistent)
+            if queue.phase == .closed { settledSequence.store(sequence, ordering: .sequentiallyConsistent) }
+            return (sequence, takeWaiting(&queue))
+        }
+        if wakes { queue.wakeAll() }
+        return CommitTicket(sequence: sequence)
+    }
+
+    private func refusal(of bytes: Int, _ queue: Queue) -> StoreError? {
+        guard queue.phase == .open else { return .unavailable("the store is closed") }
+        guard queue.submits.count < limits.submitsMax, queue.bytes + bytes <= limits.bytesMax else {
+            return .unavailable("too many writes are waiting for the disk")
+        }
+        return nil
+    }
+
+    private func refuse(_ done: @escaping @Sendable (Result<Void, StoreError>) -> Void, with error: StoreError, _ queue: inout Queue) {
+        guard queue.phase == .closed else { return queue.refusals.append { done(.failure(error)) } }
+        // The writer's thread is gone, and the caller may hold locks that `done` takes.
+        DispatchQueue.global().async { done(.failure(error)) }
+    }
+
+    func outcome(of ticket: CommitTicket) -> Result<Void, StoreError> {
+        guard hasRefused.load(ordering: .acquiring) else { return .success(()) }
+        return refused.withLock { $0[ticket.sequence].map(Result.failure) ?? .success(()) }
+    }
+
+    func addHandler(_ handler: @escaping @Sendable () -> Void) { handlers.withLock { $0.append(handler) } }
+
+    /// The thread publishes what is settled and then looks at what is expected; here it is the other way round. So one of
+    /// the two sees the other's.
+    func expectSettlement(of ticket: CommitTicket) {
+        expectedSequence.max(ticket.sequence, ordering: .sequentiallyConsistent)
+        guard settled >= ticket.sequence else { return }
+        let wakes = queue.withLock { queue in
+            queue.runsHandlers = true
+            return takeWaiting(&queue)
+        }
+        if wakes { queue.wakeAll() }
+    }
+
+    /// Runs `job` on the writer's thread, after what was submitted before. Not run if the store is closed.
+    func perform(_ job: @escaping @Sendable (StoreWriter) -> Void) -> Bool {
+        let (isAccepted, wakes) = queue.withLock { queue in
+            guard queue.phase == .open else { return (false, false) }
+            queue.jobs.append(job)
+            return (true, takeWaiting(&queue))
+        }
+        if wakes { queue.wakeAll() }
+        return isAccepted
+    }
+
+    private func takeWaiting(_ queue: inout Queue) -> Bool {
+        defer { queue.threadWaits = false }
+        return queue.threadWaits
+    }
+
+    private func remember(_ error: StoreError, _ sequence: UInt64) {
+        refused.withLock { refused in
+            refused[sequence] = error
+            guard refused.count >= 2 * Int(StoreContents.outcomesKept) else { return }
+            refused = refused.filter { $0.key + StoreContents.outcomesKept > sequence }
+        }
+        hasRefused.store(true, ordering: .releasing)
+    }
+
+    // MARK: The thread
+
+    private func run() {
+        while true {
+            let turn = queue.wait { nextTurn(&$0) }
+            let outcomes = commit(turn.submits)
+            settle(turn, outcomes)
+            turn.jobs.forEach { $0(self) }
+            keepHouse(isIdle: turn.submits.isEmpty)
+            if turn.isLast { break }
+        }
+        connection.close()
+        refuseFromNowOn()
+    }
+
+    private func refuseFromNowOn() {
+        let refusals = queue.withLock { queue in
+            queue.phase = .closed
+            settledSequence.store(queue.issued, ordering: .sequentiallyConsistent)
+            defer { queue.refusals = [] }
+            return queue.refusals
+        }
+        refusals.forEach { $0() }
+    }
+
+    private func nextTurn(_ queue: inout Queue) -> Turn? {
+        let count = min(queue.submits.count, Self.batchMax)
+        let isComplete = count == queue.submits.count
+        let turn = Turn(
+            submits: Array(queue.submits.prefix(count)),
+            settles: isComplete ? queue.issued : queue.submits[count - 1].sequence,
+            refusals: queue.refusals, jobs: isComplete ? queue.jobs : [], runsHandlers: queue.runsHandlers,
+            isLast: isComplete && queue.phase == .closing)
+        let isNeeded = count > 0 || turn.settles > settled || !turn.refusals.isEmpty || !turn.jobs.isEmpty || turn.runsHandlers
+            || turn.isLast || (failure == nil && !indexRests && index.hasWork)
+        guard isNeeded else {
+            queue.threadWaits = true
+            return nil
+        }
+        queue.submits.removeFirst(count)
+        queue.bytes -= turn.submits.reduce(0) { $0 + $1.bytes }
+        queue.refusals = []
+        if isComplete { queue.jobs = [] }
+        queue.runsHandlers = false
+        return turn
+    }
+
+    private func settle(_ turn: Turn, _ outcomes: [Result<Void, StoreError>]) {
+        for (submit, outcome) in zip(turn.submits, outcomes) {
+            if case .failure(let error) = outcome { remember(error, submit.sequence) }
+        }
+        let before = settledSequence.load(ordering: .sequentiallyConsistent)
+        if turn.settles > before { settledSequence.store(turn.settles, ordering: .sequentiallyConsistent) }
+        onSettled(turn.settles)
+        let isExpected = turn.settles > before && expectedSequence.load(ordering: .sequentiallyConsistent) > before
+        if isExpected || turn.runsHandlers { handlers.withLock { $0 }.forEach { $0() } }
+        for (submit, outcome) in zip(turn.submits, outcomes) { submit.done?(outcome) }
+        turn.refusals.forEach { $0() }
+    }
+
+    // MARK: Committing
+
+    private func commit(_ submits: [Submit]) -> [Result<Void, StoreError>] {
+        guard !submits.isEmpty else { return [] }
+        if let failure { return Array(repeating: .failure(failure), count: submits.count) }
+        do throws(SQLError) {
+            do throws(SQLError) {
+                try commitTogether(submits)
+                return succeeded(submits.map { _ in .success(()) })
+            } catch where error.kind == .constraint {
+                return succeeded(try commitSeparately(submits))
+            }
+        } catch {
+            let error = refuse(error)
+            return Array(repeating: .failure(error), count: submits.count)
+        }
+    }
+
+    private func commitTogether(_ submits: [Submit]) throws(SQLError) {
+        let now = time.wallMilliseconds
+        var effects = CommitEffects(lastEntry: index.lastEntry)
+        try connection.transaction { () throws(SQLError) in
+            for submit in submits {
+                for write in submit.writes { try statements.apply(write, now: now, &effects) }
+            }
+        }
+        take(effects)
+    }
+
+    /// One transaction as well, but what one submit is refused for does not touch the others.
+    private func commitSeparately(_ submits: [Submit]) throws(SQLError) -> [Result<Void, StoreError>] {
+        let now = time.wallMilliseconds
+        var effects = CommitEffects(lastEntry: index.lastEntry)
+        var outcomes: [Result<Void, StoreError>] = []
+        try connection.transaction { () throws(SQLError) in
+            for submit in submits {
+                let before = effects
+                try connection.execute("SAVEPOINT submit")
+                do throws(SQLError) {
+                    for write in submit.writes { try statements.apply(write, now: now, &effects) }
+                    outcomes.append(.success(()))
+                } catch where error.kind == .constraint {
+                    effects = before
+                    outcomes.append(.failure(.constraint(error.message)))
+                    try connection.execute("ROLLBACK TO SAVEPOINT submit")
+                }
+                try connection.execute("RELEASE SAVEPOINT submit")
+            }
+        }
+        take(effects)
+        return outcomes
+    }
+
+    private func take(_ effects: CommitEffects) {
+        index.committed(effects.postings, lastEntry: effects.lastEntry)
+        for owner in effects.movedCursors { index.cursorMoved(of: owner) }
+        if effects.deletesAccounts { index.accountDeleted() }
+    }
+
+    private func succeeded(_ outcomes: [Result<Void, StoreError>]) -> [Result<Void, StoreError>] {
+        if isFull { logger.notice("the disk takes writes again") }
+        isFull = false
+        indexRests = false
+        return outcomes
+    }
+
+    /// What becomes of writes that the database did not take, and what the operator hears.
+    private func refuse(_ error: SQLError) -> StoreError {
+        let refusal = StoreError(error)
+        switch error.kind {
+        case .full:
+            if !isFull { logger.error("the disk is full; nothing is acknowledged until there is space") }
+            isFull = true
+        case .io, .corrupt, .notADatabase: fail(refusal, error)
+        case .constraint, .busy, .cannotOpen, .readOnly, .other:
+            logger.error("the database refuses writes", metadata: ["error": "\(error.message)", "code": "\(error.code)"])
+        }
+        return refusal
+    }
+
+    /// A write or an fsync failed, or the database contradicts itself: an fsync is never tried again, since the kernel may
+    /// have dropped the pages.
+    private func fail(_ refusal: StoreError, _ error: SQLError) {
+        failure = refusal
+        logger.critical("the database failed", metadata: ["error": "\(error.message)", "code": "\(error.code)"])
+        onFatal(refusal)
+    }
+
+    // MARK: Between commits
+
+    private func keepHouse(isIdle: Bool) {
+        guard failure == nil else { return }
+        do throws(SQLError) {
+            try connection.tidy()
+            if !indexRests, index.isDue || (isIdle && index.hasWork) { try index.step() }
+        } catch {
+            indexRests = true
+            _ = refuse(error)
+        }
+    }
+
+    /// Merges and purges all there is. On the writer's thread.
+    func finishIndex() -> Result<Void, StoreError> {
+        if let failure { return .failure(failure) }
+        do throws(SQLError) {
+            try index.finish()
+            try connection.tidy()
+            return .success(())
+        } catch {
+            return .failure(refuse(error))
+        }
+    }
+
+    /// Statements for tests and tools. On the writer's thread.
+    func execute(_ sql: String) -> Result<Void, StoreError> {
+        Result { () throws(StoreError) in
+            do throws(SQLError) { try connection.execute(sql) } catch { throw StoreError(error) }
+        }
+    }
+}
+
+extension StoreError {
+    init(_ error: SQLError) {
+        switch error.kind {
+        case .constraint: self = .constraint(error.message)
+        case .full: self = .full
+        case .busy, .cannotOpen, .readOnly, .other: self = .unavailable(error.message)
+        case .io, .corrupt, .notADatabase: self = .corrupt(error.message)
+        }
+    }
+}
+
+extension Write {
+    /// Bytes of memory that a write holds while it waits, roughly.
+    fileprivate var footprint: Int {
+        let row = 256
+        return switch self {
+        case .log(let entry): row + entry.stanza.bytes.readableBytes + LogEntry.View.encodedBytes * entry.views.count
+        case .document(_, _, let content): row + (content?.readableBytes ?? 0)
+        case .rosterItem(_, let item): row + (item.request?.bytes.readableBytes ?? 0)
+        case .rosterRemoval, .cursor, .lastActivity, .idCeiling, .account: row
+        }
+    }
+}

@@ -1,0 +1,82 @@
+#if canImport(Glibc)
+internal import Glibc
+#elseif canImport(Musl)
+internal import Musl
+#else
+internal import Darwin
+#endif
+
+/// State behind a lock, with threads that wait for it to change.
+///
+/// `@unchecked`: the state is touched between lock and unlock only. `Synchronization.Mutex` cannot be waited on.
+final class Monitor<State>: @unchecked Sendable {
+    private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+    private let changed = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+    private var state: State
+
+    init(_ state: sending State) {
+        self.state = state
+        precondition(pthread_mutex_init(mutex, nil) == 0 && pthread_cond_init(changed, nil) == 0, "no lock")
+    }
+
+    deinit {
+        pthread_cond_destroy(changed)
+        pthread_mutex_destroy(mutex)
+        changed.deallocate()
+        mutex.deallocate()
+    }
+
+    func withLock<Result, Failure: Error>(_ body: (inout State) throws(Failure) -> Result) throws(Failure) -> Result {
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        return try body(&state)
+    }
+
+    /// Calls `body` until it gives something; between calls, waits for ``wakeOne()`` or ``wakeAll()``.
+    func wait<Result>(_ body: (inout State) -> Result?) -> Result {
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        while true {
+            if let result = body(&state) { return result }
+            pthread_cond_wait(changed, mutex)
+        }
+    }
+
+    func wakeOne() { pthread_cond_signal(changed) }
+    func wakeAll() { pthread_cond_broadcast(changed) }
+}
+
+/// A thread of our own, for what blocks on the disk. Neither an event loop nor the pool of Swift's tasks may do that.
+///
+/// `@unchecked`: the identifier never changes.
+final class WorkerThread: @unchecked Sendable {
+    private final class Body {
+        let run: @Sendable () -> Void
+        init(_ run: @escaping @Sendable () -> Void) { self.run = run }
+    }
+
+    private let id: pthread_t
+
+    init(_ run: @escaping @Sendable () -> Void) { id = Self.create(Body(run)) }
+
+    /// Returns once the thread has ended. Called once, and not by the thread itself.
+    func join() { pthread_join(id, nil) }
+
+    private static func create(_ body: Body) -> pthread_t {
+        #if canImport(Darwin)
+        let id = UnsafeMutablePointer<pthread_t?>.allocate(capacity: 1)
+        #else
+        let id = UnsafeMutablePointer<pthread_t>.allocate(capacity: 1)
+        #endif
+        defer { id.deallocate() }
+        let code = pthread_create(id, nil, { WorkerThread.run($0) }, Unmanaged.passRetained(body).toOpaque())
+        let created: pthread_t? = code == 0 ? id.pointee : nil
+        guard let created else { preconditionFailure("the system gives no thread: error \(code)") }
+        return created
+    }
+
+    private static func run(_ argument: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
+        if let argument { Unmanaged<Body>.fromOpaque(argument).takeRetainedValue().run() }
+        return nil
+    }
+}

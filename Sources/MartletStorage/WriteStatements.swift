@@ -1,0 +1,285 @@
+internal import MartletCore
+internal import MartletXMPP
+internal import NIOCore
+
+/// What commits leave to do in memory, once they are on disk.
+struct CommitEffects {
+    var postings: [Posting] = []
+    var lastEntry: Int64
+    var movedCursors: [AccountID] = []
+    var deletesAccounts = false
+}
+
+/// The writer's prepared statements: one ``Write`` in, rows changed.
+///
+/// Called within a transaction. A write that contradicts what is there throws ``SQLError/Kind/constraint``; which ones do
+/// is said by `StoreContents`.
+final class WriteStatements {
+    private let putRosterItem, deleteRosterItem, putRosterRemoval, trimRosterRemovals, putRosterVersion, putDocument, deleteDocument,
+        appendEntry, putCursor, putLastActivity, raiseCeiling, nextAccount, insertAccount, findAccount, insertCredential,
+        deleteCredentials, setEnabled, deleteAccount, deleteCursor, deleteLastActivity, purgeLater: any SQLStatement
+
+    init(_ connection: any SQLConnection) throws(SQLError) {
+        putRosterItem = try connection.prepare(
+            """
+            INSERT INTO roster (account, contact, name, group_names, subscription, request, version) VALUES ($1, $2, $3, $4, $5, $6, $7)
+            ON CONFLICT (account, contact) DO UPDATE SET name = excluded.name, group_names = excluded.group_names,
+                subscription = excluded.subscription, request = excluded.request, version = excluded.version
+            """)
+        deleteRosterItem = try connection.prepare("DELETE FROM roster WHERE account = $1 AND contact = $2")
+        putRosterRemoval = try connection.prepare(
+            """
+            INSERT INTO roster_removal (account, version, contact) VALUES ($1, $2, $3)
+            ON CONFLICT (account, version) DO UPDATE SET contact = excluded.contact
+            """)
+        trimRosterRemovals = try connection.prepare(
+            """
+            DELETE FROM roster_removal WHERE account = $1 AND version <=
+                (SELECT version FROM roster_removal WHERE account = $1 ORDER BY version DESC LIMIT 1 OFFSET $2)
+            """)
+        putRosterVersion = try connection.prepare(
+            """
+            INSERT INTO roster_version (account, version) VALUES ($1, $2)
+            ON CONFLICT (account) DO UPDATE SET version = excluded.version WHERE excluded.version > roster_version.version
+            """)
+        putDocument = try connection.prepare(
+            """
+            INSERT INTO document (account, namespace, name, content) VALUES ($1, $2, $3, $4)
+            ON CONFLICT (account, namespace, name) DO UPDATE SET content = excluded.content
+            """)
+        deleteDocument = try connection.prepare("DELETE FROM document WHERE account = $1 AND namespace = $2 AND name = $3")
+        appendEntry = try connection.prepare("INSERT INTO log (id, time, views, stanza) VALUES ($1, $2, $3, $4)")
+        putCursor = try connection.prepare(
+            """
+            INSERT INTO cursor (owner, delivered) SELECT $1, $2 FROM account WHERE id = $1
+            ON CONFLICT (owner) DO UPDATE SET delivered = excluded.delivered WHERE excluded.delivered > cursor.delivered
+            """)
+        putLastActivity = try connection.prepare(
+            """
+            INSERT INTO last_activity (account, time, status) SELECT $1, $2, $3 FROM account WHERE id = $1
+            ON CONFLICT (account) DO UPDATE SET time = excluded.time, status = excluded.status
+            """)
+        raiseCeiling = try connection.prepare("UPDATE meta SET value = $1 WHERE name = 'id_ceiling' AND value < $1")
+        nextAccount = try connection.prepare("UPDATE meta SET value = value + 1 WHERE name = 'last_account' RETURNING value")
+        insertAccount = try connection.prepare(
+            """
+            INSERT INTO account (id, domainpart, localpart, created, enabled, admin) VALUES ($1, $2, $3, $4, 1, $5)
+            ON CONFLICT (domainpart, localpart) DO NOTHING RETURNING id
+            """)
+        findAccount = try connection.prepare("SELECT id FROM account WHERE domainpart = $1 AND localpart = $2")
+        insertCredential = try connection.prepare(
+            "INSERT INTO credential (account, hash, salt, iterations, stored_key, server_key) VALUES ($1, $2, $3, $4, $5, $6)")
+        deleteCredentials = try connection.prepare("DELETE FROM credential WHERE account = $1")
+        setEnabled = try connection.prepare("UPDATE account SET enabled = $2 WHERE id = $1")
+        deleteAccount = try connection.prepare("DELETE FROM account WHERE id = $1")
+        deleteCursor = try connection.prepare("DELETE FROM cursor WHERE owner = $1")
+        deleteLastActivity = try connection.prepare("DELETE FROM last_activity WHERE account = $1")
+        purgeLater = try connection.prepare("INSERT INTO purge (owner) VALUES ($1) ON CONFLICT (owner) DO NOTHING")
+    }
+
+    func apply(_ write: Write, now: Int64, _ effects: inout CommitEffects) throws(SQLError) {
+        switch write {
+        case .rosterItem(let id, let item): try put(item, of: id)
+        case .rosterRemoval(let id, let contact, let version): try remove(contact, of: id, version: version)
+        case .document(let id, let key, let content): try put(content, as: key, of: id)
+        case .log(let entry): try append(entry, &effects)
+        case .cursor(let id, let view): try move(id, upTo: view, &effects)
+        case .lastActivity(let id, let time, let status): try put(LastActivity(time: time, status: status), of: id)
+        case .idCeiling(let ceiling):
+            let ceiling = try signed(ceiling)
+            try raiseCeiling.run { $0.bind(ceiling, at: 1) }
+        case .account(let change): try apply(change, now: now, &effects)
+        }
+    }
+
+    // MARK: Roster and documents
+
+    private func put(_ item: RosterItem, of id: AccountID) throws(SQLError) {
+        let version = try signed(item.version)
+        try putRosterItem.run {
+            $0.bind(id.raw, at: 1)
+            $0.bind(item.contact, at: 2)
+            $0.bind(item.name, at: 3)
+            $0.bind(RosterItem.encode(groups: item.groups), at: 4)
+            $0.bind(item.subscription.bits, at: 5)
+            if let request = item.request { $0.bind(request.bytes, at: 6) } else { $0.bindNull(at: 6) }
+            $0.bind(version, at: 7)
+        }
+        try raiseRosterVersion(of: id, to: version)
+    }
+
+    private func remove(_ contact: BareJID, of id: AccountID, version: UInt64) throws(SQLError) {
+        let version = try signed(version)
+        try deleteRosterItem.run {
+            $0.bind(id.raw, at: 1)
+            $0.bind(contact, at: 2)
+        }
+        try putRosterRemoval.run {
+            $0.bind(id.raw, at: 1)
+            $0.bind(version, at: 2)
+            $0.bind(contact, at: 3)
+        }
+        try trimRosterRemovals.run {
+            $0.bind(id.raw, at: 1)
+            $0.bind(Int64(StoredAccount.rosterRemovalsMax), at: 2)
+        }
+        try raiseRosterVersion(of: id, to: version)
+    }
+
+    private func raiseRosterVersion(of id: AccountID, to version: Int64) throws(SQLError) {
+        try putRosterVersion.run {
+            $0.bind(id.raw, at: 1)
+            $0.bind(version, at: 2)
+        }
+    }
+
+    private func put(_ content: ByteBuffer?, as key: DocumentKey, of id: AccountID) throws(SQLError) {
+        try (content == nil ? deleteDocument : putDocument).run {
+            $0.bind(id.raw, at: 1)
+            $0.bind(key.namespace, at: 2)
+            $0.bind(key.key, at: 3)
+            if let content { $0.bind(content, at: 4) }
+        }
+    }
+
+    // MARK: The log and what is noted in passing
+
+    private func append(_ entry: LogEntry, _ effects: inout CommitEffects) throws(SQLError) {
+        guard !entry.views.isEmpty else { return }
+        for view in entry.views { _ = try signed(view.id) }
+        effects.lastEntry += 1
+        let id = effects.lastEntry
+        var views = ByteBuffer()
+        LogEntry.View.encode(entry.views, into: &views)
+        try appendEntry.run {
+            $0.bind(id, at: 1)
+            $0.bind(entry.time, at: 2)
+            $0.bind(views, at: 3)
+            $0.bind(entry.stanza.bytes, at: 4)
+        }
+        let size = entry.stanza.bytes.readableBytes
+        for view in entry.views { effects.postings.append(Posting(owner: view.owner, view: view.id, log: id, size: size)) }
+    }
+
+    private func move(_ id: AccountID, upTo view: UInt64, _ effects: inout CommitEffects) throws(SQLError) {
+        let view = try signed(view)
+        try putCursor.run {
+            $0.bind(id.raw, at: 1)
+            $0.bind(view, at: 2)
+        }
+        effects.movedCursors.append(id)
+    }
+
+    private func put(_ activity: LastActivity, of id: AccountID) throws(SQLError) {
+        try putLastActivity.run {
+            $0.bind(id.raw, at: 1)
+            $0.bind(activity.time, at: 2)
+            $0.bind(activity.status, at: 3)
+        }
+    }
+
+    // MARK: Accounts
+
+    private func apply(_ change: AccountChange, now: Int64, _ effects: inout CommitEffects) throws(SQLError) {
+        switch change {
+        case .create(let address, let credentials, let isAdmin):
+            let id = try create(address, now: now, isAdmin: isAdmin)
+            for credential in credentials { try insert(credential, of: id) }
+        case .setCredentials(let address, let credentials):
+            let id = try account(address)
+            try deleteCredentials.run { $0.bind(id, at: 1) }
+            for credential in credentials { try insert(credential, of: id) }
+        case .setEnabled(let address, let isEnabled):
+            let id = try account(address)
+            try setEnabled.run {
+                $0.bind(id, at: 1)
+                $0.bind(isEnabled, at: 2)
+            }
+        case .delete(let address):
+            let id = try account(address)
+            for statement in [deleteAccount, deleteCursor, deleteLastActivity, purgeLater] { try statement.run { $0.bind(id, at: 1) } }
+            effects.deletesAccounts = true
+        }
+    }
+
+    private func account(_ address: BareJID) throws(SQLError) -> Int64 {
+        let id = try findAccount.first({ $0.bind(partsOf: address, at: 1) }) { $0.integer(0) }
+        guard let id else { throw SQLError(.constraint, "no such account: \(address)") }
+        return id
+    }
+
+    private func create(_ address: BareJID, now: Int64, isAdmin: Bool) throws(SQLError) -> Int64 {
+        guard let id = try nextAccount.first({ _ in }, { $0.integer(0) }) else { throw SQLError(.corrupt, "meta has no last_account") }
+        let created = try insertAccount.first({
+            $0.bind(id, at: 1)
+            $0.bind(partsOf: address, at: 2)
+            $0.bind(now, at: 4)
+            $0.bind(isAdmin, at: 5)
+        }) { $0.integer(0) }
+        guard created == id else { throw SQLError(.constraint, "the account exists: \(address)") }
+        return id
+    }
+
+    private func insert(_ credential: ScramCredentials, of id: Int64) throws(SQLError) {
+        try insertCredential.run {
+            $0.bind(id, at: 1)
+            $0.bind(credential.hash.mechanismName, at: 2)
+            $0.bind(credential.salt, at: 3)
+            $0.bind(Int64(credential.iterations), at: 4)
+            $0.bind(credential.storedKey, at: 5)
+            $0.bind(credential.serverKey, at: 6)
+        }
+    }
+
+    private func signed(_ number: UInt64) throws(SQLError) -> Int64 {
+        guard let number = Int64(exactly: number) else { throw SQLError(.constraint, "the number is beyond 2⁶³ − 1: \(number)") }
+        return number
+    }
+}
+
+extension SQLStatement {
+    func bind(_ address: BareJID, at parameter: Int) {
+        address.withUTF8 { bind(text: $0, at: parameter) }
+    }
+
+    /// The domainpart at `parameter`, the localpart after it; empty in the address of a domain.
+    func bind(partsOf address: BareJID, at parameter: Int) {
+        address.withUTF8(of: .domainpart) { bind(text: $0, at: parameter) }
+        address.withUTF8(of: .localpart) { bind(text: $0, at: parameter + 1) }
+    }
+}
+
+extension SubscriptionState {
+    /// As it is stored; bits are only ever added.
+    var bits: Int64 {
+        (to ? 1 : 0) | (from ? 2 : 0) | (pendingOut ? 4 : 0) | (pendingIn ? 8 : 0) | (approved ? 16 : 0) | (isInRoster ? 32 : 0)
+    }
+
+    init(bits: Int64) {
+        self.init(
+            to: bits & 1 != 0, from: bits & 2 != 0, pendingOut: bits & 4 != 0, pendingIn: bits & 8 != 0, approved: bits & 16 != 0,
+            isInRoster: bits & 32 != 0)
+    }
+}
+
+extension RosterItem {
+    /// Each name after its length in four bytes, big-endian.
+    static func encode(groups: [String]) -> ByteBuffer {
+        var buffer = ByteBuffer()
+        for group in groups {
+            buffer.writeInteger(UInt32(clamping: group.utf8.count))
+            buffer.writeString(group)
+        }
+        return buffer
+    }
+
+    /// `nil` if that is not what ``encode(groups:)`` writes.
+    static func decodeGroups(_ buffer: ByteBuffer) -> [String]? {
+        var (buffer, groups) = (buffer, [String]())
+        while buffer.readableBytes > 0 {
+            guard let length = buffer.readInteger(as: UInt32.self), let group = buffer.readString(length: Int(length)) else { return nil }
+            groups.append(group)
+        }
+        return groups
+    }
+}
