@@ -69,10 +69,9 @@ package struct Conversation: Hashable, Sendable {
     package enum Act: Hashable, Sendable {
         /// The text goes out as it is written, with names replaced. It need not be well-formed.
         case sends(String, text: String)
-        /// Each of the participants gets the stanzas of the block, and nothing before or between them.
+        /// Each of the participants gets the stanzas of the block, and nothing before or between them. Those marked
+        /// optional may be missing.
         case receive([String], stanzas: String, order: Order)
-        /// After a round trip, either nothing has come or what the pattern says: for what is left to the server.
-        case mayReceive(String, stanzas: String)
         /// Nothing has come, which a round trip through every account proves.
         case receiveNothing([String])
         /// Connects, logs in and binds; what arrives is for the following steps. A bare stream only connects.

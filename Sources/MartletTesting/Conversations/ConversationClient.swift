@@ -51,9 +51,11 @@ final class ConversationClient {
         unread.isEmpty ? try read() : unread.removeFirst()
     }
 
-    var hasArrived: Bool { !unread.isEmpty }
+    /// What `nextArrived` would return.
+    var firstArrived: ConversationEvent? { unread.first }
 
     /// The next event of those that have already arrived.
+    @discardableResult
     func nextArrived() -> ConversationEvent? {
         unread.isEmpty ? nil : unread.removeFirst()
     }
@@ -185,6 +187,9 @@ struct ConversationAccount: Hashable {
 
     /// The response of SASL PLAIN (RFC 4616) in base64.
     var plain: String { Base64.encoded(Array("\0\(localpart)\0\(password)".utf8)) }
+
+    /// The first message of SCRAM (RFC 5802 §7) in base64, with the nonce of that RFC's example.
+    var scram: String { Base64.encoded(Array("n,,n=\(localpart),r=fyko+d2lbbFgONRv9qkxdawL".utf8)) }
 }
 
 /// The standard alphabet with padding (RFC 4648 §4).

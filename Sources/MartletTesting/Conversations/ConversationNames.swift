@@ -1,7 +1,8 @@
 /// What the names in braces stand for: addresses that are fresh in every run, and what was captured.
 ///
 /// - `{romeo}` is the bare JID of the account, `{romeo/orchard}` the full JID that the client was given,
-///   `{romeo.localpart}`, `{romeo.password}` and `{romeo.plain}` (the SASL PLAIN response, in base64) its parts.
+///   `{romeo.localpart}` and `{romeo.password}` its parts, `{romeo.plain}` and `{romeo.scram}` the first messages of SASL
+///   PLAIN and SCRAM in base64.
 /// - `{domain}` is the server's domain, `{DOMAIN}` the same in capitals, `{self}` the full JID of whoever receives or sends.
 /// - `{{` is a brace.
 package struct ConversationNames: Hashable, Sendable {

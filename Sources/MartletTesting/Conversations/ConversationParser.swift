@@ -164,9 +164,6 @@ package struct ConversationParser {
         if let name = Self.subject(of: statement.text, before: " sends:") {
             return .sends(try known(name, statement), text: block)
         }
-        if let name = Self.subject(of: statement.text, before: " may receive:") {
-            return .mayReceive(try known(name, statement), stanzas: block)
-        }
         for verb in [" receives", " receive"] {
             if let names = Self.subject(of: statement.text, before: verb + ":") {
                 return .receive(try knownList(names, statement), stanzas: block, order: .asWritten)

@@ -64,6 +64,7 @@ package final class ConversationRunner {
         names.values[name + ".localpart"] = account.localpart
         names.values[name + ".password"] = account.password
         names.values[name + ".plain"] = account.plain
+        names.values[name + ".scram"] = account.scram
     }
 
     // MARK: Before the first step
@@ -137,9 +138,6 @@ package final class ConversationRunner {
         case .sends(let name, let text): try sends(name, text)
         case .receive(let list, let stanzas, let order):
             for name in list { try receives(name, stanzas, order) }
-        case .mayReceive(let name, let stanzas):
-            try settleAll()
-            if try client(name).hasArrived { try receives(name, stanzas, .asWritten) }
         case .receiveNothing(let list):
             try settleAll()
             for name in list { try expectNothing(name) }
@@ -168,26 +166,45 @@ package final class ConversationRunner {
     private func receives(_ name: String, _ block: String, _ order: Conversation.Order) throws(ConversationFailure) {
         names.values["self"] = try client(name).fullJID
         var patterns = try compiled { () throws(ConversationPatternError) in try StanzaPattern.patterns(block) }
-        while !patterns.isEmpty {
-            let element = try element(for: name, missing: patterns.count)
-            let candidates = order == .asWritten ? patterns.indices.prefix(1) : patterns.indices[...]
-            let match = try firstMatch(of: element.root, among: candidates.map { patterns[$0] }, for: name)
+        while let required = patterns.firstIndex(where: { !$0.isOptional }) {
+            let element = try element(for: name, missing: patterns.filter { !$0.isOptional }.count)
+            let candidates = order == .asWritten ? patterns[...required] : patterns[...]
+            var reasons: [String] = []
+            guard let match = try firstMatch(of: element.root, among: candidates, &reasons) else {
+                let received = "\(name) received \(ConversationClient.text(element.root))"
+                throw ConversationFailure(received + "\n    but " + reasons.joined(separator: "\n    or  "))
+            }
+            patterns.remove(at: match)
+        }
+        if !patterns.isEmpty { try receivesOptional(name, patterns) }
+    }
+
+    /// Takes what has come of stanzas that may be missing.
+    private func receivesOptional(_ name: String, _ optional: [StanzaPattern]) throws(ConversationFailure) {
+        try settleAll()
+        let client = try client(name)
+        var patterns = optional
+        var reasons: [String] = []
+        while case .element(let element) = client.firstArrived,
+            let match = try firstMatch(of: element.root, among: patterns[...], &reasons)
+        {
+            client.nextArrived()
             patterns.remove(at: match)
         }
     }
 
-    /// The place of the pattern that the element fits.
+    /// The place of the first pattern that the element fits, or the reasons why it fits none.
     private func firstMatch(
-        of element: ElementView, among patterns: [StanzaPattern], for name: String
-    ) throws(ConversationFailure) -> Int {
-        var reasons: [String] = []
-        for (place, pattern) in patterns.enumerated() {
-            let reason = try compiled { () throws(ConversationPatternError) in try pattern.mismatch(element, &names) }
-            guard let reason else { return place }
+        of element: ElementView, among patterns: ArraySlice<StanzaPattern>, _ reasons: inout [String]
+    ) throws(ConversationFailure) -> Int? {
+        for index in patterns.indices {
+            let reason = try compiled { () throws(ConversationPatternError) in
+                try patterns[index].mismatch(element, &names)
+            }
+            guard let reason else { return index }
             reasons.append(reason)
         }
-        let received = "\(name) received \(ConversationClient.text(element))"
-        throw ConversationFailure(received + "\n    but " + reasons.joined(separator: "\n    or  "))
+        return nil
     }
 
     private func element(for name: String, missing: Int) throws(ConversationFailure) -> FlatElement {

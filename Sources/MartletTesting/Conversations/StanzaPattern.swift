@@ -19,6 +19,9 @@ package struct StanzaPattern: Hashable, Sendable {
     private var text: ValuePattern
     private var children: [StanzaPattern] = []
 
+    /// Whether the element may be missing.
+    package var isOptional: Bool { occurrence == .optional }
+
     private struct Attribute: Hashable, Sendable {
         var localName: String
         var namespaceName: String
