@@ -18,8 +18,12 @@ enum DomainName {
     }
 
     /// RFC 5895 §2: lower case, width, Normalisation Form C, and the ideographic full stop is a full stop.
+    ///
+    /// What IDNA allows as it is keeps its case: Cherokee got lower case letters late, so that its capitals are the ones
+    /// in labels, and their lower case is not.
     private static func mapped(_ text: [Unicode.Scalar]) -> [Unicode.Scalar] {
-        UnicodeNormalization.canonical(PRECIS.widthMapped(PRECIS.lowercased(text))).map { $0 == "\u{3002}" ? "." : $0 }
+        let lowercased = text.flatMap { UnicodeProperties($0).idna == .valid ? [$0] : PRECIS.lowercased([$0]) }
+        return UnicodeNormalization.canonical(PRECIS.widthMapped(lowercased)).map { $0 == "\u{3002}" ? "." : $0 }
     }
 }
 

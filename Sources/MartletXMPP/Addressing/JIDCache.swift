@@ -17,7 +17,7 @@ public struct JIDCache {
     /// The prepared address, found or made.
     public mutating func jid(_ bytes: UnsafeRawBufferPointer) throws(JIDError) -> JID {
         let slot = JIDCache.place(of: bytes) & (slotCount - 1)
-        if slot < slots.count, let jid = slots[slot], jid.withUTF8({ $0.elementsEqual(bytes) }) { return jid }
+        if slot < slots.count, let jid = slots[slot], jid.withUTF8({ $0.hasSameBytes(as: bytes) }) { return jid }
         let jid = try JID(parsing: bytes)
         if slots.isEmpty { slots = Array(repeating: nil, count: slotCount) }
         slots[slot] = jid

@@ -206,6 +206,7 @@ struct DomainpartTests {
             ("fa\u{DF}.de", "fa\u{DF}.de"),
             ("xn--fa-hia.de", "fa\u{DF}.de"),
             ("\u{5D0}\u{5D1}.\u{5D2}", "\u{5D0}\u{5D1}.\u{5D2}"),
+            ("xn--r8-zcmklpzha", "r\u{13CB}\u{13C6}8\u{13C8}\u{13C3}\u{13CF}\u{13CF}\u{13CE}"),  // found by the fuzzer
             ("192.0.2.1", "192.0.2.1"),
             ("[2001:DB8::1]", "[2001:db8::1]"),
             ("[::]", "[::]"),
@@ -242,6 +243,7 @@ struct DomainpartTests {
             ("\u{265A}.example", .disallowed(.domainpart, "\u{265A}")),
             ("xn--45h.example", .disallowed(.domainpart, "\u{265A}")),
             ("\u{2163}.example", .disallowed(.domainpart, "\u{2173}")),
+            ("\u{AB70}.example", .disallowed(.domainpart, "\u{AB70}")),
             ("\u{5D0}a.example", .bidirectional(.domainpart)),
             ("\u{5D0}.3com", .bidirectional(.domainpart)),
             ("[::1", .ipLiteral),
