@@ -8,26 +8,28 @@ extension Router {
     func startReplay(to entry: SessionEntry, _ home: AccountHome, _ context: LoopContext) {
         guard home.offline.delivery == .idle, home.offline.handedOver == nil, home.offline.count > 0 else { return }
         home.offline.delivery = .replaying(to: entry.ref)
-        readPage(after: home.offline.deliveredUpTo, home, context)
+        readPage(after: home.offline.deliveredUpTo, to: entry.ref, home, context)
     }
 
-    private func readPage(after view: UInt64, _ home: AccountHome, _ context: LoopContext) {
+    private func readPage(after view: UInt64, to recipient: SessionRef, _ home: AccountHome, _ context: LoopContext) {
         let address = home.address
         store.messages(of: home.id, after: view, limit: settings.replayPage) { [self, mailbox = context.mailbox] result in
-            mailbox.run { context in self.pageRead(address, result, context) }
+            mailbox.run { context in self.pageRead(address, recipient, result, context) }
         }
     }
 
-    private func pageRead(_ address: BareJID, _ result: Result<[LoggedMessage], StoreError>, _ context: LoopContext) {
+    private func pageRead(_ address: BareJID, _ recipient: SessionRef, _ result: Result<[LoggedMessage], StoreError>, _ context: LoopContext) {
         let shard = placement.shard(of: address)
         shard.withLock {
-            guard let home = shard.home(address), case .replaying(let recipient) = home.offline.delivery else { return }
+            // Another session may have taken over since the page was asked for.
+            guard let home = shard.home(address), home.offline.delivery == .replaying(to: recipient) else { return }
             guard let host = context.hosts.host(of: address), case .success(let messages) = result else {
                 return finishReplay(home, context)
             }
             for message in messages { replay(message, to: recipient, host, home, context) }
+            if !messages.isEmpty { context.post(.awaitProof(recipient), to: recipient.mailbox) }
             if messages.count < settings.replayPage { return finishReplay(home, context) }
-            readPage(after: messages.last?.view ?? home.offline.deliveredUpTo, home, context)
+            readPage(after: messages.last?.view ?? home.offline.deliveredUpTo, to: recipient, home, context)
         }
         context.runEffects()
     }

@@ -31,8 +31,8 @@ package final class ClientSession {
     private(set) var ledger = InboundLedger()
     private var isDirty = false
     private var isEnded = false
-    /// Stored messages may have been handed to this session; its next stanza proves that it lives.
-    var awaitsDeliveryProof = true
+    /// Stored messages were handed to this session; its next stanza proves that it lives.
+    var awaitsDeliveryProof = false
     /// Stanzas of this session that must wait for a `.suspending` request (RFC 6120 §10.1).
     private var suspended: [FlatElement]?
     /// Inbound stanzas that may be unfinished before no more are read.

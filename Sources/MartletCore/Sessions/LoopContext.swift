@@ -10,7 +10,7 @@ package final class LoopContext {
     package let time: any TimeSource
     package let random: any RandomSource
     /// The domains as of the last reload.
-    package internal(set) var hosts: HostTable
+    package var hosts: HostTable
     /// Addresses that stanzas of this loop carried lately, prepared.
     var addresses = JIDCache(capacity: 1_024)
     private let store: any Store
@@ -88,6 +88,7 @@ package final class LoopContext {
             switch post {
             case .deliver(let stanza, let ref): ref.session?.deliver(stanza)
             case .end(let ref, let error): ref.session?.end(error)
+            case .awaitProof(let ref): ref.session?.awaitsDeliveryProof = true
             case .settled: releaseSettled()
             case .complete(let completion, let ticket): completion.session.session?.completed(completion.sequence, ticket)
             case .run(let work): work(self)

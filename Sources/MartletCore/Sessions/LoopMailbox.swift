@@ -6,6 +6,8 @@ package import NIOCore
 package enum Post: Sendable {
     case deliver(EncodedStanza, to: SessionRef)
     case end(SessionRef, StreamError)
+    /// Stored messages were posted before this: what the session sends next proves that they arrived.
+    case awaitProof(SessionRef)
     /// Everything the store took up to a ticket is settled; look at what waits for it.
     case settled
     case complete(Completion, CommitTicket)

@@ -1,0 +1,45 @@
+package import MartletXMPP
+
+/// Derives and checks passwords away from the event loops: PBKDF2 costs milliseconds on purpose (`reliability.md` rule 15).
+package protocol PasswordWork: Sendable {
+    /// Whether the password fits the keys; `nil` when too many wait already: nothing can be said.
+    func verify(_ password: PreparedPassword, _ keys: ScramKeys) async -> Bool?
+}
+
+/// Accounts from the server's own database.
+package struct EmbeddedAccountSource: AccountSource {
+    private let store: any Store
+    private let work: any PasswordWork
+    private let simulation: ScramSimulation
+
+    /// - Parameter simulation: makes the keys of accounts that do not exist, always the same ones for the same name.
+    package init(store: any Store, work: any PasswordWork, simulation: ScramSimulation) {
+        self.store = store
+        self.work = work
+        self.simulation = simulation
+    }
+
+    package func scramKeys(of account: BareJID, _ hash: ScramHash) async -> ScramAnswer {
+        let identity: StoredIdentity?
+        do throws(StoreError) { identity = try await store.credentials(of: account) }
+        catch { return .refused(.unavailable) }
+        guard let identity, let keys = identity.credentials.first(where: { $0.hash == hash }) else {
+            guard let keys = try? simulation.keys(for: account, hash: hash) else { return .refused(.unavailable) }
+            return .keys(keys, standing: .badCredentials)
+        }
+        return .keys(keys, standing: identity.isEnabled ? .ok : .disabled)
+    }
+
+    package func verify(_ password: PreparedPassword, of account: BareJID) async -> AccountVerdict {
+        let identity: StoredIdentity?
+        do throws(StoreError) { identity = try await store.credentials(of: account) }
+        catch { return .unavailable }
+        // The strongest keys that are stored; whoever does not exist costs the same work.
+        let stored = identity?.credentials.max { $0.hash.byteCount < $1.hash.byteCount }
+        guard let keys = stored ?? (try? simulation.keys(for: account, hash: .sha256)),
+            let isRight = await work.verify(password, keys)
+        else { return .unavailable }
+        guard let identity, stored != nil, isRight else { return .badCredentials }
+        return identity.isEnabled ? .ok : .disabled
+    }
+}
