@@ -17,9 +17,9 @@ public struct ClientStreamMachine: Sendable {
         /// `<proceed/>` has been sent.
         case startingTLS(domain: String)
         /// The client has been challenged.
-        indirect case authenticating(SASLServerExchange, Negotiation)
+        indirect case authenticating(Attempt, Negotiation)
         /// The account source has been asked.
-        indirect case lookingUp(SASLServerExchange, Negotiation)
+        indirect case lookingUp(Attempt, Negotiation)
         /// Logged in; the new header is to come.
         case authenticated(BareJID)
         case awaitingBind(BareJID)
@@ -59,6 +59,12 @@ public struct ClientStreamMachine: Sendable {
         var attemptsLeft: Int
     }
 
+    /// One authentication under way.
+    private struct Attempt: Sendable {
+        let mechanism: SASLMechanism
+        var exchange: SASLServerExchange
+    }
+
     /// What whoever runs the machine is to do. ``write(to:extras:)`` says what goes on the wire; the rest is named here.
     public enum Action: Hashable, Sendable {
         case wait
@@ -69,7 +75,7 @@ public struct ClientStreamMachine: Sendable {
         /// TLS cannot start now (RFC 6120 §5.4.2.2): the connection closes.
         case refuseTLS
         /// Ask the account source, and come back with ``ClientStreamMachine/answered(_:)``.
-        case lookUp(SASLIdentity, SASLQuestion)
+        case lookUp(SASLMechanism, SASLIdentity, SASLQuestion)
         case challenge([UInt8])
         /// Expect a new header; the limits of an authenticated stream hold from here.
         case succeed(BareJID, additionalData: [UInt8]?)
@@ -189,7 +195,7 @@ extension ClientStreamMachine {
                 guard domain == nil || domain == header.domain else {
                     throw StreamError(.improperAddressing, "The stream was opened for another domain before.")
                 }
-                return negotiate(header, security, environment)
+                return Self.negotiation(header, security, environment)
             }
         case .authenticated(let account):
             return open(element, environment) { header throws(StreamError) in
@@ -199,8 +205,7 @@ extension ClientStreamMachine {
                 guard header.from == nil || header.from == account else {
                     throw StreamError(.invalidFrom, "The 'from' is not the authenticated account.")
                 }
-                state = .awaitingBind(account)
-                return .binding
+                return (.awaitingBind(account), .binding)
             }
         case .closing, .closed: return .wait
         case .negotiating, .startingTLS, .authenticating, .lookingUp, .awaitingBind, .binding, .bound:
@@ -211,13 +216,14 @@ extension ClientStreamMachine {
     /// Checks the header and opens our side, whatever comes of it: an error too follows a header (RFC 6120 §4.9.1.2).
     private mutating func open(
         _ element: FlatElement, _ environment: some ClientStreamEnvironment,
-        _ features: (StreamHeader) throws(StreamError) -> StreamFeatures
+        _ next: (StreamHeader) throws(StreamError) -> (State, StreamFeatures)
     ) -> Action {
         let id = environment.streamID()
         do throws(StreamError) {
             let header = try StreamHeader(element)
             guard environment.serves(header.domain) else { throw StreamError(.hostUnknown) }
-            let features = try features(header)
+            let (next, features) = try next(header)
+            state = next
             return .open(ServerStreamHeader(from: header.domain, to: header.from, id: id), features)
         } catch {
             state = .closing
@@ -225,18 +231,17 @@ extension ClientStreamMachine {
         }
     }
 
-    private mutating func negotiate(
+    private static func negotiation(
         _ header: StreamHeader, _ security: Security, _ environment: some ClientStreamEnvironment
-    ) -> StreamFeatures {
+    ) -> (State, StreamFeatures) {
         let policy = environment.policy
         let mechanisms = policy.offer(isSecure: security.isSecure, bindings: security.bindings)
         let startTLS: StreamFeatures.StartTLS =
             security.isSecure || !environment.canStartTLS(for: header.domain) ? .absent : policy.allowsPlaintext ? .offered : .required
-        state = .negotiating(
-            Negotiation(
-                domain: header.domain, security: security, startTLS: startTLS, mechanisms: mechanisms, attemptsLeft: policy.attemptsMax))
+        let negotiation = Negotiation(
+            domain: header.domain, security: security, startTLS: startTLS, mechanisms: mechanisms, attemptsLeft: policy.attemptsMax)
         let bindings = mechanisms.contains { $0.bindsChannel } ? security.bindings.map(\.kind) : []
-        return .negotiation(startTLS: startTLS, mechanisms: mechanisms, bindings: bindings)
+        return (.negotiating(negotiation), .negotiation(startTLS: startTLS, mechanisms: mechanisms, bindings: bindings))
     }
 
     /// An element directly under the header. Asks for nothing that takes time; see ``isWaiting``.
@@ -244,11 +249,9 @@ extension ClientStreamMachine {
         if element.isNamed("error", .streams) { return receivedError() }
         switch state {
         case .negotiating(let negotiation): return receive(element, negotiation, environment)
-        case .authenticating(let exchange, let negotiation): return receive(element, exchange, negotiation)
+        case .authenticating(let attempt, let negotiation): return receive(element, attempt, negotiation)
         case .awaitingBind(let account): return receiveBind(element, account)
-        case .bound(let address):
-            guard element.root.isIn(.client) else { return end(StreamError(.unsupportedStanzaType)) }
-            return receiveBound(element, address)
+        case .bound: return receivedBound(element)
         case .startingTLS, .lookingUp, .binding: return end(StreamError(.policyViolation, "An answer is to come first."))
         case .awaitingHeader, .authenticated: return end(StreamError(.badFormat, "A stream begins with its header."), environment)
         case .closing, .closed: return .wait
@@ -296,7 +299,7 @@ extension ClientStreamMachine {
 
     /// Bytes that are no XMPP.
     public mutating func failed(_ error: XMLError, _ environment: some ClientStreamEnvironment) -> Action {
-        end(StreamError(error), environment)
+        end(StreamError(reporting: error), environment)
     }
 }
 
@@ -352,45 +355,45 @@ extension ClientStreamMachine {
         let bindsChannel = negotiation.mechanisms.contains { $0.bindsChannel }
         let offer = SASLOffer(
             domain: negotiation.domain, bindings: bindsChannel ? negotiation.security.bindings : [], nonce: environment.nonce())
-        return step(SASLServerExchange(mechanism, offer: offer), element, negotiation)
+        let exchange = SASLServerExchange(mechanism, offer: offer)
+        return step(Attempt(mechanism: mechanism, exchange: exchange), element, negotiation)
     }
 
-    private mutating func receive(_ element: FlatElement, _ exchange: SASLServerExchange, _ negotiation: Negotiation) -> Action {
-        if element.isNamed("response", .sasl) { return step(exchange, element, negotiation) }
+    private mutating func receive(_ element: FlatElement, _ attempt: Attempt, _ negotiation: Negotiation) -> Action {
+        if element.isNamed("response", .sasl) { return step(attempt, element, negotiation) }
         if element.isNamed("abort", .sasl) { return fail(.aborted, negotiation) }
         if element.isNamed("auth", .sasl) { return fail(.malformedRequest("An exchange is under way."), negotiation) }
         return end(StreamError(.notAuthorized))
     }
 
-    private mutating func step(_ exchange: SASLServerExchange, _ element: FlatElement, _ negotiation: Negotiation) -> Action {
-        var exchange = exchange
+    private mutating func step(_ attempt: Attempt, _ element: FlatElement, _ negotiation: Negotiation) -> Action {
+        var attempt = attempt
         do throws(SASLFailure) {
             let payload = try SASLPayload.decode(element.text.utf8)
-            return perform(exchange.step(payload), exchange, negotiation)
+            return perform(attempt.exchange.step(payload), attempt, negotiation)
         } catch {
             return fail(error, negotiation)
         }
     }
 
-    /// What the account source found out.
+    /// What the account source found out. Nobody may wait for it any more: the stream may have ended.
     public mutating func answered(_ answer: SASLAnswer) -> Action {
         switch state {
-        case .lookingUp(var exchange, let negotiation):
-            return perform(exchange.provide(answer), exchange, negotiation)
-        // The stream ended while the question was under way.
+        case .lookingUp(var attempt, let negotiation):
+            return perform(attempt.exchange.provide(answer), attempt, negotiation)
         case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .authenticated, .awaitingBind, .binding, .bound, .closing, .closed:
             return .wait
         }
     }
 
-    private mutating func perform(_ step: SASLStep, _ exchange: SASLServerExchange, _ negotiation: Negotiation) -> Action {
+    private mutating func perform(_ step: SASLStep, _ attempt: Attempt, _ negotiation: Negotiation) -> Action {
         switch step {
         case .challenge(let message):
-            state = .authenticating(exchange, negotiation)
+            state = .authenticating(attempt, negotiation)
             return .challenge(message)
         case .lookUp(let identity, let question):
-            state = .lookingUp(exchange, negotiation)
-            return .lookUp(identity, question)
+            state = .lookingUp(attempt, negotiation)
+            return .lookUp(attempt.mechanism, identity, question)
         case .success(let identity, let additionalData):
             state = .authenticated(identity.account)
             return .succeed(identity.account, additionalData: additionalData)
@@ -447,8 +450,14 @@ extension ClientStreamMachine {
         }
     }
 
+    /// What ``received(_:_:)`` does once a session has begun, without its detours: a stanza passes here.
+    ///
     /// Stanzas are for the session, except the two requests that are about the stream.
-    private func receiveBound(_ element: FlatElement, _ address: FullJID) -> Action {
+    public mutating func receivedBound(_ element: FlatElement) -> Action {
+        guard case .bound(let address) = state else { return .wait }
+        guard element.root.isIn(.client) else {
+            return end(element.isNamed("error", .streams) ? nil : StreamError(.unsupportedStanzaType))
+        }
         guard element.isNamed("iq", .client), let child = element.root.firstChild, let id = element.attribute("id"),
             child.isIn(.legacySession) || child.isIn(.bind), IQType(of: element.root) == .set, Self.isForServer(element, address)
         else { return .deliver }

@@ -65,7 +65,7 @@ public struct StreamError: Error, Hashable, Sendable {
 
 extension StreamError {
     /// What a peer is told whose bytes were not taken.
-    public init(_ error: XMLError) {
+    public init(reporting error: XMLError) {
         self =
             switch error {
             case .notWellFormed: StreamError(.notWellFormed)
