@@ -1,0 +1,49 @@
+import MartletCore
+import MartletXMPP
+
+extension AccountSource {
+    /// Answers what an exchange asks.
+    func answer(_ question: SASLQuestion, about account: BareJID) async -> SASLAnswer {
+        switch question {
+        case .scramKeys(let hash):
+            switch await scramKeys(of: account, hash) {
+            case .keys(let keys, let standing): .scramKeys(keys, refusal: SASLFailure(standing))
+            case .refused(let verdict): .refused(SASLFailure(verdict) ?? .temporaryAuthFailure)
+            }
+        case .passwordVerdict(let password):
+            switch await verify(password, of: account) {
+            case .ok: .passwordVerdict(true)
+            case .badCredentials: .passwordVerdict(false)
+            case .disabled: .refused(.accountDisabled)
+            case .expired: .refused(.credentialsExpired)
+            case .mechanismTooWeak: .refused(.mechanismTooWeak)
+            case .unavailable: .refused(.temporaryAuthFailure)
+            }
+        }
+    }
+}
+
+extension SASLFailure {
+    /// What a verdict is on the wire; `nil` for the one that lets in.
+    init?(_ verdict: AccountVerdict) {
+        switch verdict {
+        case .ok: return nil
+        case .badCredentials: self = .notAuthorized
+        case .disabled: self = .accountDisabled
+        case .expired: self = .credentialsExpired
+        case .mechanismTooWeak: self = .mechanismTooWeak
+        case .unavailable: self = .temporaryAuthFailure
+        }
+    }
+
+    /// The verdict behind a failure, for the record.
+    var verdict: AccountVerdict {
+        switch condition {
+        case .accountDisabled: .disabled
+        case .credentialsExpired: .expired
+        case .mechanismTooWeak, .encryptionRequired: .mechanismTooWeak
+        case .temporaryAuthFailure: .unavailable
+        case .aborted, .incorrectEncoding, .invalidAuthzid, .invalidMechanism, .malformedRequest, .notAuthorized: .badCredentials
+        }
+    }
+}

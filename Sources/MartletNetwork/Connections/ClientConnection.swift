@@ -1,0 +1,465 @@
+import Logging
+import MartletCore
+import MartletXML
+package import MartletXMPP
+package import NIOCore
+import NIOSSL
+import NIOTLS
+
+/// The connection of one client: bytes to events, events to the stream machine, its actions to bytes and to the session.
+///
+/// The last handler of its pipeline, behind TLS, and the transport of its session. It decides nothing about stanzas and little about the
+/// stream: that is ``ClientStreamMachine``'s. Everything happens on its loop.
+package final class ClientConnection: ChannelDuplexHandler {
+    package typealias InboundIn = ByteBuffer
+    package typealias OutboundIn = ByteBuffer
+    package typealias OutboundOut = ByteBuffer
+
+    /// What the next deadline is for, in ticks of the loop.
+    enum Phase {
+        case login(until: Int)
+        case idle
+        case pinged(at: Int, until: Int)
+        case closing(until: Int)
+    }
+
+    /// An authentication that is not decided yet.
+    struct LoginAttempt {
+        let account: BareJID
+        let mechanism: SASLMechanism
+    }
+
+    let listener: ClientListener
+    let loop: NetworkLoop
+    var machine = ClientStreamMachine()
+    var parser: XMLStreamParser
+    var session: ClientSession?
+    var login: LoginAttempt?
+    /// Who has logged in.
+    var account: BareJID?
+    /// What authentications on this connection can be tied to.
+    private var bindings: [ChannelBinding] = []
+    var phase: Phase
+    /// Why the session ends, for the log.
+    var endReason = "the connection was lost"
+
+    private var context: ChannelHandlerContext?
+    /// What has been read and not been parsed.
+    private var input = ByteBuffer()
+    private var inputFailed = false
+    private var isParsing = false
+    private var isResumptionScheduled = false
+    private var isStartingTLS = false
+    private var sessionReads = true
+    private var isReadPending = false
+    private var unflushedBytes = 0
+    private var isNetworkSlow = false
+    /// The tick in which something last arrived.
+    private(set) var lastActivity = 0
+
+    /// What the connection is counted as.
+    private var countsAsUnauthenticated = false
+    private var countedAddress: NetworkAddress?
+    private(set) var peer: NetworkAddress?
+    package private(set) var remoteAddress = "unknown"
+
+    package var wheelPlace: DeadlineWheelPlace?
+
+    package init(_ listener: ClientListener, _ loop: NetworkLoop) {
+        self.listener = listener
+        self.loop = loop
+        parser = XMLStreamParser(limits: listener.service.settings.limitsBeforeAuthentication, scratch: loop.scratch)
+        phase = .login(until: loop.now + NetworkLoop.ticks(listener.service.settings.loginDeadline))
+    }
+
+    var service: ClientService { listener.service }
+    var surroundings: ClientSurroundings { ClientSurroundings(listener: listener, context: loop.context) }
+}
+
+extension ClientConnection: DeadlineWheelMember {}
+
+// MARK: Pipeline
+
+extension ClientConnection {
+    /// Puts a connection and what it needs in front of it into a pipeline. On the channel's loop, before anything is read.
+    package static func install(on channel: any Channel, _ listener: ClientListener, _ loop: NetworkLoop) throws {
+        let connection = ClientConnection(listener, loop)
+        try channel.pipeline.syncOperations.addHandler(connection)
+    }
+
+    package func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        if context.channel.isActive { begin(context) }
+    }
+
+    package func handlerRemoved(context: ChannelHandlerContext) {
+        finish()
+        self.context = nil
+    }
+
+    package func channelActive(context: ChannelHandlerContext) {
+        begin(context)
+        context.fireChannelActive()
+    }
+
+    private func begin(_ context: ChannelHandlerContext) {
+        guard wheelPlace == nil else { return }
+        if let refusal = service.admission.admit() { return refuse(refusal, context) }
+        countsAsUnauthenticated = true
+        guard case .login(let until) = phase else { return }
+        loop.hang(self, until: until)
+        let address = context.channel.remoteAddress
+        let network = address.flatMap { NetworkAddress($0) }
+        if let network, listener.isProxy(network) {
+            expectProxyHeader(network, UInt16(clamping: address?.port ?? 0), context)
+        } else {
+            meet(network, port: UInt16(clamping: address?.port ?? 0), context)
+        }
+    }
+
+    private func expectProxyHeader(_ proxy: NetworkAddress, _ port: UInt16, _ context: ChannelHandlerContext) {
+        remoteAddress = proxy.description(port: port)
+        let handler = ProxyHandler { [unowned self] header in
+            switch header {
+            case .peer(let address, let port): meet(address, port: port, context)
+            case .local: meet(proxy, port: port, context)
+            case nil:
+                service.log.info("proxy sent no valid PROXY header", metadata: ["address": "\(remoteAddress)"])
+                drop()
+            }
+        }
+        do {
+            try context.pipeline.syncOperations.addHandler(handler, position: .first)
+        } catch {
+            drop()
+        }
+    }
+
+    /// The peer's address is known: count it, and go on as the listener says.
+    private func meet(_ address: NetworkAddress?, port: UInt16, _ context: ChannelHandlerContext) {
+        peer = address
+        if let address {
+            remoteAddress = address.description(port: port)
+            if let refusal = service.admission.admit(address) { return refuse(refusal, context) }
+            countedAddress = address
+        }
+        switch listener.configuration.kind {
+        case .client: break
+        case .clientTLS: installTLS(context) { [service] in service.certificates.certificate(forServerName: $0) }
+        }
+    }
+
+    private func refuse(_ refusal: Admission.Refusal, _ context: ChannelHandlerContext) {
+        service.log.debug("connection refused", metadata: ["address": "\(remoteAddress)", "reason": "\(refusal)"])
+        context.close(promise: nil)
+    }
+
+    package func channelInactive(context: ChannelHandlerContext) {
+        drainInput()
+        finish()
+        loop.context.flush()
+        context.fireChannelInactive()
+    }
+
+    /// The connection is gone. Everything that counted or named it forgets it.
+    private func finish() {
+        machine.transportLost()
+        endSession()
+        input = ByteBuffer()
+        if wheelPlace != nil { loop.forget(self) }
+        leaveUnauthenticated()
+        if let countedAddress { service.admission.leave(countedAddress) }
+        countedAddress = nil
+    }
+
+    func leaveUnauthenticated() {
+        if countsAsUnauthenticated { service.admission.leaveUnauthenticated() }
+        countsAsUnauthenticated = false
+    }
+
+    func endSession() {
+        guard let session else { return }
+        self.session = nil
+        session.transportClosed()
+        service.log.info("session ended", metadata: ["session": "\(session.address)", "reason": "\(endReason)"])
+        service.router.audit.record(.sessionEnded(session.address, reason: endReason))
+    }
+
+    package func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        service.log.debug("connection failed", metadata: ["address": "\(remoteAddress)", "error": "\(error)"])
+        context.close(promise: nil)
+    }
+
+    /// Closes without another word.
+    func drop() {
+        machine.transportLost()
+        context?.close(promise: nil)
+    }
+}
+
+// MARK: TLS
+
+extension ClientConnection {
+    /// `<proceed/>` is the last thing in clear. Whatever the client sent behind `<starttls/>`, or somebody on its behalf, would pass for
+    /// something said inside TLS (CVE-2011-0411): then there is no connection any more.
+    func startTLS(_ domain: String, _ action: ClientStreamMachine.Action) {
+        guard let context else { return }
+        let isClean = input.readableBytes == 0 && parser.pendingByteCount == 0
+        guard isClean, let certificate = service.certificates.certificate(of: domain) else {
+            if !isClean {
+                service.log.notice("bytes behind <starttls/>: connection dropped", metadata: ["address": "\(remoteAddress)"])
+            }
+            return drop()
+        }
+        send(action)
+        flush()
+        parser = XMLStreamParser(limits: service.settings.limitsBeforeAuthentication, scratch: loop.scratch)
+        isStartingTLS = true
+        installTLS(context) { _ in certificate }
+    }
+
+    /// Puts TLS in front of this handler once the client's first bytes are here and the loop has time for a handshake.
+    ///
+    /// - Parameter choose: the certificate for the name in the client's hello.
+    private func installTLS(_ context: ChannelHandlerContext, _ choose: @escaping (String?) -> ServedCertificate?) {
+        let gate = ByteToMessageHandler(
+            SNIHandler { [unowned self] result in
+                let name: String? =
+                    switch result {
+                    case .hostname(let name): name
+                    case .fallback: nil
+                    }
+                return loop.handshakes.admit().assumeIsolated().flatMapThrowing { [self] in try addTLS(choose(name)) }.nonisolated()
+            }, maximumBufferSize: Self.helloBytesMax)
+        do {
+            try context.pipeline.syncOperations.addHandler(gate, position: .before(self))
+        } catch {
+            drop()
+        }
+    }
+
+    /// Longest beginning of a handshake that is kept until the handshake may begin.
+    private static let helloBytesMax = 32_768
+
+    private struct NoCertificate: Error {}
+
+    private func addTLS(_ certificate: ServedCertificate?) throws {
+        guard let context, context.channel.isActive else { throw NoCertificate() }
+        guard let certificate, let tls = certificate.context(listener.configuration.minimumTLS) else {
+            service.log.error("no certificate to serve", metadata: ["address": "\(remoteAddress)"])
+            drop()
+            throw NoCertificate()
+        }
+        try context.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: tls), position: .before(self))
+        bindings = certificate.bindings
+    }
+
+    package func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        switch event {
+        case TLSUserEvent.handshakeCompleted:
+            if isStartingTLS {
+                isStartingTLS = false
+                perform(machine.secured(bindings))
+            } else {
+                machine = ClientStreamMachine(bindings: bindings)
+            }
+        default: context.fireUserInboundEventTriggered(event)
+        }
+    }
+}
+
+// MARK: From the client
+
+extension ClientConnection {
+    package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        var bytes = unwrapInboundIn(data)
+        lastActivity = loop.now
+        // Between <proceed/> and the handshake nothing reaches this handler.
+        guard !isStartingTLS else { return drop() }
+        guard !inputFailed else { return }
+        if input.readableBytes == 0 { input = bytes } else { input.writeBuffer(&bytes) }
+        if !isResumptionScheduled { parse(stanzasMax: service.settings.stanzasPerTurnMax) }
+    }
+
+    package func channelReadComplete(context: ChannelHandlerContext) {
+        loop.context.flush()
+        flushIfNeeded()
+    }
+
+    package func read(context: ChannelHandlerContext) {
+        if takesInput || isStartingTLS { context.read() } else { isReadPending = true }
+    }
+
+    /// Whether what the client sends is looked at now.
+    private var takesInput: Bool { sessionReads && !machine.isWaiting && !isResumptionScheduled }
+
+    /// Takes what has arrived, up to a number of stanzas; then others have their turn first.
+    private func parse(stanzasMax: Int) {
+        guard !isParsing else { return }
+        isParsing = true
+        defer { isParsing = false }
+        var taken = 0
+        while takesInput, !inputFailed, !machine.isClosed {
+            guard taken < stanzasMax else { return resumeLater() }
+            taken += 1
+            do throws(XMLError) {
+                guard let event = try parser.next(from: &input) else {
+                    input = ByteBuffer()
+                    return
+                }
+                take(event)
+            } catch {
+                inputFailed = true
+                perform(machine.failed(error, surroundings))
+            }
+        }
+        if inputFailed || machine.isClosed { input = ByteBuffer() }
+    }
+
+    private func take(_ event: XMLStreamEvent) {
+        switch event {
+        case .element(let element):
+            guard let session else { return perform(machine.received(element, surroundings)) }
+            let action = machine.receivedBound(element)
+            guard case .deliver = action else { return perform(action) }
+            do throws(StreamError) {
+                try session.receive(element)
+            } catch {
+                perform(machine.end(error, surroundings))
+            }
+        case .opened(let header): perform(machine.opened(header, surroundings))
+        case .closed:
+            endReason = "the client closed the stream"
+            perform(machine.peerClosed())
+        }
+    }
+
+    /// Goes on with what has arrived when the loop has served others.
+    private func resumeLater() {
+        guard !isResumptionScheduled else { return }
+        isResumptionScheduled = true
+        loop.loop.assumeIsolated().execute { [self] in
+            isResumptionScheduled = false
+            parse(stanzasMax: service.settings.stanzasPerTurnMax)
+            loop.context.flush()
+            flushIfNeeded()
+            readIfPending()
+        }
+    }
+
+    private func readIfPending() {
+        guard isReadPending, takesInput else { return }
+        isReadPending = false
+        context?.read()
+    }
+
+    /// The client may have sent its last stanzas and gone: they count, although nobody can be answered.
+    private func drainInput() {
+        isResumptionScheduled = false
+        if session != nil { parse(stanzasMax: .max) }
+    }
+}
+
+// MARK: To the client
+
+extension ClientConnection: SessionTransport {
+    package func write(_ bytes: ByteBuffer) {
+        guard let context, bytes.readableBytes > 0 else { return }
+        unflushedBytes += bytes.readableBytes
+        context.write(wrapOutboundOut(bytes), promise: nil)
+    }
+
+    package func flush() {
+        unflushedBytes = 0
+        context?.flush()
+    }
+
+    private func flushIfNeeded() {
+        if unflushedBytes > 0 { flush() }
+    }
+
+    package func channelWritabilityChanged(context: ChannelHandlerContext) {
+        isNetworkSlow = !context.channel.isWritable
+        context.fireChannelWritabilityChanged()
+    }
+
+    /// What is below the channel's high-water mark is not worth asking for.
+    package var pendingBytes: Int {
+        guard isNetworkSlow, let context else { return unflushedBytes }
+        let buffered = try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)
+        return unflushedBytes + (buffered ?? 0)
+    }
+
+    package func setReading(_ isReading: Bool) {
+        guard isReading != sessionReads else { return }
+        sessionReads = isReading
+        // Not at once: the session may be in the middle of handing on what it held back.
+        if isReading { resumeLater() }
+    }
+
+    package func close(_ error: StreamError?) {
+        endReason = "closed by the server"
+        perform(machine.end(error, surroundings))
+    }
+
+    func send(_ action: ClientStreamMachine.Action) {
+        var writer = XMLWriter(ByteBufferAllocator().buffer(capacity: 512))
+        action.write(to: &writer, extras: writeExtras)
+        write(writer.buffer)
+    }
+
+    /// What the features of the host announce to those who have logged in.
+    private func writeExtras(_ writer: inout XMLWriter) {
+        guard let account = account, let host = loop.context.hosts.host(of: account) else { return }
+        for case let feature as any StreamFeatureProvider in host.features { feature.writeStreamFeatures(to: &writer, of: host) }
+    }
+
+    /// Does what the machine says.
+    func perform(_ action: ClientStreamMachine.Action) {
+        switch action {
+        case .wait, .deliver: break
+        case .open, .challenge, .confirmBind, .answer: send(action)
+        case .proceed(let domain): startTLS(domain, action)
+        case .lookUp(let mechanism, let identity, let question): ask(mechanism, identity, question)
+        case .succeed(let account, _): succeed(account, action)
+        case .fail(let failure):
+            send(action)
+            loginFailed(failure)
+        case .failFinally(let failure, _):
+            send(action)
+            loginFailed(failure)
+            beginClosing()
+        case .bind(let account, let resource): bind(account, resource)
+        case .refuseTLS:
+            send(action)
+            closeAfterFlush()
+        case .close(let error, _):
+            if let error { endReason = error.text ?? error.condition.rawValue }
+            endSession()
+            send(action)
+            beginClosing()
+        case .finish:
+            endSession()
+            send(action)
+            closeAfterFlush()
+        }
+    }
+
+    private func beginClosing() {
+        flush()
+        let until = loop.now + NetworkLoop.ticks(service.settings.closingDeadline)
+        phase = .closing(until: until)
+        if wheelPlace != nil { loop.hang(self, until: until) }
+    }
+
+    private func closeAfterFlush() {
+        flush()
+        context?.close(promise: nil)
+    }
+
+    /// Called when an answer came from elsewhere: goes on where the client was kept waiting. Never at once, since the caller may be in the
+    /// middle of the loop's effects; and not at all while this very connection is being parsed, which goes on by itself.
+    func resume() {
+        if !isParsing { resumeLater() }
+    }
+}

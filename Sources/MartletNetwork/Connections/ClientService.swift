@@ -1,0 +1,69 @@
+package import Logging
+package import MartletCore
+import MartletXMPP
+import NIOConcurrencyHelpers
+import NIOCore
+
+/// What the connections of all client listeners share.
+package final class ClientService: Sendable {
+    package let settings: NetworkSettings
+    package let router: Router
+    package let accounts: any AccountSource
+    package let certificates: CertificateStore
+    package let log: Logger
+    let admission: Admission
+    // One attempt to log in takes it twice; never on a stanza's path.
+    private let throttle: NIOLockedValueBox<LoginThrottle>
+
+    package init(
+        router: Router, accounts: any AccountSource, certificates: CertificateStore, settings: NetworkSettings = NetworkSettings(), log: Logger
+    ) {
+        self.router = router
+        self.accounts = accounts
+        self.certificates = certificates
+        self.settings = settings
+        self.log = log
+        admission = Admission(settings.admission)
+        throttle = NIOLockedValueBox(LoginThrottle(settings.throttle))
+    }
+
+    /// How long the answer to an attempt has to wait.
+    func beginLogin(_ address: NetworkAddress?, _ account: BareJID, at now: NIODeadline) -> TimeAmount {
+        throttle.withLockedValue { $0.begin(address, account, at: now) }
+    }
+
+    /// The attempt is not to count: it succeeded, or could not be decided.
+    func excuseLogin(_ address: NetworkAddress?, _ account: BareJID, at now: NIODeadline) {
+        throttle.withLockedValue { $0.succeed(address, account, at: now) }
+    }
+}
+
+/// What the connections of one listener share.
+package final class ClientListener: Sendable {
+    package let configuration: ListenerConfiguration
+    package let service: ClientService
+    let policy: ClientStreamPolicy
+
+    package init(_ configuration: ListenerConfiguration, _ service: ClientService) {
+        self.configuration = configuration
+        self.service = service
+        var policy = service.settings.policy
+        policy.allowsPlaintext = configuration.allowsPlaintext
+        self.policy = policy
+    }
+
+    func isProxy(_ address: NetworkAddress) -> Bool { configuration.proxySources.contains { $0.contains(address) } }
+}
+
+/// What a stream asks of the server, as its loop sees it.
+struct ClientSurroundings: ClientStreamEnvironment {
+    let listener: ClientListener
+    let context: LoopContext
+
+    var policy: ClientStreamPolicy { listener.policy }
+    var defaultDomain: String { context.hosts.hosts.map(\.domain.domainpart).min() ?? "" }
+    func serves(_ domain: String) -> Bool { context.hosts.host(ofDomain: domain) != nil }
+    func canStartTLS(for domain: String) -> Bool { listener.service.certificates.certificate(of: domain) != nil }
+    func streamID() -> String { context.random.token() }
+    func nonce() -> ScramNonce { ScramNonce(random: context.random.bytes(ScramNonce.randomBytesMin + 2)) }
+}

@@ -1,0 +1,95 @@
+package import MartletXMPP
+package import NIOCore
+
+/// Slows down whoever guesses passwords: answers come later, the more the more attempts failed lately. Nobody is ever locked out,
+/// since a delay has an upper end. Pure: time is a parameter.
+///
+/// An attempt takes a token from the bucket of its address and one from that of its account when it begins, and gets them back when it
+/// succeeds; so attempts side by side gain nothing. An attempt that finds a bucket empty waits for the tokens that are missing.
+package struct LoginThrottle: Sendable {
+    package struct Settings: Hashable, Sendable {
+        /// Failures of one address (/32, /64) that are answered at once.
+        package var failuresPerAddressMax = 20
+        /// For how long one of them counts.
+        package var recoveryPerAddress = TimeAmount.seconds(10)
+        /// Failures of one account, whoever tried.
+        package var failuresPerAccountMax = 10
+        package var recoveryPerAccount = TimeAmount.seconds(30)
+        /// Longest delay of an answer; well below the login deadline, so that the owner of an attacked account gets in.
+        package var delayMax = TimeAmount.seconds(10)
+        /// Addresses, and accounts, that are remembered at a time.
+        package var entriesMax = 65_536
+        package init() {}
+    }
+
+    private var addresses: BucketTable<NetworkAddress>
+    private var accounts: BucketTable<BareJID>
+    private let delayMax: TimeAmount
+
+    package init(_ settings: Settings = Settings()) {
+        delayMax = settings.delayMax
+        addresses = BucketTable(settings.failuresPerAddressMax, settings.recoveryPerAddress, settings.delayMax, settings.entriesMax)
+        accounts = BucketTable(settings.failuresPerAccountMax, settings.recoveryPerAccount, settings.delayMax, settings.entriesMax)
+    }
+
+    /// An attempt begins. - Returns: how long its answer has to wait.
+    package mutating func begin(_ address: NetworkAddress?, _ account: BareJID, at now: NIODeadline) -> TimeAmount {
+        let first = address.map { addresses.take($0.network, at: now) } ?? .zero
+        return min(max(first, accounts.take(account, at: now)), delayMax)
+    }
+
+    /// The attempt succeeded: it counts for nothing.
+    package mutating func succeed(_ address: NetworkAddress?, _ account: BareJID, at now: NIODeadline) {
+        if let address { addresses.giveBack(address.network, at: now) }
+        accounts.giveBack(account, at: now)
+    }
+
+    package var entryCount: Int { addresses.count + accounts.count }
+}
+
+/// Token buckets by key, in bounded memory: when half of the room is used up, the older half of the keys is forgotten.
+///
+/// Somebody with tens of thousands of addresses can have himself forgotten so; he cannot have the account forgotten that he attacks,
+/// which is in use.
+private struct BucketTable<Key: Hashable & Sendable>: Sendable {
+    /// When the bucket will be full again: all there is to know of a token bucket.
+    private var fullAt: [Key: NIODeadline] = [:]
+    private var older: [Key: NIODeadline] = [:]
+    private let capacity: Int64
+    private let recovery: TimeAmount
+    /// How far in debt a bucket can be.
+    private let debtMax: TimeAmount
+    private let entriesMax: Int
+
+    init(_ capacity: Int, _ recovery: TimeAmount, _ debtMax: TimeAmount, _ entriesMax: Int) {
+        self.capacity = Int64(max(capacity, 1))
+        self.recovery = recovery
+        self.debtMax = debtMax
+        self.entriesMax = max(entriesMax, 2)
+    }
+
+    var count: Int { fullAt.count + older.count }
+
+    mutating func take(_ key: Key, at now: NIODeadline) -> TimeAmount {
+        let empty = now + recovery * capacity
+        let full = min(max(read(key) ?? now, now) + recovery, empty + debtMax)
+        write(key, full)
+        return full > empty ? full - empty : .zero
+    }
+
+    mutating func giveBack(_ key: Key, at now: NIODeadline) {
+        guard let full = read(key) else { return }
+        write(key, max(full - recovery, now))
+    }
+
+    private func read(_ key: Key) -> NIODeadline? { fullAt[key] ?? older[key] }
+
+    private mutating func write(_ key: Key, _ full: NIODeadline) {
+        if fullAt.count >= entriesMax / 2, fullAt[key] == nil {
+            older = fullAt
+            fullAt = [:]
+        }
+        older[key] = nil
+        fullAt[key] = full
+    }
+}

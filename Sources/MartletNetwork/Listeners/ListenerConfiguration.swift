@@ -1,0 +1,34 @@
+/// One port on which clients connect.
+package struct ListenerConfiguration: Hashable, Sendable {
+    package enum Kind: Hashable, Sendable {
+        /// STARTTLS in the stream (RFC 6120 §5).
+        case client
+        /// TLS from the first byte (XEP-0368).
+        case clientTLS
+    }
+
+    package var kind: Kind
+    /// IPv4 and IPv6 addresses in the usual notation; `0.0.0.0` and `::` are all of a family.
+    package var addresses: [String]
+    /// Zero lets the system choose, for tests.
+    package var port: Int
+    /// Peers that begin every connection with a PROXY protocol header, which is believed. Nobody else's is.
+    package var proxySources: [NetworkBlock]
+    /// Whether clients may authenticate without TLS: for tests on loopback, and behind proxies that end TLS.
+    package var allowsPlaintext: Bool
+    package var minimumTLS: MinimumTLS
+
+    package init(
+        kind: Kind, addresses: [String] = ["0.0.0.0", "::"], port: Int, proxySources: [NetworkBlock] = [], allowsPlaintext: Bool = false,
+        minimumTLS: MinimumTLS = .tls12
+    ) {
+        self.kind = kind
+        self.addresses = addresses
+        self.port = port
+        self.proxySources = proxySources
+        self.allowsPlaintext = allowsPlaintext
+        self.minimumTLS = minimumTLS
+    }
+}
+
+package enum MinimumTLS: String, Hashable, Sendable, CaseIterable { case tls12 = "1.2", tls13 = "1.3" }

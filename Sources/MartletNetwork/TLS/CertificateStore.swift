@@ -1,0 +1,190 @@
+package import MartletXMPP
+import NIOConcurrencyHelpers
+package import NIOSSL
+
+/// Where the certificate of a domain is found.
+package struct CertificateFiles: Hashable, Sendable {
+    /// As in a stream's `to`: prepared, with U-labels.
+    package var domain: String
+    /// PEM: the domain's own certificate, then those that lead to a trusted one.
+    package var chain: String
+    /// PEM.
+    package var key: String
+
+    package init(domain: String, chain: String, key: String) {
+        self.domain = domain
+        self.chain = chain
+        self.key = key
+    }
+}
+
+/// What is wrong with a certificate or its key.
+package struct CertificateError: Error, Hashable, Sendable, CustomStringConvertible {
+    package enum Reason: Hashable, Sendable {
+        case unreadable(String)
+        case notPEM
+        case keyNotPEM
+        case keyDoesNotMatch
+        case refused(String)
+    }
+    package let file: String
+    package let reason: Reason
+
+    package var description: String {
+        switch reason {
+        case .unreadable(let why): "\(file) cannot be read: \(why)"
+        case .notPEM: "\(file) holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)"
+        case .keyNotPEM: "\(file) holds no private key in PEM form without a password (-----BEGIN PRIVATE KEY-----)"
+        case .keyDoesNotMatch: "\(file) is not the key of the first certificate in the chain"
+        case .refused(let why): "\(file) is refused by the TLS library: \(why)"
+        }
+    }
+}
+
+/// What an operator should hear about a certificate that is used all the same.
+package enum CertificateWarning: Hashable, Sendable, CustomStringConvertible {
+    case expired(file: String, domain: String)
+    case notYetValid(file: String, domain: String)
+    case expiresSoon(file: String, domain: String, days: Int)
+
+    package var description: String {
+        switch self {
+        case .expired(let file, let domain): "the certificate of \(domain) in \(file) has expired"
+        case .notYetValid(let file, let domain): "the certificate of \(domain) in \(file) is not valid yet"
+        case .expiresSoon(let file, let domain, let days): "the certificate of \(domain) in \(file) expires in \(days) days"
+        }
+    }
+}
+
+/// The certificate of one domain, ready to be shown.
+package final class ServedCertificate: Sendable {
+    package let domain: String
+    /// What an authentication is bound to over a connection with this certificate; empty if nothing can be said.
+    package let bindings: [ChannelBinding]
+    /// Seconds since 1970.
+    package let notBefore: Int
+    package let notAfter: Int
+    private let contexts: [MinimumTLS: NIOSSLContext]
+
+    init(domain: String, bindings: [ChannelBinding], notBefore: Int, notAfter: Int, contexts: [MinimumTLS: NIOSSLContext]) {
+        self.domain = domain
+        self.bindings = bindings
+        self.notBefore = notBefore
+        self.notAfter = notAfter
+        self.contexts = contexts
+    }
+
+    package func context(_ minimum: MinimumTLS) -> NIOSSLContext? { contexts[minimum] }
+}
+
+/// The certificates of all domains. A reload swaps them all or none; connections keep what they began with.
+package final class CertificateStore: Sendable {
+    /// Before its end a certificate is warned about, in days.
+    package static let warningDays = 21
+
+    private struct Contents {
+        var byDomain: [String: ServedCertificate]
+        /// For clients that name no domain, or none of ours.
+        var fallback: ServedCertificate?
+    }
+
+    // Read once per connection, swapped by a reload.
+    private let contents = NIOLockedValueBox(Contents(byDomain: [:], fallback: nil))
+
+    /// An empty store: no TLS.
+    package init() {}
+
+    package convenience init(_ files: [CertificateFiles], now: Int) throws(CertificateError) {
+        self.init()
+        _ = try load(files, now: now)
+    }
+
+    /// Reads the files and serves what they hold from now on. The first domain's certificate is the one for clients that name no other.
+    ///
+    /// - Parameter now: seconds since 1970.
+    /// - Throws: what is wrong with the first bad file; then everything stays as it was.
+    @discardableResult
+    package func load(_ files: [CertificateFiles], now: Int) throws(CertificateError) -> [CertificateWarning] {
+        var byDomain: [String: ServedCertificate] = [:]
+        var warnings: [CertificateWarning] = []
+        for file in files {
+            let served = try Self.read(file)
+            byDomain[file.domain] = served
+            if let warning = Self.warning(of: served, file, now) { warnings.append(warning) }
+        }
+        let fallback = files.first.flatMap { byDomain[$0.domain] }
+        contents.withLockedValue { $0 = Contents(byDomain: byDomain, fallback: fallback) }
+        return warnings
+    }
+
+    /// The certificate of a domain of ours.
+    package func certificate(of domain: String) -> ServedCertificate? { contents.withLockedValue { $0.byDomain[domain] } }
+
+    /// The certificate for what a client named before it spoke XMPP (RFC 6066 §3), in whatever case; any if it named none of ours.
+    package func certificate(forServerName name: String?) -> ServedCertificate? {
+        let domain = name.flatMap { try? BareJID(parsing: $0) }?.domainpart
+        return contents.withLockedValue { contents in domain.flatMap { contents.byDomain[$0] } ?? contents.fallback }
+    }
+
+    package var all: [ServedCertificate] { contents.withLockedValue { Array($0.byDomain.values) } }
+}
+
+// MARK: Files
+
+extension CertificateStore {
+    private static func read(_ files: CertificateFiles) throws(CertificateError) -> ServedCertificate {
+        let chain = try certificates(files.chain)
+        let key = try privateKey(files.key)
+        guard let leaf = chain.first, let der = try? leaf.toDERBytes() else { throw CertificateError(file: files.chain, reason: .notPEM) }
+        var contexts: [MinimumTLS: NIOSSLContext] = [:]
+        for minimum in MinimumTLS.allCases { contexts[minimum] = try context(minimum, chain, key, files) }
+        return ServedCertificate(
+            domain: files.domain, bindings: ChannelBinding.tlsServerEndPoint(der).map { [$0] } ?? [], notBefore: Int(leaf.notValidBefore),
+            notAfter: Int(leaf.notValidAfter), contexts: contexts)
+    }
+
+    private static func certificates(_ path: String) throws(CertificateError) -> [NIOSSLCertificate] {
+        let bytes = try contents(of: path)
+        guard let chain = try? NIOSSLCertificate.fromPEMBytes(bytes), !chain.isEmpty else {
+            throw CertificateError(file: path, reason: .notPEM)
+        }
+        return chain
+    }
+
+    private static func privateKey(_ path: String) throws(CertificateError) -> NIOSSLPrivateKey {
+        let bytes = try contents(of: path)
+        guard let key = try? NIOSSLPrivateKey(bytes: bytes, format: .pem) else { throw CertificateError(file: path, reason: .keyNotPEM) }
+        return key
+    }
+
+    private static func contents(of path: String) throws(CertificateError) -> [UInt8] {
+        do throws(FileContents.Unreadable) {
+            return try FileContents.read(path)
+        } catch {
+            throw CertificateError(file: path, reason: .unreadable(FileContents.describe(error.errno)))
+        }
+    }
+
+    private static func context(
+        _ minimum: MinimumTLS, _ chain: [NIOSSLCertificate], _ key: NIOSSLPrivateKey, _ files: CertificateFiles
+    ) throws(CertificateError) -> NIOSSLContext {
+        var configuration = TLSConfiguration.makeServerConfiguration(
+            certificateChain: chain.map { .certificate($0) }, privateKey: .privateKey(key))
+        configuration.minimumTLSVersion = minimum == .tls12 ? .tlsv12 : .tlsv13
+        configuration.applicationProtocols = ["xmpp-client"]
+        do {
+            return try NIOSSLContext(configuration: configuration)
+        } catch {
+            let why = String(describing: error)
+            let isMismatch = why.contains("KEY_VALUES_MISMATCH") || why.contains("KEY_TYPE_MISMATCH")
+            throw CertificateError(file: isMismatch ? files.key : files.chain, reason: isMismatch ? .keyDoesNotMatch : .refused(why))
+        }
+    }
+
+    private static func warning(of served: ServedCertificate, _ files: CertificateFiles, _ now: Int) -> CertificateWarning? {
+        if served.notAfter < now { return .expired(file: files.chain, domain: files.domain) }
+        if served.notBefore > now { return .notYetValid(file: files.chain, domain: files.domain) }
+        let days = (served.notAfter - now) / 86_400
+        return days < warningDays ? .expiresSoon(file: files.chain, domain: files.domain, days: days) : nil
+    }
+}
