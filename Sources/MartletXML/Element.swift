@@ -12,6 +12,12 @@ public final class Element {
         /// Name of the namespace; empty if there is none.
         public var namespace: String
         public var value: String
+
+        public init(name: String, namespace: String = "", value: String) {
+            self.name = name
+            self.namespace = namespace
+            self.value = value
+        }
     }
 
     public var localName: String
@@ -52,13 +58,16 @@ public final class Element {
 
     deinit {
         // The compiler would free the tree by recursion.
-        var doomed = content
-        content = []
-        while let node = doomed.popLast() {
-            guard case .element(var element) = node, isKnownUniquelyReferenced(&element) else { continue }
-            doomed += element.content
-            element.content = []
+        var doomed: [Element] = []
+        Self.move(&content, to: &doomed)
+        while var element = doomed.popLast() {
+            if isKnownUniquelyReferenced(&element) { Self.move(&element.content, to: &doomed) }
         }
+    }
+
+    private static func move(_ content: inout [Node], to elements: inout [Element]) {
+        for case .element(let element) in content { elements.append(element) }
+        content = []
     }
 }
 

@@ -108,8 +108,8 @@ public struct NamespaceTable: Sendable {
         return slots
     }
 
-    /// Eight bytes a step. Only our own names are in the table, so nobody outside can make it degenerate.
-    private static func hash(_ name: UnsafeRawBufferPointer) -> Int {
+    /// Eight bytes a step. Only our own names are in the table, so nobody outside can make it degenerate; elsewhere it only saves comparisons.
+    static func hash(_ name: UnsafeRawBufferPointer) -> Int {
         var hash = UInt64(truncatingIfNeeded: name.count)
         var offset = 0
         while offset + 8 <= name.count {

@@ -12,6 +12,8 @@ final class StreamScope: Sendable {
     static let outerBit: UInt32 = 1 << 31
 
     private let declared: [Outer]
+    /// For each of them the first with the same name: equal names have equal declarations.
+    private let first: [Int]
     /// Qualified name of the header, which its end tag must repeat.
     let headerName: [UInt8]
     let defaultNamespace: UInt16
@@ -27,9 +29,11 @@ final class StreamScope: Sendable {
     private init(_ declared: [Outer], headerName: [UInt8]) {
         self.declared = declared
         self.headerName = headerName
+        let first = declared.map { one in declared.firstIndex { $0.name == one.name } ?? 0 }
+        self.first = first
         let index = declared.firstIndex { $0.prefix.isEmpty }
         defaultNamespace = index.map { declared[$0].namespace } ?? Namespace.none.id
-        defaultDeclaration = index.map { Self.outerBit | UInt32($0) } ?? 0
+        defaultDeclaration = index.map { Self.outerBit | UInt32(first[$0]) } ?? 0
     }
 
     /// Nothing is declared.
@@ -67,7 +71,13 @@ final class StreamScope: Sendable {
 
     func binding(of prefix: UnsafeRawBufferPointer) -> (namespace: UInt16, declaration: UInt32)? {
         guard let index = declared.firstIndex(where: { !$0.prefix.isEmpty && $0.prefix.elementsEqual(prefix) }) else { return nil }
-        return (declared[index].namespace, Self.outerBit | UInt32(index))
+        return (declared[index].namespace, Self.outerBit | UInt32(first[index]))
+    }
+
+    /// The declaration of a name that is not in the table.
+    func unknown(named name: [UInt8]) -> UInt32? {
+        guard let index = declared.firstIndex(where: { $0.namespace == Namespace.unknownID && $0.name == name }) else { return nil }
+        return Self.outerBit | UInt32(index)
     }
 
     /// The namespace that was declared outside, or nil if `declaration` is a node of the element.

@@ -18,7 +18,10 @@ struct Tokenizer: ~Copyable {
     private struct Binding {
         var prefix: Range<Int>
         var namespace: UInt16
-        var node: UInt32
+        /// Where the name is found: the first declaration of it in scope, so that equal unknown names have equal declarations.
+        var declaration: UInt32
+        /// Of the name, if it is unknown.
+        var hash: Int
         var depth: Int
     }
 
@@ -103,7 +106,7 @@ struct Tokenizer: ~Copyable {
             case .tag: advanced = try tag(p, end, limits, outer)
             case .equals: advanced = try equals(p, end)
             case .quote: advanced = try quote(p, end)
-            case .value: advanced = try value(p, end, limits, table, content)
+            case .value: advanced = try value(p, end, limits, table, outer, content)
             case .text: advanced = try text(p, end, limits)
             case .cdata: advanced = try cdata(p, end, limits)
             case .endTag: advanced = try endTag(p, end, outer)
@@ -244,7 +247,7 @@ struct Tokenizer: ~Copyable {
 
     /// An attribute's value up to its quote (XML 1.0 §2.3 [10]).
     private mutating func value(
-        _ p: UnsafePointer<UInt8>, _ end: Int, _ limits: XMLLimits, _ table: NamespaceTable, _ content: UInt16
+        _ p: UnsafePointer<UInt8>, _ end: Int, _ limits: XMLLimits, _ table: NamespaceTable, _ outer: StreamScope, _ content: UInt16
     ) throws(XMLError) -> Bool {
         let mark = quoteMark
         var i = position
@@ -257,7 +260,7 @@ struct Tokenizer: ~Copyable {
                 nodes[attribute].end = UInt32(truncatingIfNeeded: i + 1)
                 position = i + 1
                 mode = .tag
-                if nodes[attribute].flags.contains(.declaration) { try bind(p, limits, table, content) }
+                if nodes[attribute].flags.contains(.declaration) { try bind(p, limits, table, outer, content) }
                 return true
             }
             guard let length = try special(byte, p, i, end, in: .attribute) else { break }
@@ -361,8 +364,8 @@ struct Tokenizer: ~Copyable {
         for k in 0..<arrived where p[position + k] != opening.utf8Start[k] {
             throw .restrictedXML
         }
-        guard depth > 0 else { throw .notWellFormed }
         guard arrived == opening.utf8CodeUnitCount else { return false }
+        guard depth > 0 else { throw .notWellFormed }
         flags.insert(.notCanonical)
         position += arrived
         textStart = position
@@ -491,7 +494,7 @@ struct Tokenizer: ~Copyable {
 
     /// Takes the namespace declaration that has just been read (Namespaces in XML 1.0 §3, §5).
     private mutating func bind(
-        _ p: UnsafePointer<UInt8>, _ limits: XMLLimits, _ table: NamespaceTable, _ content: UInt16
+        _ p: UnsafePointer<UInt8>, _ limits: XMLLimits, _ table: NamespaceTable, _ outer: StreamScope, _ content: UInt16
     ) throws(XMLError) {
         guard bindings.count < limits.namespacesMax else { throw .limitExceeded(.namespaces) }
         let node = nodes[attribute]
@@ -510,13 +513,32 @@ struct Tokenizer: ~Copyable {
             noteContent(isDefault: isDefault, isLiteral: id == Namespace.client.id)
             id = Namespace.client.id
         }
-        bindings.append(Binding(prefix: prefix, namespace: id, node: UInt32(truncatingIfNeeded: attribute), depth: depth))
+        var binding = Binding(prefix: prefix, namespace: id, declaration: UInt32(truncatingIfNeeded: attribute), hash: 0, depth: depth)
+        if id == Namespace.unknownID { findDeclaration(p, node, &binding, outer) }
+        bindings.append(binding)
         if isDefault {
             nodes[open].flags.insert(.declaresDefault)
             defaultNamespace = id
-            defaultDeclaration = UInt32(truncatingIfNeeded: attribute)
+            defaultDeclaration = binding.declaration
             defaultIsForeign = false
         }
+    }
+
+    /// Leads an unknown name to its first declaration in scope, so that later two names need not be compared to be told apart.
+    private mutating func findDeclaration(_ p: UnsafePointer<UInt8>, _ node: TapeNode, _ binding: inout Binding, _ outer: StreamScope) {
+        let name = decoded(p, node)
+        if let declaration = outer.unknown(named: name) {
+            flags.insert(.usesOuterNamespace)
+            binding.declaration = declaration
+            return
+        }
+        let hash = name.withUnsafeBytes { NamespaceTable.hash($0) }
+        binding.hash = hash
+        let equal = bindings.first { other in
+            other.namespace == Namespace.unknownID && other.hash == hash && other.declaration & StreamScope.outerBit == 0
+                && decoded(p, nodes[Int(other.declaration)]) == name
+        }
+        if let equal { binding.declaration = equal.declaration }
     }
 
     /// The content namespace is declared inside: bytes that would mean something else on a stream of another content namespace.
@@ -552,7 +574,7 @@ struct Tokenizer: ~Copyable {
         guard defaultEnds else { return }
         if let inherited = bindings.last(where: { $0.prefix.isEmpty }) {
             defaultNamespace = inherited.namespace
-            defaultDeclaration = inherited.node
+            defaultDeclaration = inherited.declaration
             defaultIsForeign = false
         } else {
             useOuterDefault(outer)
@@ -575,12 +597,14 @@ struct Tokenizer: ~Copyable {
         let prefix = nodes[index].prefixRange
         if equals(p, prefix, "xml") {
             nodes[index].namespace = Namespace.xml.id
+            // Allowed on attributes anywhere; on an element it is a prefix like others.
+            if index == open { flags.insert(.usesPrefixes) }
             return
         }
         flags.insert(.usesPrefixes)
         if let binding = bindings.last(where: { !$0.prefix.isEmpty && same(p, $0.prefix, prefix) }) {
             nodes[index].namespace = binding.namespace
-            nodes[index].declaration = binding.node
+            nodes[index].declaration = binding.declaration
             return
         }
         let name = UnsafeRawBufferPointer(start: p + prefix.lowerBound, count: prefix.count)
@@ -597,7 +621,7 @@ struct Tokenizer: ~Copyable {
             guard node.prefixLength != 0, !node.flags.contains(.declaration) else { continue }
             try resolve(p, index, outer)
             for other in (open + 1)..<index where isPrefixed(other) && same(p, nodes[other].localRange, node.localRange) {
-                if sameNamespace(p, nodes[other], nodes[index], outer) { throw .notWellFormed }
+                if sameNamespace(nodes[other], nodes[index]) { throw .notWellFormed }
             }
         }
     }
@@ -606,14 +630,8 @@ struct Tokenizer: ~Copyable {
         nodes[index].prefixLength != 0 && !nodes[index].flags.contains(.declaration)
     }
 
-    private func sameNamespace(_ p: UnsafePointer<UInt8>, _ a: TapeNode, _ b: TapeNode, _ outer: StreamScope) -> Bool {
-        guard a.namespace == b.namespace else { return false }
-        return a.namespace != Namespace.unknownID || unknownName(p, a, outer) == unknownName(p, b, outer)
-    }
-
-    private func unknownName(_ p: UnsafePointer<UInt8>, _ node: TapeNode, _ outer: StreamScope) -> [UInt8] {
-        if let name = outer.name(declaredAt: node.declaration) { return name }
-        return decoded(p, nodes[Int(node.declaration)])
+    private func sameNamespace(_ a: TapeNode, _ b: TapeNode) -> Bool {
+        a.namespace == b.namespace && (a.namespace != Namespace.unknownID || a.declaration == b.declaration)
     }
 
     // MARK: Bytes

@@ -61,10 +61,13 @@ extension XMLWriter {
     /// Opens an element. Directly under the header, elements of the stream namespace get the customary prefix.
     public mutating func open(_ local: StaticString, _ namespace: Namespace) {
         let usesStreamPrefix = namespace == .streams && stack.isEmpty
-        let start = beginStartTag()
-        if usesStreamPrefix { buffer.writeStaticString("stream:") }
+        var start = beginStartTag(.known(namespace))
+        if usesStreamPrefix {
+            buffer.writeStaticString("stream:")
+            start.isPrefixed = true
+        }
         buffer.writeStaticString(local)
-        endName(start, usesStreamPrefix ? scope : .known(namespace))
+        endName(start)
         if usesStreamPrefix, !isStreamPrefixDeclared { declaration(prefix: "stream", .known(.streams)) }
     }
 
@@ -75,9 +78,9 @@ extension XMLWriter {
     }
 
     mutating func open(_ local: String, _ namespace: NamespaceName) {
-        let start = beginStartTag()
+        let start = beginStartTag(namespace)
         write(name: local)
-        endName(start, namespace)
+        endName(start)
     }
 
     /// Ends the innermost open element.
@@ -124,18 +127,27 @@ extension XMLWriter {
         buffer.moveWriterIndex(forwardBy: element.nameLength)
     }
 
-    private mutating func beginStartTag() -> Int {
-        endStartTag()
-        buffer.writeInteger(UInt8(ascii: "<"))
-        return buffer.writerIndex
+    private struct StartTag {
+        var nameStart: Int
+        var namespace: NamespaceName
+        var isPrefixed: Bool
     }
 
-    private mutating func endName(_ start: Int, _ namespace: NamespaceName) {
-        stack.append(Open(nameStart: start, nameLength: buffer.writerIndex - start, outerScope: scope))
+    /// Writes `<`, and `xml:` where that is the only way to say the namespace (Namespaces in XML 1.0 §3).
+    private mutating func beginStartTag(_ namespace: NamespaceName) -> StartTag {
+        endStartTag()
+        buffer.writeInteger(UInt8(ascii: "<"))
+        let tag = StartTag(nameStart: buffer.writerIndex, namespace: Self.read(namespace), isPrefixed: namespace == .known(.xml))
+        if tag.isPrefixed { buffer.writeStaticString("xml:") }
+        return tag
+    }
+
+    private mutating func endName(_ tag: StartTag) {
+        stack.append(Open(nameStart: tag.nameStart, nameLength: buffer.writerIndex - tag.nameStart, outerScope: scope))
         isInStartTag = true
         prefixCount = 0
-        let namespace = Self.read(namespace)
-        guard namespace != scope else { return }
+        let namespace = tag.namespace
+        guard !tag.isPrefixed, namespace != scope else { return }
         declaration(prefix: nil, namespace)
         scope = namespace
     }
@@ -395,9 +407,9 @@ extension XMLWriter {
     /// Start tag from the tape: prefixes and declarations are made anew.
     private mutating func startTag(_ node: TapeNode, _ element: ElementView, setting changes: KeyValuePairs<StaticString, String?>) {
         let storage = element.storage
-        let start = beginStartTag()
+        let start = beginStartTag(name(of: node, storage))
         storage.write(node.localRange, to: &buffer)
-        endName(start, name(of: node, storage))
+        endName(start)
         for attribute in element.attributeNodes where !attribute.flags.contains(.declaration) {
             if attribute.prefixLength != 0 {
                 self.attribute(storage.string(attribute.localRange), name(of: attribute, storage), storage.value(attribute))

@@ -1,0 +1,92 @@
+// What a parsed stanza costs: CPU nanoseconds, and allocations where the preloaded counter of scripts/bench is there.
+//
+//     XMLBenchmark [seconds for each line]
+
+import MartletXML
+import NIOCore
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#else
+import Darwin
+#endif
+
+enum Benchmark {
+    static let header = "<stream:stream to='capulet.example' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>"
+
+    /// 332 bytes, as Conversations sends them.
+    static let chat = padded(
+        "<message to='romeo@montague.example/orchard' from='juliet@capulet.example/balcony' type='chat' id='", length: 332,
+        "'><body>Wherefore art thou, Romeo? Deny thy father &amp; refuse thy name.</body><active xmlns='http://jabber.org/protocol/chatstates'/>"
+            + "<origin-id xmlns='urn:xmpp:sid:0' id='4d6ddc40'/></message>")
+    static let presence =
+        "<presence from='juliet@capulet.example/balcony' to='romeo@montague.example' id='RMHM-12'><show>away</show><priority>5</priority>"
+        + "<c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='https://conversations.im' ver='Z7vHpS3sCYkvxZFSMGnHPsYXdHI='/>"
+        + "<x xmlns='vcard-temp:x:update'><photo>8c2a0ac3b9ef4d2c71f6ad8c8cd2ad6d67d2d1c3</photo></x></presence>"
+    static let publish =
+        "<iq type='set' id='pep-2'><pubsub xmlns='http://jabber.org/protocol/pubsub'><publish node='eu.siacs.conversations.axolotl.bundles:587426129'>"
+        + "<item id='current'><bundle xmlns='eu.siacs.conversations.axolotl'><prekeys>"
+        + (1...42).map { "<preKeyPublic preKeyId='\($0)'>BWkVmXv0dQ6ZQm2dVbGqQ4wS2yqj2qkS7c0pW2n1aaBB</preKeyPublic>" }.joined()
+        + "</prekeys></bundle></item></publish></pubsub></iq>"
+
+    static func padded(_ before: String, length: Int, _ after: String) -> String {
+        before + String(repeating: "7", count: max(1, length - before.utf8.count - after.utf8.count)) + after
+    }
+
+    /// Feeds the same stanzas over and over in pieces of `sizes`; answers stanzas parsed.
+    static func parse(_ pieces: [ByteBuffer], into parser: inout XMLStreamParser) throws(XMLError) -> Int {
+        var count = 0
+        for piece in pieces {
+            var input = piece
+            while let event = try parser.next(from: &input) {
+                if case .element(let element) = event, element.byteCount > 0 { count += 1 }
+            }
+        }
+        return count
+    }
+
+    static func run(_ name: String, _ stanza: String, sizes: [Int], seconds: Double) throws(XMLError) {
+        let all = ByteBuffer(string: String(repeating: stanza, count: 64))
+        var pieces: [ByteBuffer] = []
+        var rest = all
+        var index = 0
+        while let piece = rest.readSlice(length: min(sizes[index % sizes.count], rest.readableBytes)), piece.readableBytes > 0 {
+            pieces.append(piece)
+            index += 1
+        }
+        var parser = XMLStreamParser(limits: .authenticated)
+        var start = ByteBuffer(string: header)
+        _ = try parser.next(from: &start)
+        var count = try parse(pieces, into: &parser)
+        count = 0
+        let allocations = mallocs()
+        let begin = cpuNanoseconds()
+        while Double(cpuNanoseconds() - begin) < seconds * 1e9 { count += try parse(pieces, into: &parser) }
+        let each = Double(cpuNanoseconds() - begin) / Double(count)
+        let perStanza = allocations.map { before in (mallocs() ?? before) - before }.map { Double($0) / Double(count) }
+        let mallocText = perStanza.map { String(Int(($0 * 100).rounded())) + "/100 mallocs" } ?? "mallocs not counted"
+        print(name, "(\(stanza.utf8.count) B):", "\(Int(each)) ns,", mallocText)
+    }
+
+    static func cpuNanoseconds() -> Int {
+        var time = timespec()
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
+        return Int(time.tv_sec) * 1_000_000_000 + Int(time.tv_nsec)
+    }
+
+    /// Allocations so far, if a library that counts them is preloaded: `long mc_count(void)`.
+    static func mallocs() -> Int? {
+        guard let symbol = dlsym(nil, "mc_count") else { return nil }
+        typealias Count = @convention(c) () -> Int
+        return unsafeBitCast(symbol, to: Count.self)()
+    }
+}
+
+let seconds = CommandLine.arguments.dropFirst().first.flatMap(Double.init) ?? 0.3
+let odd = [1, 700, 13, 1448, 333, 2900, 77, 512]
+for (name, stanza) in [("chat", Benchmark.chat), ("presence", Benchmark.presence), ("publish", Benchmark.publish)] {
+    try Benchmark.run(name + " whole", stanza, sizes: [stanza.utf8.count], seconds: seconds)
+    try Benchmark.run(name + " odd pieces", stanza, sizes: odd, seconds: seconds)
+}
