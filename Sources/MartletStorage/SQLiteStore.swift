@@ -275,6 +275,9 @@ extension SQLiteStore {
         try Backup.restore(backup, to: DataFolder(path: folder), overwriting: overwriting, migrations: migrations)
     }
 
+    /// Submits that wait for a commit.
+    package var queuedSubmits: Int { writer.queuedSubmits }
+
     /// Puts the whole index into the database and forgets all that is delivered; otherwise that is done when there is time.
     package func finishIndex() async throws(StoreError) {
         try await perform { $0.finishIndex() }

@@ -112,6 +112,8 @@ final class StoreWriter: @unchecked Sendable {
     var issued: UInt64 { issuedSequence.load(ordering: .sequentiallyConsistent) }
     var settled: UInt64 { settledSequence.load(ordering: .sequentiallyConsistent) }
 
+    var queuedSubmits: Int { queue.withLock { $0.submits.count } }
+
     func submit(_ writes: [Write], _ done: (@Sendable (Result<Void, StoreError>) -> Void)?) -> CommitTicket {
         let bytes = writes.reduce(0) { $0 + $1.footprint }
         let (sequence, wakes) = queue.withLock { queue in

@@ -16,8 +16,10 @@ final class LogIndex {
     static let stepMax = 2_048
     /// Owners whose cursor has moved are remembered up to this many; beyond, all are looked through.
     static let movedOwnersMax = 65_536
-    /// A purge waits until so many cursors have moved, unless an account was deleted.
-    static let purgeThreshold = 256
+    /// A purge waits for so many moves of cursors if there is nothing else to do…
+    static let idlePurgeThreshold = 256
+    /// …and for so many while writes are waiting.
+    static let purgeThreshold = 16_384
 
     private let statements: Statements
     private let connection: any SQLConnection
@@ -28,6 +30,8 @@ final class LogIndex {
     /// The last entry in the log.
     private(set) var lastEntry: Int64 = 0
     private var movedOwners: Set<AccountID> = []
+    /// Moves of cursors since `movedOwners` was last empty.
+    private var cursorMoves = 0
     /// Where a look through all cursors has come to.
     private var sweep: Int64?
     private var hasDeletedOwners = true
@@ -102,8 +106,10 @@ final class LogIndex {
 
     func cursorMoved(of owner: AccountID) {
         movedOwners.insert(owner)
+        cursorMoves += 1
         if movedOwners.count > Self.movedOwnersMax {
             movedOwners = []
+            cursorMoves = 0
             sweep = 0
         }
     }
@@ -114,11 +120,11 @@ final class LogIndex {
     // MARK: Steps
 
     /// Whether a step is due even while writes are waiting.
-    var isDue: Bool { merge != nil || tail.count >= mergeThreshold || movedOwners.count >= Self.movedOwnersMax / 4 }
+    var isDue: Bool { merge != nil || tail.count >= mergeThreshold || cursorMoves >= Self.purgeThreshold }
 
     /// Whether there is something to do while no writes are waiting.
     var hasWork: Bool {
-        merge != nil || sweep != nil || hasDeletedOwners || movedOwners.count >= Self.purgeThreshold
+        merge != nil || sweep != nil || hasDeletedOwners || cursorMoves >= Self.idlePurgeThreshold
             || tail.count >= max(1, mergeThreshold / 8)
     }
 
@@ -126,7 +132,7 @@ final class LogIndex {
     func step() throws(SQLError) {
         if merge != nil || tail.count >= max(1, mergeThreshold / 8) { return try stepMerge() }
         if hasDeletedOwners { return try stepDeletedOwner() }
-        if !movedOwners.isEmpty { return try stepMovedOwners() }
+        if cursorMoves >= Self.idlePurgeThreshold { return try stepMovedOwners() }
         if let position = sweep { return try stepSweep(after: position) }
     }
 
@@ -217,6 +223,7 @@ final class LogIndex {
             return done
         }
         movedOwners.subtract(done)
+        if movedOwners.isEmpty { cursorMoves = 0 }
     }
 
     private func stepSweep(after position: Int64) throws(SQLError) {
@@ -225,6 +232,7 @@ final class LogIndex {
             $0.bind(Int64(Self.stepMax), at: 2)
         } _: { (id: AccountID(raw: $0.integer(0)), hasDelivered: $0.flag(1)) }
         for owner in owners where owner.hasDelivered { movedOwners.insert(owner.id) }
+        if !movedOwners.isEmpty { cursorMoves = max(cursorMoves, Self.idlePurgeThreshold) }
         sweep = owners.count < Self.stepMax ? nil : owners.last?.id.raw
     }
 
