@@ -18,11 +18,33 @@ extension Feature {
 package struct DiscoFeatures: Sendable {
     package var host: [Namespace]
     package var account: [Namespace]
-    package init(host: [Namespace] = [], account: [Namespace] = []) {
+    /// Forms in what the domain says of itself (XEP-0128).
+    package var hostForms: [DiscoForm]
+    package init(host: [Namespace] = [], account: [Namespace] = [], hostForms: [DiscoForm] = []) {
         self.host = host
         self.account = account
+        self.hostForms = hostForms
     }
     package static func everywhere(_ namespaces: Namespace...) -> DiscoFeatures { DiscoFeatures(host: namespaces, account: namespaces) }
+}
+
+/// Further information in a service discovery answer (XEP-0128): a form of type `result`.
+package struct DiscoForm: Hashable, Sendable {
+    package struct Field: Hashable, Sendable {
+        package var name: String
+        package var values: [String]
+        package init(_ name: String, _ values: [String]) {
+            self.name = name
+            self.values = values
+        }
+    }
+    /// The value of the hidden field `FORM_TYPE` (XEP-0068).
+    package var type: String
+    package var fields: [Field]
+    package init(type: String, fields: [Field]) {
+        self.type = type
+        self.fields = fields
+    }
 }
 
 /// What a feature implements, for `martlet features`, the feature list in the documentation and the DOAP file.

@@ -13,6 +13,8 @@ package struct IQRequest: Sendable {
     package let owner: BareJID
     /// The one child element of the request.
     package let child: ElementView
+    /// The owner's number, where the owner is an account that exists.
+    package var account: AccountID?
 
     package init(kind: Kind, stanza: Stanza, actor: JID, owner: BareJID, child: ElementView) {
         self.kind = kind
@@ -49,12 +51,15 @@ package struct IQReply: Hashable, Sendable {
 package struct HomeDecision {
     package var reply: IQReply
     package var writes: [Write]
+    /// Sent to who asked right behind the reply, before anything else can get between.
+    package var pushes: [EncodedStanza]
     /// Told once the writes are on disk: pushes to the account's sessions, stanzas to others. Runs without a lock.
     package var committed: ((Router, LoopContext) -> Void)?
 
-    package init(_ reply: IQReply, writes: [Write] = [], committed: ((Router, LoopContext) -> Void)? = nil) {
+    package init(_ reply: IQReply, writes: [Write] = [], pushes: [EncodedStanza] = [], committed: ((Router, LoopContext) -> Void)? = nil) {
         self.reply = reply
         self.writes = writes
+        self.pushes = pushes
         self.committed = committed
     }
 }

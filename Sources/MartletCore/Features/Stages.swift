@@ -55,7 +55,7 @@ package protocol RedactingStage: Feature {
 package enum FallBack: Hashable, Sendable { case keep, refuse(StanzaError), ignore }
 
 package protocol FallBackStage: Feature {
-    func fallBack(_ message: borrowing Stanza, _ home: AccountHome) -> FallBack
+    func fallBack(_ message: borrowing Stanza, _ home: AccountHome, _ limits: HostLimits) -> FallBack
 }
 
 /// Writes an account's own name for a message into it (XEP-0359).

@@ -19,7 +19,7 @@ extension Router {
         }
         if case .full(let full) = to, !full.bare.isDomain { return passOn(stanza, from: session, completion) }
         switch Destination(to, session.context) {
-        case .remote: return deliverRemote(stanza, origin: session.ref, session.context)
+        case .remote: return passOn(stanza, from: session, completion)
         case .host(let host): return ask(host, kind, child, stanza, from: session, completion)
         case .account(let host): return ask(to.bare, host, kind, child, stanza, from: session, completion)
         }
@@ -32,7 +32,8 @@ extension Router {
         guard let handler = host.handler(kind, child, at: .ownAccount) ?? host.handler(kind, child, at: .account) else {
             return session.refuse(stanza, .serviceUnavailable)
         }
-        let request = IQRequest(kind: kind, stanza: stanza, actor: stanza.from, owner: session.account, child: child)
+        var request = IQRequest(kind: kind, stanza: stanza, actor: stanza.from, owner: session.account, child: child)
+        request.account = session.home.shard.withLock { session.home.id }
         return run(handler, request, host, from: session, completion)
     }
 
@@ -40,10 +41,61 @@ extension Router {
         _ account: BareJID, _ host: Host, _ kind: IQRequest.Kind, _ child: ElementView, _ stanza: Stanza, from session: ClientSession,
         _ completion: Completion
     ) -> Progress {
-        guard case .pass = screenSent(stanza, from: session, host) else { return session.refuse(stanza, .notAcceptable()) }
+        if let error = refusal(of: stanza, from: session) { return session.refuse(stanza, error) }
         guard let handler = host.handler(kind, child, at: .account) else { return session.refuse(stanza, .serviceUnavailable) }
         let request = IQRequest(kind: kind, stanza: stanza, actor: stanza.from, owner: account, child: child)
-        return run(handler, request, host, from: session, completion)
+        if case .home(let decide) = handler { return runInHome(request, session.ref, completion, session.context, decide) }
+        return admit(request, handler, host, from: session, completion)
+    }
+
+    /// A request to another's account that is answered without its home: the home is asked all the same whether the account
+    /// wants to hear of the sender, and whether there is such an account. The handler sees to it that nobody learns that.
+    private func admit(
+        _ request: IQRequest, _ handler: IQRoute.Handler, _ host: Host, from session: ClientSession, _ completion: Completion
+    ) -> Progress {
+        let shard = placement.shard(of: request.owner)
+        let origin = session.ref
+        let context = session.context
+        var admitted: Result<IQRequest, StanzaError>?
+        let isParked = shard.withLock {
+            if let home = readyHome(request.owner, in: shard, context) {
+                admitted = admission(request, home, host, origin)
+                return false
+            }
+            return park(request.owner, in: shard, context) { [self] home, context in
+                let admitted = admission(request, home, host, origin)
+                context.post(.run { _ in
+                    guard let session = origin.session else { return }
+                    let progress = self.run(handler, admitted, request, host, from: session, completion)
+                    if case .done(let ticket) = progress { session.completed(completion.sequence, ticket) }
+                }, to: origin.mailbox)
+            }
+        }
+        if isParked { return .pending }
+        return run(handler, admitted ?? .failure(StanzaError(.resourceConstraint, .wait)), request, host, from: session, completion)
+    }
+
+    private func run(
+        _ handler: IQRoute.Handler, _ admitted: Result<IQRequest, StanzaError>, _ request: IQRequest, _ host: Host,
+        from session: ClientSession, _ completion: Completion
+    ) -> Progress {
+        switch admitted {
+        case .success(let request): run(handler, request, host, from: session, completion)
+        case .failure(let error): session.refuse(request.stanza, error)
+        }
+    }
+
+    /// Under the lock.
+    private func admission(_ request: IQRequest, _ home: AccountHome, _ host: Host, _ origin: SessionRef) -> Result<IQRequest, StanzaError> {
+        switch home.stage {
+        case .absent: return .success(request)
+        case .loading, .failed: return .failure(StanzaError(.internalServerError, .wait))
+        case .resident:
+            guard isWelcome(request.stanza, home, host, origin) else { return .failure(.serviceUnavailable) }
+            var request = request
+            request.account = home.id
+            return .success(request)
+        }
     }
 
     private func ask(
@@ -111,6 +163,10 @@ extension Router {
             bounce(request.stanza, home.stage == .absent ? .serviceUnavailable : StanzaError(.internalServerError, .wait), origin, context)
             return .done
         }
+        guard request.isByOwner || context.hosts.host(of: home.address).map({ isWelcome(request.stanza, home, $0, origin) }) ?? false else {
+            bounce(request.stanza, .serviceUnavailable, origin, context)
+            return .done
+        }
         let decision: HomeDecision
         do throws(StanzaError) { decision = try decide(request, home, context) }
         catch {
@@ -118,7 +174,7 @@ extension Router {
             return .done
         }
         guard !decision.writes.isEmpty else {
-            reply(decision.reply, to: request, origin, context)
+            reply(decision, to: request, origin, context)
             if let committed = decision.committed { context.after { [self] in committed(self, $0) } }
             return .done
         }
@@ -128,7 +184,7 @@ extension Router {
         context.afterCommit(ticket) { [self] context, outcome in
             switch outcome {
             case .success:
-                reply(decision.reply, to: request, origin, context)
+                reply(decision, to: request, origin, context)
                 decision.committed?(self, context)
             case .failure(let error):
                 bounce(request.stanza, StanzaError(refusal: error), origin, context)
@@ -136,6 +192,11 @@ extension Router {
             }
         }
         return .done(ticket)
+    }
+
+    private func reply(_ decision: HomeDecision, to request: IQRequest, _ origin: SessionRef, _ context: LoopContext) {
+        reply(decision.reply, to: request, origin, context)
+        for push in decision.pushes { context.post(push, to: origin) }
     }
 
     private func reply(_ reply: IQReply, to request: IQRequest, _ origin: SessionRef, _ context: LoopContext) {
@@ -170,9 +231,9 @@ extension Router {
     private func passOn(_ stanza: Stanza, from session: ClientSession, _ completion: Completion) -> Progress {
         guard let to = stanza.to else { return .done }
         let context = session.context
+        if let error = refusal(of: stanza, from: session) { return session.refuse(stanza, error) }
         guard let host = context.hosts.host(of: to.bare) else { return deliverRemote(stanza, origin: session.ref, context) }
         guard case .full(let full) = to, !full.bare.isDomain else { return .done }
-        guard case .pass = screenSent(stanza, from: session, host) else { return session.refuse(stanza, .notAcceptable()) }
         guard case .iq(let type) = stanza.kind else { return .done }
         let shard = placement.shard(of: full.bare)
         shard.withLock {
@@ -201,16 +262,21 @@ extension Router {
         return host.screening.allSatisfy { $0.screen(stanza, home, route) == .pass }
     }
 
-    private func screenSent(_ stanza: Stanza, from session: ClientSession, _ host: Host) -> Verdict {
-        guard let to = stanza.to else { return .pass }
+    /// What the sender's own screening has against a stanza that leaves the account. A request is answered even where the
+    /// stage would rather drop it (RFC 6120 §8.2.3).
+    private func refusal(of stanza: Stanza, from session: ClientSession) -> StanzaError? {
+        guard let to = stanza.to, let host = session.context.hosts.host(of: session.account) else { return nil }
         let home = session.home
         return home.shard.withLock {
             let route = Route(account: home.address, direction: .sent, origin: session.ref, peer: to)
             for stage in host.screening {
-                let verdict = stage.screen(stanza, home, route)
-                if verdict != .pass { return verdict }
+                switch stage.screen(stanza, home, route) {
+                case .pass: continue
+                case .drop: return .notAcceptable()
+                case .bounce(let error): return error
+                }
             }
-            return .pass
+            return nil
         }
     }
 }

@@ -136,7 +136,7 @@ extension Router {
     private func fallBack(_ message: Stanza, _ host: Host, _ home: AccountHome, _ origin: SessionRef?, _ context: LoopContext) -> Progress {
         defer { shardIdle(home) }
         for stage in host.fallBack {
-            switch stage.fallBack(message, home) {
+            switch stage.fallBack(message, home, host.limits) {
             case .keep: return .done(log(message, host, home, origin, context))
             case .refuse(let error):
                 bounce(message, error, origin, context)

@@ -245,7 +245,7 @@ extension Router {
 extension AccountHome {
     /// Subscribed (`from` or `both`), or the account itself; and not blocked.
     package func maySeePresence(_ other: JID) -> Bool {
-        if blockList.blocks(other) { return false }
+        if blocks(other) { return false }
         return other.bare == address || roster.state(of: other.bare).from
     }
 }

@@ -1,0 +1,83 @@
+package import MartletXMPP
+
+/// What follows once a change that the user made to a contact is on disk: roster pushes, and what the contact hears.
+extension Router {
+    /// Tells every interested session of a change (RFC 6121 §2.1.6), unless a later one, with its own push, has overtaken it.
+    package func pushRosterChange(_ change: RosterChange, of account: BareJID, _ context: LoopContext) {
+        withResidentHome(account) { home in
+            guard let current = home.roster.current(change) else { return }
+            pushRosterChange(current, home, context)
+        }
+    }
+
+    /// A contact that was removed from the roster hears that its subscriptions ended (RFC 6121 §2.5.2).
+    package func dismiss(_ contact: BareJID, _ removal: RosterItemRemoval, of account: BareJID, _ context: LoopContext) {
+        if removal.stopsSendingPresence { hidePresence(of: account, from: [.bare(contact)], context) }
+        for kind in removal.stanzas {
+            let stanza = ServerPresence.make(PresenceType(kind), from: .bare(account), to: .bare(contact))
+            deliverSubscription(kind, stanza, to: contact, context)
+        }
+    }
+
+    /// The current presence of every available session goes to somebody who may see it again.
+    package func showPresence(of account: BareJID, to receivers: [JID], _ context: LoopContext) {
+        let presences: [Stanza] = withResidentHome(account) { $0.sessions.compactMap(\.presence) } ?? []
+        send(presences, to: receivers, context)
+    }
+
+    /// Every available session becomes unavailable to somebody who may no longer see it.
+    package func hidePresence(of account: BareJID, from receivers: [JID], _ context: LoopContext) {
+        let presences: [Stanza] = withResidentHome(account) { home in
+            home.sessions.filter(\.isAvailable).map { ServerPresence.unavailable(from: $0.address) }
+        } ?? []
+        send(presences, to: receivers, context)
+    }
+
+    /// One session becomes unavailable to those to whom it had said that it was there (RFC 6121 §4.6).
+    package func hidePresence(ofSession session: FullJID, from receivers: [JID], _ context: LoopContext) {
+        send([ServerPresence.unavailable(from: session)], to: receivers, context)
+    }
+
+    private func send(_ presences: [Stanza], to receivers: [JID], _ context: LoopContext) {
+        for receiver in receivers {
+            for var presence in presences {
+                presence.to = receiver
+                deliverPresence(presence, to: receiver, origin: nil, context)
+            }
+        }
+    }
+
+    /// Does something in the account's home, with its lock held, if the home is in memory.
+    @discardableResult
+    package func withResidentHome<Result>(_ account: BareJID, _ body: (AccountHome) -> Result) -> Result? {
+        let shard = placement.shard(of: account)
+        return shard.withLock {
+            guard let home = shard.home(account), home.isResident else { return nil }
+            return body(home)
+        }
+    }
+}
+
+extension Roster {
+    /// The change as it is to be pushed now; `nil` if it no longer is what it was.
+    fileprivate func current(_ change: RosterChange) -> RosterChange? {
+        switch change {
+        case .item(let item):
+            guard let current = self[item.contact], current.subscription.isInRoster else { return nil }
+            return .item(current)
+        case .removal(let removal): return state(of: removal.contact).isInRoster ? nil : change
+        }
+    }
+}
+
+extension AccountHome {
+    /// Whether the account wants to have nothing to do with somebody (XEP-0191). Its own sessions and the server it lives on
+    /// are never meant, whatever is on the list.
+    package func blocks(_ other: JID) -> Bool {
+        guard !blockList.isEmpty, other.bare != address, other != .bare(address.domain) else { return false }
+        return blockList.blocks(other)
+    }
+
+    /// Messages that wait for delivery, and their bytes (XEP-0160).
+    package var offlineMessages: (count: Int, bytes: Int) { (offline.count, offline.bytes) }
+}

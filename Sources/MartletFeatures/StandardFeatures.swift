@@ -1,0 +1,66 @@
+package import MartletCore
+import MartletXMPP
+
+/// What the features of one domain need to know of the world around them.
+package struct FeatureConfiguration: Sendable {
+    package var softwareName: String
+    package var softwareVersion: String
+    /// The operating system, if the operator wants it known (XEP-0092 §6); `nil` keeps it to ourselves.
+    package var operatingSystem: String?
+    package var contacts: ContactAddresses.Addresses
+    package var time: any TimeSource
+    /// Since when the server has been running.
+    package var uptime: Uptime
+
+    package init(
+        softwareName: String = "Martlet", softwareVersion: String, operatingSystem: String? = nil,
+        contacts: ContactAddresses.Addresses = .init(), time: any TimeSource, uptime: Uptime
+    ) {
+        self.softwareName = softwareName
+        self.softwareVersion = softwareVersion
+        self.operatingSystem = operatingSystem
+        self.contacts = contacts
+        self.time = time
+        self.uptime = uptime
+    }
+}
+
+/// Everything the server does for a domain, in the order in which stages of one kind are asked.
+package enum StandardFeatures {
+    package static func all(_ configuration: FeatureConfiguration) -> [any Feature] {
+        [
+            RosterManagement(),
+            ServiceDiscovery(),
+            MessageCarbons(),
+            StanzaIDs(),
+            DelayedDelivery(),
+            OfflineMessages(),
+            MessageProcessingHints(),
+            VCardTemp(),
+            Ping(),
+            SoftwareVersion(configuration),
+            EntityTime(time: configuration.time),
+            LastActivityQueries(time: configuration.time, uptime: configuration.uptime),
+            ContactAddresses(configuration.contacts),
+            EntityCapabilities(),
+        ]
+    }
+
+    /// What is implemented, but not as a feature of a domain: in the core, the streams, the network.
+    package static let beside: [Specification] = [
+        .rfc(6120, "XMPP: Core", sections: "all for clients", note: "server-to-server streams are not there yet"),
+        .rfc(6121, "XMPP: Instant Messaging and Presence", sections: "all"),
+        .rfc(7622, "XMPP: Address Format", sections: "all"),
+        .rfc(7590, "Use of TLS in XMPP", sections: "all"),
+        .rfc(5802, "SCRAM-SHA-1", sections: "all"),
+        .rfc(7677, "SCRAM-SHA-256", sections: "all"),
+        .rfc(4616, "The PLAIN SASL Mechanism", sections: "all", note: "over TLS"),
+        .rfc(5929, "Channel Bindings for TLS", sections: "4", note: "tls-server-end-point"),
+        .xep(82, "XMPP Date and Time Profiles", version: "1.1.1"),
+        .xep(128, "Service Discovery Extensions", version: "1.0.1"),
+        .xep(297, "Stanza Forwarding", version: "1.0", note: "in carbons"),
+        .xep(368, "SRV records for XMPP over TLS", version: "1.1.0", note: "direct TLS with ALPN"),
+        .xep(440, "SASL Channel-Binding Type Capability", version: "1.0.0"),
+        .xep(237, "Roster Versioning", version: "1.3", note: "as RFC 6121 took it over"),
+    ]
+}

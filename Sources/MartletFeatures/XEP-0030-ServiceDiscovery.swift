@@ -1,0 +1,128 @@
+package import MartletCore
+package import MartletXML
+import MartletXMPP
+
+extension Namespace {
+    package static let discoInfo: Namespace = "http://jabber.org/protocol/disco#info"
+    package static let discoItems: Namespace = "http://jabber.org/protocol/disco#items"
+    package static let dataForms: Namespace = "jabber:x:data"
+}
+
+/// What the domain and its accounts are and can do, collected from the features themselves.
+///
+/// An account tells it to those who see its presence; to all others it looks like an account that does not exist (§8).
+package struct ServiceDiscovery: IQResponder {
+    package static let specification = Specification.xep(30, "Service Discovery", version: "2.5.0")
+    package let disco = DiscoFeatures.everywhere(.discoInfo, .discoItems)
+    package init() {}
+
+    package var routes: [IQRoute] {
+        [
+            .immediate(.get, "query", .discoInfo, at: .host) { request, host throws(StanzaError) in try Self.hostInfo(request, host) },
+            .immediate(.get, "query", .discoItems, at: .host) { request, _ throws(StanzaError) in try Self.noItems(request) },
+            .home(.get, "query", .discoInfo, at: .account) { request, home, context throws(StanzaError) in
+                try Self.accountInfo(request, home, context)
+            },
+            .home(.get, "query", .discoItems, at: .account) { request, home, _ throws(StanzaError) in
+                try Self.checkSeesPresence(request, home)
+                return HomeDecision(try Self.noItems(request))
+            },
+        ]
+    }
+
+    private static func hostInfo(_ request: IQRequest, _ host: Host) throws(StanzaError) -> IQReply {
+        let node = request.child.attribute("node")
+        if let node, node != EntityCapabilities.node(of: host) { throw .itemNotFound() }
+        return DiscoInfo(ofHost: host).reply(node: node)
+    }
+
+    private static func accountInfo(_ request: IQRequest, _ home: AccountHome, _ context: LoopContext) throws(StanzaError) -> HomeDecision {
+        try checkSeesPresence(request, home)
+        guard let host = context.hosts.host(of: home.address) else { throw .serviceUnavailable }
+        if request.child.hasAttribute("node") { throw .itemNotFound() }
+        return HomeDecision(DiscoInfo(ofAccountsAt: host).reply(node: nil))
+    }
+
+    private static func noItems(_ request: IQRequest) throws(StanzaError) -> IQReply {
+        if request.child.hasAttribute("node") { throw .itemNotFound() }
+        return IQReply { $0.element("query", .discoItems) }
+    }
+
+    private static func checkSeesPresence(_ request: IQRequest, _ home: AccountHome) throws(StanzaError) {
+        guard home.maySeePresence(request.actor) else { throw .serviceUnavailable }
+    }
+}
+
+/// An answer to disco#info: who one is, what one can do, and further forms (XEP-0128).
+package struct DiscoInfo: Hashable, Sendable {
+    package struct Identity: Hashable, Sendable {
+        package var category: String
+        package var type: String
+        package var name: String?
+        /// `xml:lang` of the name.
+        package var language: String?
+        package init(_ category: String, _ type: String, name: String? = nil, language: String? = nil) {
+            self.category = category
+            self.type = type
+            self.name = name
+            self.language = language
+        }
+    }
+    package var identities: [Identity]
+    /// Without duplicates.
+    package var features: [String]
+    package var forms: [DiscoForm]
+
+    package init(identities: [Identity], features: [String], forms: [DiscoForm] = []) {
+        self.identities = identities
+        self.features = features
+        self.forms = forms
+    }
+
+    package init(ofHost host: Host) {
+        let disco = host.features.map(\.disco)
+        self.init(
+            identities: [Identity("server", "im")], features: Self.sorted(disco.flatMap(\.host)), forms: disco.flatMap(\.hostForms))
+    }
+
+    package init(ofAccountsAt host: Host) {
+        let features = Self.sorted(host.features.flatMap(\.disco.account))
+        self.init(identities: [Identity("account", "registered")], features: features)
+    }
+
+    private static func sorted(_ namespaces: [Namespace]) -> [String] {
+        Set(namespaces).map(\.name).sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+    }
+
+    package func reply(node: String?) -> IQReply {
+        IQReply { writer in
+            writer.element("query", .discoInfo, ["node": node]) { writer in
+                for identity in identities {
+                    writer.open("identity", .discoInfo)
+                    writer.attribute("category", identity.category)
+                    writer.attribute("type", identity.type)
+                    writer.attribute("name", identity.name)
+                    writer.attribute("lang", .xml, identity.language)
+                    writer.close()
+                }
+                for feature in features { writer.element("feature", .discoInfo, ["var": feature]) }
+                for form in forms { form.write(to: &writer) }
+            }
+        }
+    }
+}
+
+extension DiscoForm {
+    fileprivate func write(to writer: inout XMLWriter) {
+        writer.element("x", .dataForms, ["type": "result"]) { writer in
+            Self.write(Field("FORM_TYPE", [type]), type: "hidden", to: &writer)
+            for field in fields { Self.write(field, type: "list-multi", to: &writer) }
+        }
+    }
+
+    private static func write(_ field: Field, type: String, to writer: inout XMLWriter) {
+        writer.element("field", .dataForms, ["var": field.name, "type": type]) { writer in
+            for value in field.values { writer.element("value", .dataForms, text: value) }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+package import MartletCore
+package import MartletXML
+import MartletXMPP
+
+extension Namespace {
+    package static let vCard: Namespace = "vcard-temp"
+}
+
+/// An account's card, for everybody to read.
+///
+/// Others get `service-unavailable` where there is no card and where there is no account (§3.3); the owner gets
+/// `item-not-found` where there is no card (§3.1).
+package struct VCardTemp: IQResponder {
+    package static let specification = Specification.xep(54, "vcard-temp", version: "1.3.0")
+    package let disco = DiscoFeatures.everywhere(.vCard)
+    private static let key = DocumentKey(namespace: "vcard-temp")
+    package init() {}
+
+    package var routes: [IQRoute] {
+        [
+            .home(.set, "vCard", .vCard) { request, home, context throws(StanzaError) in try Self.set(request, home, context) },
+            .concurrent(.get, "vCard", .vCard, at: .account) { request, router async throws(StanzaError) in
+                try await Self.get(request, router.store)
+            },
+        ]
+    }
+
+    private static func set(_ request: IQRequest, _ home: AccountHome, _ context: LoopContext) throws(StanzaError) -> HomeDecision {
+        let limit = context.hosts.host(of: home.address)?.limits.vCardBytesMax ?? 0
+        guard request.child.byteRange.count <= limit else { throw .policyViolation("a card may have \(limit) bytes") }
+        var writer = XMLWriter(contentNamespace: .none)
+        writer.append(request.child)
+        return HomeDecision(.empty, writes: [.document(home.id, key, writer.buffer)])
+    }
+
+    private static func get(_ request: IQRequest, _ store: any Store) async throws(StanzaError) -> IQReply {
+        guard let account = request.account else { throw .serviceUnavailable }
+        do throws(StoreError) {
+            if let card = try await store.document(account, key) { return IQReply { $0.raw(card) } }
+        } catch { throw StanzaError(.internalServerError, .wait) }
+        throw request.isByOwner ? .itemNotFound() : .serviceUnavailable
+    }
+}

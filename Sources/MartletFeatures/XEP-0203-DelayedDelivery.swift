@@ -1,0 +1,25 @@
+package import MartletCore
+package import MartletXML
+package import MartletXMPP
+
+extension Namespace {
+    package static let delay: Namespace = "urn:xmpp:delay"
+}
+
+/// When the server took a message that it delivers late. A mark in the server's own name that comes from outside is taken off
+/// (§5).
+package struct DelayedDelivery: AnnotatingStage, DelayStage {
+    package static let specification = Specification.xep(203, "Delayed Delivery", version: "2.0")
+    package let disco = DiscoFeatures(host: [.delay])
+    package init() {}
+
+    package func annotate(_ message: inout Stanza, _ route: borrowing Route) {
+        message.omitChildren("delay", .delay, claiming: "from", of: route.account)
+    }
+
+    package func delay(_ message: inout Stanza, by address: BareJID, since milliseconds: Int64) {
+        var writer = XMLWriter()
+        writer.element("delay", .delay, ["from": address.description, "stamp": DateTime.text(milliseconds: milliseconds)])
+        message.add(writer.buffer)
+    }
+}

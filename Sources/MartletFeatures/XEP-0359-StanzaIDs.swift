@@ -1,0 +1,44 @@
+package import MartletCore
+package import MartletXML
+package import MartletXMPP
+
+extension Namespace {
+    package static let stanzaIDs: Namespace = "urn:xmpp:sid:0"
+}
+
+/// Each account's own name for a message it got, which nobody else can give in its name (§5).
+package struct StanzaIDs: AnnotatingStage, NamingStage {
+    package static let specification = Specification.xep(359, "Unique and Stable Stanza IDs", version: "0.7.0")
+    package let disco = DiscoFeatures.everywhere(.stanzaIDs)
+    package init() {}
+
+    /// Takes off what claims to be by the account or its server. Those of others, such as rooms, stay.
+    package func annotate(_ message: inout Stanza, _ route: borrowing Route) {
+        message.omitChildren("stanza-id", .stanzaIDs, claiming: "by", of: route.account)
+    }
+
+    package func name(_ message: inout Stanza, _ id: UInt64, by account: BareJID) {
+        var writer = XMLWriter()
+        writer.element("stanza-id", .stanzaIDs, ["id": Self.text(of: id), "by": account.description])
+        message.add(writer.buffer)
+    }
+
+    /// A name as clients see it. Opaque to them.
+    package static func text(of id: UInt64) -> String { String(id) }
+}
+
+extension Stanza {
+    /// Takes away the direct children of a name whose address in `attribute` is the account, one of its resources, or its
+    /// domain. Addresses are compared prepared: no way of writing one gets round it (`reliability.md` rule 17).
+    mutating func omitChildren(_ local: StaticString, _ namespace: Namespace, claiming attribute: StaticString, of account: BareJID) {
+        for (index, child) in element.root.children.enumerated() where child.isNamed(local, namespace) {
+            let isClaimed = child.withAttribute(attribute) { span in
+                span.withUnsafeBytes { bytes in
+                    guard let address = try? JID(parsing: bytes) else { return false }
+                    return address.bare == account || address == .bare(account.domain)
+                }
+            }
+            if isClaimed == true { omitChild(at: index) }
+        }
+    }
+}
