@@ -1,0 +1,200 @@
+# A server of a script's own: on loopback ports that nobody else has, in a folder of the script. To be sourced, not run:
+#
+#   . scripts/lib/server.sh
+#   server_new DIR DOMAIN              certificate, ports and configuration; starts nothing
+#   server_add_account JID PASSWORD    works whether or not the server runs; also server_delete_account JID
+#   server_start                       returns when the server accepts clients; also server_stop, server_restart, server_kill9
+#   trap server_cleanup EXIT           leaves no process behind, whatever happened (the folder is the script's to remove)
+#
+# SERVER=martlet (default) runs the binary of this project (MARTLET names it; default: the release build, else the debug
+# build). SERVER=prosody runs Debian's Prosody with the same ports: a script that fails with martlet and passes there
+# has found something, one that fails with both is broken.
+#
+# Martlet's configuration is minimal; `export MARTLET_LIMITS_OFFLINE_MESSAGES=…` before server_start changes a value.
+# What scripts may read: $server_kind, $server_domain, $server_address, $server_port (STARTTLS), $server_tls_port (direct
+# TLS), $server_plain_port (log-in without encryption allowed), $server_certificate (PEM, what clients are to trust),
+# $server_folder, $server_configuration, $server_log, $server_pid, $server_version and the array $server_command, which
+# runs the server in the foreground.
+
+server_kind=${SERVER:-martlet}
+server_address=127.0.0.1
+server_pid=
+server_start_limit=${SERVER_START_LIMIT:-20} # seconds
+
+server_repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+
+server_binary() {
+    local build
+    if [ -n "${MARTLET:-}" ]; then echo "$MARTLET"; return; fi
+    for build in release debug; do
+        if [ -x "$server_repository/.build/$build/martlet" ]; then echo "$server_repository/.build/$build/martlet"; return; fi
+    done
+    echo "There is no martlet to test. Build it (swift build -c release --product martlet) or name it: MARTLET=FILE" >&2
+    return 69
+}
+
+# Ports are asked of the system all at once, so that they differ.
+server_free_ports() {
+    /usr/bin/env python3 - "$1" <<'PYTHON'
+import socket, sys
+sockets = [socket.socket() for _ in range(int(sys.argv[1]))]
+for each in sockets:
+    each.bind(("127.0.0.1", 0))
+print(*(each.getsockname()[1] for each in sockets))
+PYTHON
+}
+
+# A certificate that is its own authority, as a new user's is.
+server_make_certificate() { # DOMAIN CERTIFICATE KEY
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj "/CN=$1" \
+        -addext "subjectAltName=DNS:$1" -keyout "$3" -out "$2" 2>/dev/null
+    chmod 600 "$3"
+}
+
+server_new() { # DIR DOMAIN
+    server_folder=$1 server_domain=$2
+    mkdir -p "$server_folder"
+    chmod 700 "$server_folder"
+    server_log=$server_folder/server.log
+    server_certificate=$server_folder/certificate.pem
+    server_key=$server_folder/key.pem
+    read -r server_port server_tls_port server_plain_port server_status_port < <(server_free_ports 4)
+    server_make_certificate "$server_domain" "$server_certificate" "$server_key"
+    "server_new_$server_kind"
+}
+
+server_new_martlet() {
+    server_martlet=$(server_binary) || return
+    server_version="martlet $("$server_martlet" --version)"
+    server_configuration=$server_folder/martlet.yaml
+    cat > "$server_configuration" <<CONFIGURATION
+server:
+  data: $server_folder/data
+  run-as-root: $([ "$(id -u)" = 0 ] && echo true || echo false)
+domains:
+  - name: $server_domain
+    certificate: $server_certificate
+    key: $server_key
+    contacts:
+      abuse: ["mailto:abuse@$server_domain"]
+listeners:
+  - kind: client
+    port: $server_port
+    addresses: [$server_address]
+  - kind: client-tls
+    port: $server_tls_port
+    addresses: [$server_address]
+  - kind: client
+    port: $server_plain_port
+    addresses: [$server_address]
+    plaintext-authentication: true
+metrics:
+  address: $server_address
+  port: $server_status_port
+CONFIGURATION
+    mkdir -p "$server_folder/data"
+    chmod 700 "$server_folder/data"
+    server_command=("$server_martlet" serve --config "$server_configuration")
+}
+
+server_new_prosody() {
+    if ! command -v prosodyctl >/dev/null; then echo "Prosody is missing: scripts/install-packages test" >&2; return 69; fi
+    server_version="Prosody $(dpkg-query -W -f '${Version}' prosody)"
+    server_configuration=$server_folder/prosody.cfg.lua
+    mkdir -p "$server_folder/data"
+    cat > "$server_configuration" <<CONFIGURATION
+run_as_root = true
+pidfile = "$server_folder/prosody.pid"
+data_path = "$server_folder/data"
+admin_socket = "$server_folder/prosody.sock"
+log = { warn = "*console" }
+interfaces = { "$server_address" }
+c2s_ports = { $server_port, $server_plain_port }
+c2s_direct_tls_ports = { $server_tls_port }
+s2s_ports = { }
+http_ports = { }
+https_ports = { }
+c2s_require_encryption = false
+allow_unencrypted_plain_auth = true
+limits = { }
+modules_enabled = {
+    "roster", "saslauth", "tls", "disco", "blocklist", "carbons", "private", "vcard", "ping", "time", "version",
+    "lastactivity", "uptime", "offline", "server_contact_info", "admin_shell", "posix",
+}
+modules_disabled = { "s2s" }
+contact_info = { abuse = { "mailto:abuse@$server_domain" } }
+authentication = "internal_hashed"
+storage = "internal"
+ssl = { certificate = "$server_certificate", key = "$server_key" }
+c2s_direct_tls_ssl = ssl
+VirtualHost "$server_domain"
+CONFIGURATION
+    server_command=(prosody --config "$server_configuration" -F)
+}
+
+server_accepts() { (exec 3<>"/dev/tcp/$server_address/$1") 2>/dev/null; }
+
+# The server has no other way to tell a script that it is ready than to accept connections.
+server_wait() {
+    local deadline=$((SECONDS + server_start_limit)) port
+    for port in "$server_port" "$server_tls_port" "$server_plain_port"; do
+        until server_accepts "$port"; do
+            if ! kill -0 "$server_pid" 2>/dev/null || [ $SECONDS -ge $deadline ]; then
+                echo "the server does not accept clients on port $port; it said:" >&2
+                tail -n 30 "$server_log" >&2
+                return 1
+            fi
+            sleep 0.02
+        done
+    done
+}
+
+server_start() {
+    "${server_command[@]}" >>"$server_log" 2>&1 </dev/null &
+    server_pid=$!
+    server_wait
+}
+
+server_stop() {
+    [ -n "$server_pid" ] || return 0
+    kill "$server_pid" 2>/dev/null || true
+    wait "$server_pid" 2>/dev/null || true
+    server_pid=
+}
+
+server_restart() { server_stop; server_start; }
+
+server_kill9() {
+    [ -n "$server_pid" ] || return 0
+    kill -9 "$server_pid" 2>/dev/null || true
+    wait "$server_pid" 2>/dev/null || true
+    server_pid=
+}
+
+# SIGTERM first, so that a server that stops badly is found; after ten seconds SIGKILL.
+server_cleanup() {
+    [ -n "$server_pid" ] || return 0
+    kill "$server_pid" 2>/dev/null || { server_pid=; return 0; }
+    local deadline=$((SECONDS + 10))
+    while kill -0 "$server_pid" 2>/dev/null; do
+        if [ $SECONDS -ge $deadline ]; then echo "the server does not stop: killed" >&2; kill -9 "$server_pid" 2>/dev/null || true; break; fi
+        sleep 0.05
+    done
+    wait "$server_pid" 2>/dev/null || true
+    server_pid=
+}
+
+server_add_account() { # JID PASSWORD
+    case $server_kind in
+        martlet) printf '%s\n' "$2" | "$server_martlet" account add --config "$server_configuration" "$1" >>"$server_log" 2>&1 ;;
+        prosody) prosodyctl --config "$server_configuration" register "${1%@*}" "${1#*@}" "$2" >>"$server_log" 2>&1 ;;
+    esac || { echo "cannot add the account $1:" >&2; tail -n 3 "$server_log" >&2; return 1; }
+}
+
+# Has to end the sessions of the account, so with Prosody it goes through its shell.
+server_delete_account() { # JID
+    case $server_kind in
+        martlet) "$server_martlet" account delete --config "$server_configuration" "$1" >>"$server_log" 2>&1 ;;
+        prosody) prosodyctl --config "$server_configuration" shell user delete "$1" >>"$server_log" 2>&1 ;;
+    esac
+}
