@@ -58,10 +58,11 @@ struct Converse: ParsableCommand {
     private func conversationFiles() throws -> [String] {
         var found: [String] = []
         for file in files {
-            guard let inside = FileManager.default.subpaths(atPath: file) else {
+            guard !file.hasSuffix(".conversation") else {
                 found.append(file)
                 continue
             }
+            let inside = FileManager.default.subpaths(atPath: file) ?? []
             found += inside.filter { $0.hasSuffix(".conversation") }.sorted().map { file + "/" + $0 }
         }
         guard !found.isEmpty else { throw ValidationError("There are no conversations in \(files.joined(separator: ", ")).") }

@@ -32,11 +32,7 @@ final class ConversationClient {
     /// Sends the text as it is. Text that begins a stream makes the parser expect the answering header.
     func send(_ text: String) throws(ConversationTransportError) {
         if text.hasPrefix("<?xml") || text.hasPrefix("<stream:stream") { parser.restart() }
-        do {
-            try connection.send(ByteBuffer(string: text))
-        } catch .system(call: "send", _) {
-            // The server has closed the connection first; that is for the reader to find, with what came before it.
-        }
+        try connection.send(ByteBuffer(string: text))
     }
 
     /// Closes at once, without a word.

@@ -23,6 +23,7 @@ package protocol ConversationTransport: AnyObject {
 
 /// One connection; what is read on it is bytes.
 package protocol ConversationConnection: AnyObject {
+    /// What is sent to a server that has closed the connection is lost without an error.
     func send(_ bytes: ByteBuffer) throws(ConversationTransportError)
 
     func receive() throws(ConversationTransportError) -> ConversationInput

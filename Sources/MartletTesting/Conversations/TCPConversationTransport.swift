@@ -97,6 +97,7 @@ private final class TCPConversationConnection: ConversationConnection {
             }
             guard sent > 0 else {
                 if errno == EINTR { continue }
+                if errno == EPIPE || errno == ECONNRESET { return }
                 throw .system(call: "send", number: errno)
             }
             bytes.moveReaderIndex(forwardBy: sent)
