@@ -209,7 +209,7 @@ extension Router {
         _ work: @escaping @Sendable (IQRequest, Router) async throws(StanzaError) -> IQReply,
         then next: @escaping @Sendable (ClientSession) -> Void
     ) {
-        Task { [self] in
+        Task(executorPreference: executor) { [self] in
             let outcome: Result<IQReply, StanzaError>
             do throws(StanzaError) { outcome = .success(try await work(request, self)) }
             catch { outcome = .failure(error) }

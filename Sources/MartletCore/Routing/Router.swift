@@ -12,9 +12,15 @@ package final class Router: Sendable {
     package let remote: any RemoteDelivery
     package let audit: any AuditSink
     package let settings: RouterSettings
+    /// Where requests that wait are answered; `nil` is the process's own pool. Tests run them where they want.
+    let executor: (any TaskExecutor)?
     private let sessionCount = Atomic<UInt64>(0)
 
-    package init(store: any Store, ids: StanzaIDSource, remote: any RemoteDelivery, audit: any AuditSink, settings: RouterSettings = RouterSettings()) {
+    package init(
+        store: any Store, ids: StanzaIDSource, remote: any RemoteDelivery, audit: any AuditSink, settings: RouterSettings = RouterSettings(),
+        executor: (any TaskExecutor)? = nil
+    ) {
+        self.executor = executor
         self.store = store
         self.ids = ids
         self.remote = remote

@@ -1,0 +1,86 @@
+package import MartletCore
+import MartletXML
+package import MartletXMPP
+package import NIOCore
+
+/// A session of a ``TestServer``: sends XML as text and keeps what it gets.
+package final class TestClient: SessionTransport {
+    private unowned let server: TestServer
+    package private(set) var session: ClientSession?
+    /// Why there is no session.
+    package private(set) var refusal: StanzaError?
+    private var inbox: [FlatElement] = []
+    /// Whether the server ended the session, and with which error.
+    package private(set) var isClosed = false
+    package private(set) var closing: StreamError?
+    package private(set) var isReading = true
+    /// What the server believes to be still on its way; for tests of slow clients.
+    package var pendingBytes = 0
+    package let remoteAddress = "192.0.2.1:40000"
+
+    init(_ server: TestServer) { self.server = server }
+
+    func bound(_ outcome: BindOutcome) {
+        switch outcome {
+        case .bound(let session): self.session = session
+        case .refused(let error): refusal = error
+        }
+    }
+
+    package var address: FullJID {
+        guard let session else { preconditionFailure("the session was refused: \(String(describing: refusal))") }
+        return session.address
+    }
+
+    // MARK: What a test does
+
+    /// Sends one stanza and lets the server do all that it can do about it.
+    package func send(_ xml: String) {
+        guard let element = try? parseElement(ByteBuffer(string: xml), limits: .authenticated) else {
+            preconditionFailure("no stanza: \(xml)")
+        }
+        do {
+            try session?.receive(element)
+        } catch {
+            session?.end(error)
+        }
+        server.context.flush()
+        server.run()
+    }
+
+    /// What came since the last call, in order.
+    package func received() -> [TestStanza] {
+        defer { inbox = [] }
+        return inbox.map(TestStanza.init)
+    }
+
+    /// The same without presence.
+    package func receivedBesidesPresence() -> [TestStanza] { received().filter { $0.element.localName != "presence" } }
+
+    package func forget() { inbox = [] }
+
+    /// The connection breaks.
+    package func disconnect() {
+        session?.transportClosed()
+        server.context.flush()
+        server.run()
+    }
+
+    // MARK: What the server does
+
+    package func write(_ bytes: ByteBuffer) {
+        guard let element = try? parseElement(bytes, limits: .authenticated) else {
+            preconditionFailure("the server sent no stanza: \(String(buffer: bytes))")
+        }
+        inbox.append(element)
+    }
+
+    package func flush() {}
+
+    package func close(_ error: StreamError?) {
+        isClosed = true
+        closing = error
+    }
+
+    package func setReading(_ isReading: Bool) { self.isReading = isReading }
+}

@@ -1,0 +1,130 @@
+package import MartletCore
+package import MartletFeatures
+package import MartletXMPP
+import NIOCore
+package import NIOEmbedded
+
+/// A whole server on one thread, without network and disk, whose clock a test moves. It does nothing by itself: after every
+/// step of a test it runs until nothing more can happen.
+package final class TestServer {
+    package let domain: BareJID
+    package let time = ManualTime()
+    package let random: SeededRandom
+    package let store: InMemoryStore
+    package let router: Router
+    package let context: LoopContext
+    package let loop = EmbeddedEventLoop()
+    private let executor = ManualExecutor()
+
+    /// - Parameters:
+    ///   - domains: the first one is where accounts are made.
+    ///   - features: what the domains do; everything, unless given.
+    package init(
+        domains: [String] = ["capulet.example"], limits: HostLimits = HostLimits(), settings: RouterSettings = RouterSettings(),
+        commits: InMemoryStore.Commits = .automatic, remote: any RemoteDelivery = NoFederation(), seed: UInt64 = 1,
+        contacts: ContactAddresses.Addresses = .init(), features: ((FeatureConfiguration) -> [any Feature])? = nil
+    ) {
+        random = SeededRandom(seed: seed)
+        store = InMemoryStore(commits: commits, callbacks: .queued, time: time)
+        router = Router(
+            store: store, ids: StanzaIDSource(floor: 0), remote: remote, audit: NoAudit(), settings: settings, executor: executor)
+        let configuration = FeatureConfiguration(softwareVersion: "1.0", contacts: contacts, time: time, uptime: Uptime(time))
+        let features = features ?? StandardFeatures.all
+        let hosts = domains.map { domain in
+            do {
+                return try Host(domain: BareJID(parsing: domain), limits: limits, features: features(configuration))
+            } catch {
+                preconditionFailure("no host can be made of \(domain): \(error)")
+            }
+        }
+        guard let first = hosts.first else { preconditionFailure("a server has a domain") }
+        domain = first.domain
+        context = LoopContext(loop: loop, hosts: HostTable(hosts), store: store, time: time, random: random)
+    }
+
+    /// Lets everything happen that can happen before the clock moves.
+    package func run() {
+        repeat { loop.run() } while executor.run() + store.runCallbacks() > 0
+    }
+
+    /// Moves the clock and lets everything happen that is due.
+    package func advance(by duration: Duration) {
+        let (seconds, attoseconds) = duration.components
+        let nanoseconds = seconds * 1_000_000_000 + attoseconds / 1_000_000_000
+        time.advance(by: nanoseconds)
+        loop.advanceTime(by: .nanoseconds(nanoseconds))
+        run()
+    }
+
+    // MARK: Accounts
+
+    /// The address of an account, such as `juliet` at the server's first domain, or `romeo@montague.example`.
+    package func address(_ name: String) -> BareJID {
+        let text = name.contains("@") ? name : "\(name)@\(domain)"
+        guard let address = try? BareJID(parsing: text) else { preconditionFailure("no address: \(text)") }
+        return address
+    }
+
+    package func createAccount(_ name: String, credentials: [ScramKeys] = []) {
+        store.submit([.account(.create(address(name), credentials: credentials, isAdmin: false))])
+        router.forget(address(name))
+        run()
+    }
+
+    // MARK: Clients
+
+    /// A session of `juliet/balcony`; the account is made if there is none. It has said nothing yet.
+    package func client(_ name: String) -> TestClient {
+        let parts = name.split(separator: "/", maxSplits: 1).map(String.init)
+        guard parts.count == 2 else { preconditionFailure("a session has a resource: \(name)") }
+        if !exists(parts[0]) { createAccount(parts[0]) }
+        let client = TestClient(self)
+        router.bind(address(parts[0]), resource: parts[1], client, context) { outcome in client.bound(outcome) }
+        context.flush()
+        run()
+        return client
+    }
+
+    /// The same, with the roster asked for and presence sent, and what that brought thrown away.
+    package func online(_ name: String, priority: Int = 0) -> TestClient {
+        let client = client(name)
+        client.send("<iq type='get' id='roster'><query xmlns='jabber:iq:roster'/></iq>")
+        client.send(priority == 0 ? "<presence/>" : "<presence><priority>\(priority)</priority></presence>")
+        client.forget()
+        return client
+    }
+
+    /// Makes two accounts see each other's presence.
+    package func befriend(_ one: String, _ other: String) {
+        for name in [one, other] where !exists(name) { createAccount(name) }
+        for (account, contact) in [(one, other), (other, one)] {
+            let item = RosterItem(
+                contact: address(contact), subscription: SubscriptionState(to: true, from: true, isInRoster: true), version: 1)
+            edit(account) { .rosterItem($0, item) }
+        }
+    }
+
+    /// Writes behind the server's back.
+    package func edit(_ account: String, _ write: (AccountID) -> Write) {
+        guard let id = identity(account)?.id else { preconditionFailure("no account: \(account)") }
+        store.submit([write(id)])
+        router.forget(address(account))
+        run()
+    }
+
+    private func exists(_ name: String) -> Bool { identity(name) != nil }
+
+    private func identity(_ name: String) -> StoredAccount? {
+        let answer = Answer()
+        store.loadAccount(address(name)) { answer.set($0) }
+        run()
+        return answer.get()
+    }
+}
+
+/// What the store said, on this thread.
+private final class Answer: @unchecked Sendable {
+    private var account: StoredAccount?
+    func set(_ result: Result<StoredAccount?, StoreError>) { account = try? result.get() }
+    func get() -> StoredAccount? { account }
+}
