@@ -75,10 +75,10 @@ struct ConversationReport {
         var page = """
             # Conversations
 
-            Every conversation of `Conversations/` with the result of holding it with \(server), which is asked as an
-            oracle: \(reports.count) conversations, of which \(differing) differ. Where a result differs, the conversation says what
-            the specification asks for, and the reason here is the one written in the file. `Conversations/README.md`
-            describes the format. This page is written by `scripts/converse prosody`.
+            Every conversation of `Conversations/` with the result of holding it with \(server), which is asked
+            as an oracle: \(reports.count) conversations, of which \(differing) differ. Where a result differs, the
+            conversation says what the specification asks for, and the reason here is the one written in the file.
+            `Conversations/README.md` describes the format. This page is written by `scripts/converse prosody`.
 
             """
         for (folder, group) in Dictionary(grouping: reports, by: \.folder).sorted(by: { $0.key < $1.key }) {

@@ -93,7 +93,9 @@ package final class ConversationRunner {
         }
         let everybody = accounts.values.map(\.bareJID)
         for subscription in conversation.subscriptions {
-            guard let subscriber = accounts[subscription.subscriber], let contact = accounts[subscription.contact] else { continue }
+            guard let subscriber = accounts[subscription.subscriber], let contact = accounts[subscription.contact] else {
+                continue
+            }
             try helpers[subscription.subscriber]?.ask("<presence type='subscribe' to='\(contact.bareJID)'/>", everybody)
             try helpers[subscription.contact]?.ask("<presence type='subscribed' to='\(subscriber.bareJID)'/>", everybody)
         }
