@@ -1,0 +1,161 @@
+import Logging
+import MartletCore
+import MartletNetwork
+import MartletXMPP
+import NIOCore
+import NIOPosix
+import Testing
+
+enum Fixtures {
+    /// The repository's folder, from where this file was compiled.
+    static let root = #filePath.split(separator: "/").dropLast(3).reduce("") { $0 + "/" + $1 }
+    static func certificate(_ name: String) -> String { "\(root)/Fixtures/certificates/\(name)" }
+    static func files(_ domain: String) -> CertificateFiles {
+        CertificateFiles(domain: domain, chain: certificate("\(domain).pem"), key: certificate("\(domain).key"))
+    }
+    /// 2027, when all fixtures are valid.
+    static let now = 1_800_000_000
+}
+
+/// The listeners on real loops, over a store in memory. Verona has the accounts juliet and romeo, password `pencil`.
+final class TestServer: Sendable {
+    static let domains = ["verona.example", "mantua.example"]
+
+    let pool: LoopPool
+    let service: ClientListenerService
+    let client: ClientService
+    let router: Router
+    let certificates: CertificateStore
+    let accounts: TestAccounts
+
+    init(
+        _ listeners: [ListenerConfiguration], settings: NetworkSettings = .test, accounts: TestAccounts = TestAccounts(),
+        loops: Int = 1
+    ) async throws {
+        let store = InMemoryStore()
+        let keys = try TestAccounts.keys(.sha256)
+        _ = store.submit(["juliet", "romeo"].compactMap { name in
+            (try? BareJID(localpart: name, domainpart: "verona.example"))
+                .map { .account(.create($0, credentials: [keys], isAdmin: false)) }
+        })
+        let hosts = try HostTable(Self.domains.map { try Host(domain: BareJID(parsing: $0), features: []) })
+        router = Router(store: store, ids: StanzaIDSource(floor: 0), remote: NoFederation(), audit: NoAudit())
+        certificates = try CertificateStore(Self.domains.map(Fixtures.files), now: Fixtures.now)
+        pool = LoopPool(count: loops) { LoopContext(loop: $0, hosts: hosts, store: store, time: SystemTime(), random: SystemRandom()) }
+        self.accounts = accounts
+        client = ClientService(
+            router: router, accounts: accounts, certificates: certificates, settings: settings, log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        service = ClientListenerService(listeners, client, on: pool)
+        do {
+            try await service.start()
+        } catch {
+            try? await pool.shutDown()
+            throw error
+        }
+    }
+
+    /// Runs `body` against a server, and stops it.
+    static func with(
+        _ listener: ListenerConfiguration = .plain, settings: NetworkSettings = .test, accounts: TestAccounts = TestAccounts(),
+        loops: Int = 1, _ body: (TestServer, Int) async throws -> Void
+    ) async throws {
+        let server = try await TestServer([listener], settings: settings, accounts: accounts, loops: loops)
+        let result: Result<Void, any Error>
+        do {
+            result = .success(try await body(server, try #require(server.service.ports.first)))
+        } catch {
+            result = .failure(error)
+        }
+        await server.service.stop()
+        try await server.pool.shutDown()
+        try result.get()
+    }
+
+    /// Turns the deadlines of every loop, as if that many seconds had passed.
+    func pass(seconds: Int) async throws {
+        for loop in pool.loops {
+            try await loop.loop.submit { for _ in 0..<seconds { loop.turn() } }.get()
+        }
+    }
+}
+
+extension NetworkSettings {
+    /// As usual, but stops do not wait long for clients that say nothing.
+    static var test: NetworkSettings {
+        var settings = NetworkSettings()
+        settings.closingDeadline = .seconds(1)
+        return settings
+    }
+}
+
+extension ListenerConfiguration {
+    static let plain = ListenerConfiguration(kind: .client, addresses: ["127.0.0.1"], port: 0, allowsPlaintext: true)
+    static let startTLS = ListenerConfiguration(kind: .client, addresses: ["127.0.0.1"], port: 0)
+    static let directTLS = ListenerConfiguration(kind: .clientTLS, addresses: ["127.0.0.1"], port: 0)
+}
+
+struct SystemTime: TimeSource {
+    var monotonic: NIODeadline { .now() }
+    var wallMilliseconds: Int64 { 1_800_000_000_000 }
+}
+
+/// Accounts without a database.
+struct TestAccounts: AccountSource {
+    var isAvailable = true
+
+    static func keys(_ hash: ScramHash) throws -> ScramKeys {
+        let password = try #require(PreparedPassword("pencil"))
+        return try ScramKeys.derive(password: password, salt: [UInt8](0..<16), iterations: 4096, hash: hash)
+    }
+
+    func scramKeys(of account: BareJID, _ hash: ScramHash) async -> ScramAnswer {
+        guard isAvailable, let keys = try? Self.keys(hash) else { return .refused(.unavailable) }
+        return .keys(keys, standing: .ok)
+    }
+
+    func verify(_ password: PreparedPassword, of account: BareJID) async -> AccountVerdict {
+        guard isAvailable else { return .unavailable }
+        return password == PreparedPassword("pencil") ? .ok : .badCredentials
+    }
+}
+
+// MARK: What clients say
+
+extension TestClient {
+    static func header(_ domain: String = "verona.example", version: String = "1.0") -> String {
+        "<?xml version='1.0'?><stream:stream to='\(domain)' version='\(version)' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
+    }
+
+    static func plain(_ name: String, password: String = "pencil") -> String {
+        "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>\(Base64.encode("\0\(name)\0\(password)".utf8))</auth>"
+    }
+
+    static let bind = "<iq type='set' id='b1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>balcony</resource></bind></iq>"
+
+    /// From the first header to a bound session, on a stream that may take a password now.
+    func logIn(_ name: String, domain: String = "verona.example") async throws {
+        _ = try await say(Self.header(domain), hear: "</stream:features>")
+        _ = try await say(Self.plain(name), hear: "<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>")
+        _ = try await say(Self.header(domain), hear: "</stream:features>")
+        _ = try await say(Self.bind, hear: "</iq>")
+    }
+
+    /// SCRAM as a client does it.
+    func authenticate(_ name: String, _ hash: ScramHash, binding: ScramClient.Binding = .unsupported) async throws {
+        let password = try #require(PreparedPassword("pencil"))
+        var scram = ScramClient(hash: hash, binding: binding, username: name, password: password, nonce: ScramNonce(random: [UInt8](0..<18)))
+        var mechanism = hash.mechanismName
+        if case .bound = binding { mechanism += "-PLUS" }
+        let first = Base64.encode(scram.first())
+        let challenge = try await say("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='\(mechanism)'>\(first)</auth>", hear: "</challenge>")
+        let final = try scram.final(answering: try #require(Self.content(challenge)))
+        let success = try await say("<response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>\(Base64.encode(final))</response>", hear: "</success>")
+        try scram.verify(try #require(Self.content(success)))
+    }
+
+    /// The decoded text of the one element in `xml`.
+    private static func content(_ xml: String) -> [UInt8]? {
+        guard let begin = xml.firstIndex(of: ">"), let end = xml.lastIndex(of: "<"), begin < end else { return nil }
+        return Base64.decode(xml[xml.index(after: begin)..<end])
+    }
+}
