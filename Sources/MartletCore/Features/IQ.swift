@@ -13,6 +13,8 @@ package struct IQRequest: Sendable {
     package let owner: BareJID
     /// The one child element of the request.
     package let child: ElementView
+    /// The domain that is asked, or that the owner's account is at; set by the router.
+    package var host: Host?
     /// The owner's number, where the owner is an account that exists.
     package var account: AccountID?
 

@@ -33,6 +33,7 @@ extension Router {
             return session.refuse(stanza, .serviceUnavailable)
         }
         var request = IQRequest(kind: kind, stanza: stanza, actor: stanza.from, owner: session.account, child: child)
+        request.host = host
         request.account = session.home.shard.withLock { session.home.id }
         return run(handler, request, host, from: session, completion)
     }
@@ -43,7 +44,8 @@ extension Router {
     ) -> Progress {
         if let error = refusal(of: stanza, from: session) { return session.refuse(stanza, error) }
         guard let handler = host.handler(kind, child, at: .account) else { return session.refuse(stanza, .serviceUnavailable) }
-        let request = IQRequest(kind: kind, stanza: stanza, actor: stanza.from, owner: account, child: child)
+        var request = IQRequest(kind: kind, stanza: stanza, actor: stanza.from, owner: account, child: child)
+        request.host = host
         if case .home(let decide) = handler { return runInHome(request, session.ref, completion, session.context, decide) }
         return admit(request, handler, host, from: session, completion)
     }
@@ -104,7 +106,8 @@ extension Router {
         guard case .bare? = stanza.to, let handler = host.handler(kind, child, at: .host) else {
             return session.refuse(stanza, .serviceUnavailable)
         }
-        let request = IQRequest(kind: kind, stanza: stanza, actor: stanza.from, owner: host.domain, child: child)
+        var request = IQRequest(kind: kind, stanza: stanza, actor: stanza.from, owner: host.domain, child: child)
+        request.host = host
         return run(handler, request, host, from: session, completion)
     }
 

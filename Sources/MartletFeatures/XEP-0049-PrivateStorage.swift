@@ -1,0 +1,131 @@
+package import MartletCore
+package import MartletXML
+import MartletXMPP
+import NIOCore
+
+extension Namespace {
+    package static let privateStorage: Namespace = "jabber:iq:private"
+}
+
+/// What clients keep for themselves on the server, by element name and namespace; for the owner only.
+///
+/// An element without attributes and content takes no place: setting it removes what was there.
+package struct PrivateStorage: IQResponder {
+    package static let specification = Specification.xep(49, "Private XML Storage", version: "1.2")
+    package let disco = DiscoFeatures.everywhere(.privateStorage)
+    /// Elements in one request.
+    package static let elementsPerRequestMax = 16
+    package init() {}
+
+    package var routes: [IQRoute] {
+        [
+            .suspending(.get, "query", .privateStorage) { request, router async throws(StanzaError) in
+                try await Self.get(request, router.store)
+            },
+            .suspending(.set, "query", .privateStorage) { request, router async throws(StanzaError) in
+                try await Self.set(request, router.store)
+            },
+        ]
+    }
+
+    // MARK: Get
+
+    /// What was never set is returned as it was asked for (§2).
+    private static func get(_ request: IQRequest, _ store: any Store) async throws(StanzaError) -> IQReply {
+        guard let account = request.account else { throw .serviceUnavailable }
+        var writer = XMLWriter()
+        writer.open("query", .privateStorage)
+        for element in try elements(of: request) {
+            if let document = try await read(account, DocumentKey(element), store) {
+                writer.raw(document)
+            } else {
+                writer.open(copying: element)
+                writer.close()
+            }
+        }
+        writer.close()
+        return IQReply(payload: writer.buffer)
+    }
+
+    // MARK: Set
+
+    /// Two sessions of an account that set new elements at the same moment may get one past the limit; nothing else can happen.
+    private static func set(_ request: IQRequest, _ store: any Store) async throws(StanzaError) -> IQReply {
+        guard let account = request.account, let limits = request.host?.limits else { throw .serviceUnavailable }
+        var index = try PrivateIndex(try await read(account, PrivateIndex.key, store))
+        var writes: [Write] = []
+        for element in try elements(of: request) {
+            guard element.byteRange.count <= limits.privateBytesMax else {
+                throw .policyViolation("an element may have \(limits.privateBytesMax) bytes")
+            }
+            let key = DocumentKey(element)
+            if isEmpty(element) {
+                index.keys.remove(key.key)
+                writes.append(.document(account, key, nil))
+            } else {
+                index.keys.insert(key.key)
+                var writer = XMLWriter(contentNamespace: .none)
+                writer.append(element)
+                writes.append(.document(account, key, writer.buffer))
+            }
+        }
+        guard index.keys.count <= limits.privateElementsMax else {
+            throw .resourceConstraint("an account may keep \(limits.privateElementsMax) elements")
+        }
+        writes.append(.document(account, PrivateIndex.key, index.encoded))
+        do throws(StoreError) { try await store.commit(writes) }
+        catch { throw error == .full ? .resourceConstraint("the server has no space left") : StanzaError(.internalServerError, .wait) }
+        return .empty
+    }
+
+    private static func isEmpty(_ element: ElementView) -> Bool {
+        var attributes = element.attributes
+        return attributes.next() == nil && element.content.isEmpty
+    }
+
+    // MARK: Both
+
+    private static func elements(of request: IQRequest) throws(StanzaError) -> [ElementView] {
+        let elements = Array(request.child.children)
+        guard !elements.isEmpty else { throw .badRequest("the request names no element") }
+        guard elements.count <= elementsPerRequestMax else { throw .policyViolation("more than \(elementsPerRequestMax) elements") }
+        for element in elements where element.isIn(.none) || element.isIn(.client) || element.isIn(.privateStorage) {
+            throw .notAcceptable("an element has a namespace of its own")
+        }
+        return elements
+    }
+
+    private static func read(_ account: AccountID, _ key: DocumentKey, _ store: any Store) async throws(StanzaError) -> ByteBuffer? {
+        do throws(StoreError) { return try await store.document(account, key) }
+        catch { throw StanzaError(.internalServerError, .wait) }
+    }
+}
+
+extension DocumentKey {
+    fileprivate init(_ element: ElementView) {
+        self.init(namespace: Namespace.privateStorage.name, key: "{\(element.namespaceName)}\(element.localName)")
+    }
+}
+
+/// Which elements an account keeps: a document beside them, because a store is only asked for documents by name.
+private struct PrivateIndex {
+    /// No element has an empty name.
+    static let key = DocumentKey(namespace: Namespace.privateStorage.name)
+    var keys: Set<String> = []
+
+    init(_ document: ByteBuffer?) throws(StanzaError) {
+        guard let document else { return }
+        do throws(XMLError) {
+            let index = try parseElement(document, limits: .authenticated, defaultNamespace: .none)
+            for key in index.children { keys.insert(key.text) }
+        } catch { throw .internalServerError }
+    }
+
+    var encoded: ByteBuffer {
+        var writer = XMLWriter(contentNamespace: .none)
+        writer.element("keys", .none) { writer in
+            for key in keys.sorted() { writer.element("key", .none, text: key) }
+        }
+        return writer.buffer
+    }
+}
