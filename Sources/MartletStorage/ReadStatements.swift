@@ -183,9 +183,9 @@ final class ReadStatements {
         }
     }
 
-    private static func credential(_ row: any SQLStatement) throws(SQLError) -> ScramCredentials {
+    private static func credential(_ row: any SQLStatement) throws(SQLError) -> ScramKeys {
         guard let hash = ScramHash(mechanismName: row.text(0)),
-            let credential = try? ScramCredentials(
+            let credential = try? ScramKeys(
                 hash: hash, salt: row.bytes(1), iterations: Int(row.integer(2)), storedKey: row.bytes(3), serverKey: row.bytes(4))
         else { throw SQLError(.corrupt, "the credentials of an account") }
         return credential

@@ -1,4 +1,5 @@
 internal import MartletCore
+internal import NIOCore
 internal import Synchronization
 
 /// Threads that read, each with a connection of its own, so that no event loop waits for the disk.
@@ -16,7 +17,7 @@ final class StoreReaders: @unchecked Sendable {
     private struct Queue {
         /// Reads that wait for the writer, with the ticket they wait for.
         var parked: [(sequence: UInt64, job: Job)] = []
-        var ready: [Job] = []
+        var ready = CircularBuffer<Job>()
         var isClosed = false
     }
 
@@ -83,7 +84,7 @@ final class StoreReaders: @unchecked Sendable {
             let ready = queue.parked.filter { $0.sequence <= sequence }
             guard !ready.isEmpty else { return 0 }
             queue.parked.removeAll { $0.sequence <= sequence }
-            queue.ready += ready.map(\.job)
+            queue.ready.append(contentsOf: ready.map(\.job))
             return ready.count
         }
         if count == 1 { queue.wakeOne() } else if count > 1 { queue.wakeAll() }
@@ -96,7 +97,7 @@ final class StoreReaders: @unchecked Sendable {
 
     private func nextJob() -> Job? {
         queue.wait { queue in
-            if !queue.ready.isEmpty { return .some(queue.ready.removeFirst()) }
+            if let job = queue.ready.popFirst() { return .some(job) }
             return queue.isClosed ? .some(nil) : nil
         }
     }

@@ -231,7 +231,7 @@ final class StoreWriter: @unchecked Sendable {
             queue.threadWaits = true
             return nil
         }
-        queue.submits.removeFirst(count)
+        if isComplete { queue.submits = [] } else { queue.submits.removeFirst(count) }
         queue.bytes -= turn.submits.reduce(0) { $0 + $1.bytes }
         queue.refusals = []
         if isComplete { queue.jobs = [] }

@@ -220,7 +220,7 @@ final class WriteStatements {
         return id
     }
 
-    private func insert(_ credential: ScramCredentials, of id: Int64) throws(SQLError) {
+    private func insert(_ credential: ScramKeys, of id: Int64) throws(SQLError) {
         try insertCredential.run {
             $0.bind(id, at: 1)
             $0.bind(credential.hash.mechanismName, at: 2)

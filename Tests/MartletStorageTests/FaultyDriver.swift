@@ -2,6 +2,12 @@ import MartletStorage
 import NIOCore
 import Synchronization
 
+#if canImport(Glibc)
+import Glibc
+#else
+import Darwin
+#endif
+
 /// A driver whose writing connection fails, or waits, where a test says so.
 struct FaultyDriver: SQLDriver {
     final class Faults: Sendable {
@@ -23,7 +29,7 @@ struct FaultyDriver: SQLDriver {
         var commits: Int { state.withLock { $0.commits } }
 
         func willCommit() throws(SQLError) {
-            while holds {}
+            while holds { sched_yield() }
             let error = state.withLock { state -> SQLError? in
                 state.commits += 1
                 guard let failure = state.failure, state.commits >= failure.commit else { return nil }

@@ -126,7 +126,7 @@ extension Store {
 
     /// Makes an account and gives its number.
     @discardableResult
-    func create(_ address: BareJID, _ credentials: [ScramCredentials] = [], isAdmin: Bool = false) async throws -> AccountID {
+    func create(_ address: BareJID, _ credentials: [ScramKeys] = [], isAdmin: Bool = false) async throws -> AccountID {
         try await commit([.account(.create(address, credentials: credentials, isAdmin: isAdmin))])
         return try #require(try await load(address)).id
     }
@@ -145,8 +145,8 @@ func entry(_ text: String, _ views: (AccountID, UInt64)..., time: Int64 = 1) -> 
     .log(LogEntry(stanza: stanza(text), views: views.map { .init(owner: $0.0, id: $0.1) }, time: time))
 }
 
-func credentials(_ hash: ScramHash, _ byte: UInt8 = 7) -> ScramCredentials {
-    try! ScramCredentials(
+func credentials(_ hash: ScramHash, _ byte: UInt8 = 7) -> ScramKeys {
+    try! ScramKeys(
         hash: hash, salt: Array(repeating: byte, count: 16), iterations: 4096, storedKey: Array(repeating: byte, count: hash.byteCount),
         serverKey: Array(repeating: byte &+ 1, count: hash.byteCount))
 }

@@ -188,10 +188,9 @@ private final class SQLiteStatement: SQLStatement {
 
     func bind(text: UnsafeRawBufferPointer, at parameter: Int) {
         // A null pointer would bind NULL.
-        guard let start = text.baseAddress, !text.isEmpty else {
-            return check(sqlite3_bind_text(handle, Int32(parameter), "", 0, Self.copied))
-        }
-        check(sqlite3_bind_text(handle, Int32(parameter), start.assumingMemoryBound(to: CChar.self), Int32(text.count), Self.copied))
+        let start = text.isEmpty ? nil : text.baseAddress?.assumingMemoryBound(to: CChar.self)
+        guard let start else { return check(sqlite3_bind_text(handle, Int32(parameter), "", 0, Self.copied)) }
+        check(sqlite3_bind_text64(handle, Int32(parameter), start, UInt64(text.count), Self.copied, UInt8(SQLITE_UTF8)))
     }
 
     func bind(bytes: UnsafeRawBufferPointer, at parameter: Int) {

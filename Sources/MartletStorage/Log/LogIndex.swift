@@ -24,7 +24,8 @@ final class LogIndex {
     private let statements: Statements
     private let connection: any SQLConnection
     private let tail: LogTail
-    /// A merge begins when the tail has so many postings; at an eighth of them if there is nothing else to do.
+    /// A merge begins when the tail has so many postings; at half of them if there is nothing else to do. The more there are, the
+    /// more of them share a page of the table.
     private let mergeThreshold: Int
     private var merge: Merge?
     /// The last entry in the log.
@@ -35,6 +36,8 @@ final class LogIndex {
     /// Where a look through all cursors has come to.
     private var sweep: Int64?
     private var hasDeletedOwners = true
+    /// What ``delivered(of:)`` has found in the present step.
+    private var cursors: [AccountID: UInt64] = [:]
 
     private struct Merge {
         var postings: [Posting]
@@ -125,12 +128,12 @@ final class LogIndex {
     /// Whether there is something to do while no writes are waiting.
     var hasWork: Bool {
         merge != nil || sweep != nil || hasDeletedOwners || cursorMoves >= Self.idlePurgeThreshold
-            || tail.count >= max(1, mergeThreshold / 8)
+            || tail.count >= max(1, mergeThreshold / 2)
     }
 
     /// Does one step in one transaction. A step that fails is done again later.
     func step() throws(SQLError) {
-        if merge != nil || tail.count >= max(1, mergeThreshold / 8) { return try stepMerge() }
+        if merge != nil || tail.count >= max(1, mergeThreshold / 2) { return try stepMerge() }
         if hasDeletedOwners { return try stepDeletedOwner() }
         if cursorMoves >= Self.idlePurgeThreshold { return try stepMovedOwners() }
         if let position = sweep { return try stepSweep(after: position) }
@@ -145,6 +148,11 @@ final class LogIndex {
         while !movedOwners.isEmpty { try stepMovedOwners() }
     }
 
+    private func transaction<Result>(_ body: () throws(SQLError) -> Result) throws(SQLError) -> Result {
+        cursors.removeAll(keepingCapacity: true)
+        return try connection.transaction(body)
+    }
+
     // MARK: Merging
 
     private func begin() { merge = Merge(postings: tail.sorted(), upTo: lastEntry) }
@@ -153,9 +161,9 @@ final class LogIndex {
         if merge == nil { begin() }
         guard var merge else { return }
         if merge.unwanted == nil {
-            try connection.transaction { () throws(SQLError) in try mergePostings(&merge) }
+            try transaction { () throws(SQLError) in try mergePostings(&merge) }
         } else if merge.unwanted?.isEmpty == false {
-            try connection.transaction { () throws(SQLError) in try deleteUnwanted(&merge) }
+            try transaction { () throws(SQLError) in try deleteUnwanted(&merge) }
         } else {
             return try finishMerge(merge)
         }
@@ -164,10 +172,8 @@ final class LogIndex {
 
     private func mergePostings(_ merge: inout Merge) throws(SQLError) {
         let end = min(merge.position + Self.stepMax, merge.postings.count)
-        var cursor: (owner: AccountID, delivered: UInt64)?
         for posting in merge.postings[merge.position..<end] {
-            if cursor?.owner != posting.owner { cursor = (posting.owner, try delivered(of: posting.owner)) }
-            guard let cursor, posting.view > cursor.delivered else { continue }
+            guard posting.view > (try delivered(of: posting.owner)) else { continue }
             merge.kept.insert(posting.log)
             try statements.insertPosting.run {
                 $0.bind(posting.owner.raw, at: 1)
@@ -199,7 +205,10 @@ final class LogIndex {
 
     /// Up to where an account has taken delivery; everything, if it is gone.
     private func delivered(of owner: AccountID) throws(SQLError) -> UInt64 {
-        try statements.delivered.first({ $0.bind(owner.raw, at: 1) }) { $0.unsigned(0) } ?? .max
+        if let known = cursors[owner] { return known }
+        let delivered = try statements.delivered.first({ $0.bind(owner.raw, at: 1) }) { $0.unsigned(0) } ?? .max
+        cursors[owner] = delivered
+        return delivered
     }
 
     private func stepDeletedOwner() throws(SQLError) {
@@ -207,13 +216,13 @@ final class LogIndex {
             hasDeletedOwners = false
             return
         }
-        try connection.transaction { () throws(SQLError) in
+        try transaction { () throws(SQLError) in
             if try purge(owner) < Self.stepMax { try statements.forgetOwner.run { $0.bind(owner.raw, at: 1) } }
         }
     }
 
     private func stepMovedOwners() throws(SQLError) {
-        let done = try connection.transaction { () throws(SQLError) in
+        let done = try transaction { () throws(SQLError) in
             var (done, count) = ([AccountID](), 0)
             for owner in movedOwners.prefix(Self.stepMax) where count < Self.stepMax {
                 let purged = try purge(owner)

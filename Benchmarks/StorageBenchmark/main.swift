@@ -1,0 +1,122 @@
+import Dispatch
+import Logging
+import MartletCore
+import MartletStorage
+import MartletXMPP
+import NIOCore
+
+#if canImport(Glibc)
+import Glibc
+#else
+import Darwin
+#endif
+
+// What the message log costs: appends in commits of 64, 512 and 4096 entries of 330 bytes with two views each, 10,000
+// accounts, synchronous=FULL, index and purge included. Microseconds of the whole process's CPU for each message.
+//
+// usage: StorageBenchmark [folder] [messages]
+
+struct SystemTime: TimeSource {
+    var monotonic: NIODeadline { .now() }
+    var wallMilliseconds: Int64 { Int64(time(nil)) * 1_000 }
+}
+
+func cpuSeconds() -> Double {
+    var now = timespec()
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now)
+    return Double(now.tv_sec) + Double(now.tv_nsec) / 1e9
+}
+
+func open(_ path: String) throws -> SQLiteStore {
+    var options = SQLiteStore.Options(
+        time: SystemTime(), logger: Logger(label: "benchmark"), onFatal: { fatalError("the store failed: \($0)") })
+    options.reserveBytes = 0
+    return try SQLiteStore.open(folder: path, options: options)
+}
+
+/// Submits and waits until it is on disk.
+func settle(_ store: SQLiteStore, _ writes: [Write]) {
+    let done = DispatchSemaphore(value: 0)
+    store.submit(writes) { _ in done.signal() }
+    done.wait()
+}
+
+func makeAccounts(_ count: Int, _ store: SQLiteStore) throws {
+    for place in 0..<count {
+        let address = try BareJID(localpart: "account\(place)", domainpart: "capulet.example")
+        store.submit([.account(.create(address, credentials: [], isAdmin: false))])
+    }
+    settle(store, [])
+}
+
+func measure(_ name: String, count: Int, _ body: () throws -> Void) rethrows {
+    let (start, cpu) = (ContinuousClock.now, cpuSeconds())
+    try body()
+    let wall = start.duration(to: .now) / .microseconds(1)
+    let perMessage = (cpuSeconds() - cpu) * 1e6 / Double(count)
+    let rounded = { (value: Double) in (value * 100).rounded() / 100 }
+    print("\(name): \(rounded(perMessage)) µs CPU each, \(Int(Double(count) / wall * 1e6)) a second")
+}
+
+let folder = CommandLine.arguments.dropFirst().first ?? "/tmp/martlet-storage-benchmark-\(getpid())"
+let messages = CommandLine.arguments.dropFirst(2).first.flatMap { Int($0) } ?? 200_000
+let accounts = 10_000
+let stanza = EncodedStanza(ByteBuffer(repeating: UInt8(ascii: "x"), count: 330))
+
+/// Submits messages between accounts at random.
+struct Traffic {
+    var view: UInt64 = 0
+    var touched: Set<AccountID> = []
+    var seed: UInt64 = 1
+
+    mutating func submit(_ count: Int, to store: SQLiteStore) {
+        for _ in 0..<count {
+            view += 1
+            let views = [LogEntry.View(owner: account(), id: view), LogEntry.View(owner: account(), id: view)]
+            store.submit([.log(LogEntry(stanza: stanza, views: views, time: Int64(view)))])
+        }
+    }
+
+    private mutating func account() -> AccountID {
+        seed = seed &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+        let id = AccountID(raw: Int64(seed >> 33) % Int64(accounts) + 1)
+        touched.insert(id)
+        return id
+    }
+
+    /// Everybody has received everything.
+    mutating func cursors() -> [Write] {
+        defer { touched = [] }
+        return touched.map { .cursor($0, upTo: view) }
+    }
+}
+
+func benchmark(_ name: String, batch: Int, deliversEvery: Int?) throws {
+    let store = try open(folder + "/\(name)-\(batch)")
+    defer { store.close() }
+    try makeAccounts(accounts, store)
+    var traffic = Traffic()
+    measure("\(name), commits of \(batch)", count: messages) {
+        for place in 1...messages / batch {
+            traffic.submit(batch, to: store)
+            settle(store, [])
+            if let deliversEvery, place % max(1, deliversEvery / batch) == 0 { settle(store, traffic.cursors()) }
+        }
+    }
+    guard deliversEvery == nil, batch == 512 else { return }
+    try measure("loads of an account", count: accounts) {
+        let done = DispatchGroup()
+        for place in 0..<accounts {
+            done.enter()
+            store.loadAccount(try BareJID(localpart: "account\(place)", domainpart: "capulet.example")) { _ in done.leave() }
+        }
+        done.wait()
+    }
+}
+
+print("storage: SQLite, synchronous=FULL; \(messages) messages, \(accounts) accounts")
+for batch in [64, 512, 4_096] {
+    try benchmark("offline", batch: batch, deliversEvery: nil)
+    // As often as a busy server moves its cursors: once in 10,000 messages.
+    try benchmark("delivered", batch: batch, deliversEvery: 10_000)
+}
