@@ -1,13 +1,13 @@
 # A server of a script's own: on loopback ports that nobody else has, in a folder of the script. To be sourced, not run:
 #
 #   . scripts/lib/server.sh
-#   server_new DIR DOMAIN              certificate, ports and configuration; starts nothing
+#   server_new DIR DOMAIN              ports and configuration; starts nothing
 #   server_add_account JID PASSWORD    works whether or not the server runs; also server_delete_account JID
 #   server_start                       returns when the server accepts clients; also server_stop, server_restart, server_kill9
 #   trap server_cleanup EXIT           leaves no process behind, whatever happened (the folder is the script's to remove)
 #
-# SERVER=martlet (default) runs the binary of this project (MARTLET names it; default: the release build, else the debug
-# build). SERVER=prosody runs Debian's Prosody with the same ports: a script that fails with martlet and passes there
+# SERVER=martlet (default) runs the binary of this project (MARTLET or MARTLET_BINARY names it; default: the release build,
+# else the debug build). SERVER=prosody runs Debian's Prosody with the same ports: a script that fails with martlet and passes there
 # has found something, one that fails with both is broken.
 #
 # Martlet's configuration is minimal; `export MARTLET_LIMITS_OFFLINE_MESSAGES=…` before server_start changes a value.
@@ -23,9 +23,13 @@ server_start_limit=${SERVER_START_LIMIT:-20} # seconds
 
 server_repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
+# The server takes every variable that begins with MARTLET_ for its configuration: it must not see this one.
+export MARTLET=${MARTLET:-${MARTLET_BINARY:-}}
+unset MARTLET_BINARY
+
 server_binary() {
     local build
-    if [ -n "${MARTLET:-}" ]; then echo "$MARTLET"; return; fi
+    if [ -n "$MARTLET" ]; then echo "$MARTLET"; return; fi
     for build in release debug; do
         if [ -x "$server_repository/.build/$build/martlet" ]; then echo "$server_repository/.build/$build/martlet"; return; fi
     done
@@ -44,10 +48,11 @@ print(*(each.getsockname()[1] for each in sockets))
 PYTHON
 }
 
-# A certificate that is its own authority, as a new user's is.
+# A certificate such as Martlet makes for a domain that has none.
 server_make_certificate() { # DOMAIN CERTIFICATE KEY
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj "/CN=$1" \
-        -addext "subjectAltName=DNS:$1" -keyout "$3" -out "$2" 2>/dev/null
+        -addext "subjectAltName=DNS:$1" -addext basicConstraints=critical,CA:FALSE -addext keyUsage=critical,digitalSignature \
+        -keyout "$3" -out "$2" 2>/dev/null
     chmod 600 "$3"
 }
 
@@ -56,16 +61,13 @@ server_new() { # DIR DOMAIN
     mkdir -p "$server_folder"
     chmod 700 "$server_folder"
     server_log=$server_folder/server.log
-    server_certificate=$server_folder/certificate.pem
-    server_key=$server_folder/key.pem
     read -r server_port server_tls_port server_plain_port server_status_port < <(server_free_ports 4)
-    server_make_certificate "$server_domain" "$server_certificate" "$server_key"
     "server_new_$server_kind"
 }
 
 server_new_martlet() {
     server_martlet=$(server_binary) || return
-    server_version="martlet $("$server_martlet" --version)"
+    server_version=$("$server_martlet" --version)
     server_configuration=$server_folder/martlet.yaml
     cat > "$server_configuration" <<CONFIGURATION
 server:
@@ -73,8 +75,6 @@ server:
   run-as-root: $([ "$(id -u)" = 0 ] && echo true || echo false)
 domains:
   - name: $server_domain
-    certificate: $server_certificate
-    key: $server_key
     contacts:
       abuse: ["mailto:abuse@$server_domain"]
 listeners:
@@ -94,6 +94,7 @@ metrics:
 CONFIGURATION
     mkdir -p "$server_folder/data"
     chmod 700 "$server_folder/data"
+    server_certificate=$server_folder/data/certificates/$server_domain.pem # made by the server at its first start
     server_command=("$server_martlet" serve --config "$server_configuration")
 }
 
@@ -101,6 +102,8 @@ server_new_prosody() {
     if ! command -v prosodyctl >/dev/null; then echo "Prosody is missing: scripts/install-packages test" >&2; return 69; fi
     server_version="Prosody $(dpkg-query -W -f '${Version}' prosody)"
     server_configuration=$server_folder/prosody.cfg.lua
+    server_certificate=$server_folder/certificate.pem
+    server_make_certificate "$server_domain" "$server_certificate" "$server_folder/key.pem"
     mkdir -p "$server_folder/data"
     cat > "$server_configuration" <<CONFIGURATION
 run_as_root = true
@@ -125,7 +128,7 @@ modules_disabled = { "s2s" }
 contact_info = { abuse = { "mailto:abuse@$server_domain" } }
 authentication = "internal_hashed"
 storage = "internal"
-ssl = { certificate = "$server_certificate", key = "$server_key" }
+ssl = { certificate = "$server_certificate", key = "$server_folder/key.pem" }
 c2s_direct_tls_ssl = ssl
 VirtualHost "$server_domain"
 CONFIGURATION
