@@ -68,7 +68,7 @@ extension Router {
         context.post(.end(old, StreamError(.conflict, "the resource was taken by another session")), to: old.mailbox)
     }
 
-    private func remove(at index: Int, _ home: AccountHome) {
+    func remove(at index: Int, _ home: AccountHome) {
         let ref = home.sessions.remove(at: index).ref
         if case .replaying(let recipient) = home.offline.delivery, recipient === ref { home.offline.delivery = .idle }
         if home.offline.handedOver?.recipient === ref { home.offline.handedOver = nil }

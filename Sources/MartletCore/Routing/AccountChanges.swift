@@ -1,0 +1,148 @@
+package import MartletXMPP
+import NIOConcurrencyHelpers
+
+/// What operators do to accounts, while they are in use or not. Everything is decided in the account's home, so that no session
+/// begins beside a change that forbids it.
+extension Router {
+    /// `false` if there is no such account.
+    package typealias AccountOutcome = Result<Bool, StoreError>
+
+    /// Enables or disables an account, or gives it new credentials, and ends its sessions where `error` says how (P13).
+    ///
+    /// - Parameter done: runs once the change is on disk and the sessions have been told to end.
+    package func changeAccount(
+        _ address: BareJID, _ change: AccountChange, ending error: StreamError?, _ context: LoopContext,
+        _ done: @escaping @Sendable (AccountOutcome) -> Void
+    ) {
+        withHome(of: address, context) { [self] home, context in
+            guard isThere(home, context, done) else { return }
+            // Nobody new comes in from now on; whether that lasts says the disk.
+            if case .setEnabled(_, false) = change { home.isEnabled = false }
+            let ticket = store.submit([.account(change)])
+            home.lastTicket = ticket
+            context.afterCommit(ticket) { [self] context, outcome in
+                if case .success = outcome, let error { endSessions(of: address, error) }
+                reload(address, context)
+                done(outcome.map { true })
+            }
+        }
+        context.runEffects()
+    }
+
+    /// Deletes an account: ends its sessions, takes its subscriptions back, removes everything that is its own.
+    ///
+    /// What the contacts of this server keep of it is submitted before the deletion, and commits are first in, first out: after a crash
+    /// either the account is there and can be deleted again, or nobody is subscribed to it any more (P8).
+    ///
+    /// - Parameter done: runs once all is on disk.
+    package func deleteAccount(_ address: BareJID, _ context: LoopContext, _ done: @escaping @Sendable (AccountOutcome) -> Void) {
+        withHome(of: address, context) { [self] home, context in
+            guard isThere(home, context, done) else { return }
+            home.isEnabled = false
+            endSessions(home, StreamError(.notAuthorized, "the account was deleted"), context)
+            let farewells = Farewell.all(of: home.roster)
+            context.after { [self] context in
+                bid(farewells, from: address, context) { [self] context in removeData(of: address, context, done) }
+            }
+        }
+        context.runEffects()
+    }
+
+    /// An account was created in the store. That it was not there is forgotten.
+    package func accountCreated(_ address: BareJID, _ context: LoopContext) {
+        let shard = placement.shard(of: address)
+        guard shard.withLock({ shard.home(address) != nil }) else { return }
+        withHome(of: address, context) { [self] home, context in
+            guard home.stage == .absent else { return }
+            context.after { [self] _ in forget(address) }
+        }
+        context.runEffects()
+    }
+
+    // MARK: Steps
+
+    /// Under the lock.
+    private func isThere(_ home: AccountHome, _ context: LoopContext, _ done: @escaping @Sendable (AccountOutcome) -> Void) -> Bool {
+        switch home.stage {
+        case .resident: return true
+        case .absent: context.after { _ in done(.success(false)) }
+        case .loading, .failed: context.after { _ in done(.failure(.unavailable("the account cannot be read now"))) }
+        }
+        return false
+    }
+
+    /// Under the lock: their contacts see the sessions leave before they hear that the account is gone.
+    private func endSessions(_ home: AccountHome, _ error: StreamError, _ context: LoopContext) {
+        for index in home.sessions.indices.reversed() {
+            let ref = home.sessions[index].ref
+            withdraw(at: index, home, nil, context)
+            remove(at: index, home)
+            context.post(.end(ref, error), to: ref.mailbox)
+        }
+    }
+
+    /// Sends every contact what ends its subscription, and goes on when the contacts of this server have submitted their side.
+    private func bid(
+        _ farewells: [Farewell], from address: BareJID, _ context: LoopContext, _ then: @escaping @Sendable (LoopContext) -> Void
+    ) {
+        let countdown = Countdown(farewells.count)
+        guard !farewells.isEmpty else { return then(context) }
+        for farewell in farewells {
+            for kind in farewell.stanzas {
+                let stanza = ServerPresence.make(PresenceType(kind), from: .bare(address), to: .bare(farewell.contact))
+                deliverSubscription(kind, stanza, to: farewell.contact, context)
+            }
+            let isRemote = context.hosts.host(of: farewell.contact) == nil
+            if isRemote {
+                if countdown.isLast() { then(context) }
+            } else {
+                // Behind what was just delivered, in the contact's own queue.
+                withHome(of: farewell.contact, context) { _, context in
+                    if countdown.isLast() { context.after(then) }
+                }
+            }
+        }
+    }
+
+    private func removeData(of address: BareJID, _ context: LoopContext, _ done: @escaping @Sendable (AccountOutcome) -> Void) {
+        withHome(of: address, context) { [self] home, context in
+            guard isThere(home, context, done) else { return }
+            let ticket = store.submit([.account(.delete(address))])
+            home.lastTicket = ticket
+            // What anybody wants of the account from now on waits for what the store says of it.
+            context.after { [self] context in reload(address, context) }
+            context.afterCommit(ticket) { _, outcome in done(outcome.map { true }) }
+        }
+    }
+}
+
+/// What one contact is told when an account goes.
+private struct Farewell {
+    var contact: BareJID
+    var stanzas: [SubscriptionStanza]
+
+    /// As if every item of the roster were removed (RFC 6121 §2.5.2), and every open request denied.
+    static func all(of roster: Roster) -> [Farewell] {
+        var rest = roster
+        let items = roster.shownItems.compactMap { item -> Farewell? in
+            guard let removal = try? rest.remove(item.contact), !removal.stanzas.isEmpty else { return nil }
+            return Farewell(contact: item.contact, stanzas: removal.stanzas)
+        }
+        return items + rest.requests.map { Farewell(contact: $0.contact, stanzas: [.unsubscribed]) }
+    }
+}
+
+/// Counts contacts down, on whatever loops they are.
+private final class Countdown: Sendable {
+    // Once per contact of an account that is deleted.
+    private let left: NIOLockedValueBox<Int>
+
+    init(_ count: Int) { left = NIOLockedValueBox(count) }
+
+    func isLast() -> Bool {
+        left.withLockedValue { left in
+            left -= 1
+            return left == 0
+        }
+    }
+}

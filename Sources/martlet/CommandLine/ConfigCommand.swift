@@ -1,0 +1,75 @@
+import ArgumentParser
+import MartletNetwork
+
+struct ConfigCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "config", abstract: "Check, show and reload the configuration.",
+        subcommands: [Check.self, Show.self, Example.self, Reload.self])
+
+    struct Check: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Say what is wrong with the configuration and the certificates it names.")
+        @OptionGroup var options: ConfigurationOption
+
+        func run() async throws {
+            let loaded = try options.load()
+            for warning in loaded.warnings { Terminal.say(warning.description) }
+            // Those that the server makes for itself are made when it starts.
+            let own = loaded.configuration.domains.compactMap { domain in
+                domain.certificate.flatMap { chain in domain.key.map { CertificateFiles(domain: domain.name, chain: chain, key: $0) } }
+            }
+            do throws(CertificateError) {
+                for warning in try CertificateStore().load(own, now: SystemClock().wallSeconds) { Terminal.say("warning: \(warning)") }
+            } catch {
+                throw CommandFailure(error)
+            }
+            Terminal.say("\(options.file): good")
+        }
+    }
+
+    struct Show: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Print every value with its origin: a default, a line of the file, or a variable.")
+        @OptionGroup var options: ConfigurationOption
+        @Flag(help: "Leave out the defaults.") var set = false
+
+        func run() async throws {
+            for setting in try options.load().settings where !set || setting.origin != .standard { Terminal.say(setting.description) }
+        }
+    }
+
+    struct Example: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Print a file with every key, its meaning and its default.")
+        @Option(help: "The domain to put into it.") var domain = "example.org"
+
+        func run() async throws {
+            var configuration = ServerConfiguration()
+            configuration.domains = [.init(name: domain)]
+            Terminal.say(ConfigurationDocuments.exampleFile(for: configuration))
+        }
+    }
+
+    struct Reload: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Let the running server read configuration and certificates anew.",
+            discussion: "A file with a mistake changes nothing. Open sessions stay.")
+        @OptionGroup var options: ConfigurationOption
+
+        func run() async throws {
+            let path = try ServerReach.socket(options)
+            guard case .reloaded(let report) = try ControlClient(path: path).askRunning(.reload) else { throw ServerReach.unexpected }
+            for change in report.applied { Terminal.say("applied: \(change)") }
+            for change in report.needingRestart { Terminal.say("waits for a restart: \(change)") }
+            for warning in report.warnings { Terminal.say("warning: \(warning)") }
+            Terminal.say(report.applied.isEmpty && report.needingRestart.isEmpty ? "reloaded; nothing had changed but, perhaps, certificates" : "reloaded")
+        }
+    }
+}
+
+/// How commands that need a running server find it.
+enum ServerReach {
+    /// The control socket. A file with mistakes, which the server may be asked to refuse, still tells where the data are.
+    static func socket(_ options: ConfigurationOption) throws(CommandFailure) -> String {
+        try options.load().configuration.controlSocketPath
+    }
+
+    static var unexpected: CommandFailure { CommandFailure(.unavailable, "the server answered something else", hint: "is it of the same version?") }
+}

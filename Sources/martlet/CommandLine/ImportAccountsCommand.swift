@@ -1,0 +1,89 @@
+import ArgumentParser
+import Foundation
+import MartletXMPP
+
+struct ImportAccountsCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "import", abstract: "Add many accounts from a file.",
+        discussion: """
+            Each line has an address, a tab, and a password or SCRAM keys (SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey, tabs between \
+            several). The whole file is checked first; a mistake in it adds nothing. Then accounts are added \(ControlProtocol.accountsMax) \
+            at a time, each such group together or not at all.
+            """)
+    @OptionGroup var options: ConfigurationOption
+    @Option(help: ArgumentHelp("Rounds of hashing for passwords, instead of authentication.scram-iterations: fewer are faster.", valueName: "count"))
+    var iterations: Int?
+    @Flag(help: "Pass over accounts that exist already; without it they are mistakes.") var skipExisting = false
+    @Argument(help: "The file; - is standard input.", completion: .file()) var file: String
+
+    func run() async throws {
+        let loaded = try options.load()
+        let configuration = loaded.configuration
+        var maker = KeyMaker(configuration)
+        if let iterations {
+            guard ScramKeys.iterationRange.contains(iterations) else {
+                throw ValidationError("--iterations is from \(ScramKeys.iterationRange.lowerBound) to \(ScramKeys.iterationRange.upperBound)")
+            }
+            maker.iterations = iterations
+        }
+        let bytes = try file == "-" ? Array(FileHandle.standardInput.readDataToEndOfFile()) : PrivateFiles.read(file, bytesMax: ImportFile.bytesMax)
+        let keys = maker
+        try await AccountCommand.atDesk(loaded) { desk in
+            let lines = try await read(bytes, configuration, desk)
+            try await add(lines, keys, desk)
+            if Terminal.showsProgress { Terminal.progress("") }
+            Terminal.say("added \(lines.count) \(lines.count == 1 ? "account" : "accounts")")
+        }
+    }
+
+    private func read(_ bytes: [UInt8], _ configuration: ServerConfiguration, _ desk: AccountDesk) async throws -> [ImportLine] {
+        var existing: Set<String> = []
+        try await desk.forEachPage { page in existing.formUnion(page.map(\.address)) }
+        let content = ImportFile(
+            bytes, domains: Set(configuration.domains.map(\.name)), existing: existing, skipsExisting: skipExisting)
+        guard content.problems.isEmpty else {
+            let rest = content.problems.count == ImportFile.problemsMax ? "\n  and perhaps more" : ""
+            throw CommandFailure(
+                .data, "\(file): nothing was added:\n" + content.problems.map { "  \($0)" }.joined(separator: "\n") + rest)
+        }
+        return content.lines
+    }
+
+    private func add(_ lines: [ImportLine], _ maker: KeyMaker, _ desk: AccountDesk) async throws {
+        for start in stride(from: 0, to: lines.count, by: ControlProtocol.accountsMax) {
+            let group = Array(lines[start..<min(start + ControlProtocol.accountsMax, lines.count)])
+            do {
+                _ = try await desk.ask(.create(try await ParallelKeys.make(group, maker)))
+            } catch let failure as CommandFailure {
+                let range = group.first.flatMap { first in group.last.map { "lines \(first.number) to \($0.number)" } } ?? ""
+                throw CommandFailure(
+                    failure.status, "\(file), \(range): \(failure.message)", hint: "\(start) accounts before them were added; --skip-existing goes on from there")
+            }
+            if Terminal.showsProgress { Terminal.progress("\(start + group.count) of \(lines.count)") }
+        }
+    }
+}
+
+/// Makes the keys of many accounts on all cores.
+enum ParallelKeys {
+    static func make(_ lines: [ImportLine], _ maker: KeyMaker) async throws -> [NewAccount] {
+        let share = max((lines.count + System.coreCount - 1) / System.coreCount, 1)
+        return try await withThrowingTaskGroup(of: (Int, [NewAccount]).self) { group in
+            // One task per core: a command has nothing else for these threads to do.
+            for start in stride(from: 0, to: lines.count, by: share) {
+                let part = Array(lines[start..<min(start + share, lines.count)])
+                group.addTask { (start, try part.map { try account($0, maker) }) }
+            }
+            var parts: [(Int, [NewAccount])] = []
+            for try await part in group { parts.append(part) }
+            return parts.sorted { $0.0 < $1.0 }.flatMap(\.1)
+        }
+    }
+
+    private static func account(_ line: ImportLine, _ maker: KeyMaker) throws(CommandFailure) -> NewAccount {
+        switch line.secret {
+        case .keys(let keys): return NewAccount(address: line.address.description, keys: keys.map(\.text))
+        case .password(let password): return NewAccount(address: line.address.description, keys: try maker.keys(of: password))
+        }
+    }
+}

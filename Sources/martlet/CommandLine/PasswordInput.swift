@@ -1,0 +1,63 @@
+import ArgumentParser
+import Foundation
+import MartletCore
+import MartletXMPP
+
+/// Where passwords come from: a prompt or standard input, never the arguments, which everybody on the machine can read.
+enum PasswordInput {
+    /// Asks twice on a terminal, otherwise takes the first line of standard input.
+    static func read(for address: BareJID) throws(CommandFailure) -> PreparedPassword {
+        guard Terminal.isInteractive else { return try readLine() }
+        guard let first = Terminal.askSecretly("Password for \(address): "), let second = Terminal.askSecretly("Again: ") else {
+            throw CommandFailure(.usage, "no password was given")
+        }
+        guard first == second else { throw CommandFailure(.usage, "the two are not the same; nothing was changed") }
+        return try prepared(first)
+    }
+
+    static func readLine() throws(CommandFailure) -> PreparedPassword {
+        guard let line = Swift.readLine(strippingNewline: true) else {
+            throw CommandFailure(.usage, "no password was given", hint: "write it to the command's standard input, as one line")
+        }
+        return try prepared(line)
+    }
+
+    static func prepared(_ text: String) throws(CommandFailure) -> PreparedPassword {
+        guard let password = PreparedPassword(text) else {
+            throw CommandFailure(.data, "this cannot be a password: it is empty, longer than \(PreparedPassword.bytesMax) bytes, or has control characters")
+        }
+        return password
+    }
+
+    /// A hundred random bits, easy to read out and to type.
+    static func generated() -> String {
+        let letters = Array("abcdefghijkmnpqrstuvwxyz23456789")
+        let characters = SystemRandom().bytes(20).map { letters[Int($0) % letters.count] }
+        return stride(from: 0, to: 20, by: 5).map { String(characters[$0..<($0 + 5)]) }.joined(separator: "-")
+    }
+}
+
+/// Makes SCRAM keys of passwords, as the configuration wants them.
+struct KeyMaker: Sendable {
+    var hashes: [ScramHash]
+    var iterations: Int
+
+    init(_ configuration: ServerConfiguration) {
+        hashes = configuration.passwordHashes
+        iterations = configuration.authentication.scramIterations
+    }
+
+    /// As `ScramKeys.text` writes them. Milliseconds of one core for each hash.
+    func keys(of password: PreparedPassword) throws(CommandFailure) -> [String] {
+        var keys: [String] = []
+        for hash in hashes {
+            let salt = SystemRandom().bytes(ScramKeys.saltBytesDefault)
+            do throws(ScramKeysError) {
+                keys.append(try ScramKeys.derive(password: password, salt: salt, iterations: iterations, hash: hash).text)
+            } catch {
+                throw CommandFailure(.software, "no keys can be made of the password: \(error)")
+            }
+        }
+        return keys
+    }
+}

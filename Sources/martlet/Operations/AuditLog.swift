@@ -1,0 +1,41 @@
+package import Logging
+package import MartletCore
+
+/// Writes every audit event as a line with the label `audit`, and counts log-ins and sessions.
+package struct AuditLog: AuditSink {
+    private let log: Logger
+    private let metrics: ServerMetrics
+
+    package init(_ log: Logger, metrics: ServerMetrics) {
+        self.log = log
+        self.metrics = metrics
+    }
+
+    package func record(_ event: AuditEvent) {
+        metrics.count(event)
+        switch event {
+        case .loginSucceeded(let account, let mechanism, let address):
+            log.info("login succeeded", metadata: ["account": "\(account)", "mechanism": "\(mechanism)", "address": "\(address)"])
+        case .loginFailed(let claimed, let mechanism, let address, let verdict):
+            log.notice(
+                "login failed",
+                metadata: ["account": "\(claimed)", "mechanism": "\(mechanism)", "address": "\(address)", "verdict": "\(verdict.rawValue)"])
+        case .sessionStarted(let session, let address):
+            log.info("session started", metadata: ["session": "\(session)", "address": "\(address)"])
+        case .sessionEnded(let session, let reason):
+            log.info("session ended", metadata: ["session": "\(session)", "reason": "\(reason)"])
+        case .refused(let refusal):
+            log.notice("refused", metadata: ["actor": "\(refusal.actor)", "action": "\(refusal.action)", "reason": "\(refusal.reason)"])
+        case .accountCreated(let account, let by):
+            log.notice("account created", metadata: ["account": "\(account)", "by": "\(by)"])
+        case .accountDeleted(let account, let by):
+            log.notice("account deleted", metadata: ["account": "\(account)", "by": "\(by)"])
+        case .accountEnabled(let account, let isEnabled, let by):
+            log.notice(isEnabled ? "account enabled" : "account disabled", metadata: ["account": "\(account)", "by": "\(by)"])
+        case .passwordChanged(let account, let by):
+            log.notice("password changed", metadata: ["account": "\(account)", "by": "\(by)"])
+        case .configurationReloaded(let by, let changed):
+            log.notice("configuration reloaded", metadata: ["by": "\(by)", "changed": "\(changed.joined(separator: "; "))"])
+        }
+    }
+}

@@ -1,0 +1,118 @@
+/// What commands ask of a running server, over its local socket: one request and one response, each a line of JSON.
+package enum ControlProtocol {
+    /// Both sides must be of the same one.
+    package static let version = 1
+    /// Longest request, in bytes.
+    package static let requestBytesMax = 4 << 20
+    /// Longest response, in bytes.
+    package static let responseBytesMax = 64 << 20
+    /// Accounts in one request or response.
+    package static let accountsMax = 500
+}
+
+package struct ControlRequest: Codable, Hashable, Sendable {
+    package var version = ControlProtocol.version
+    /// Who asks, for the record.
+    package var by: String
+    package var order: ControlOrder
+
+    package init(by: String, _ order: ControlOrder) {
+        self.by = by
+        self.order = order
+    }
+
+    /// What even a request of another version has.
+    struct Head: Codable { var version: Int }
+}
+
+package enum ControlOrder: Codable, Hashable, Sendable {
+    case status
+    /// Of one account, or all.
+    case sessions(of: String?)
+    /// Of an account, or one of them if the address has a resource.
+    case closeSessions(of: String)
+    case logLevel(String)
+    case reload
+    case accounts(domain: String?, after: String?)
+    case account(AccountOrder)
+    /// Created together or not at all.
+    case create([NewAccount])
+}
+
+/// One change to one account.
+package enum AccountOrder: Codable, Hashable, Sendable {
+    case setKeys(String, keys: [String])
+    case setEnabled(String, Bool)
+    case delete(String)
+}
+
+/// An account to be made. Keys are as `ScramKeys.text` writes them: passwords never pass the socket.
+package struct NewAccount: Codable, Hashable, Sendable {
+    package var address: String
+    package var keys: [String]
+    package var isAdmin: Bool
+
+    package init(address: String, keys: [String], isAdmin: Bool = false) {
+        self.address = address
+        self.keys = keys
+        self.isAdmin = isAdmin
+    }
+}
+
+package enum ControlResponse: Codable, Hashable, Sendable {
+    case done
+    case status(ServerStatus)
+    case sessions([SessionLine])
+    case closed(Int)
+    case accounts([AccountLine])
+    case reloaded(ReloadReport)
+    case refused(status: Int32, message: String, hint: String?)
+
+    package init(_ failure: CommandFailure) {
+        self = .refused(status: failure.status.rawValue, message: failure.message, hint: failure.hint)
+    }
+}
+
+package struct ServerStatus: Codable, Hashable, Sendable {
+    package struct Certificate: Codable, Hashable, Sendable {
+        package var domain: String
+        /// Seconds since 1970.
+        package var ends: Int
+    }
+
+    package var version: String
+    package var process: Int32
+    package var upSeconds: Int
+    package var configuration: String
+    package var data: String
+    package var store: String
+    package var logLevel: String
+    package var domains: [String]
+    package var listeners: [String]
+    package var certificates: [Certificate]
+    package var sessions: Int
+    package var isHealthy: Bool
+    package var health: String
+}
+
+package struct SessionLine: Codable, Hashable, Sendable {
+    package var address: String
+    /// Absent while the session is not available.
+    package var priority: Int?
+}
+
+package struct AccountLine: Codable, Hashable, Sendable {
+    package var address: String
+    package var isEnabled: Bool
+    package var isAdmin: Bool
+    /// Milliseconds since 1970.
+    package var created: Int64
+    package var lastActivity: Int64?
+}
+
+/// What a reload changed.
+package struct ReloadReport: Codable, Hashable, Sendable {
+    package var applied: [String]
+    package var needingRestart: [String]
+    package var warnings: [String]
+}

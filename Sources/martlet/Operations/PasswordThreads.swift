@@ -1,0 +1,36 @@
+import MartletCore
+package import MartletXMPP
+import NIOPosix
+import Synchronization
+
+/// Checks passwords on a few threads of their own, with a bound on how many wait (`reliability.md` rule 15).
+package final class PasswordThreads: PasswordWork {
+    private let pool: NIOThreadPool
+    private let waitingMax: Int
+    /// Running or waiting.
+    private let open = Atomic<Int>(0)
+    private let threads: Int
+
+    /// - Parameters:
+    ///   - threads: passwords that are hashed at the same time.
+    ///   - waitingMax: passwords that may wait for a thread.
+    package init(threads: Int, waitingMax: Int) {
+        self.threads = threads
+        self.waitingMax = waitingMax
+        pool = NIOThreadPool(numberOfThreads: threads)
+        pool.start()
+    }
+
+    package var openCount: Int { open.load(ordering: .relaxed) }
+
+    package func verify(_ password: PreparedPassword, _ keys: ScramKeys) async -> Bool? {
+        guard open.wrappingAdd(1, ordering: .relaxed).newValue <= threads + waitingMax else {
+            open.wrappingSubtract(1, ordering: .relaxed)
+            return nil
+        }
+        defer { open.wrappingSubtract(1, ordering: .relaxed) }
+        return try? await pool.runIfActive { keys.verify(password) }
+    }
+
+    package func stop() async { try? await pool.shutdownGracefully() }
+}

@@ -1,0 +1,111 @@
+package import CoreMetrics
+package import MartletCore
+import NIOConcurrencyHelpers
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#else
+import Darwin
+#endif
+
+/// What is counted about the server as a whole. Names are in `docs/operating.md`.
+package final class ServerMetrics: Sendable {
+    private let factory: any MetricsFactory
+    private let sessions: Meter
+    private let sessionsStarted: Counter
+    private let loginsSucceeded: Counter
+    private let refusals: Counter
+    private let storeReads: CoreMetrics.Timer
+    private let storeCommits: CoreMetrics.Timer
+    private let certificateEnds: NIOLockedValueBox<[String: Meter]>
+
+    package init(_ factory: any MetricsFactory) {
+        self.factory = factory
+        sessions = Meter(label: "martlet_sessions", factory: factory)
+        sessionsStarted = Counter(label: "martlet_sessions_started", factory: factory)
+        loginsSucceeded = Counter(label: "martlet_logins", dimensions: [("verdict", "ok")], factory: factory)
+        refusals = Counter(label: "martlet_refusals", factory: factory)
+        storeReads = CoreMetrics.Timer(label: "martlet_store_read_seconds", factory: factory)
+        storeCommits = CoreMetrics.Timer(label: "martlet_store_commit_seconds", factory: factory)
+        certificateEnds = NIOLockedValueBox([:])
+    }
+
+    /// The meaning of every metric, for readers of `/metrics`.
+    package static func describe(in registry: OpenMetricsRegistry) {
+        registry.describe("martlet_sessions", .gauge, "Client sessions that are open.")
+        registry.describe("martlet_sessions_started", .counter, "Client sessions since the start.")
+        registry.describe("martlet_logins", .counter, "Attempts to log in since the start, by what came of them.")
+        registry.describe("martlet_refusals", .counter, "What was refused for lack of a privilege.")
+        registry.describe("martlet_store_read_seconds", .histogram, "Time of a read of the database, measured every few seconds.")
+        registry.describe("martlet_store_commit_seconds", .histogram, "Time of a commit to the database, of those the server makes for itself.")
+        registry.describe("martlet_certificate_end_seconds", .gauge, "When the certificate of a domain ends, in seconds since 1970.")
+        registry.describe("martlet_password_hashes_open", .gauge, "Passwords that are being hashed or wait for it.")
+        registry.describe("process_open_fds", .gauge, "Files and sockets that are open.")
+        registry.describe("process_resident_memory_bytes", .gauge, "Memory in use.")
+        registry.describe("process_cpu_seconds", .counter, "Processor time used.")
+        registry.describe("process_start_time_seconds", .gauge, "When the server started, in seconds since 1970.")
+    }
+
+    package func count(_ event: AuditEvent) {
+        switch event {
+        case .loginSucceeded: loginsSucceeded.increment()
+        case .loginFailed(_, _, _, let verdict): Counter(label: "martlet_logins", dimensions: [("verdict", verdict.rawValue)], factory: factory).increment()
+        case .sessionStarted:
+            sessions.increment()
+            sessionsStarted.increment()
+        case .sessionEnded: sessions.decrement()
+        case .refused: refusals.increment()
+        case .accountCreated, .accountDeleted, .accountEnabled, .passwordChanged, .configurationReloaded: break
+        }
+    }
+
+    package func storeRead(nanoseconds: Int64) { storeReads.recordNanoseconds(nanoseconds) }
+    package func storeCommit(nanoseconds: Int64) { storeCommits.recordNanoseconds(nanoseconds) }
+
+    package func certificate(of domain: String, ends: Int) {
+        let meter = certificateEnds.withLockedValue { meters in
+            let meter = meters[domain] ?? Meter(label: "martlet_certificate_end_seconds", dimensions: [("domain", domain)], factory: factory)
+            meters[domain] = meter
+            return meter
+        }
+        meter.set(ends)
+    }
+}
+
+/// What the system says of this process.
+package enum ProcessFigures {
+    package static func addProbes(to registry: OpenMetricsRegistry, startSeconds: Int) {
+        registry.addProbe { registry in
+            registry.makeMeter(label: "process_start_time_seconds", dimensions: []).set(Int64(startSeconds))
+            if let files = openFiles() { registry.makeMeter(label: "process_open_fds", dimensions: []).set(Int64(files)) }
+            if let bytes = residentBytes() { registry.makeMeter(label: "process_resident_memory_bytes", dimensions: []).set(Int64(bytes)) }
+            let cpu = registry.makeFloatingPointCounter(label: "process_cpu_seconds", dimensions: [])
+            cpu.reset()
+            cpu.increment(by: cpuSeconds())
+        }
+    }
+
+    private static func openFiles() -> Int? {
+        guard let folder = opendir("/proc/self/fd") else { return nil }
+        defer { closedir(folder) }
+        // Not the entries of the folder itself and of its parent, nor the folder that is being read.
+        var count = -3
+        while readdir(folder) != nil { count += 1 }
+        return max(count, 0)
+    }
+
+    private static func residentBytes() -> Int? {
+        guard case .success(let bytes) = ConfigurationFiles.disk.read("/proc/self/statm", 4_096) else { return nil }
+        let fields = String(decoding: bytes, as: UTF8.self).split(separator: " ")
+        guard fields.count > 1, let pages = Int(fields[1]) else { return nil }
+        return pages * Int(sysconf(Int32(_SC_PAGESIZE)))
+    }
+
+    private static func cpuSeconds() -> Double {
+        var time = timespec()
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
+        return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
+    }
+}

@@ -1,0 +1,145 @@
+import MartletCore
+import MartletStorage
+import MartletXMPP
+
+/// What operators do to accounts: the same in a running server and on the data of one that does not run.
+struct AccountAdministration: Sendable {
+    let core: ServerCore
+    let folder: String
+    /// The domains that are hosted.
+    let domains: Set<String>
+
+    init(_ core: ServerCore, _ configuration: ServerConfiguration) {
+        self.core = core
+        folder = configuration.server.dataFolder
+        domains = Set(configuration.domains.map(\.name))
+    }
+
+    /// Carries out an order about accounts; `nil` for others.
+    func answer(_ order: ControlOrder, by: String) async throws(CommandFailure) -> ControlResponse? {
+        switch order {
+        case .accounts(let domain, let after): return .accounts(try await list(domain, after))
+        case .create(let accounts): try await create(accounts, by: by)
+        case .account(.setKeys(let address, let keys)): try await setKeys(of: address, keys, by: by)
+        case .account(.setEnabled(let address, let isEnabled)): try await setEnabled(address, isEnabled, by: by)
+        case .account(.delete(let address)): try await delete(address, by: by)
+        case .status, .sessions, .closeSessions, .logLevel, .reload: return nil
+        }
+        return .done
+    }
+
+    private func list(_ domain: String?, _ after: String?) async throws(CommandFailure) -> [AccountLine] {
+        let after = try after.map(address)
+        do throws(StoreError) {
+            return try await core.store.accounts(domain: domain, after: after, limit: ControlProtocol.accountsMax).map {
+                AccountLine(
+                    address: $0.address.description, isEnabled: $0.isEnabled, isAdmin: $0.isAdmin, created: $0.created, lastActivity: $0.lastActivity)
+            }
+        } catch {
+            throw CommandFailure(error, in: folder)
+        }
+    }
+
+    private func create(_ accounts: [NewAccount], by: String) async throws(CommandFailure) {
+        guard accounts.count <= ControlProtocol.accountsMax else { throw CommandFailure(.usage, "more than \(ControlProtocol.accountsMax) accounts at once") }
+        var addresses: [BareJID] = []
+        var writes: [Write] = []
+        for account in accounts {
+            let address = try hosted(account.address)
+            writes.append(.account(.create(address, credentials: try keys(account.keys), isAdmin: account.isAdmin)))
+            addresses.append(address)
+        }
+        do throws(StoreError) { try await core.store.commit(writes) } catch { throw CommandFailure(error, in: folder) }
+        let created = addresses
+        await onLoop { context in
+            for address in created { core.router.accountCreated(address, context) }
+        }
+        for address in created { core.router.audit.record(.accountCreated(address, by: by)) }
+    }
+
+    private func setKeys(of text: String, _ keys: [String], by: String) async throws(CommandFailure) {
+        let address = try address(text)
+        let change = AccountChange.setCredentials(address, try self.keys(keys))
+        try await apply(address) { context, done in
+            core.router.changeAccount(address, change, ending: StreamError(.reset, "the password was changed"), context, done)
+        }
+        core.router.audit.record(.passwordChanged(address, by: by))
+    }
+
+    private func setEnabled(_ text: String, _ isEnabled: Bool, by: String) async throws(CommandFailure) {
+        let address = try address(text)
+        let error = isEnabled ? nil : StreamError(.notAuthorized, "the account was disabled")
+        try await apply(address) { context, done in
+            core.router.changeAccount(address, .setEnabled(address, isEnabled), ending: error, context, done)
+        }
+        core.router.audit.record(.accountEnabled(address, isEnabled, by: by))
+    }
+
+    private func delete(_ text: String, by: String) async throws(CommandFailure) {
+        let address = try address(text)
+        try await apply(address) { context, done in core.router.deleteAccount(address, context, done) }
+        core.router.audit.record(.accountDeleted(address, by: by))
+    }
+
+    // MARK: Steps
+
+    private func apply(
+        _ address: BareJID, _ change: @escaping @Sendable (LoopContext, @escaping @Sendable (Router.AccountOutcome) -> Void) -> Void
+    ) async throws(CommandFailure) {
+        let outcome: Router.AccountOutcome = await withCheckedContinuation { continuation in
+            core.mailbox.run { context in change(context) { continuation.resume(returning: $0) } }
+        }
+        switch outcome {
+        case .success(true): break
+        case .success(false): throw CommandFailure(.noAccount, "there is no account \(address)")
+        case .failure(let error): throw CommandFailure(error, in: folder)
+        }
+    }
+
+    private func onLoop(_ work: @escaping @Sendable (LoopContext) -> Void) async {
+        await withCheckedContinuation { continuation in
+            core.mailbox.run { context in
+                work(context)
+                continuation.resume()
+            }
+        }
+    }
+
+    private func address(_ text: String) throws(CommandFailure) -> BareJID { try AccountAddress.parse(text) }
+
+    private func hosted(_ text: String) throws(CommandFailure) -> BareJID {
+        try AccountAddress.hosted(text, domains)
+    }
+
+    private func keys(_ texts: [String]) throws(CommandFailure) -> [ScramKeys] {
+        var keys: [ScramKeys] = []
+        for text in texts {
+            do throws(ScramKeysError) { keys.append(try ScramKeys(parsing: text)) } catch { throw CommandFailure(.data, "not SCRAM keys: \(error)") }
+        }
+        guard !keys.isEmpty, Set(keys.map(\.hash)).count == keys.count else { throw CommandFailure(.data, "an account needs keys, one of each hash") }
+        return keys
+    }
+}
+
+/// Addresses as people write them.
+enum AccountAddress {
+    static func parse(_ text: String) throws(CommandFailure) -> BareJID {
+        guard let address = try? BareJID(parsing: text), !address.isDomain else {
+            throw CommandFailure(.data, "\(printable(text)) is not an address of an account", hint: "write it like juliet@example.org")
+        }
+        return address
+    }
+
+    static func hosted(_ text: String, _ domains: Set<String>) throws(CommandFailure) -> BareJID {
+        let address = try parse(text)
+        guard domains.contains(address.domainpart) else {
+            throw CommandFailure(
+                .data, "this server does not host \(address.domainpart)",
+                hint: NearestName.nearest(to: address.domainpart, among: domains.sorted()).map { "did you mean \($0)?" }
+                    ?? "its domains: \(domains.sorted().prefix(10).joined(separator: ", "))")
+        }
+        return address
+    }
+
+    private static func printable(_ text: String) -> String { ConfigurationProblem.printable(text.prefix(200)) }
+}

@@ -1,0 +1,66 @@
+import Foundation
+import MartletNetwork
+import MartletXMPP
+
+/// Which certificate each domain shows: the configured one, or one that the server makes and keeps in its data folder.
+struct DomainCertificates {
+    let configuration: ServerConfiguration
+
+    /// Where the server's own certificates lie.
+    var folder: String { configuration.server.dataFolder + "/certificates" }
+
+    /// The files of every domain, the own ones made or renewed where that is due.
+    ///
+    /// - Returns: also the domains whose own certificate is new.
+    func files(nowSeconds: Int) throws(CommandFailure) -> (files: [CertificateFiles], made: [String]) {
+        var files: [CertificateFiles] = []
+        var made: [String] = []
+        for domain in configuration.domains {
+            if let chain = domain.certificate, let key = domain.key {
+                files.append(CertificateFiles(domain: domain.name, chain: chain, key: key))
+            } else {
+                let own = ownFiles(of: domain.name)
+                if try makeIfDue(own, nowSeconds) { made.append(domain.name) }
+                files.append(own)
+            }
+        }
+        return (files, made)
+    }
+
+    func ownFiles(of domain: String) -> CertificateFiles {
+        CertificateFiles(domain: domain, chain: "\(folder)/\(domain).pem", key: "\(folder)/\(domain).key")
+    }
+
+    /// Whether a certificate was made.
+    private func makeIfDue(_ files: CertificateFiles, _ nowSeconds: Int) throws(CommandFailure) -> Bool {
+        guard try isDue(files, nowSeconds) else { return false }
+        guard let domain = try? BareJID(parsing: files.domain) else { return false }
+        let own = try SelfSignedCertificate(domain: domain, nowSeconds: nowSeconds)
+        try PrivateFiles.makeFolder(configuration.server.dataFolder)
+        try PrivateFiles.makeFolder(folder)
+        // The key first: a certificate without its key would be taken for a damaged pair. A new key goes with an old certificate for a
+        // moment; the next start makes both anew if it ends here.
+        if PrivateFiles.exists(files.chain) { unlink(files.chain) }
+        try PrivateFiles.write(own.key.utf8, to: files.key)
+        try PrivateFiles.write(own.certificate.utf8, to: files.chain)
+        return true
+    }
+
+    private func isDue(_ files: CertificateFiles, _ nowSeconds: Int) throws(CommandFailure) -> Bool {
+        guard PrivateFiles.exists(files.chain), PrivateFiles.exists(files.key) else { return true }
+        let pem = try PrivateFiles.read(files.chain, bytesMax: 1 << 20)
+        // What cannot be read as a certificate was not made by us: whoever put it there hears what is wrong with it.
+        guard let fingerprint = CertificateFingerprint(pem: String(decoding: pem, as: UTF8.self)), fingerprint.isSelfSigned else { return false }
+        let left = fingerprint.ends.timeIntervalSince1970 - Double(nowSeconds)
+        return left < Double(SelfSignedCertificate.renewalBefore.components.seconds)
+    }
+}
+
+extension CommandFailure {
+    init(_ error: CertificateError) {
+        switch error.reason {
+        case .unreadable: self.init(.noInput, error.description, hint: "give the server's user the right to read it, or correct the path in the configuration")
+        case .notPEM, .keyNotPEM, .keyDoesNotMatch, .refused: self.init(.data, error.description)
+        }
+    }
+}

@@ -1,0 +1,55 @@
+import MartletCore
+import MartletFeatures
+import MartletXMPP
+
+/// Makes of the configuration what the domains do with stanzas.
+struct HostAssembly {
+    let configuration: ServerConfiguration
+    let time: any TimeSource
+    let uptime: Uptime
+
+    func table() throws(CommandFailure) -> HostTable {
+        var hosts: [Host] = []
+        for domain in configuration.domains { hosts.append(try host(domain)) }
+        return HostTable(hosts)
+    }
+
+    private func host(_ domain: ServerConfiguration.Domain) throws(CommandFailure) -> Host {
+        guard let address = try? BareJID(parsing: domain.name), address.isDomain else {
+            throw CommandFailure(.configuration, "\(domain.name) is not a domain")
+        }
+        let features = FeatureConfiguration(
+            softwareVersion: MartletVersion.current, contacts: contacts(domain.contacts), time: time, uptime: uptime)
+        do throws(RouteConflict) {
+            return try Host(domain: address, limits: limits, features: StandardFeatures.all(features))
+        } catch {
+            throw CommandFailure(.software, "two features answer \(error.local) in \(error.namespace)")
+        }
+    }
+
+    private func contacts(_ contacts: ServerConfiguration.Contacts) -> ContactAddresses.Addresses {
+        var addresses = ContactAddresses.Addresses()
+        addresses.abuse = contacts.abuse
+        addresses.admin = contacts.admin
+        addresses.feedback = contacts.feedback
+        addresses.sales = contacts.sales
+        addresses.security = contacts.security
+        addresses.status = contacts.status
+        addresses.support = contacts.support
+        return addresses
+    }
+
+    private var limits: HostLimits {
+        var limits = HostLimits()
+        limits.sessionsMax = configuration.limits.sessionsPerAccountMax
+        limits.rosterItemsMax = configuration.limits.rosterItemsMax
+        limits.blockedMax = configuration.limits.blockedAddressesMax
+        limits.offlineMessagesMax = configuration.messages.offline ? configuration.limits.offlineMessagesMax : 0
+        limits.offlineBytesMax = configuration.limits.offlineBytesMax
+        limits.parkedMax = configuration.limits.parkedStanzasMax
+        limits.vCardBytesMax = configuration.limits.vCardBytesMax
+        limits.privateBytesMax = configuration.limits.privateStorageBytesMax
+        limits.resourceConflict = configuration.limits.resourceConflict == .replaceOld ? .replaceOld : .refuseNew
+        return limits
+    }
+}

@@ -1,0 +1,61 @@
+import MartletNetwork
+import MartletXML
+import MartletXMPP
+import NIOCore
+
+/// Makes of the configuration what connections obey.
+struct NetworkAssembly {
+    let configuration: ServerConfiguration
+
+    var settings: NetworkSettings {
+        var settings = NetworkSettings()
+        settings.loginDeadline = TimeAmount(configuration.limits.loginDeadline)
+        settings.pingAfter = configuration.idle.pingAfter.map { TimeAmount($0) }
+        settings.pingTimeout = TimeAmount(configuration.idle.pingTimeout)
+        settings.tcpUserTimeout = configuration.idle.tcpUserTimeout.map { TimeAmount($0) }
+        settings.stopDeadline = TimeAmount(configuration.server.stopTimeout)
+        settings.limits.stanzaBytesMax = configuration.limits.stanzaBytesMax
+        settings.limits.depthMax = configuration.limits.stanzaDepthMax
+        settings.limits.elementsMax = configuration.limits.stanzaElementsMax
+        settings.limits.nodesMax = max(settings.limits.nodesMax, configuration.limits.stanzaElementsMax * 4)
+        settings.limits.attributesMax = configuration.limits.elementAttributesMax
+        settings.limitsBeforeAuthentication.stanzaBytesMax = configuration.limits.stanzaBytesBeforeAuthenticationMax
+        settings.admission.connectionsPerAddressMax = configuration.limits.streamsPerAddressMax
+        settings.admission.unauthenticatedMax = configuration.limits.unauthenticatedStreamsMax
+        let authentication = configuration.authentication
+        settings.policy.mechanisms = authentication.mechanisms.compactMap { SASLMechanism(name: $0.rawValue) }
+        settings.policy.offersChannelBinding = authentication.channelBinding
+        settings.policy.attemptsMax = authentication.triesPerStreamMax
+        settings.throttle.failuresPerAddressMax = authentication.failuresPerAddressMax
+        settings.throttle.recoveryPerAddress = TimeAmount(authentication.failureRecoveryPerAddress)
+        settings.throttle.failuresPerAccountMax = authentication.failuresPerAccountMax
+        settings.throttle.recoveryPerAccount = TimeAmount(authentication.failureRecoveryPerAccount)
+        return settings
+    }
+
+    var listeners: [ListenerConfiguration] {
+        configuration.listeners.map { listener in
+            ListenerConfiguration(
+                kind: listener.kind == .client ? .client : .clientTLS, addresses: listener.addresses.map(\.description), port: listener.port,
+                proxySources: listener.proxySources.compactMap { NetworkBlock($0.description) },
+                allowsPlaintext: listener.plaintextAuthentication, minimumTLS: listener.tlsMinimum == .tls12 ? .tls12 : .tls13)
+        }
+    }
+}
+
+extension CommandFailure {
+    /// A port that cannot be opened, with the place in the configuration that asks for it.
+    init(_ error: ListenerError, _ loaded: LoadedConfiguration) {
+        let status: ExitStatus =
+            switch error.reason {
+            case .portInUse: .unavailable
+            case .permissionDenied: .noPermission
+            case .noSuchAddress, .notAnAddress: .configuration
+            case .other: .unavailable
+            }
+        let listeners = loaded.configuration.listeners
+        let index = listeners.firstIndex { $0.port == error.port && $0.addresses.map(\.description).contains(error.address) }
+        let path = index.map { "listeners[\($0)].port" } ?? "metrics.port"
+        self.init(status, error.description, hint: "it is asked for by \(path) (\(loaded.origin(of: path)))")
+    }
+}

@@ -1,0 +1,209 @@
+import CoreMetrics
+import Dispatch
+import Foundation
+import Logging
+import MartletCore
+import MartletNetwork
+import MartletStorage
+import MartletXMPP
+import NIOConcurrencyHelpers
+import ServiceLifecycle
+
+/// The running server: everything is open when one exists, and closed when ``run()`` returns.
+final class Server: Sendable {
+    /// After the bound on the clients' part, what the rest of a stop may take.
+    static let stopReserve = Duration.seconds(10)
+    /// Space on the data folder's disk below which the last writes get the reserve.
+    static let freeBytesMin = 16 << 20
+
+    struct Start: Sendable {
+        var loaded: LoadedConfiguration
+        var file: String?
+        var logs: ServerLogs
+        var time: SystemClock
+        var notifier: SystemdNotifier
+        var openFiles: Int?
+    }
+
+    private let start: Start
+    private let core: ServerCore
+    private let control: ServerControl
+    private let housekeeping: Housekeeping
+    private let services: [any Service]
+    private let passwords: PasswordThreads
+    private let certificateFiles: [CertificateFiles]
+    private let isReady: NIOLockedValueBox<Bool>
+
+    private init(_ start: Start, _ core: ServerCore) async throws(CommandFailure) {
+        let configuration = start.loaded.configuration
+        let folder = configuration.server.dataFolder
+        let certificates = CertificateStore()
+        let files = try Self.load(certificates, configuration, start)
+        let passwords = PasswordThreads(
+            threads: configuration.authentication.concurrentPasswordHashesMax, waitingMax: configuration.authentication.queuedPasswordHashesMax)
+        let accounts = EmbeddedAccountSource(
+            store: core.store, work: passwords, simulation: try Self.simulation(folder, configuration.authentication.scramIterations))
+        let service = ClientService(
+            router: core.router, accounts: accounts, certificates: certificates, settings: NetworkAssembly(configuration: configuration).settings,
+            log: start.logs.server)
+        let clients = ClientListenerService(NetworkAssembly(configuration: configuration).listeners, service, on: core.pool)
+        let housekeeping = Housekeeping(core, certificates, start.logs, start.time)
+        let control = ServerControl(core, certificates, clients, housekeeping, start)
+        let isReady = NIOLockedValueBox(false)
+        let operations = Self.operations(start.logs.registry, housekeeping, passwords, isReady, core)
+        let socket = ControlListener(path: configuration.controlSocketPath, on: core.pool.group) { await control.answer($0) }
+        do throws(ListenerError) {
+            try await clients.start()
+            if let port = configuration.metrics.port { try await operations.start(address: configuration.metrics.address.description, port: port) }
+        } catch {
+            throw CommandFailure(error, start.loaded)
+        }
+        try await socket.start()
+        self.start = start
+        self.core = core
+        self.control = control
+        self.housekeeping = housekeeping
+        self.passwords = passwords
+        self.isReady = isReady
+        certificateFiles = files
+        // They stop in the opposite order: first no new clients and the end of those that are there.
+        services = [
+            housekeeping, OpenService(stop: operations.stop), OpenService(stop: socket.stop), OpenService(stop: clients.stop),
+        ]
+    }
+
+    /// Opens everything: the data folder with its lock, the certificates, the ports, the control socket.
+    static func open(_ start: Start) async throws(CommandFailure) -> Server {
+        let configuration = start.loaded.configuration
+        let loops = configuration.server.eventLoops
+        let core = try await ServerCore.open(
+            configuration,
+            .init(
+                holder: "martlet serve", creates: true, loops: loops > 0 ? loops : System.coreCount, time: start.time, audit: start.logs.audit,
+                log: start.logs.server, onFatal: { Self.endAtOnce($0, start.logs) }))
+        do throws(CommandFailure) {
+            return try await Server(start, core)
+        } catch {
+            await core.close()
+            throw error
+        }
+    }
+
+    /// Serves until somebody asks for the end.
+    func run() async throws {
+        let group = ServiceGroup(configuration: .init(services: services, logger: quietLogger))
+        let signals = StopSignals(reload: { [control] in Task { await control.reloadBySignal() } }, stop: { [self] in stop(group) })
+        defer { withExtendedLifetime(signals) {} }
+        isReady.withLockedValue { $0 = true }
+        start.notifier.ready("serving \(start.loaded.configuration.domains.map(\.name).joined(separator: ", "))")
+        print(announcement.text, terminator: "")
+        // A pipe is written at once, too: whoever waits for these lines sees them.
+        fflush(nil)
+        start.logs.server.notice("ready", metadata: ["version": "\(MartletVersion.current)"])
+        try await group.run()
+        await close()
+    }
+
+    private var announcement: Announcement {
+        Announcement(
+            loaded: start.loaded, file: start.file, certificates: certificateFiles, storePromise: core.store.promise, openFiles: start.openFiles)
+    }
+
+    // MARK: Opening
+
+    private static func load(
+        _ certificates: CertificateStore, _ configuration: ServerConfiguration, _ start: Start
+    ) throws(CommandFailure) -> [CertificateFiles] {
+        let now = start.time.wallSeconds
+        let (files, made) = try DomainCertificates(configuration: configuration).files(nowSeconds: now)
+        for domain in made { start.logs.server.notice("made a certificate", metadata: ["domain": "\(domain)"]) }
+        do throws(CertificateError) { try certificates.load(files, now: now) } catch { throw CommandFailure(error) }
+        return files
+    }
+
+    private static func simulation(_ folder: String, _ iterations: Int) throws(CommandFailure) -> ScramSimulation {
+        let secret = try SimulationSecret.load(from: folder)
+        do throws(ScramKeysError) {
+            return try ScramSimulation(secret: secret, iterations: iterations)
+        } catch {
+            throw CommandFailure(.configuration, "authentication.scram-iterations: \(error)")
+        }
+    }
+
+    private static func operations(
+        _ registry: OpenMetricsRegistry, _ housekeeping: Housekeeping, _ passwords: PasswordThreads, _ isReady: NIOLockedValueBox<Bool>,
+        _ core: ServerCore
+    ) -> OperationsListener {
+        registry.describe("martlet_ready", .gauge, "1 while the server takes clients.")
+        registry.addProbe { registry in
+            registry.makeMeter(label: "martlet_password_hashes_open", dimensions: []).set(Int64(passwords.openCount))
+            registry.makeMeter(label: "martlet_ready", dimensions: []).set(Int64(isReady.withLockedValue { $0 } ? 1 : 0))
+        }
+        let readiness = { @Sendable in
+            let isGood = isReady.withLockedValue { $0 }
+            return OperationsStatus(isGood: isGood, text: isGood ? "ready" : "not ready")
+        }
+        return OperationsListener(.init(metrics: { registry.text() }, health: { housekeeping.health }, readiness: readiness), on: core.pool.group)
+    }
+
+    // MARK: The end
+
+    /// On the signals' queue.
+    private func stop(_ group: ServiceGroup) {
+        start.logs.server.notice("stopping")
+        isReady.withLockedValue { $0 = false }
+        start.notifier.stopping()
+        let bound = start.loaded.configuration.server.stopTimeout + Self.stopReserve
+        let logs = start.logs
+        DispatchQueue.global().asyncAfter(deadline: .now() + .seconds(Int(bound.components.seconds))) {
+            logs.server.critical("the stop takes too long; ending at once", metadata: ["seconds": "\(bound.components.seconds)"])
+            logs.output.flush()
+            _exit(ExitStatus.temporary.rawValue)
+        }
+        Task { await group.triggerGracefulShutdown() }
+    }
+
+    private func close() async {
+        if let free = System.freeBytes(start.loaded.configuration.server.dataFolder), free < Self.freeBytesMin { core.store.releaseReserve() }
+        await core.close()
+        await passwords.stop()
+        start.logs.server.notice("stopped")
+        start.logs.output.flush()
+    }
+
+    /// The disk failed: nothing more may be acknowledged (P19). The next start recovers from the write-ahead log.
+    private static func endAtOnce(_ error: StoreError, _ logs: ServerLogs) {
+        logs.server.critical("the database failed, the server ends and recovers at its next start", metadata: ["why": "\(error)"])
+        logs.output.flush()
+        _exit(ExitStatus.io.rawValue)
+    }
+
+    /// The service group's own lines say nothing to an operator.
+    private var quietLogger: Logger {
+        var logger = start.logs.output.logger("lifecycle")
+        logger.logLevel = .error
+        return logger
+    }
+}
+
+/// Something that is open already and is closed when the server stops.
+private struct OpenService: Service {
+    let stop: @Sendable () async -> Void
+
+    func run() async throws {
+        try? await gracefulShutdown()
+        await stop()
+    }
+}
+
+/// What the machine has.
+enum System {
+    static var coreCount: Int { max(ProcessInfo.processInfo.activeProcessorCount, 1) }
+
+    /// Space that is left on the disk of a folder; `nil` if the system does not say.
+    static func freeBytes(_ folder: String) -> Int? {
+        var status = statvfs()
+        guard statvfs(folder, &status) == 0 else { return nil }
+        return Int(clamping: UInt64(status.f_bavail) * UInt64(status.f_frsize))
+    }
+}

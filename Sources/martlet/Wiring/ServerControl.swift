@@ -1,0 +1,189 @@
+import Foundation
+import Logging
+import MartletCore
+import MartletNetwork
+import MartletStorage
+import MartletXMPP
+
+/// Answers what commands ask of the running server, one order that changes something at a time.
+actor ServerControl {
+    private let core: ServerCore
+    private let certificates: CertificateStore
+    private let clients: ClientListenerService
+    private let housekeeping: Housekeeping
+    private let logs: ServerLogs
+    private let time: SystemClock
+    private let notifier: SystemdNotifier
+    private let file: String?
+    private let startSeconds: Int
+    /// What is in force: of values that need a restart, those of the start.
+    private var loaded: LoadedConfiguration
+    private var configuration: ServerConfiguration
+    private var isReloading = false
+
+    init(_ core: ServerCore, _ certificates: CertificateStore, _ clients: ClientListenerService, _ housekeeping: Housekeeping, _ start: Server.Start) {
+        self.core = core
+        self.certificates = certificates
+        self.clients = clients
+        self.housekeeping = housekeeping
+        logs = start.logs
+        time = start.time
+        notifier = start.notifier
+        file = start.file
+        startSeconds = start.time.wallSeconds
+        loaded = start.loaded
+        configuration = start.loaded.configuration
+    }
+
+    func answer(_ request: ControlRequest) async -> ControlResponse {
+        do throws(CommandFailure) {
+            return try await carryOut(request.order, by: request.by)
+        } catch {
+            return ControlResponse(error)
+        }
+    }
+
+    private func carryOut(_ order: ControlOrder, by: String) async throws(CommandFailure) -> ControlResponse {
+        if let response = try await AccountAdministration(core, configuration).answer(order, by: by) { return response }
+        switch order {
+        case .status: return .status(status)
+        case .sessions(let account): return .sessions(try sessions(of: account))
+        case .closeSessions(let address): return .closed(try closeSessions(of: address))
+        case .logLevel(let name): return try setLogLevel(name, by: by)
+        case .reload: return .reloaded(try await reload(by: by))
+        case .accounts, .account, .create: throw CommandFailure(.software, "the order was not carried out")
+        }
+    }
+
+    // MARK: Sessions
+
+    private func sessions(of account: String?) throws(CommandFailure) -> [SessionLine] {
+        let address = try account.map { text throws(CommandFailure) in try AccountAddress.parse(text) }
+        return core.router.allSessions().filter { address == nil || $0.address.bare == address }
+            .map { SessionLine(address: $0.address.description, priority: $0.priority.map(Int.init)) }.sorted { $0.address < $1.address }
+    }
+
+    private func closeSessions(of text: String) throws(CommandFailure) -> Int {
+        guard let address = try? JID(text), !address.bare.isDomain else { throw CommandFailure(.data, "not an address: \(text.prefix(200))") }
+        let ending = core.router.allSessions().filter { session in
+            session.address.bare == address.bare && (address.resourcepart == nil || session.address.resourcepart == address.resourcepart)
+        }
+        guard !ending.isEmpty else { throw CommandFailure(.noAccount, "\(address) has no session") }
+        let error = StreamError(.policyViolation, "closed by an administrator")
+        for session in ending { session.ref.mailbox.postAndWake(.end(session.ref, error)) }
+        return ending.count
+    }
+
+    // MARK: The process
+
+    private var status: ServerStatus {
+        let health = housekeeping.health
+        return ServerStatus(
+            version: MartletVersion.current, process: getpid(), upSeconds: time.wallSeconds - startSeconds, configuration: file ?? "",
+            data: configuration.server.dataFolder, store: core.store.promise, logLevel: "\(logs.output.level)",
+            domains: configuration.domains.map(\.name),
+            listeners: configuration.listeners.map { "\($0.kind.rawValue) \($0.port) on \($0.addresses.map(\.description).joined(separator: ", "))" },
+            certificates: certificates.all.map { .init(domain: $0.domain, ends: $0.notAfter) }.sorted { $0.domain < $1.domain },
+            sessions: core.router.allSessions().count, isHealthy: health.isGood, health: health.text)
+    }
+
+    private func setLogLevel(_ name: String, by: String) throws(CommandFailure) -> ControlResponse {
+        guard let level = LogLevel(rawValue: name) else { throw CommandFailure(.usage, "there is no log level \(name.prefix(40))") }
+        logs.output.level = Logger.Level(level)
+        logs.server.notice("log level changed", metadata: ["level": "\(name)", "by": "\(by)"])
+        return .done
+    }
+
+    // MARK: Reload
+
+    /// For SIGHUP, where nobody waits for an answer.
+    func reloadBySignal() async {
+        _ = try? await reload(by: "SIGHUP")
+    }
+
+    /// Reads configuration and certificates anew. Everything is checked before anything is changed; open streams stay as they are (P15).
+    private func reload(by: String) async throws(CommandFailure) -> ReloadReport {
+        guard !isReloading else { throw CommandFailure(.temporary, "a reload is under way") }
+        isReloading = true
+        notifier.reloading()
+        defer {
+            isReloading = false
+            notifier.ready("serving \(configuration.domains.map(\.name).joined(separator: ", "))")
+        }
+        // Also after it was moved away, whatever else is wrong.
+        logs.output.reopen()
+        do throws(CommandFailure) {
+            return try await apply(try load(), by: by)
+        } catch {
+            logs.server.error("the reload changed nothing", metadata: ["by": "\(by)", "why": "\(error.message)"])
+            throw error
+        }
+    }
+
+    private func load() throws(CommandFailure) -> LoadedConfiguration {
+        do throws(ConfigurationFailure) {
+            return try ConfigurationLoader.standard.load(file: file, environment: ProcessInfo.processInfo.environment)
+        } catch {
+            for problem in error.problems { logs.server.error("mistake in the configuration", metadata: ["at": "\(problem.summary)"]) }
+            throw CommandFailure(.configuration, error.description, hint: "the server goes on with what it had")
+        }
+    }
+
+    private func apply(_ fresh: LoadedConfiguration, by: String) async throws(CommandFailure) -> ReloadReport {
+        let difference = ConfigurationDifference(from: loaded.configuration, to: fresh.configuration)
+        let next = fresh.configuration.keepingWhatNeedsRestart(of: configuration)
+        let hosts = try HostAssembly(configuration: next, time: time, uptime: core.uptime).table()
+        let warnings = try loadCertificates(next)
+        // From here on nothing fails.
+        let oldLevel = loaded.configuration.log.level
+        loaded = fresh
+        configuration = next
+        if next.log.level != oldLevel { logs.output.level = Logger.Level(next.log.level) }
+        await replaceHosts(hosts)
+        endSessionsWithoutHost(hosts)
+        let report = ReloadReport(
+            applied: difference.changes.filter { !$0.needsRestart }.map(\.description),
+            needingRestart: difference.changes.filter(\.needsRestart).map(\.description),
+            warnings: fresh.warnings.map(\.summary) + warnings.map(\.description))
+        logs.audit.record(.configurationReloaded(by: by, changed: report.applied))
+        for change in report.needingRestart { logs.server.warning("a change waits for a restart", metadata: ["change": "\(change)"]) }
+        for warning in report.warnings { logs.server.warning("the configuration is doubtful", metadata: ["at": "\(warning)"]) }
+        return report
+    }
+
+    private func loadCertificates(_ next: ServerConfiguration) throws(CommandFailure) -> [CertificateWarning] {
+        let now = time.wallSeconds
+        let files = try DomainCertificates(configuration: next).files(nowSeconds: now).files
+        do throws(CertificateError) { return try certificates.load(files, now: now) } catch { throw CommandFailure(error) }
+    }
+
+    /// Returns when every loop decides by the new domains.
+    private func replaceHosts(_ hosts: HostTable) async {
+        for loop in core.pool.loops {
+            await withCheckedContinuation { continuation in
+                loop.context.mailbox.replaceHosts(hosts) { continuation.resume() }
+            }
+        }
+    }
+
+    private func endSessionsWithoutHost(_ hosts: HostTable) {
+        let gone = core.router.allSessions().filter { hosts.host(of: $0.address.bare) == nil }
+        for session in gone { session.ref.mailbox.postAndWake(.end(session.ref, StreamError(.hostGone))) }
+    }
+}
+
+extension ServerConfiguration {
+    /// This configuration with the values of `running` where only a restart changes them.
+    func keepingWhatNeedsRestart(of running: ServerConfiguration) -> ServerConfiguration {
+        var result = self
+        result.server = running.server
+        result.server.stopTimeout = server.stopTimeout
+        result.listeners = running.listeners
+        result.storage = running.storage
+        result.log = running.log
+        result.log.level = log.level
+        result.metrics = running.metrics
+        result.authentication.concurrentPasswordHashesMax = running.authentication.concurrentPasswordHashesMax
+        return result
+    }
+}

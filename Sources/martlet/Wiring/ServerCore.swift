@@ -1,0 +1,108 @@
+import Logging
+import MartletCore
+import MartletFeatures
+import MartletNetwork
+import MartletStorage
+import MartletXMPP
+
+/// Store, router and event loops: what a running server has in common with a command that works on the data of one that does not run.
+struct ServerCore: Sendable {
+    let store: SQLiteStore
+    let router: Router
+    let pool: LoopPool
+    let uptime: Uptime
+
+    struct Surroundings {
+        var holder: String
+        var creates: Bool
+        var loops: Int
+        var time: any TimeSource
+        var audit: any AuditSink
+        var log: Logger
+        /// The disk failed in a way that allows no further acknowledgement.
+        var onFatal: @Sendable (StoreError) -> Void
+    }
+
+    /// Opens the store and makes everything that needs no network.
+    ///
+    /// - Throws: ``CommandFailure``, with nothing left open.
+    static func open(_ configuration: ServerConfiguration, _ surroundings: Surroundings) async throws(CommandFailure) -> ServerCore {
+        let uptime = Uptime(surroundings.time)
+        let hosts = try HostAssembly(configuration: configuration, time: surroundings.time, uptime: uptime).table()
+        let store = try openStore(configuration, surroundings)
+        do throws(StoreError) {
+            let ids = StanzaIDSource(floor: try await store.idCeiling())
+            try await ids.reserve(in: store, surroundings.time)
+            let router = Router(
+                store: store, ids: ids, remote: NoFederation(), audit: surroundings.audit, settings: Self.settings(configuration))
+            let pool = LoopPool(count: surroundings.loops) { loop in
+                LoopContext(loop: loop, hosts: hosts, store: store, time: surroundings.time, random: SystemRandom())
+            }
+            return ServerCore(store: store, router: router, pool: pool, uptime: uptime)
+        } catch {
+            store.close()
+            throw CommandFailure(error, in: configuration.server.dataFolder)
+        }
+    }
+
+    private static func openStore(_ configuration: ServerConfiguration, _ surroundings: Surroundings) throws(CommandFailure) -> SQLiteStore {
+        var options = SQLiteStore.Options(time: surroundings.time, logger: surroundings.log, onFatal: surroundings.onFatal)
+        options.creates = surroundings.creates
+        options.holder = surroundings.holder
+        options.readers = configuration.storage.readers
+        options.reserveBytes = configuration.storage.reserveBytes ?? 0
+        do throws(StorageError) {
+            return try SQLiteStore.open(folder: configuration.server.dataFolder, options: options)
+        } catch {
+            throw CommandFailure(error)
+        }
+    }
+
+    private static func settings(_ configuration: ServerConfiguration) -> RouterSettings {
+        var settings = RouterSettings()
+        settings.outboundBytesMax = configuration.limits.sessionQueueBytesMax
+        return settings
+    }
+
+    /// For what comes from no loop.
+    var mailbox: LoopMailbox { pool.loops[0].context.mailbox }
+
+    /// Commits what is queued and ends all threads.
+    func close() async {
+        store.close()
+        try? await pool.shutDown()
+    }
+}
+
+extension StanzaIDSource {
+    /// Writes a new ceiling if it is time to. Names are given only below one that is on disk.
+    func reserve(in store: any Store, _ time: any TimeSource) async throws(StoreError) {
+        guard let ceiling = ceilingToReserve(wallMilliseconds: time.wallMilliseconds) else { return }
+        try await store.commit([.idCeiling(ceiling)])
+        reserved(ceiling)
+    }
+}
+
+extension CommandFailure {
+    init(_ error: StoreError, in folder: String) {
+        switch error {
+        case .unavailable(let why): self.init(.temporary, "\(folder): the database does not answer: \(why)")
+        case .full: self.init(.io, "\(folder): no space left on the device", hint: "make room; nothing that was acknowledged is lost")
+        case .constraint(let why): self.init(.data, why)
+        case .corrupt(let why): self.init(.data, "\(folder): the database is damaged: \(why)", hint: "run 'martlet verify'; restore a backup")
+        }
+    }
+
+    init(_ error: StorageError) {
+        let status: ExitStatus =
+            switch error {
+            case .missing: .noInput
+            case .notADatabase, .foreign, .damaged, .newerSchema, .interruptedRestore: .data
+            case .readOnly: .noPermission
+            case .full, .refused: .io
+            case .locked: .temporary
+            case .exists: .cannotCreate
+            }
+        self.init(status, error.description)
+    }
+}
