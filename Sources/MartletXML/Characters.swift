@@ -106,11 +106,16 @@ enum Characters {
             case UInt8(ascii: "g"): return UInt8(ascii: ">")
             default: return nil
             }
-        case 3 where name.elementsEqual("amp".utf8): return UInt8(ascii: "&")
-        case 4 where name.elementsEqual("quot".utf8): return UInt8(ascii: "\"")
-        case 4 where name.elementsEqual("apos".utf8): return UInt8(ascii: "'")
+        case 3 where matches(name, "amp"): return UInt8(ascii: "&")
+        case 4 where matches(name, "quot"): return UInt8(ascii: "\"")
+        case 4 where matches(name, "apos"): return UInt8(ascii: "'")
         default: return nil
         }
+    }
+
+    private static func matches(_ name: UnsafeBufferPointer<UInt8>, _ literal: StaticString) -> Bool {
+        for (index, byte) in name.enumerated() where literal.utf8Start[index] != byte { return false }
+        return true
     }
 
     private static func number(_ digits: UnsafeBufferPointer<UInt8>, radix: UInt32) -> UInt32? {

@@ -58,14 +58,26 @@ public struct QName: Hashable, Sendable {
 
 /// What is known at one moment, frozen, so that a parser looks names up without a lock.
 public struct NamespaceTable: Sendable {
+    let names: KnownNames
+
+    /// The table as it is now. Cheap while nothing is added.
+    public static var current: NamespaceTable { NamespaceTable(names: NamespaceRegistry.shared.snapshot()) }
+
     /// How many names there are; a namespace with a number from here on was added later.
+    var count: Int { names.count }
+
+    /// The number of `name`, or `unknownID`.
+    func id(of name: UnsafeRawBufferPointer) -> UInt16 { names.id(of: name) }
+
+    static func hash(_ name: UnsafeRawBufferPointer) -> Int { KnownNames.hash(name) }
+}
+
+/// A hash table over the bytes of names. One object, so that handing it on costs one reference.
+final class KnownNames: Sendable {
     let count: Int
     private let slots: [UInt16]
     private let starts: [Int]
     private let bytes: [UInt8]
-
-    /// The table as it is now. Cheap while nothing is added.
-    public static var current: NamespaceTable { NamespaceRegistry.shared.snapshot() }
 
     fileprivate init(_ names: [String]) {
         var slots = [UInt16](repeating: Namespace.unknownID, count: Self.slotCount(for: names.count))
@@ -132,7 +144,7 @@ private final class NamespaceRegistry: Sendable {
     private struct State {
         var names = Namespace.wellKnown
         var ids = Dictionary(uniqueKeysWithValues: Namespace.wellKnown.enumerated().map { ($1, UInt16($0)) })
-        var snapshot: NamespaceTable?
+        var snapshot: KnownNames?
     }
 
     // Taken at start-up and for cold questions only; a parser reads its own frozen table.
@@ -154,10 +166,10 @@ private final class NamespaceRegistry: Sendable {
         state.withLock { $0.names[Int(id)] }
     }
 
-    func snapshot() -> NamespaceTable {
+    func snapshot() -> KnownNames {
         state.withLock { state in
             if let snapshot = state.snapshot { return snapshot }
-            let made = NamespaceTable(state.names)
+            let made = KnownNames(state.names)
             state.snapshot = made
             return made
         }

@@ -75,8 +75,8 @@ final class StreamScope: Sendable {
     }
 
     /// The declaration of a name that is not in the table.
-    func unknown(named name: [UInt8]) -> UInt32? {
-        guard let index = declared.firstIndex(where: { $0.namespace == Namespace.unknownID && $0.name == name }) else { return nil }
+    func unknown(named name: UnsafeRawBufferPointer) -> UInt32? {
+        guard let index = declared.firstIndex(where: { $0.namespace == Namespace.unknownID && $0.name.elementsEqual(name) }) else { return nil }
         return Self.outerBit | UInt32(index)
     }
 

@@ -81,7 +81,7 @@ struct Tokenizer: ~Copyable {
         depth = 0
         elements = 0
         open = 0
-        bindings.removeAll(keepingCapacity: true)
+        if !bindings.isEmpty { bindings.removeAll(keepingCapacity: true) }
         useOuterDefault(outer)
     }
 
@@ -99,18 +99,22 @@ struct Tokenizer: ~Copyable {
         guard let base = bytes.baseAddress else { return false }
         let p = base.assumingMemoryBound(to: UInt8.self)
         let end = bytes.count
+        // Most steps go straight into the next one. This loop is where a step is taken up again, and where tags have ended.
         while true {
             let advanced: Bool
-            switch mode {
-            case .markup: advanced = try markup(p, end, limits)
-            case .tag: advanced = try tag(p, end, limits, outer)
-            case .equals: advanced = try equals(p, end)
-            case .quote: advanced = try quote(p, end)
-            case .value: advanced = try value(p, end, limits, table, outer, content)
-            case .text: advanced = try text(p, end, limits)
-            case .cdata: advanced = try cdata(p, end, limits)
-            case .endTag: advanced = try endTag(p, end, outer)
-            case .complete: return true
+            if mode == .text {
+                advanced = try text(p, end, limits, table, outer, content)
+            } else {
+                switch mode {
+                case .markup: advanced = try markup(p, end, limits, table, outer, content)
+                case .tag: advanced = try tag(p, end, limits, table, outer, content)
+                case .equals: advanced = try equals(p, end)
+                case .quote: advanced = try quote(p, end)
+                case .value: advanced = try value(p, end, limits, table, outer, content)
+                case .text, .cdata: advanced = try cdata(p, end, limits)
+                case .endTag: advanced = try endTag(p, end, outer)
+                case .complete: return true
+                }
             }
             guard advanced else { return false }
         }
@@ -119,16 +123,22 @@ struct Tokenizer: ~Copyable {
     // MARK: Markup
 
     /// At `<`: an end tag, a start tag or a CDATA section. There is no production for anything else (RFC 6120 §11.1).
-    private mutating func markup(_ p: UnsafePointer<UInt8>, _ end: Int, _ limits: XMLLimits) throws(XMLError) -> Bool {
+    @inline(__always)
+    private mutating func markup(
+        _ p: UnsafePointer<UInt8>, _ end: Int, _ limits: XMLLimits, _ table: NamespaceTable, _ outer: StreamScope, _ content: UInt16
+    ) throws(XMLError) -> Bool {
         guard position + 1 < end else { return false }
         switch p[position + 1] {
-        case UInt8(ascii: "/"): return try endTagName(p, end)
+        case UInt8(ascii: "/"): return try endTagName(p, end, outer)
         case UInt8(ascii: "!"): return try cdataStart(p, end)
         case UInt8(ascii: "?"): throw .restrictedXML
-        default: return try startTagName(p, end, limits)
+        default:
+            guard try startTagName(p, end, limits) else { return false }
+            return try tag(p, end, limits, table, outer, content)
         }
     }
 
+    @inline(__always)
     private mutating func startTagName(_ p: UnsafePointer<UInt8>, _ end: Int, _ limits: XMLLimits) throws(XMLError) -> Bool {
         guard let name = try name(p, position + 1, end, limits) else { return false }
         guard depth < limits.depthMax else { throw .limitExceeded(.depth) }
@@ -147,33 +157,36 @@ struct Tokenizer: ~Copyable {
         return true
     }
 
-    /// Inside a start tag: the next attribute, or the end of the tag.
+    /// Inside a start tag: attributes, and the end of the tag.
     private mutating func tag(
-        _ p: UnsafePointer<UInt8>, _ end: Int, _ limits: XMLLimits, _ outer: StreamScope
+        _ p: UnsafePointer<UInt8>, _ end: Int, _ limits: XMLLimits, _ table: NamespaceTable, _ outer: StreamScope, _ content: UInt16
     ) throws(XMLError) -> Bool {
-        let i = skipSpace(p, position, end)
-        let spaced = i > position
-        // The last white space is looked at again, so that it is known to be there.
-        let stay = spaced ? i - 1 : i
-        guard i < end else {
-            position = stay
-            return false
-        }
-        switch p[i] {
-        case UInt8(ascii: ">"):
-            position = i + 1
-            try finishStartTag(p, isEmpty: false, outer)
-            return true
-        case UInt8(ascii: "/"):
-            guard i + 1 < end else {
+        while true {
+            // One space and something else is by far the usual.
+            let next = position &+ 1
+            let i = next < end && p[position] == 0x20 && p[next] > 0x20 ? next : skipSpace(p, position, end)
+            let spaced = i > position
+            // The last white space is looked at again, so that it is known to be there.
+            let stay = spaced ? i &- 1 : i
+            guard i < end else {
                 position = stay
                 return false
             }
-            guard p[i + 1] == UInt8(ascii: ">") else { throw .notWellFormed }
-            position = i + 2
-            try finishStartTag(p, isEmpty: true, outer)
-            return true
-        default:
+            if p[i] == UInt8(ascii: ">") {
+                position = i &+ 1
+                try finishStartTag(p, isEmpty: false, outer)
+                return true
+            }
+            if p[i] == UInt8(ascii: "/") {
+                guard i + 1 < end else {
+                    position = stay
+                    return false
+                }
+                guard p[i + 1] == UInt8(ascii: ">") else { throw .notWellFormed }
+                position = i + 2
+                try finishStartTag(p, isEmpty: true, outer)
+                return true
+            }
             guard spaced else { throw .notWellFormed }
             guard let name = try name(p, i, end, limits) else {
                 position = stay
@@ -181,24 +194,25 @@ struct Tokenizer: ~Copyable {
             }
             try startAttribute(p, i, name, limits)
             let after = name.end
-            if after + 1 < end, p[after] == UInt8(ascii: "="), p[after + 1] == UInt8(ascii: "'") || p[after + 1] == UInt8(ascii: "\"") {
-                position = after + 1
-                return try quote(p, end)
+            guard after + 1 < end, p[after] == UInt8(ascii: "="), p[after + 1] == UInt8(ascii: "'") || p[after + 1] == UInt8(ascii: "\"") else {
+                position = after
+                mode = .equals
+                return true
             }
-            position = after
-            mode = .equals
-            return true
+            startValue(p[after + 1], after + 2)
+            guard try value(p, end, limits, table, outer, content) else { return false }
         }
     }
 
+    @inline(__always)
     private mutating func startAttribute(
         _ p: UnsafePointer<UInt8>, _ start: Int, _ name: Name, _ limits: XMLLimits
     ) throws(XMLError) {
         guard attributes < limits.attributesMax else { throw .limitExceeded(.attributes) }
-        var node = TapeNode(.attribute, start: start, contentStart: 0, next: count + 1)
+        var node = TapeNode(.attribute, start: start, contentStart: 0, next: count &+ 1)
         node.prefixLength = name.prefixLength
         node.localLength = name.localLength
-        try refuseDuplicate(p, node)
+        if attributes > 0 { try refuseDuplicate(p, node) }
         if name.prefixLength != 0 {
             if equals(p, node.prefixRange, "xmlns") {
                 node.flags = .declaration
@@ -206,22 +220,27 @@ struct Tokenizer: ~Copyable {
             } else {
                 hasPrefixedAttributes = true
             }
-        } else if name.localLength == 5, equals(p, node.localRange, "xmlns") {
+        } else if name.localLength == 5, p[start] == UInt8(ascii: "x"), equals(p, node.localRange, "xmlns") {
             node.flags = .declaration
             node.namespace = Namespace.xmlns.id
         }
         attribute = count
         try append(node, limits)
-        attributes += 1
+        attributes &+= 1
     }
 
     /// No attribute twice (XML 1.0 §3.1). By expanded name it is checked at the end of the tag, when all prefixes are known.
     private func refuseDuplicate(_ p: UnsafePointer<UInt8>, _ node: TapeNode) throws(XMLError) {
-        let name = node.nameRange
-        for index in (open + 1)..<(open + 1 + attributes) {
-            let other = nodes[index].nameRange
-            guard other.count == name.count, p[other.lowerBound] == p[name.lowerBound] else { continue }
-            if same(p, other, name) { throw .notWellFormed }
+        let first = p[Int(node.start)]
+        var index = open &+ 1
+        while index < count {
+            let other = nodes + index
+            if other.pointee.localLength == node.localLength, other.pointee.prefixLength == node.prefixLength,
+                p[Int(other.pointee.start)] == first, same(p, other.pointee.nameRange, node.nameRange)
+            {
+                throw .notWellFormed
+            }
+            index &+= 1
         }
     }
 
@@ -237,40 +256,54 @@ struct Tokenizer: ~Copyable {
     private mutating func quote(_ p: UnsafePointer<UInt8>, _ end: Int) throws(XMLError) -> Bool {
         position = skipSpace(p, position, end)
         guard position < end else { return false }
-        quoteMark = p[position]
-        guard quoteMark == UInt8(ascii: "'") || quoteMark == UInt8(ascii: "\"") else { throw .notWellFormed }
-        position += 1
-        nodes[attribute].contentStart = UInt32(truncatingIfNeeded: position)
-        mode = .value
+        let mark = p[position]
+        guard mark == UInt8(ascii: "'") || mark == UInt8(ascii: "\"") else { throw .notWellFormed }
+        startValue(mark, position + 1)
         return true
     }
 
+    private mutating func startValue(_ mark: UInt8, _ start: Int) {
+        quoteMark = mark
+        nodes[attribute].contentStart = UInt32(truncatingIfNeeded: start)
+        position = start
+        mode = .value
+    }
+
     /// An attribute's value up to its quote (XML 1.0 §2.3 [10]).
+    @inline(__always)
     private mutating func value(
         _ p: UnsafePointer<UInt8>, _ end: Int, _ limits: XMLLimits, _ table: NamespaceTable, _ outer: StreamScope, _ content: UInt16
     ) throws(XMLError) -> Bool {
-        let mark = quoteMark
-        var i = position
-        while true {
-            i += cscan_value(p + i, end - i, mark)
-            guard i < end else { break }
+        var i = position &+ cscan_value(p + position, end &- position, quoteMark)
+        if i >= end || p[i] != quoteMark {
+            i = try restOfValue(p, i, end)
+            guard i < end else { return false }
+        }
+        let node = nodes + attribute
+        node.pointee.contentEnd = UInt32(truncatingIfNeeded: i)
+        node.pointee.end = UInt32(truncatingIfNeeded: i &+ 1)
+        position = i &+ 1
+        mode = .tag
+        if node.pointee.flags.contains(.declaration) { try bind(p, limits, table, outer, content) }
+        return true
+    }
+
+    /// Where the quote is behind something that is not plain, or `end`; then `position` is where to go on.
+    @inline(never)
+    private mutating func restOfValue(_ p: UnsafePointer<UInt8>, _ start: Int, _ end: Int) throws(XMLError) -> Int {
+        var i = start
+        while i < end, p[i] != quoteMark {
             let byte = p[i]
-            if byte == mark {
-                nodes[attribute].contentEnd = UInt32(truncatingIfNeeded: i)
-                nodes[attribute].end = UInt32(truncatingIfNeeded: i + 1)
-                position = i + 1
-                mode = .tag
-                if nodes[attribute].flags.contains(.declaration) { try bind(p, limits, table, outer, content) }
-                return true
-            }
             guard let length = try special(byte, p, i, end, in: .attribute) else { break }
             if byte < 0x80 { nodes[attribute].flags.insert(.encoded) }
             i += length
+            i += cscan_value(p + i, end - i, quoteMark)
         }
         position = i
-        return false
+        return i < end && p[i] == quoteMark ? i : end
     }
 
+    @inline(__always)
     private mutating func finishStartTag(_ p: UnsafePointer<UInt8>, isEmpty: Bool, _ outer: StreamScope) throws(XMLError) {
         let index = open
         if nodes[index].prefixLength == 0 {
@@ -298,7 +331,8 @@ struct Tokenizer: ~Copyable {
 
     // MARK: End tags
 
-    private mutating func endTagName(_ p: UnsafePointer<UInt8>, _ end: Int) throws(XMLError) -> Bool {
+    @inline(__always)
+    private mutating func endTagName(_ p: UnsafePointer<UInt8>, _ end: Int, _ outer: StreamScope) throws(XMLError) -> Bool {
         guard depth > 0 else { throw .notWellFormed }
         let name = nodes[open].nameRange
         let start = position + 2
@@ -308,11 +342,11 @@ struct Tokenizer: ~Copyable {
         nodes[open].contentEnd = UInt32(truncatingIfNeeded: position)
         position = start + arrived
         mode = .endTag
-        return true
+        return try endTag(p, end, outer)
     }
 
     private mutating func endTag(_ p: UnsafePointer<UInt8>, _ end: Int, _ outer: StreamScope) throws(XMLError) -> Bool {
-        position = skipSpace(p, position, end)
+        if position < end, p[position] != UInt8(ascii: ">") { position = skipSpace(p, position, end) }
         guard position < end else { return false }
         guard p[position] == UInt8(ascii: ">") else { throw .notWellFormed }
         position += 1
@@ -320,6 +354,7 @@ struct Tokenizer: ~Copyable {
         return true
     }
 
+    @inline(__always)
     private mutating func close(contentEnd: Int, _ outer: StreamScope) {
         let parent = Int(nodes[open].next)
         finish(open, contentEnd: contentEnd)
@@ -339,23 +374,31 @@ struct Tokenizer: ~Copyable {
 
     // MARK: Text
 
-    private mutating func text(_ p: UnsafePointer<UInt8>, _ end: Int, _ limits: XMLLimits) throws(XMLError) -> Bool {
-        var i = position
-        while true {
-            i += cscan_text(p + i, end - i)
-            guard i < end else { break }
-            let byte = p[i]
-            if byte == UInt8(ascii: "<") {
-                try appendText(upTo: i, limits)
-                position = i
-                mode = .markup
-                return true
-            }
-            guard let length = try special(byte, p, i, end, in: .text) else { break }
+    private mutating func text(
+        _ p: UnsafePointer<UInt8>, _ end: Int, _ limits: XMLLimits, _ table: NamespaceTable, _ outer: StreamScope, _ content: UInt16
+    ) throws(XMLError) -> Bool {
+        var i = position &+ cscan_text(p + position, end &- position)
+        if i >= end || p[i] != UInt8(ascii: "<") {
+            i = try restOfText(p, i, end)
+            guard i < end else { return false }
+        }
+        try appendText(upTo: i, limits)
+        position = i
+        mode = .markup
+        return try markup(p, end, limits, table, outer, content)
+    }
+
+    /// Where the `<` is behind something that is not plain, or `end`; then `position` is where to go on.
+    @inline(never)
+    private mutating func restOfText(_ p: UnsafePointer<UInt8>, _ start: Int, _ end: Int) throws(XMLError) -> Int {
+        var i = start
+        while i < end, p[i] != UInt8(ascii: "<") {
+            guard let length = try special(p[i], p, i, end, in: .text) else { break }
             i += length
+            i += cscan_text(p + i, end - i)
         }
         position = i
-        return false
+        return i < end && p[i] == UInt8(ascii: "<") ? i : end
     }
 
     private mutating func cdataStart(_ p: UnsafePointer<UInt8>, _ end: Int) throws(XMLError) -> Bool {
@@ -377,7 +420,7 @@ struct Tokenizer: ~Copyable {
     private mutating func cdata(_ p: UnsafePointer<UInt8>, _ end: Int, _ limits: XMLLimits) throws(XMLError) -> Bool {
         var i = position
         while true {
-            i += cscan_text(p + i, end - i)
+            i &+= cscan_text(p + i, end &- i)
             guard i < end else { break }
             let byte = p[i]
             if byte == UInt8(ascii: "]"), i + 2 < end, p[i + 1] == UInt8(ascii: "]"), p[i + 2] == UInt8(ascii: ">") {
@@ -395,6 +438,7 @@ struct Tokenizer: ~Copyable {
         return false
     }
 
+    @inline(__always)
     private mutating func appendText(upTo end: Int, _ limits: XMLLimits) throws(XMLError) {
         guard end > textStart else { return }
         var node = TapeNode(.text, start: textStart, contentStart: textStart, next: count + 1)
@@ -448,44 +492,51 @@ struct Tokenizer: ~Copyable {
     /// The qualified name at `start` (Namespaces in XML 1.0 §4), or nil if its end has not arrived.
     @inline(__always)
     private func name(_ p: UnsafePointer<UInt8>, _ start: Int, _ end: Int, _ limits: XMLLimits) throws(XMLError) -> Name? {
-        var i = start
-        var colon: Int?
-        guard i < end else { return nil }
-        if !cscan_is_name_start(p[i]) {
-            guard let length = try wideNameCharacter(p, i, end, isFirst: true) else { return try unfinished(start, end, limits) }
-            i += length
-        }
-        while true {
-            i += cscan_name(p + i, end - i)
-            guard i < end else { return try unfinished(start, end, limits) }
-            if p[i] == UInt8(ascii: ":"), colon == nil {
-                colon = i
-                i += 1
-                guard i < end else { return try unfinished(start, end, limits) }
-                if cscan_is_name_start(p[i]) { continue }
-                guard let length = try wideNameCharacter(p, i, end, isFirst: true) else { return try unfinished(start, end, limits) }
-                i += length
-            } else if p[i] >= 0x80 {
-                guard let length = try wideNameCharacter(p, i, end, isFirst: false) else { return try unfinished(start, end, limits) }
-                i += length
-            } else {
-                break
-            }
-        }
-        guard i - start <= limits.nameBytesMax else { throw .limitExceeded(.nameBytes) }
-        let local = colon.map { $0 + 1 } ?? start
-        return Name(
-            prefixLength: UInt16(truncatingIfNeeded: colon.map { $0 - start } ?? 0),
-            localLength: UInt16(truncatingIfNeeded: i - local), end: i)
+        // One byte more than a name may have: whoever gets there is too long, in however many pieces it comes.
+        let stop = min(end, start &+ limits.nameBytesMax &+ 1)
+        guard start < stop else { return nil }
+        guard cscan_is_name_start(p[start]) else { return try wideName(p, start, stop, limits) }
+        let i = start &+ cscan_name(p + start, stop &- start)
+        guard i < stop else { return try unfinished(start, stop, limits) }
+        if p[i] == UInt8(ascii: ":") || p[i] >= 0x80 { return try wideName(p, start, stop, limits) }
+        return Name(prefixLength: 0, localLength: UInt16(truncatingIfNeeded: i &- start), end: i)
     }
 
-    private func unfinished(_ start: Int, _ end: Int, _ limits: XMLLimits) throws(XMLError) -> Name? {
-        guard end - start <= limits.nameBytesMax else { throw .limitExceeded(.nameBytes) }
+    /// The same for names with a prefix or with characters above ASCII.
+    private func wideName(_ p: UnsafePointer<UInt8>, _ start: Int, _ stop: Int, _ limits: XMLLimits) throws(XMLError) -> Name? {
+        var i = start
+        var colon: Int?
+        var isFirst = true
+        while i < stop {
+            if isFirst ? cscan_is_name_start(p[i]) : cscan_is_name(p[i]) {
+                i += 1
+                isFirst = false
+            } else if p[i] >= 0x80 {
+                guard let length = try wideNameCharacter(p, i, stop, isFirst: isFirst) else { return try unfinished(start, stop, limits) }
+                i += length
+                isFirst = false
+            } else if p[i] == UInt8(ascii: ":"), !isFirst, colon == nil {
+                colon = i
+                i += 1
+                isFirst = true
+            } else if isFirst {
+                throw .notWellFormed
+            } else {
+                let local = colon.map { $0 + 1 } ?? start
+                return Name(
+                    prefixLength: UInt16(truncatingIfNeeded: colon.map { $0 - start } ?? 0),
+                    localLength: UInt16(truncatingIfNeeded: i - local), end: i)
+            }
+        }
+        return try unfinished(start, stop, limits)
+    }
+
+    private func unfinished(_ start: Int, _ stop: Int, _ limits: XMLLimits) throws(XMLError) -> Name? {
+        guard stop - start <= limits.nameBytesMax else { throw .limitExceeded(.nameBytes) }
         return nil
     }
 
     private func wideNameCharacter(_ p: UnsafePointer<UInt8>, _ i: Int, _ end: Int, isFirst: Bool) throws(XMLError) -> Int? {
-        guard p[i] >= 0x80 else { throw .notWellFormed }
         guard let length = try Characters.sequence(p, i, end) else { return nil }
         let scalar = Characters.scalar(p, i, length)
         guard isFirst ? Characters.isNameStart(scalar) : Characters.isName(scalar) else { throw .notWellFormed }
@@ -526,19 +577,23 @@ struct Tokenizer: ~Copyable {
 
     /// Leads an unknown name to its first declaration in scope, so that later two names need not be compared to be told apart.
     private mutating func findDeclaration(_ p: UnsafePointer<UInt8>, _ node: TapeNode, _ binding: inout Binding, _ outer: StreamScope) {
-        let name = decoded(p, node)
-        if let declaration = outer.unknown(named: name) {
+        let declaration = withName(p, node) { outer.unknown(named: $0) }
+        if let declaration {
             flags.insert(.usesOuterNamespace)
             binding.declaration = declaration
             return
         }
-        let hash = name.withUnsafeBytes { NamespaceTable.hash($0) }
+        let hash = withName(p, node) { NamespaceTable.hash($0) }
         binding.hash = hash
-        let equal = bindings.first { other in
-            other.namespace == Namespace.unknownID && other.hash == hash && other.declaration & StreamScope.outerBit == 0
-                && decoded(p, nodes[Int(other.declaration)]) == name
+        for other in bindings where other.hash == hash && other.namespace == Namespace.unknownID && other.declaration & StreamScope.outerBit == 0 {
+            let isSame = withName(p, node) { name in
+                withName(p, nodes[Int(other.declaration)]) { name.elementsEqualFast($0) }
+            }
+            if isSame {
+                binding.declaration = other.declaration
+                return
+            }
         }
-        if let equal { binding.declaration = equal.declaration }
     }
 
     /// The content namespace is declared inside: bytes that would mean something else on a stream of another content namespace.
@@ -554,10 +609,16 @@ struct Tokenizer: ~Copyable {
     }
 
     private func lookUp(_ p: UnsafePointer<UInt8>, _ node: TapeNode, _ table: NamespaceTable) -> UInt16 {
+        withName(p, node) { table.id(of: $0) }
+    }
+
+    /// The name an attribute declares, decoded.
+    @inline(__always)
+    private func withName<R>(_ p: UnsafePointer<UInt8>, _ node: TapeNode, _ body: (UnsafeRawBufferPointer) -> R) -> R {
         guard node.flags.contains(.encoded) else {
-            return table.id(of: UnsafeRawBufferPointer(start: p + Int(node.contentStart), count: node.contentRange.count))
+            return body(UnsafeRawBufferPointer(start: p + Int(node.contentStart), count: node.contentRange.count))
         }
-        return decoded(p, node).withUnsafeBytes { table.id(of: $0) }
+        return decoded(p, node).withUnsafeBytes(body)
     }
 
     private func decoded(_ p: UnsafePointer<UInt8>, _ node: TapeNode) -> [UInt8] {
@@ -650,6 +711,7 @@ struct Tokenizer: ~Copyable {
         return i
     }
 
+    @inline(__always)
     private func same(_ p: UnsafePointer<UInt8>, _ a: Range<Int>, _ b: Range<Int>) -> Bool {
         guard a.count == b.count else { return false }
         var i = a.lowerBound
@@ -669,6 +731,7 @@ struct Tokenizer: ~Copyable {
         return true
     }
 
+    @inline(__always)
     private mutating func append(_ node: TapeNode, _ limits: XMLLimits) throws(XMLError) {
         guard count < limits.nodesMax else { throw .limitExceeded(.nodes) }
         if count == capacity { grow() }

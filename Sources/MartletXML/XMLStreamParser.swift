@@ -207,7 +207,7 @@ extension XMLStreamParser {
     }
 
     static func skipSpace(_ buffer: inout ByteBuffer) {
-        while let byte = byte(buffer, 0), [0x20, 0x09, 0x0A, 0x0D].contains(byte) {
+        while let byte = byte(buffer, 0), byte == 0x20 || byte == 0x09 || byte == 0x0A || byte == 0x0D {
             buffer.moveReaderIndex(forwardBy: 1)
         }
     }
@@ -237,26 +237,36 @@ public func parseElement(
 ///
 /// Not for more than one thread.
 public final class XMLParserScratch {
-    private var spare: [Workspace] = []
+    /// The one that is lent most of the time, when every element comes in one piece.
+    @exclusivity(unchecked) private var first: Workspace?
+    @exclusivity(unchecked) private var others: [Workspace] = []
 
-    /// Workspaces kept for the next connection, of about 2 kB each and what ``Workspace`` keeps for bytes.
-    private static let spareMax = 8
+    /// Workspaces kept besides the first, of about 2 kB each and what ``Workspace`` keeps for bytes.
+    private static let othersMax = 8
 
     public init() {}
 
-    func lend() -> Workspace { spare.popLast() ?? Workspace() }
+    func lend() -> Workspace {
+        if let workspace = first.take() { return workspace }
+        return others.popLast() ?? Workspace()
+    }
 
-    func takeBack(_ workspace: Workspace) {
-        guard spare.count < Self.spareMax else { return }
+    func takeBack(_ workspace: consuming Workspace) {
         workspace.shrink()
-        spare.append(workspace)
+        if first == nil {
+            first = workspace
+        } else if others.count < Self.othersMax {
+            others.append(workspace)
+        }
     }
 }
 
 /// A tape, and the bytes of an element that is not complete.
+///
+/// Only the parser that holds it touches it, one property at a time; the run-time's checks of that took 1000 instructions for a stanza.
 final class Workspace {
-    var tokenizer = Tokenizer()
-    var carry = ByteBuffer()
+    @exclusivity(unchecked) var tokenizer = Tokenizer()
+    @exclusivity(unchecked) var carry = ByteBuffer()
 
     /// A buffer larger than this is not kept when it is empty.
     private static let carryKeptMax = 16_384

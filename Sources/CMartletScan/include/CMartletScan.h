@@ -132,6 +132,19 @@ MARTLET_INLINE _Bool cscan_is_name_start(uint8_t c) {
 /// Length of the run of ASCII name characters at `p`; colons and multi-byte sequences end it.
 MARTLET_INLINE size_t cscan_name(const uint8_t *_Nonnull p, size_t n) {
     size_t i = 0;
+#if defined(__SSE2__)
+    // Ranges by one signed comparison each, after moving their first byte to -128. `-`, `.`, `/` and the digits are one range.
+    for (; i + 16 <= n; i += 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(p + i));
+        __m128i folded = _mm_or_si128(v, _mm_set1_epi8(0x20));
+        __m128i letter = _mm_cmplt_epi8(_mm_add_epi8(folded, _mm_set1_epi8((char)(128 - 'a'))), _mm_set1_epi8(-128 + 26));
+        __m128i range = _mm_cmplt_epi8(_mm_add_epi8(v, _mm_set1_epi8((char)(128 - '-'))), _mm_set1_epi8(-128 + 13));
+        __m128i digit = _mm_andnot_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('/')), range);
+        __m128i name = _mm_or_si128(_mm_or_si128(letter, digit), _mm_cmpeq_epi8(v, _mm_set1_epi8('_')));
+        unsigned mask = ~(unsigned)_mm_movemask_epi8(name) & 0xFFFF;
+        if (mask) return i + (size_t)__builtin_ctz(mask);
+    }
+#endif
     while (i < n && cscan_is_name(p[i])) i++;
     return i;
 }
