@@ -20,10 +20,15 @@ package struct NetworkSettings: Sendable {
     package var receiveBytes = 4_096
     /// Stanzas of one connection that are taken before the others of the loop have their turn.
     package var stanzasPerTurnMax = 32
+    /// What one connection may send in the long run; `nil`: as fast as the loop takes it. Past ``bytesBurst`` it is read more slowly, never refused.
+    package var bytesPerSecond: Int?
+    /// What one connection may send at once.
+    package var bytesBurst = 1 << 20
     /// TLS handshakes that are begun in one turn of a loop: about 0.3 ms of its time each.
     package var handshakesPerTurnMax = 4
     /// Longest wait for the clients' ends of their streams when the server stops.
     package var stopDeadline = TimeAmount.seconds(10)
+    /// With ``Admission/Limits/unauthenticatedMax`` this bounds the memory that strangers can make us use.
     package var limitsBeforeAuthentication = XMLLimits.unauthenticated
     package var limits = XMLLimits.authenticated
     /// Without ``ClientStreamPolicy/allowsPlaintext``, which is the listener's.

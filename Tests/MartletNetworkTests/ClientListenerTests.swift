@@ -193,7 +193,7 @@ import Testing
         try await TestServer.with { server, port in
             let client = try await TestClient.connect(to: port)
             _ = try await client.say(TestClient.header(), hear: "</stream:features>")
-            for _ in 0..<32 {
+            for _ in 0..<30 {
                 try await client.send(" ")
                 try await server.pass(seconds: 1)
             }
@@ -316,6 +316,82 @@ import Testing
         await stopped
         await #expect(throws: (any Error).self) { try await TestClient.connect(to: port) }
         try await server.pool.shutDown()
+    }
+
+    @Test("a storm of handshakes is served, a few at a time (reliability rule 15)")
+    func handshakes() async throws {
+        try await TestServer.with(.directTLS) { _, port in
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for _ in 0..<24 {
+                    group.addTask {
+                        let client = try await TestClient.connect(to: port)
+                        try await client.startTLS("verona.example", trust: "verona.example.pem")
+                        _ = try await client.say(TestClient.header(), hear: "</stream:features>")
+                        try await client.close()
+                    }
+                }
+                try await group.waitForAll()
+            }
+        }
+    }
+
+    @Test("a handshake that never comes ends with the login deadline, without a word in clear")
+    func slowHandshake() async throws {
+        try await TestServer.with(.directTLS) { server, port in
+            let client = try await TestClient.connect(to: port)
+            try await client.send([0x16, 0x03, 0x01])
+            try await server.waitForConnection()
+            try await server.pass(seconds: 32)
+            #expect(try await client.hearEnd() == "")
+        }
+    }
+
+    @Test("an address that failed too often waits for its answer, and gets it (reliability rule 14)")
+    func throttled() async throws {
+        var settings = NetworkSettings.test
+        settings.throttle.failuresPerAddressMax = 1
+        settings.throttle.recoveryPerAddress = .milliseconds(200)
+        try await TestServer.with(settings: settings) { _, port in
+            let client = try await TestClient.connect(to: port)
+            _ = try await client.say(TestClient.header(), hear: "</stream:features>")
+            let begin = NIODeadline.now()
+            for _ in 0..<2 { _ = try await client.say(TestClient.plain("juliet", password: "wrong"), hear: "</failure>") }
+            _ = try await client.say(TestClient.plain("juliet"), hear: "<success")
+            #expect(NIODeadline.now() - begin >= .milliseconds(300))
+        }
+    }
+
+    @Test("a client that sends faster than it may is read more slowly, and loses nothing")
+    func slowedDown() async throws {
+        var settings = NetworkSettings.test
+        settings.bytesPerSecond = 100_000
+        settings.bytesBurst = 4_000
+        try await TestServer.with(settings: settings) { _, port in
+            let client = try await TestClient.connect(to: port)
+            try await client.logIn("juliet")
+            let body = String(repeating: "x", count: 20_000)
+            let begin = NIODeadline.now()
+            _ = try await client.say("<message to='juliet@verona.example/balcony'><body>\(body)</body></message>", hear: "</message>")
+            #expect(NIODeadline.now() - begin >= .milliseconds(100))
+        }
+    }
+
+    @Test("a client that does not read is ended, at the bound of what may wait for it (reliability rule 30)")
+    func slowReader() async throws {
+        try await TestServer.with { server, port in
+            let romeo = try BareJID(parsing: "romeo@verona.example")
+            let deaf = try await TestClient.connect(to: port)
+            try await deaf.logIn("romeo")
+            try await deaf.stopReading()
+            let sender = try await TestClient.connect(to: port)
+            try await sender.logIn("juliet")
+            let body = String(repeating: "x", count: 200_000)
+            for _ in 0..<200 where !server.router.sessions(of: romeo).isEmpty {
+                try await sender.send("<message to='romeo@verona.example/balcony'><body>\(body)</body></message>")
+                try await server.settle(sender)
+            }
+            #expect(server.router.sessions(of: romeo).isEmpty)
+        }
     }
 
     @Test("a port in use is said to be in use")

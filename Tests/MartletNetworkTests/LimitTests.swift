@@ -82,7 +82,7 @@ import Testing
         let account = try #require(juliet)
         var longest = TimeAmount.zero
         for last in 1..<200 {
-            longest = max(longest, throttle.begin(try #require(NetworkAddress("192.0.2.\(last)")), account, at: Self.start))
+            longest = max(longest, throttle.begin(NetworkAddress(ipv4: UInt32(last)), account, at: Self.start))
         }
         #expect(longest == .seconds(5))
     }

@@ -34,16 +34,19 @@ import Testing
             #expect(try await Self.ask("POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", port).hasPrefix("HTTP/1.1 405"))
         }
         try await Self.with(isReady: false) { port in
-            #expect(try await Self.ask("GET /ready HTTP/1.1\r\nHost: x\r\n\r\n", port).hasPrefix("HTTP/1.1 503"))
+            let answer = try await Self.ask("GET /ready HTTP/1.1\r\nHost: x\r\n\r\n", port)
+            #expect(answer.hasPrefix("HTTP/1.1 503"))
         }
     }
 
     @Test("what is no request is turned away, and a long one is cut off")
     func bad() async throws {
         try await Self.with { port in
-            #expect(!(try await Self.ask("no HTTP at all\r\n\r\n", port).contains("200")))
+            let nonsense = try await Self.ask("no HTTP at all\r\n\r\n", port)
+            #expect(!nonsense.contains("200"))
             let long = "GET /metrics HTTP/1.1\r\nHost: x\r\nX: " + String(repeating: "a", count: OperationsListener.requestBytesMax) + "\r\n\r\n"
-            #expect(!(try await Self.ask(long, port).contains("200")))
+            let cut = try await Self.ask(long, port)
+            #expect(!cut.contains("200"))
         }
     }
 }

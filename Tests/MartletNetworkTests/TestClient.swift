@@ -55,7 +55,7 @@ final class TestClient: Sendable {
         return try await channel.eventLoop.submit { ear.value.heard }.get()
     }
 
-    /// What is heard in the next turn of the loop and was not asked for.
+    /// Begins TLS, and waits until both sides are satisfied.
     func startTLS(_ domain: String, trust: String, alpn: [String] = [], isTLS13: Bool = true) async throws {
         let channel = channel
         let ear = ear
@@ -75,6 +75,7 @@ final class TestClient: Sendable {
         }.get()
     }
 
+    func stopReading() async throws { try await channel.setOption(.autoRead, value: false).get() }
     /// Ends our direction only.
     func shutDownOutput() async throws { try await channel.close(mode: .output) }
     func close() async throws { try? await channel.close() }

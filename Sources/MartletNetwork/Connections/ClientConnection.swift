@@ -49,9 +49,14 @@ package final class ClientConnection: ChannelDuplexHandler {
     private var inputFailed = false
     private var isParsing = false
     private var isResumptionScheduled = false
-    private var isStartingTLS = false
+    /// TLS has been put in front and its handshake is not done.
+    private var isSecuring = false
     private var sessionReads = true
     private var isReadPending = false
+    /// Bytes that may still arrive before the client is slowed down, as of a tick.
+    private var allowance: Int
+    private var allowanceTick: Int
+    private var isSlowedDown = false
     private var unflushedBytes = 0
     private var isNetworkSlow = false
     /// The tick in which something last arrived.
@@ -69,6 +74,8 @@ package final class ClientConnection: ChannelDuplexHandler {
         self.listener = listener
         self.loop = loop
         parser = XMLStreamParser(limits: listener.service.settings.limitsBeforeAuthentication, scratch: loop.scratch)
+        allowance = listener.service.settings.bytesBurst
+        allowanceTick = loop.now
         phase = .login(until: loop.now + NetworkLoop.ticks(listener.service.settings.loginDeadline))
     }
 
@@ -214,7 +221,6 @@ extension ClientConnection {
         send(action)
         flush()
         parser = XMLStreamParser(limits: service.settings.limitsBeforeAuthentication, scratch: loop.scratch)
-        isStartingTLS = true
         installTLS(context) { _ in certificate }
     }
 
@@ -222,6 +228,7 @@ extension ClientConnection {
     ///
     /// - Parameter choose: the certificate for the name in the client's hello.
     private func installTLS(_ context: ChannelHandlerContext, _ choose: @escaping (String?) -> ServedCertificate?) {
+        isSecuring = true
         let gate = ByteToMessageHandler(
             SNIHandler { [unowned self] result in
                 let name: String? =
@@ -257,11 +264,10 @@ extension ClientConnection {
     package func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         switch event {
         case TLSUserEvent.handshakeCompleted:
-            if isStartingTLS {
-                isStartingTLS = false
-                perform(machine.secured(bindings))
-            } else {
-                machine = ClientStreamMachine(bindings: bindings)
+            isSecuring = false
+            switch listener.configuration.kind {
+            case .client: perform(machine.secured(bindings))
+            case .clientTLS: machine = ClientStreamMachine(bindings: bindings)
             }
         default: context.fireUserInboundEventTriggered(event)
         }
@@ -274,11 +280,12 @@ extension ClientConnection {
     package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         var bytes = unwrapInboundIn(data)
         lastActivity = loop.now
-        // Between <proceed/> and the handshake nothing reaches this handler.
-        guard !isStartingTLS else { return drop() }
+        // Until the handshake is done nothing reaches this handler.
+        guard !isSecuring else { return drop() }
         guard !inputFailed else { return }
+        spendAllowance(bytes.readableBytes)
         if input.readableBytes == 0 { input = bytes } else { input.writeBuffer(&bytes) }
-        if !isResumptionScheduled { parse(stanzasMax: service.settings.stanzasPerTurnMax) }
+        if takesInput { parse(stanzasMax: service.settings.stanzasPerTurnMax) }
     }
 
     package func channelReadComplete(context: ChannelHandlerContext) {
@@ -287,11 +294,25 @@ extension ClientConnection {
     }
 
     package func read(context: ChannelHandlerContext) {
-        if takesInput || isStartingTLS { context.read() } else { isReadPending = true }
+        if takesInput || isSecuring { context.read() } else { isReadPending = true }
     }
 
     /// Whether what the client sends is looked at now.
-    private var takesInput: Bool { sessionReads && !machine.isWaiting && !isResumptionScheduled }
+    private var takesInput: Bool { sessionReads && !machine.isWaiting && !isResumptionScheduled && !isSlowedDown }
+
+    /// Counts what arrived against what the client may send in the long run. Past it the connection rests until it has made up for it.
+    private func spendAllowance(_ byteCount: Int) {
+        guard let rate = service.settings.bytesPerSecond, rate > 0 else { return }
+        allowance = min(allowance + (loop.now - allowanceTick) * rate, service.settings.bytesBurst) - byteCount
+        allowanceTick = loop.now
+        guard allowance < 0, !isSlowedDown else { return }
+        isSlowedDown = true
+        let rest = TimeAmount.milliseconds(Int64(-allowance) * 1_000 / Int64(rate) + 1)
+        _ = loop.loop.assumeIsolated().scheduleTask(in: rest) { [weak self] in
+            self?.isSlowedDown = false
+            self?.resumeLater()
+        }
+    }
 
     /// Takes what has arrived, up to a number of stanzas; then others have their turn first.
     private func parse(stanzasMax: Int) {
@@ -356,6 +377,7 @@ extension ClientConnection {
     /// The client may have sent its last stanzas and gone: they count, although nobody can be answered.
     private func drainInput() {
         isResumptionScheduled = false
+        isSlowedDown = false
         if session != nil { parse(stanzasMax: .max) }
     }
 }
@@ -399,6 +421,8 @@ extension ClientConnection: SessionTransport {
 
     package func close(_ error: StreamError?) {
         endReason = "closed by the server"
+        // What is said now would be said in clear, or into a handshake.
+        guard !isSecuring else { return drop() }
         perform(machine.end(error, surroundings))
     }
 

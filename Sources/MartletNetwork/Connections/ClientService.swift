@@ -27,6 +27,10 @@ package final class ClientService: Sendable {
         throttle = NIOLockedValueBox(LoginThrottle(settings.throttle))
     }
 
+    /// Connections whose peer is known, and those that have not logged in: for metrics.
+    package var connectionCount: Int { admission.connectionCount }
+    package var unauthenticatedCount: Int { admission.unauthenticatedCount }
+
     /// How long the answer to an attempt has to wait.
     func beginLogin(_ address: NetworkAddress?, _ account: BareJID, at now: NIODeadline) -> TimeAmount {
         throttle.withLockedValue { $0.begin(address, account, at: now) }

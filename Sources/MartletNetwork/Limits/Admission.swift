@@ -24,6 +24,7 @@ package final class Admission: Sendable {
 
     package init(_ limits: Limits = Limits()) { self.limits = limits }
 
+    package var connectionCount: Int { state.withLockedValue { $0.perNetwork.values.reduce(0, +) } }
     package var unauthenticatedCount: Int { state.withLockedValue { $0.unauthenticated } }
 
     /// Counts a new connection that has not logged in. Its address may not be known yet (PROXY).

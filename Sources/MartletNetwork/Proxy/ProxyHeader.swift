@@ -6,7 +6,7 @@ package enum ProxyHeader: Hashable, Sendable {
     case local
     case peer(NetworkAddress, port: UInt16)
 
-    package struct Malformed: Error, Hashable, Sendable {}
+    package struct Malformed: Error, Hashable, Sendable { package init() {} }
 
     /// Longest header of version 1 (§2.1).
     package static let textBytesMax = 107

@@ -174,10 +174,11 @@ extension CertificateStore {
         configuration.applicationProtocols = ["xmpp-client"]
         do {
             return try NIOSSLContext(configuration: configuration)
+        } catch NIOSSLError.failedToLoadPrivateKey {
+            // It could be read before: what the library cannot do is to put it beside this certificate.
+            throw CertificateError(file: files.key, reason: .keyDoesNotMatch)
         } catch {
-            let why = String(describing: error)
-            let isMismatch = why.contains("KEY_VALUES_MISMATCH") || why.contains("KEY_TYPE_MISMATCH")
-            throw CertificateError(file: isMismatch ? files.key : files.chain, reason: isMismatch ? .keyDoesNotMatch : .refused(why))
+            throw CertificateError(file: files.chain, reason: .refused("\(error)"))
         }
     }
 

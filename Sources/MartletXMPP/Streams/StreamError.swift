@@ -54,12 +54,12 @@ public struct StreamError: Error, Hashable, Sendable {
 
     /// Writes `<stream:error>…</stream:error>`, the prefix being bound on the stream's header.
     public func write(to writer: inout XMLWriter) {
-        writer.open("error", .streams)
-        writer.open(condition.rawValue, .streamErrors)
-        if let otherHost { writer.text(otherHost) }
-        writer.close()
-        if let text { writer.element("text", .streamErrors, ["xml:lang": "en"], text: text) }
-        writer.close()
+        writer.element("error", .streams) { writer in
+            writer.open(condition.rawValue, .streamErrors)
+            if let otherHost { writer.text(otherHost) }
+            writer.close()
+            if let text { writer.element("text", .streamErrors, ["xml:lang": "en"], text: text) }
+        }
     }
 }
 

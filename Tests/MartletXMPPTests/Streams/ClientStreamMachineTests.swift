@@ -1,0 +1,319 @@
+import MartletXML
+import MartletXMPP
+import NIOCore
+import Testing
+
+/// A server around the machine: Verona has a certificate, Mantua none.
+struct Surroundings: ClientStreamEnvironment {
+    var policy = ClientStreamPolicy(mechanisms: [.plain, .scram(.sha256)], attemptsMax: 3)
+    var defaultDomain: String { "verona.example" }
+    func serves(_ domain: String) -> Bool { ["verona.example", "mantua.example"].contains(domain) }
+    func canStartTLS(for domain: String) -> Bool { domain == "verona.example" }
+    func streamID() -> String { "id" }
+    func nonce() -> ScramNonce { ScramNonce(random: [UInt8](0..<18)) }
+}
+
+/// What can happen to a stream.
+enum StreamEvent: CaseIterable, Sendable {
+    case header, foreignHeader
+    case startTLS, plain, weakMechanism, response, abort, bindRequest, bindQuery, sessionRequest, presence, nonza, streamError
+    case xmlError, end, secured, rightPassword, wrongPassword, noAnswer, bound, refusedBind, serverEnds, transportLost
+
+    static func element(_ text: String) throws -> FlatElement {
+        try parseElement(ByteBuffer(string: text), limits: .authenticated)
+    }
+
+    static let plainText = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>\(Base64.encode("\0juliet\0pencil".utf8))</auth>"
+
+    func happen(to machine: inout ClientStreamMachine, _ server: Surroundings = Surroundings()) throws -> ClientStreamMachine.Action {
+        switch self {
+        case .header: machine.opened(try Self.header("verona.example"), server)
+        case .foreignHeader: machine.opened(try Self.header("padua.example"), server)
+        case .startTLS: machine.received(try Self.element("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"), server)
+        case .plain: machine.received(try Self.element(Self.plainText), server)
+        case .weakMechanism: machine.received(try Self.element("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='DIGEST-MD5'/>"), server)
+        case .response: machine.received(try Self.element("<response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>=</response>"), server)
+        case .abort: machine.received(try Self.element("<abort xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>"), server)
+        case .bindRequest: machine.received(try Self.element("<iq type='set' id='1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>"), server)
+        case .bindQuery: machine.received(try Self.element("<iq type='get' id='1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>"), server)
+        case .sessionRequest: machine.received(try Self.element("<iq type='set' id='1'><session xmlns='urn:ietf:params:xml:ns:xmpp-session'/></iq>"), server)
+        case .presence: machine.received(try Self.element("<presence/>"), server)
+        case .nonza: machine.received(try Self.element("<r xmlns='urn:example:nonza'/>"), server)
+        case .streamError: machine.received(try Self.element("<stream:error xmlns:stream='http://etherx.jabber.org/streams'/>"), server)
+        case .xmlError: machine.failed(.notWellFormed, server)
+        case .end: machine.peerClosed()
+        case .secured: machine.secured([Verona.endPoint])
+        case .rightPassword: machine.answered(.passwordVerdict(true))
+        case .wrongPassword: machine.answered(.passwordVerdict(false))
+        case .noAnswer: machine.answered(.refused(.temporaryAuthFailure))
+        case .bound: machine.bound(try FullJID(parsing: "juliet@verona.example/balcony"))
+        case .refusedBind: machine.refusedBind(StanzaError(.conflict))
+        case .serverEnds: machine.end(StreamError(.systemShutdown), server)
+        case .transportLost:
+            {
+                machine.transportLost()
+                return .wait
+            }()
+        }
+    }
+
+    static func header(_ domain: String, from: String = "") throws -> FlatElement {
+        try StreamHeaderTests.opened("<stream:stream to='\(domain)' \(from) version='1.0' \(StreamHeaderTests.usual)>")
+    }
+}
+
+/// An action in a few words, for tables.
+extension ClientStreamMachine.Action {
+    var summary: String {
+        switch self {
+        case .wait: "wait"
+        case .open(_, .negotiation(let startTLS, let mechanisms, _)): "offer TLS \(startTLS), \(mechanisms.map(\.name).joined(separator: " "))"
+        case .open(_, .binding): "offer bind"
+        case .proceed: "proceed"
+        case .refuseTLS: "refuse TLS"
+        case .lookUp: "ask"
+        case .challenge: "challenge"
+        case .succeed(let account, _): "succeed \(account)"
+        case .fail(let failure): "fail \(failure.condition.rawValue)"
+        case .failFinally(let failure, let error): "fail \(failure.condition.rawValue), end \(error.condition.rawValue)"
+        case .bind(_, let resource): "bind \(resource ?? "any")"
+        case .confirmBind: "confirm"
+        case .answer(_, let error): error.map { "refuse \($0.condition.rawValue)" } ?? "result"
+        case .deliver: "deliver"
+        case .close(let error, let header): "\(header == nil ? "" : "header, ")end\(error.map { " \($0.condition.rawValue)" } ?? "")"
+        case .finish(let sendsEnd): sendsEnd ? "end and close" : "close"
+        }
+    }
+}
+
+@Suite struct ClientStreamMachineTests {
+    /// Every state, by what leads there.
+    enum Place: CaseIterable, Sendable {
+        case new, offeredTLS, startingTLS, secured, offeredSASL, challenged, asked, loggedIn, offeredBind, binding, bound, closing, closed
+
+        func machine() throws -> ClientStreamMachine {
+            var machine = ClientStreamMachine()
+            for event in path { _ = try event.happen(to: &machine) }
+            return machine
+        }
+
+        private var path: [StreamEvent] {
+            switch self {
+            case .new: []
+            case .offeredTLS: [.header]
+            case .startingTLS: [.header, .startTLS]
+            case .secured: [.header, .startTLS, .secured]
+            case .offeredSASL: [.header, .startTLS, .secured, .header]
+            case .challenged: [.header, .startTLS, .secured, .header]
+            case .asked: [.header, .startTLS, .secured, .header, .plain]
+            case .loggedIn: [.header, .startTLS, .secured, .header, .plain, .rightPassword]
+            case .offeredBind: [.header, .startTLS, .secured, .header, .plain, .rightPassword, .header]
+            case .binding: [.header, .startTLS, .secured, .header, .plain, .rightPassword, .header, .bindRequest]
+            case .bound: [.header, .startTLS, .secured, .header, .plain, .rightPassword, .header, .bindRequest, .bound]
+            case .closing: [.header, .serverEnds]
+            case .closed: [.transportLost]
+            }
+        }
+    }
+
+    static let offer = "offer TLS absent, SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN"
+
+    /// What every event does in every state. What is not named: an answer that nobody awaits, and whatever comes in the end, is waited through.
+    static func expected(_ place: Place, _ event: StreamEvent) -> String {
+        switch (place, event) {
+        case (_, .transportLost): "wait"
+        case (.closing, .end): "close"
+        case (.closing, _), (.closed, _): "wait"
+        // Nothing of ours can be read between <proceed/> and TLS.
+        case (.startingTLS, .serverEnds), (.startingTLS, .xmlError): "close"
+        case (.startingTLS, .secured): "wait"
+        case (_, .end): "end and close"
+        case (.new, .serverEnds), (.secured, .serverEnds), (.loggedIn, .serverEnds): "header, end system-shutdown"
+        case (_, .serverEnds): "end system-shutdown"
+        case (.new, .xmlError), (.secured, .xmlError), (.loggedIn, .xmlError): "header, end not-well-formed"
+        case (_, .xmlError): "end not-well-formed"
+        case (_, .streamError): "end"
+        case (.new, .header): "offer TLS required, "
+        case (.secured, .header): offer
+        case (.loggedIn, .header): "offer bind"
+        case (.new, .foreignHeader), (.secured, .foreignHeader), (.loggedIn, .foreignHeader): "header, end host-unknown"
+        case (_, .header), (_, .foreignHeader): "end bad-format"
+        case (.asked, .rightPassword): "succeed juliet@verona.example"
+        case (.asked, .wrongPassword): "fail not-authorized"
+        case (.asked, .noAnswer): "fail temporary-auth-failure"
+        case (.binding, .bound): "confirm"
+        case (.binding, .refusedBind): "refuse conflict"
+        case (_, .secured), (_, .rightPassword), (_, .wrongPassword), (_, .noAnswer), (_, .bound), (_, .refusedBind): "wait"
+        case (.new, _), (.secured, _), (.loggedIn, _): "header, end bad-format"
+        case (.offeredTLS, .startTLS): "proceed"
+        case (.offeredTLS, .plain), (.offeredTLS, .weakMechanism): "fail encryption-required"
+        case (.offeredTLS, .response), (.offeredTLS, .abort), (.offeredSASL, .response), (.offeredSASL, .abort): "fail malformed-request"
+        case (.offeredSASL, .startTLS): "refuse TLS"
+        case (.offeredSASL, .plain): "ask"
+        case (.offeredSASL, .weakMechanism): "fail invalid-mechanism"
+        case (.challenged, .plain), (.challenged, .weakMechanism), (.challenged, .response): "fail malformed-request"
+        case (.challenged, .abort): "fail aborted"
+        // Whoever runs the machine gives it nothing while it waits.
+        case (.startingTLS, _), (.asked, _), (.binding, _): "end policy-violation"
+        case (.offeredBind, .bindRequest): "bind any"
+        case (.offeredBind, .bindQuery): "refuse bad-request"
+        case (.offeredTLS, _), (.offeredSASL, _), (.challenged, _), (.offeredBind, _): "end not-authorized"
+        case (.bound, .sessionRequest): "result"
+        case (.bound, .bindRequest): "refuse not-allowed"
+        case (.bound, .presence), (.bound, .bindQuery): "deliver"
+        case (.bound, _): "end unsupported-stanza-type"
+        }
+    }
+
+    @Test("every event in every state does what the table says (RFC 6120 §4 to §7)", arguments: Place.allCases)
+    func table(place: Place) throws {
+        for event in StreamEvent.allCases {
+            var machine = try place.machine()
+            if place == .challenged {
+                let action = machine.received(
+                    try StreamEvent.element("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'/>"), Surroundings())
+                #expect(action == .challenge([]))
+            }
+            let action = try event.happen(to: &machine)
+            #expect(action.summary == Self.expected(place, event), "\(place) \(event)")
+        }
+    }
+
+    @Test("after the end nothing more is done, whatever ended the stream", arguments: StreamEvent.allCases)
+    func nothingAfterTheEnd(event: StreamEvent) throws {
+        for place in Place.allCases {
+            var machine = try place.machine()
+            _ = machine.end(nil, Surroundings())
+            _ = machine.peerClosed()
+            #expect(machine.isClosed)
+            #expect(try event.happen(to: &machine) == .wait)
+        }
+    }
+
+    @Test("what waits and what does not: nothing of the client is looked at before the answer")
+    func waiting() throws {
+        for place in Place.allCases {
+            let machine = try place.machine()
+            #expect(machine.isWaiting == [.startingTLS, .asked, .binding].contains(place), "\(place)")
+            #expect(machine.isAuthenticated == [.loggedIn, .offeredBind, .binding, .bound].contains(place), "\(place)")
+            #expect(machine.isEnding == [.closing, .closed].contains(place), "\(place)")
+        }
+    }
+
+    @Test("attempts are counted over all mechanisms and faults; the last one ends the stream (reliability rule 14)")
+    func attempts() throws {
+        var machine = try Place.offeredSASL.machine()
+        #expect(try StreamEvent.weakMechanism.happen(to: &machine).summary == "fail invalid-mechanism")
+        #expect(try StreamEvent.plain.happen(to: &machine).summary == "ask")
+        #expect(try StreamEvent.wrongPassword.happen(to: &machine).summary == "fail not-authorized")
+        #expect(try StreamEvent.abort.happen(to: &machine).summary == "fail malformed-request, end policy-violation")
+        #expect(machine.isEnding)
+    }
+
+    @Test("an answer that comes after the stream ended changes nothing")
+    func lateAnswers() throws {
+        var asked = try Place.asked.machine()
+        _ = asked.end(StreamError(.connectionTimeout), Surroundings())
+        #expect(try StreamEvent.rightPassword.happen(to: &asked) == .wait)
+        #expect(!asked.isAuthenticated)
+        var binding = try Place.binding.machine()
+        binding.transportLost()
+        #expect(try StreamEvent.bound.happen(to: &binding) == .wait)
+    }
+
+    @Test("mechanisms are offered by what protects the connection and what the policy allows")
+    func offers() throws {
+        func offered(_ policy: ClientStreamPolicy, _ bindings: [ChannelBinding]?, domain: String = "verona.example") throws -> String {
+            var machine = bindings.map { ClientStreamMachine(bindings: $0) } ?? ClientStreamMachine()
+            return machine.opened(try StreamEvent.header(domain), Surroundings(policy: policy)).summary
+        }
+        var policy = ClientStreamPolicy(mechanisms: [.scram(.sha1), .plain, .scram(.sha512)])
+        #expect(try offered(policy, nil) == "offer TLS required, ")
+        #expect(try offered(policy, nil, domain: "mantua.example") == "offer TLS absent, ")
+        #expect(try offered(policy, []) == "offer TLS absent, SCRAM-SHA-512 SCRAM-SHA-1 PLAIN")
+        #expect(try offered(policy, [Verona.endPoint]) == "offer TLS absent, SCRAM-SHA-512-PLUS SCRAM-SHA-1-PLUS SCRAM-SHA-512 SCRAM-SHA-1 PLAIN")
+        policy.offersChannelBinding = false
+        #expect(try offered(policy, [Verona.endPoint]) == "offer TLS absent, SCRAM-SHA-512 SCRAM-SHA-1 PLAIN")
+        policy.allowsPlaintext = true
+        #expect(try offered(policy, nil) == "offer TLS offered, SCRAM-SHA-512 SCRAM-SHA-1 PLAIN")
+    }
+
+    @Test("a stream stays with the domain whose certificate was shown, and with the account that logged in")
+    func sameDomain() throws {
+        var secured = try Place.secured.machine()
+        #expect(secured.opened(try StreamEvent.header("mantua.example"), Surroundings()).summary == "header, end improper-addressing")
+        var loggedIn = try Place.loggedIn.machine()
+        #expect(loggedIn.opened(try StreamEvent.header("mantua.example"), Surroundings()).summary == "header, end improper-addressing")
+        var other = try Place.loggedIn.machine()
+        #expect(other.opened(try StreamEvent.header("verona.example", from: "from='romeo@verona.example'"), Surroundings()).summary == "header, end invalid-from")
+        var same = try Place.loggedIn.machine()
+        #expect(same.opened(try StreamEvent.header("verona.example", from: "from='juliet@verona.example'"), Surroundings()).summary == "offer bind")
+    }
+
+    @Test("a resource is asked for, an empty one is not; a refused one may be followed by another (RFC 6120 §7)")
+    func resources() throws {
+        var machine = try Place.offeredBind.machine()
+        func request(_ resource: String) throws -> FlatElement {
+            try StreamEvent.element("<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>\(resource)</resource></bind></iq>")
+        }
+        #expect(machine.received(try request("balcony"), Surroundings()).summary == "bind balcony")
+        #expect(try StreamEvent.refusedBind.happen(to: &machine).summary == "refuse conflict")
+        #expect(machine.received(try request(""), Surroundings()).summary == "bind any")
+        #expect(try StreamEvent.bound.happen(to: &machine).summary == "confirm")
+    }
+
+    @Test("requests about the stream that are for somebody else are stanzas like others")
+    func forOthers() throws {
+        var machine = try Place.bound.machine()
+        let other = try StreamEvent.element("<iq type='set' id='1' to='romeo@verona.example'><session xmlns='urn:ietf:params:xml:ns:xmpp-session'/></iq>")
+        #expect(machine.received(other, Surroundings()) == .deliver)
+        let server = try StreamEvent.element("<iq type='set' id='1' to='verona.example'><session xmlns='urn:ietf:params:xml:ns:xmpp-session'/></iq>")
+        #expect(machine.received(server, Surroundings()) == .answer(id: "1", nil))
+    }
+}
+
+@Suite struct ClientStreamActionTests {
+    static func written(_ action: ClientStreamMachine.Action) -> String {
+        var writer = XMLWriter()
+        action.write(to: &writer) { $0.element("c", "http://jabber.org/protocol/caps") }
+        return String(buffer: writer.buffer)
+    }
+
+    @Test("features name what is offered: STARTTLS, mechanisms, bindings, and after login bind and what hosts add (RFC 6120 §4.3.2, XEP-0440)")
+    func features() throws {
+        let header = ServerStreamHeader(from: "verona.example", to: try BareJID(parsing: "juliet@verona.example"), id: "x'y")
+        let first = Self.written(.open(header, .negotiation(startTLS: .required, mechanisms: [], bindings: [])))
+        #expect(first.hasPrefix("<?xml version='1.0'?><stream:stream "))
+        for part in ["from='verona.example'", "to='juliet@verona.example'", "id='x&apos;y'", "version='1.0'", "xml:lang='en'", "xmlns='jabber:client'"] {
+            #expect(first.contains(part))
+        }
+        #expect(first.hasSuffix("<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls></stream:features>"))
+        let second = Self.written(.open(header, .negotiation(startTLS: .absent, mechanisms: [.scramPlus(.sha256), .plain], bindings: [.tlsServerEndPoint])))
+        #expect(
+            second.hasSuffix(
+                "<stream:features><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>SCRAM-SHA-256-PLUS</mechanism><mechanism>PLAIN</mechanism></mechanisms>"
+                    + "<sasl-channel-binding xmlns='urn:xmpp:sasl-cb:0'><channel-binding type='tls-server-end-point'/></sasl-channel-binding></stream:features>"))
+        let third = Self.written(.open(header, .binding))
+        #expect(third.contains("<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>"))
+        #expect(third.contains("<session xmlns='urn:ietf:params:xml:ns:xmpp-session'><optional/></session>"))
+        #expect(third.contains("<c xmlns='http://jabber.org/protocol/caps'/></stream:features>"))
+    }
+
+    @Test("what ends a stream is a header if there was none, the error and the end tag (RFC 6120 §4.9.1)")
+    func ends() {
+        #expect(Self.written(.close(StreamError(.conflict), nil)).hasSuffix("</stream:error></stream:stream>"))
+        #expect(Self.written(.close(nil, ServerStreamHeader(from: "verona.example", id: "1"))).hasSuffix("xml:lang='en'></stream:stream>"))
+        #expect(Self.written(.finish(sendsEnd: true)) == "</stream:stream>")
+        #expect(Self.written(.finish(sendsEnd: false)) == "")
+        #expect(Self.written(.refuseTLS) == "<failure xmlns='urn:ietf:params:xml:ns:xmpp-tls'/></stream:stream>")
+    }
+
+    @Test("a success says nothing, an equals sign, or base64 (RFC 6120 §6.4.6)")
+    func successes() throws {
+        let juliet = try BareJID(parsing: "juliet@verona.example")
+        #expect(Self.written(.succeed(juliet, additionalData: nil)) == "<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>")
+        #expect(Self.written(.succeed(juliet, additionalData: [1])) == "<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>AQ==</success>")
+        #expect(Self.written(.challenge([])) == "<challenge xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>=</challenge>")
+        #expect(Self.written(.fail(.notAuthorized)) == "<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><not-authorized/></failure>")
+    }
+}
