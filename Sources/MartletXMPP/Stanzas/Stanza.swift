@@ -87,20 +87,23 @@ extension Stanza {
     public func encoded(to recipient: JID?) -> EncodedStanza {
         // Room for the bytes as sent, two addresses and what was added.
         var writer = XMLWriter(ByteBufferAllocator().buffer(capacity: element.byteCount + added.readableBytes + 256))
+        write(to: &writer, recipient: recipient)
+        return EncodedStanza(writer.buffer)
+    }
+
+    /// The same within something else, such as a forwarded stanza (XEP-0297).
+    public func write(to writer: inout XMLWriter, recipient: JID?) {
         writer.open(copying: element.root, setting: ["from": from.description, "to": recipient?.description])
         if omitted.isEmpty {
             writer.appendContent(of: element.root)
         } else {
+            // By where they stand: the writer may ask about a child more than once.
             let omitted = Set(omitted)
-            var index = -1
-            writer.appendContent(of: element.root) { _ in
-                index += 1
-                return !omitted.contains(index)
-            }
+            let starts = Set(element.root.children.enumerated().filter { omitted.contains($0.offset) }.map(\.element.byteRange.lowerBound))
+            writer.appendContent(of: element.root) { !starts.contains($0.byteRange.lowerBound) }
         }
         if added.readableBytes > 0 { writer.raw(added) }
         writer.close()
-        return EncodedStanza(writer.buffer)
     }
 }
 
