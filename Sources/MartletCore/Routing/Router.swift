@@ -85,6 +85,8 @@ extension Router {
         case .message, .iq, .presence: break
         }
         guard let origin else { return }
-        context.post(StanzaBuilder.error(error, answering: stanza), to: origin)
+        let answer = StanzaBuilder.error(error, answering: stanza)
+        context.post(answer, to: origin)
+        if case .message = stanza.kind { context.after { [self] in copyBounce(answer, of: stanza, origin, $0) } }
     }
 }
