@@ -15,6 +15,7 @@ package final class TestServer {
     package let context: LoopContext
     package let loop = EmbeddedEventLoop()
     private let executor = ManualExecutor()
+    private var postponed: [() -> Void] = []
 
     /// - Parameters:
     ///   - domains: the first one is where accounts are made.
@@ -44,7 +45,17 @@ package final class TestServer {
 
     /// Lets everything happen that can happen before the clock moves.
     package func run() {
-        repeat { loop.run() } while executor.run() + store.runCallbacks() > 0
+        repeat { loop.run() } while executor.run() + store.runCallbacks() + runPostponed() > 0
+    }
+
+    /// Does `work` when what happens now has happened.
+    func later(_ work: @escaping () -> Void) { postponed.append(work) }
+
+    private func runPostponed() -> Int {
+        let works = postponed
+        postponed = []
+        for work in works { work() }
+        return works.count
     }
 
     /// Moves the clock and lets everything happen that is due.

@@ -1,0 +1,187 @@
+import MartletCore
+import MartletXML
+package import MartletXMPP
+import NIOCore
+
+/// Holds conversations with a ``TestServer``: stream, parser and log-in are the real ones, the network is a function call.
+package final class InProcessConversationTransport: ConversationTransport {
+    package let server: TestServer
+    package let hasManualClock = true
+    private var passwords: [BareJID: PreparedPassword] = [:]
+
+    package init(_ server: TestServer) { self.server = server }
+
+    package var domain: String { server.domain.description }
+
+    package func createAccount(localpart: String, password: String) throws(ConversationTransportError) {
+        server.createAccount(localpart)
+        passwords[server.address(localpart)] = PreparedPassword(password)
+    }
+
+    package func connect() throws(ConversationTransportError) -> any ConversationConnection { InProcessConnection(self) }
+
+    package func advance(by duration: Duration) throws(ConversationTransportError) { server.advance(by: duration) }
+
+    /// What an account source would say. The keys are derived when they are asked for, which costs a test nothing that is waited for.
+    fileprivate func answer(_ question: SASLQuestion, about account: BareJID) -> SASLAnswer {
+        let password = passwords[account]
+        switch question {
+        case .passwordVerdict(let claimed): return .passwordVerdict(password == claimed)
+        case .scramKeys(let hash):
+            let salt = [UInt8](repeating: 7, count: ScramKeys.saltBytesDefault)
+            guard let password = password ?? PreparedPassword("nobody knows this one"),
+                let keys = try? ScramKeys.derive(password: password, salt: salt, iterations: ScramKeys.iterationRange.lowerBound, hash: hash)
+            else { return .refused(.temporaryAuthFailure) }
+            return .scramKeys(keys)
+        }
+    }
+}
+
+extension InProcessConversationTransport: ClientStreamEnvironment {
+    package var policy: ClientStreamPolicy { ClientStreamPolicy(allowsPlaintext: true) }
+    package var defaultDomain: String { domain }
+    package func serves(_ domain: String) -> Bool { server.context.hosts.host(ofDomain: domain) != nil }
+    package func canStartTLS(for domain: String) -> Bool { false }
+    package func streamID() -> String { server.random.token() }
+    package func nonce() -> ScramNonce { ScramNonce(random: server.random.bytes(ScramNonce.randomBytesMin + 2)) }
+}
+
+/// The server's end of a connection: bytes to events, events to the machine, its actions to bytes and to the session.
+private final class InProcessConnection: ConversationConnection, SessionTransport {
+    private let transport: InProcessConversationTransport
+    private var machine = ClientStreamMachine()
+    private var parser = XMLStreamParser(limits: .unauthenticated)
+    private var input = ByteBuffer()
+    private var output = ByteBuffer()
+    private var session: ClientSession?
+    private var account: BareJID?
+    private var isOpen = true
+    private var isReading = true
+
+    let pendingBytes = 0
+    let remoteAddress = "192.0.2.1:40000"
+
+    init(_ transport: InProcessConversationTransport) { self.transport = transport }
+
+    private var server: TestServer { transport.server }
+
+    // MARK: The client's side
+
+    func send(_ bytes: ByteBuffer) {
+        guard isOpen else { return }
+        input.writeImmutableBuffer(bytes)
+        settle()
+    }
+
+    func receive() -> ConversationInput {
+        settle()
+        guard output.readableBytes > 0 else { return isOpen ? .nothing : .closed }
+        defer { output = ByteBuffer() }
+        return .bytes(output)
+    }
+
+    func close() {
+        isOpen = false
+        machine.transportLost()
+        endSession()
+        settle()
+    }
+
+    // MARK: From the client
+
+    private func settle() {
+        parse()
+        server.context.flush()
+        server.run()
+    }
+
+    private func parse() {
+        while isOpen, isReading, !machine.isWaiting, !machine.isEnding {
+            do throws(XMLError) {
+                guard let event = try parser.next(from: &input) else { return }
+                take(event)
+            } catch {
+                perform(machine.failed(error, transport))
+            }
+        }
+    }
+
+    private func take(_ event: XMLStreamEvent) {
+        switch event {
+        case .opened(let header): perform(machine.opened(header, transport))
+        case .closed: perform(machine.peerClosed())
+        case .element(let element):
+            let action = machine.received(element, transport)
+            guard case .deliver = action else { return perform(action) }
+            do throws(StreamError) { try session?.receive(element) }
+            catch { perform(machine.end(error, transport)) }
+        }
+    }
+
+    private func perform(_ action: ClientStreamMachine.Action) {
+        switch action {
+        case .wait, .deliver: break
+        case .open, .challenge, .confirmBind, .answer, .fail, .proceed: put(action)
+        case .lookUp(_, let identity, let question):
+            perform(machine.answered(transport.answer(question, about: identity.account)))
+        case .succeed(let account, _):
+            put(action)
+            self.account = account
+            parser.restart()
+            parser.limits = .authenticated
+        case .bind(let account, let resource):
+            server.router.bind(account, resource: resource, self, server.context) { [self] in bound($0) }
+        case .close, .finish, .failFinally, .refuseTLS:
+            endSession()
+            put(action)
+            isOpen = false
+        }
+    }
+
+    private func bound(_ outcome: BindOutcome) {
+        switch outcome {
+        case .bound(let session):
+            self.session = session
+            perform(machine.bound(session.address))
+        case .refused(let error): perform(machine.refusedBind(error))
+        }
+        server.later { [self] in
+            parse()
+            server.context.flush()
+        }
+    }
+
+    private func endSession() {
+        session?.transportClosed()
+        session = nil
+    }
+
+    // MARK: To the client
+
+    private func put(_ action: ClientStreamMachine.Action) {
+        var writer = XMLWriter()
+        action.write(to: &writer) { writer in
+            guard let account, let host = server.context.hosts.host(of: account) else { return }
+            for case let feature as any StreamFeatureProvider in host.features { feature.writeStreamFeatures(to: &writer, of: host) }
+        }
+        write(writer.buffer)
+    }
+
+    func write(_ bytes: ByteBuffer) {
+        if isOpen { output.writeImmutableBuffer(bytes) }
+    }
+
+    func flush() {}
+
+    func close(_ error: StreamError?) { perform(machine.end(error, transport)) }
+
+    func setReading(_ isReading: Bool) {
+        guard isReading != self.isReading else { return }
+        self.isReading = isReading
+        guard isReading else { return }
+        server.later { [self] in
+            parse()
+            server.context.flush()
+        }
+    }
+}

@@ -1,0 +1,150 @@
+import MartletCore
+import MartletTesting
+import MartletXML
+import MartletXMPP
+import Testing
+
+@Suite("XEP-0054 vcard-temp")
+struct VCardTests {
+    private let server = TestServer()
+    private let set = "<iq type='set' id='s'><vCard xmlns='vcard-temp'><FN>Juliet</FN></vCard></iq>"
+
+    private func get(_ to: String? = nil) -> String {
+        "<iq type='get' id='g'\(to.map { " to='\($0)'" } ?? "")><vCard xmlns='vcard-temp'/></iq>"
+    }
+
+    @Test("a card is kept as it was set, for everybody to read, also while its owner is offline (§3)")
+    func readable() {
+        let juliet = server.online("juliet/balcony")
+        juliet.send(set)
+        juliet.send(get())
+        #expect(juliet.received() == [
+            "<iq type='result' id='s' to='juliet@capulet.example/balcony'/>",
+            "<iq type='result' id='g' to='juliet@capulet.example/balcony'><vCard xmlns='vcard-temp'><FN>Juliet</FN></vCard></iq>",
+        ])
+        juliet.disconnect()
+        server.router.forget(server.address("juliet"))
+        let romeo = server.online("romeo/orchard")
+        romeo.send(get("juliet@capulet.example"))
+        #expect(romeo.received().first?.child("vCard")?.firstChild?.text == "Juliet")
+    }
+
+    @Test("no card and no account look the same to others; the owner learns that there is no card (§3.1, §3.3)")
+    func missing() {
+        let juliet = server.online("juliet/balcony")
+        let romeo = server.online("romeo/orchard")
+        for name in ["juliet", "nobody"] { romeo.send(get("\(name)@capulet.example")) }
+        #expect(romeo.received().map(\.error) == ["cancel/service-unavailable", "cancel/service-unavailable"])
+        juliet.send(get())
+        #expect(juliet.received().map(\.error) == ["cancel/item-not-found"])
+    }
+
+    @Test("nobody writes the card of another")
+    func others() {
+        server.befriend("juliet", "romeo")
+        let romeo = server.online("romeo/orchard")
+        romeo.send("<iq type='set' id='s' to='juliet@capulet.example'><vCard xmlns='vcard-temp'><FN>Mine</FN></vCard></iq>")
+        #expect(romeo.received().map(\.error) == ["cancel/service-unavailable"])
+    }
+
+    @Test("a card has a limit")
+    func limit() {
+        var limits = HostLimits()
+        limits.vCardBytesMax = 100
+        let server = TestServer(limits: limits)
+        let juliet = server.online("juliet/balcony")
+        for count in [100, 101] {
+            let empty = "<vCard xmlns='vcard-temp'><FN></FN></vCard>"
+            let name = String(repeating: "j", count: count - empty.utf8.count)
+            juliet.send("<iq type='set' id='\(count)'><vCard xmlns='vcard-temp'><FN>\(name)</FN></vCard></iq>")
+        }
+        #expect(juliet.received().map(\.error) == [nil, "modify/policy-violation"])
+    }
+}
+
+@Suite("XEP-0049 Private XML Storage")
+struct PrivateStorageTests {
+    private func request(_ type: String, _ elements: String) -> String {
+        "<iq type='\(type)' id='p'><query xmlns='jabber:iq:private'>\(elements)</query></iq>"
+    }
+
+    private func stored(_ client: TestClient, _ element: String) -> String? {
+        client.forget()
+        client.send(request("get", element))
+        return client.received().first?.child("query")?.firstChild?.text
+    }
+
+    @Test("data is kept by element and namespace, and comes back as it was set (§2)")
+    func kept() {
+        let server = TestServer()
+        let juliet = server.online("juliet/balcony")
+        juliet.send(request("set", "<storage xmlns='storage:bookmarks'><c jid='&lt;a&gt;'/>one</storage>"))
+        juliet.send(request("set", "<storage xmlns='storage:other'>two</storage><prefs xmlns='storage:other'>three</prefs>"))
+        juliet.forget()
+        juliet.send(request("get", "<storage xmlns='storage:bookmarks'/>"))
+        #expect(juliet.received() == [
+            """
+            <iq type='result' id='p' to='juliet@capulet.example/balcony'><query xmlns='jabber:iq:private'>\
+            <storage xmlns='storage:bookmarks'><c jid='&lt;a&gt;'/>one</storage></query></iq>
+            """
+        ])
+        #expect(stored(juliet, "<storage xmlns='storage:other'/>") == "two")
+        #expect(stored(juliet, "<prefs xmlns='storage:other'/>") == "three")
+        #expect(stored(juliet, "<prefs xmlns='storage:bookmarks'/>") == "")
+        juliet.send(request("set", "<prefs xmlns='storage:other'/>"))
+        #expect(stored(juliet, "<prefs xmlns='storage:other'/>") == "")
+    }
+
+    @Test("what was sent after a request waits for its answer (RFC 6120 §10.1)")
+    func order() {
+        let server = TestServer()
+        let juliet = server.online("juliet/balcony")
+        juliet.send(request("set", "<a xmlns='urn:a'>one</a>"))
+        juliet.send("<iq type='get' id='q'><ping xmlns='urn:xmpp:ping'/></iq>")
+        #expect(juliet.received().map(\.id) == ["p", "q"])
+    }
+
+    @Test(
+        "a request without elements, with too many, or with names of the stream itself is refused",
+        arguments: [
+            ("", "modify/bad-request"), ("<a xmlns=''/>", "modify/not-acceptable"), ("<a/>", "modify/not-acceptable"),
+            ("<message xmlns='jabber:client'/>", "modify/not-acceptable"),
+            (String(repeating: "<a xmlns='urn:a'/>", count: 17), "modify/policy-violation"),
+        ])
+    func refused(elements: String, error: String) {
+        let server = TestServer()
+        let juliet = server.online("juliet/balcony")
+        for type in ["get", "set"] { juliet.send(request(type, elements)) }
+        #expect(juliet.received().map(\.error) == [error, error])
+    }
+
+    @Test("an element and an account have limits; what is removed makes room")
+    func limits() {
+        var limits = HostLimits()
+        limits.privateElementsMax = 2
+        limits.privateBytesMax = 40
+        let server = TestServer(limits: limits)
+        let juliet = server.online("juliet/balcony")
+        for name in ["a", "b", "c", "b"] { juliet.send(request("set", "<\(name) xmlns='urn:x'>1</\(name)>")) }
+        #expect(juliet.received().map(\.error) == [nil, nil, "wait/resource-constraint", nil])
+        juliet.send(request("set", "<a xmlns='urn:x'/>"))
+        juliet.send(request("set", "<c xmlns='urn:x'>1</c>"))
+        juliet.send(request("set", "<c xmlns='urn:x'>\(String(repeating: "1", count: 40))</c>"))
+        #expect(juliet.received().map(\.error) == [nil, nil, "modify/policy-violation"])
+    }
+
+    @Test("it is nobody else's business, and not that of the account's successor")
+    func others() {
+        let server = TestServer()
+        server.befriend("juliet", "romeo")
+        let juliet = server.online("juliet/balcony")
+        juliet.send(request("set", "<a xmlns='urn:a'>one</a>"))
+        let romeo = server.online("romeo/orchard")
+        romeo.send("<iq type='get' id='p' to='juliet@capulet.example'><query xmlns='jabber:iq:private'><a xmlns='urn:a'/></query></iq>")
+        #expect(romeo.received().map(\.error) == ["cancel/service-unavailable"])
+        juliet.disconnect()
+        server.store.submit([.account(.delete(server.address("juliet")))])
+        server.createAccount("juliet")
+        #expect(stored(server.online("juliet/balcony"), "<a xmlns='urn:a'/>") == "")
+    }
+}

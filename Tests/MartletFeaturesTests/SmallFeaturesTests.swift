@@ -1,0 +1,112 @@
+import MartletCore
+import MartletFeatures
+import MartletTesting
+import MartletXML
+import MartletXMPP
+import Testing
+
+@Suite("XEP-0092 Software Version, XEP-0199 Ping, XEP-0202 Entity Time")
+struct SmallFeaturesTests {
+    @Test("the server tells its name and version, and nothing of the system it runs on (XEP-0092 §6)")
+    func version() {
+        let server = TestServer()
+        let juliet = server.online("juliet/balcony")
+        juliet.send("<iq type='get' id='v' to='capulet.example'><query xmlns='jabber:iq:version'/></iq>")
+        #expect(juliet.received() == [
+            """
+            <iq type='result' id='v' from='capulet.example' to='juliet@capulet.example/balcony'>\
+            <query xmlns='jabber:iq:version'><name>Martlet</name><version>1.0</version></query></iq>
+            """
+        ])
+    }
+
+    @Test("unless the operator wants it known")
+    func operatingSystem() {
+        let server = TestServer { configuration in
+            var configuration = configuration
+            configuration.operatingSystem = "Debian"
+            return StandardFeatures.all(configuration)
+        }
+        let juliet = server.online("juliet/balcony")
+        juliet.send("<iq type='get' id='v' to='capulet.example'><query xmlns='jabber:iq:version'/></iq>")
+        #expect(juliet.received().first?.child("query")?.children.map(\.text) == ["Martlet", "1.0", "Debian"])
+    }
+
+    @Test("the server answers pings for itself and for accounts, existing or not (XEP-0199 §4)")
+    func ping() {
+        let server = TestServer()
+        server.createAccount("romeo")
+        let juliet = server.online("juliet/balcony")
+        for to in ["", " to='capulet.example'", " to='juliet@capulet.example'", " to='romeo@capulet.example'", " to='nobody@capulet.example'"] {
+            juliet.send("<iq type='get' id='p'\(to)><ping xmlns='urn:xmpp:ping'/></iq>")
+        }
+        let answers = juliet.received()
+        #expect(answers.count == 5)
+        #expect(answers.allSatisfy { $0.element.attribute("type") == "result" && $0.element.firstChild("ping", "urn:xmpp:ping") == nil })
+    }
+
+    @Test("the server tells its time in UTC (XEP-0202 §2)")
+    func time() {
+        let server = TestServer()
+        let juliet = server.online("juliet/balcony")
+        server.advance(by: .milliseconds(1_500))
+        juliet.send("<iq type='get' id='t' to='capulet.example'><time xmlns='urn:xmpp:time'/></iq>")
+        #expect(juliet.received() == [
+            """
+            <iq type='result' id='t' from='capulet.example' to='juliet@capulet.example/balcony'>\
+            <time xmlns='urn:xmpp:time'><tzo>+00:00</tzo><utc>2020-09-13T12:26:41.500Z</utc></time></iq>
+            """
+        ])
+    }
+
+    @Test("what only answers get has no answer to set (RFC 6120 §8.2.3)", arguments: [
+        "<query xmlns='jabber:iq:version'/>", "<ping xmlns='urn:xmpp:ping'/>", "<time xmlns='urn:xmpp:time'/>", "<query xmlns='jabber:iq:last'/>",
+    ])
+    func set(child: String) {
+        let server = TestServer()
+        let juliet = server.online("juliet/balcony")
+        juliet.send("<iq type='set' id='s' to='capulet.example'>\(child)</iq>")
+        #expect(juliet.received().map(\.error) == ["cancel/service-unavailable"])
+    }
+}
+
+@Suite("XEP-0012 Last Activity")
+struct LastActivityTests {
+    private let server = TestServer()
+
+    private func last(_ client: TestClient, of address: String) -> TestStanza? {
+        client.forget()
+        client.send("<iq type='get' id='l' to='\(address)'><query xmlns='jabber:iq:last'/></iq>")
+        return client.received().first
+    }
+
+    @Test("the server has been running for so long (§5)")
+    func uptime() {
+        let juliet = server.online("juliet/balcony")
+        server.advance(by: .seconds(90))
+        #expect(last(juliet, of: "capulet.example")?.child("query")?.attribute("seconds") == "90")
+    }
+
+    @Test("those who see the account's presence learn since when it is offline, and its last words (§3)")
+    func offline() {
+        server.befriend("juliet", "romeo")
+        let juliet = server.online("juliet/balcony")
+        let romeo = server.online("romeo/orchard")
+        #expect(last(romeo, of: "juliet@capulet.example")?.child("query")?.attribute("seconds") == "0")
+        juliet.send("<presence type='unavailable'><status>Anon</status></presence>")
+        juliet.disconnect()
+        server.advance(by: .seconds(903))
+        let query = last(romeo, of: "juliet@capulet.example")?.child("query")
+        #expect(query?.attribute("seconds") == "903")
+        #expect(query?.text == "Anon")
+    }
+
+    @Test("to others an account looks like none, whether it is online or not (§6, `reliability.md` rule 23)")
+    func strangers() {
+        let juliet = server.online("juliet/balcony")
+        let paris = server.online("paris/street")
+        let asked = ["juliet", "nobody"].map { last(paris, of: "\($0)@capulet.example")?.error }
+        juliet.disconnect()
+        #expect(asked + [last(paris, of: "juliet@capulet.example")?.error] == Array(repeating: "cancel/service-unavailable", count: 3))
+    }
+}

@@ -1,0 +1,79 @@
+import MartletTesting
+import MartletXML
+import MartletXMPP
+import Testing
+
+@Suite("XEP-0359 Unique and Stable Stanza IDs")
+struct StanzaIDsTests {
+    private let server = TestServer()
+
+    private func ids(in stanza: TestStanza?) -> [String] {
+        stanza?.element.children.filter { $0.isNamed("stanza-id", "urn:xmpp:sid:0") }.map {
+            "\($0.attribute("by") ?? "") \($0.attribute("id") ?? "")"
+        } ?? []
+    }
+
+    @Test("chat and normal messages get a name by the recipient's account, others none (§3)")
+    func named() {
+        let juliet = server.online("juliet/balcony")
+        let romeo = server.online("romeo/orchard")
+        for type in ["chat", "normal", "headline", "groupchat"] {
+            romeo.send("<message to='juliet@capulet.example/balcony' type='\(type)'><body>one</body></message>")
+        }
+        let received = juliet.received().map { ids(in: $0) }
+        #expect(received.map(\.count) == [1, 1, 0, 0])
+        #expect(received[0][0].hasPrefix("juliet@capulet.example "))
+        #expect(received[0] != received[1])
+    }
+
+    @Test(
+        "a name in the name of the account or its domain is taken off, however the address is written (§5)",
+        arguments: [
+            "juliet@capulet.example", "JULIET@Capulet.Example", "juliet@capulet.example/balcony", "capulet.example", "capulet.example.",
+        ])
+    func forged(by: String) {
+        let juliet = server.online("juliet/balcony")
+        let romeo = server.online("romeo/orchard")
+        for (to, type) in [("juliet@capulet.example", "chat"), ("juliet@capulet.example/balcony", "headline")] {
+            romeo.send(
+                """
+                <message to='\(to)' type='\(type)'><stanza-id xmlns='urn:xmpp:sid:0' id='forged' by='\(by)'/><body>one</body>\
+                <stanza-id xmlns='urn:xmpp:sid:0' id='forged' by='\(by)'/></message>
+                """)
+            let received = juliet.received()
+            #expect(received.first?.child("body")?.text == "one")
+            #expect(received.first?.description.contains("forged") == false)
+        }
+    }
+
+    @Test("the names of others, and origin-ids, stay")
+    func foreign() {
+        let juliet = server.online("juliet/balcony")
+        let romeo = server.online("romeo/orchard")
+        romeo.send(
+            """
+            <message to='juliet@capulet.example/balcony' type='headline'><stanza-id xmlns='urn:xmpp:sid:0' id='s1' by='room@chat.example'/>\
+            <origin-id xmlns='urn:xmpp:sid:0' id='o1'/></message>
+            """)
+        let received = juliet.received().first
+        #expect(ids(in: received) == ["room@chat.example s1"])
+        #expect(received?.child("origin-id")?.attribute("id") == "o1")
+    }
+
+    @Test("an offline message has the same name each time it is delivered")
+    func offline() {
+        server.createAccount("juliet")
+        let romeo = server.online("romeo/orchard")
+        romeo.send("<message to='juliet@capulet.example' type='chat'><body>one</body></message>")
+        var names: [[String]] = []
+        for _ in 0..<2 {
+            // Nothing sent after the message: it does not count as delivered.
+            let juliet = server.client("juliet/balcony")
+            juliet.send("<presence/>")
+            names.append(ids(in: juliet.receivedBesidesPresence().first))
+            juliet.disconnect()
+        }
+        #expect(names[0].count == 1)
+        #expect(names[0] == names[1])
+    }
+}
