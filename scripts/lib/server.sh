@@ -11,6 +11,7 @@
 # has found something, one that fails with both is broken.
 #
 # Martlet's configuration is minimal; `export MARTLET_LIMITS_OFFLINE_MESSAGES=…` before server_start changes a value.
+# SERVER_PORTS="5222 5223 5280 5281" takes these ports instead of free ones (STARTTLS, direct TLS, plain, metrics).
 # What scripts may read: $server_kind, $server_domain, $server_address, $server_port (STARTTLS), $server_tls_port (direct
 # TLS), $server_plain_port (log-in without encryption allowed), $server_certificate (PEM, what clients are to trust),
 # $server_folder, $server_configuration, $server_log, $server_pid, $server_version and the array $server_command, which
@@ -61,7 +62,7 @@ server_new() { # DIR DOMAIN
     mkdir -p "$server_folder"
     chmod 700 "$server_folder"
     server_log=$server_folder/server.log
-    read -r server_port server_tls_port server_plain_port server_status_port < <(server_free_ports 4)
+    read -r server_port server_tls_port server_plain_port server_status_port <<<"${SERVER_PORTS:-$(server_free_ports 4)}"
     "server_new_$server_kind"
 }
 
@@ -197,7 +198,7 @@ server_add_account() { # JID PASSWORD
 # Has to end the sessions of the account, so with Prosody it goes through its shell.
 server_delete_account() { # JID
     case $server_kind in
-        martlet) "$server_martlet" account delete --config "$server_configuration" "$1" >>"$server_log" 2>&1 ;;
+        martlet) "$server_martlet" account delete --yes --config "$server_configuration" "$1" >>"$server_log" 2>&1 ;;
         prosody) prosodyctl --config "$server_configuration" shell user delete "$1" >>"$server_log" 2>&1 ;;
     esac
 }
