@@ -2,8 +2,8 @@ internal import Dispatch
 package import Logging
 package import MartletCore
 package import MartletXMPP
+internal import NIOConcurrencyHelpers
 package import NIOCore
-internal import Synchronization
 
 /// The embedded store: one SQLite database in the data folder, one thread that writes, a few that read.
 ///
@@ -44,7 +44,7 @@ package final class SQLiteStore: Store {
 
     private let folder: DataFolder
     private let options: Options
-    private let lock: Mutex<FolderLock?>
+    private let lock: NIOLockedValueBox<FolderLock?>
     private let writer: StoreWriter
     private let readers: StoreReaders
     /// Which database this is and what it promises of a commit, for the operator.
@@ -66,7 +66,7 @@ package final class SQLiteStore: Store {
         for _ in 0..<max(1, options.readers) { statements.append(try ReadStatements(try driver.openReader(), tail: tail)) }
         self.folder = folder
         self.options = options
-        self.lock = Mutex(lock)
+        self.lock = NIOLockedValueBox(lock)
         self.writer = writer
         self.readers = readers
         promise = connection.promise
@@ -159,7 +159,7 @@ extension SQLiteStore {
     package func close() {
         writer.close()
         readers.close()
-        lock.withLock { $0 = nil }
+        lock.withLockedValue { $0 = nil }
     }
 }
 

@@ -1,6 +1,6 @@
 internal import MartletCore
+internal import NIOConcurrencyHelpers
 internal import NIOCore
-internal import Synchronization
 
 /// Threads that read, each with a connection of its own, so that no event loop waits for the disk.
 ///
@@ -22,7 +22,7 @@ final class StoreReaders: @unchecked Sendable {
     }
 
     private let queue = Monitor(Queue())
-    private let threads = Mutex<[WorkerThread]>([])
+    private let threads = NIOLockedValueBox<[WorkerThread]>([])
     private let issued: @Sendable () -> UInt64
     private let settled: @Sendable () -> UInt64
 
@@ -34,7 +34,7 @@ final class StoreReaders: @unchecked Sendable {
     func start(_ statements: sending [ReadStatements]) {
         for connection in statements.map(Unchecked.init) {
             let thread = WorkerThread { self.run(connection.statements) }
-            threads.withLock { $0.append(thread) }
+            threads.withLockedValue { $0.append(thread) }
         }
     }
 
@@ -52,7 +52,7 @@ final class StoreReaders: @unchecked Sendable {
         }
         queue.wakeAll()
         for read in parked { read.job(.failure(Self.closed)) }
-        threads.withLock { threads in
+        threads.withLockedValue { threads in
             threads.forEach { $0.join() }
             threads = []
         }

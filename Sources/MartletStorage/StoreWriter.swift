@@ -2,6 +2,7 @@ internal import Dispatch
 internal import Logging
 internal import MartletCore
 internal import MartletXMPP
+internal import NIOConcurrencyHelpers
 internal import NIOCore
 internal import Synchronization
 
@@ -56,15 +57,15 @@ final class StoreWriter: @unchecked Sendable {
     private let settledSequence = Atomic<UInt64>(0)
     /// The latest ticket that somebody waits for.
     private let expectedSequence = Atomic<UInt64>(0)
-    private let refused = Mutex<[UInt64: StoreError]>([:])
+    private let refused = NIOLockedValueBox<[UInt64: StoreError]>([:])
     private let hasRefused = Atomic<Bool>(false)
-    private let handlers = Mutex<[@Sendable () -> Void]>([])
+    private let handlers = NIOLockedValueBox<[@Sendable () -> Void]>([])
     private let limits: Limits
     private let time: any TimeSource
     private let logger: Logger
     private let onSettled: @Sendable (UInt64) -> Void
     private let onFatal: @Sendable (StoreError) -> Void
-    private let thread = Mutex<WorkerThread?>(nil)
+    private let thread = NIOLockedValueBox<WorkerThread?>(nil)
 
     // On the thread only.
     private let connection: any SQLConnection
@@ -93,14 +94,14 @@ final class StoreWriter: @unchecked Sendable {
     }
 
     func start() {
-        thread.withLock { $0 = WorkerThread { self.run() } }
+        thread.withLockedValue { $0 = WorkerThread { self.run() } }
     }
 
     /// Commits what is queued, ends the thread and closes the connection. Blocks.
     func close() {
         queue.withLock { if $0.phase == .open { $0.phase = .closing } }
         queue.wakeAll()
-        thread.withLock { thread in
+        thread.withLockedValue { thread in
             thread?.join()
             thread = nil
         }
@@ -150,10 +151,10 @@ final class StoreWriter: @unchecked Sendable {
 
     func outcome(of ticket: CommitTicket) -> Result<Void, StoreError> {
         guard hasRefused.load(ordering: .acquiring) else { return .success(()) }
-        return refused.withLock { $0[ticket.sequence].map(Result.failure) ?? .success(()) }
+        return refused.withLockedValue { $0[ticket.sequence].map(Result.failure) ?? .success(()) }
     }
 
-    func addHandler(_ handler: @escaping @Sendable () -> Void) { handlers.withLock { $0.append(handler) } }
+    func addHandler(_ handler: @escaping @Sendable () -> Void) { handlers.withLockedValue { $0.append(handler) } }
 
     /// The thread publishes what is settled and then looks at what is expected; here it is the other way round. So one of
     /// the two sees the other's.
@@ -184,7 +185,7 @@ final class StoreWriter: @unchecked Sendable {
     }
 
     private func remember(_ error: StoreError, _ sequence: UInt64) {
-        refused.withLock { refused in
+        refused.withLockedValue { refused in
             refused[sequence] = error
             guard refused.count >= 2 * Int(StoreContents.outcomesKept) else { return }
             refused = refused.filter { $0.key + StoreContents.outcomesKept > sequence }
@@ -247,7 +248,7 @@ final class StoreWriter: @unchecked Sendable {
         if turn.settles > before { settledSequence.store(turn.settles, ordering: .sequentiallyConsistent) }
         onSettled(turn.settles)
         let isExpected = turn.settles > before && expectedSequence.load(ordering: .sequentiallyConsistent) > before
-        if isExpected || turn.runsHandlers { handlers.withLock { $0 }.forEach { $0() } }
+        if isExpected || turn.runsHandlers { handlers.withLockedValue { $0 }.forEach { $0() } }
         for (submit, outcome) in zip(turn.submits, outcomes) { submit.done?(outcome) }
         turn.refusals.forEach { $0() }
     }

@@ -1,5 +1,6 @@
 internal import Dispatch
 package import MartletXMPP
+internal import NIOConcurrencyHelpers
 package import NIOCore
 internal import Synchronization
 
@@ -30,7 +31,7 @@ package final class InMemoryStore: Store {
     private let thread = DispatchQueue(label: "martlet.store.memory")
     /// Read by loops after every burst, hence no lock.
     private let settledSequence = Atomic<UInt64>(0)
-    private let state = Mutex(State())
+    private let state = NIOLockedValueBox(State())
 
     /// - Parameter time: says when accounts were created; without one that is 0.
     package init(commits: Commits = .automatic, callbacks: Callbacks = .thread, time: (any TimeSource)? = nil) {
@@ -84,7 +85,7 @@ package final class InMemoryStore: Store {
     }
 
     private func enqueue(_ writes: [Write], _ done: (@Sendable (Result<Void, StoreError>) -> Void)?) -> CommitTicket {
-        let ticket = state.withLock { state in
+        let ticket = state.withLockedValue { state in
             state.issued += 1
             state.queue.append(Submit(sequence: state.issued, writes: writes, done: done))
             return CommitTicket(sequence: state.issued)
@@ -98,7 +99,7 @@ package final class InMemoryStore: Store {
     @discardableResult
     package func commit(_ count: Int = .max) -> Int {
         var settled = 0
-        let pending = state.withLock { state in
+        let pending = state.withLockedValue { state in
             let batch = state.queue.prefix(count)
             state.queue.removeFirst(batch.count)
             settled = batch.count
@@ -136,15 +137,15 @@ package final class InMemoryStore: Store {
     package var settled: CommitTicket { CommitTicket(sequence: settledSequence.load(ordering: .sequentiallyConsistent)) }
 
     package func outcome(of ticket: CommitTicket) -> Result<Void, StoreError> {
-        state.withLock { state in state.refused[ticket.sequence].map(Result.failure) ?? .success(()) }
+        state.withLockedValue { state in state.refused[ticket.sequence].map(Result.failure) ?? .success(()) }
     }
 
     package func onSettled(_ handler: @escaping @Sendable () -> Void) {
-        state.withLock { $0.handlers.append(handler) }
+        state.withLockedValue { $0.handlers.append(handler) }
     }
 
     package func expectSettlement(of ticket: CommitTicket) {
-        let pending: [Callback] = state.withLock { state in
+        let pending: [Callback] = state.withLockedValue { state in
             state.expected = max(state.expected, ticket.sequence)
             return ticket <= settled ? state.handlers.map(Callback.handler) : []
         }
@@ -199,7 +200,7 @@ package final class InMemoryStore: Store {
     }
 
     private func enqueue(_ answer: @escaping @Sendable (Result<StoreContents, StoreError>) -> Callback) {
-        let pending = state.withLock { state in
+        let pending = state.withLockedValue { state in
             state.reads.append(Read(sequence: state.issued, answer: answer))
             return answers(&state)
         }
@@ -219,23 +220,23 @@ package final class InMemoryStore: Store {
 
     /// Refuses the next `count` submits with `error`; `nil` accepts again.
     package func failSubmits(with error: StoreError?, next count: Int = .max) {
-        state.withLock { $0.submitFailure = error.map { ($0, count) } }
+        state.withLockedValue { $0.submitFailure = error.map { ($0, count) } }
     }
 
     /// Answers every read with `error`; `nil` reads again.
     package func failReads(with error: StoreError?) {
-        state.withLock { $0.readFailure = error }
+        state.withLockedValue { $0.readFailure = error }
     }
 
     /// Submits that wait for a commit.
-    package var queuedSubmits: Int { state.withLock { $0.queue.count } }
+    package var queuedSubmits: Int { state.withLockedValue { $0.queue.count } }
 
     /// Runs what ``Callbacks/queued`` has collected, and what that causes.
     /// - Returns: how many completions and handlers ran.
     @discardableResult
     package func runCallbacks() -> Int {
         var count = 0
-        while let callback = state.withLock({ $0.callbacks.isEmpty ? nil : $0.callbacks.removeFirst() }) {
+        while let callback = state.withLockedValue({ $0.callbacks.isEmpty ? nil : $0.callbacks.removeFirst() }) {
             callback()
             count += 1
         }
@@ -247,7 +248,7 @@ package final class InMemoryStore: Store {
             switch (callback, callbacks) {
             case (.continuation(let resume), _): resume()
             case (.handler(let handler), .thread): thread.async(execute: handler)
-            case (.handler(let handler), .queued): state.withLock { $0.callbacks.append(handler) }
+            case (.handler(let handler), .queued): state.withLockedValue { $0.callbacks.append(handler) }
             }
         }
     }

@@ -1,5 +1,5 @@
 internal import MartletCore
-internal import Synchronization
+internal import NIOConcurrencyHelpers
 
 /// A line of the message log's index: where the message with that name in the owner's view lies.
 struct Posting: Hashable, Sendable {
@@ -22,12 +22,12 @@ final class LogTail: Sendable {
         var postings: [AccountID: [Posting]] = [:]
         var count = 0
     }
-    private let state = Mutex(State())
+    private let state = NIOLockedValueBox(State())
 
-    var count: Int { state.withLock { $0.count } }
+    var count: Int { state.withLockedValue { $0.count } }
 
     func append(_ postings: some Sequence<Posting>) {
-        state.withLock { state in
+        state.withLockedValue { state in
             for posting in postings where Self.insert(posting, into: &state.postings[posting.owner, default: []]) {
                 state.count += 1
             }
@@ -43,7 +43,7 @@ final class LogTail: Sendable {
     }
 
     func postings(of owner: AccountID, after view: UInt64) -> [Posting] {
-        state.withLock { state in
+        state.withLockedValue { state in
             guard let postings = state.postings[owner] else { return [] }
             let start = postings.lastIndex { $0.view <= view }.map { $0 + 1 } ?? 0
             return Array(postings[start...])
@@ -52,13 +52,13 @@ final class LogTail: Sendable {
 
     /// All postings, by owner and view: the order of the table.
     func sorted() -> [Posting] {
-        let all = state.withLock { $0.postings }
+        let all = state.withLockedValue { $0.postings }
         return all.keys.sorted().flatMap { all[$0] ?? [] }
     }
 
     /// Forgets the postings of entries up to `log`: the table has them.
     func removeAll(upTo log: Int64) {
-        state.withLock { state in
+        state.withLockedValue { state in
             state.postings = state.postings.compactMapValues { postings in
                 let rest = postings.filter { $0.log > log }
                 return rest.isEmpty ? nil : rest

@@ -8,7 +8,7 @@ internal import Darwin
 
 /// State behind a lock, with threads that wait for it to change.
 ///
-/// `@unchecked`: the state is touched between lock and unlock only. `Synchronization.Mutex` cannot be waited on.
+/// `@unchecked`: the state is touched between lock and unlock only. `NIOLock` cannot be waited on.
 final class Monitor<State>: @unchecked Sendable {
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let changed = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
