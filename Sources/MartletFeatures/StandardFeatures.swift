@@ -51,7 +51,7 @@ package enum StandardFeatures {
     /// What is implemented, but not as a feature of a domain: in the core, the streams, the network.
     package static let beside: [Specification] = [
         .rfc(6120, "XMPP: Core", sections: "all for clients", note: "server-to-server streams are not there yet"),
-        .rfc(6121, "XMPP: Instant Messaging and Presence", sections: "all"),
+        .rfc(6121, "XMPP: Instant Messaging and Presence", sections: "3 to 8"),
         .rfc(7622, "XMPP: Address Format", sections: "all"),
         .rfc(7590, "Use of TLS in XMPP", sections: "all"),
         .rfc(5802, "SCRAM-SHA-1", sections: "all"),
@@ -61,8 +61,8 @@ package enum StandardFeatures {
         .xep(82, "XMPP Date and Time Profiles", version: "1.1.1"),
         .xep(128, "Service Discovery Extensions", version: "1.0.1"),
         .xep(297, "Stanza Forwarding", version: "1.0", note: "in carbons"),
-        .xep(368, "SRV records for XMPP over TLS", version: "1.1.0", note: "direct TLS with ALPN"),
+        .xep(368, "SRV records for XMPP over TLS", version: "1.1.0"),
         .xep(440, "SASL Channel-Binding Type Capability", version: "1.0.0"),
-        .xep(237, "Roster Versioning", version: "1.3", note: "as RFC 6121 took it over"),
+        .xep(237, "Roster Versioning", version: "1.3"),
     ]
 }
