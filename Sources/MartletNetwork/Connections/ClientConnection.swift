@@ -208,10 +208,11 @@ extension ClientConnection {
 
 extension ClientConnection {
     /// `<proceed/>` is the last thing in clear. Whatever the client sent behind `<starttls/>`, or somebody on its behalf, would pass for
-    /// something said inside TLS (CVE-2011-0411): then there is no connection any more.
+    /// something said inside TLS (CVE-2011-0411): then there is no connection any more. White space alone says nothing, and some
+    /// clients end their elements with a line feed: it is thrown away.
     func startTLS(_ domain: String, _ action: ClientStreamMachine.Action) {
         guard let context else { return }
-        let isClean = input.readableBytes == 0 && parser.pendingByteCount == 0
+        let isClean = input.readableBytesView.allSatisfy(Self.isWhiteSpace) && parser.pendingByteCount == 0
         guard isClean, let certificate = service.certificates.certificate(of: domain) else {
             if !isClean {
                 service.log.notice("bytes behind <starttls/>: connection dropped", metadata: ["address": "\(remoteAddress)"])
@@ -220,9 +221,12 @@ extension ClientConnection {
         }
         send(action)
         flush()
+        input = ByteBuffer()
         parser = XMLStreamParser(limits: service.settings.limitsBeforeAuthentication, scratch: loop.scratch)
         installTLS(context) { _ in certificate }
     }
+
+    private static func isWhiteSpace(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 || byte == 0x0A || byte == 0x0D }
 
     /// Puts TLS in front of this handler once the client's first bytes are here and the loop has time for a handshake.
     ///

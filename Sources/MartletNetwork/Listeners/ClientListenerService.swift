@@ -39,7 +39,11 @@ package final class ClientListenerService: Sendable {
 
     private func open(_ listener: ClientListener, _ address: String) async throws(ListenerError) -> any Channel {
         let pool = pool
-        return try await ListeningSocket.open(address, listener.configuration.port, service.settings, on: pool.group) { channel in
+        let log = service.log
+        let fault: @Sendable (any Error) -> Void = {
+            log.warning("connections cannot be accepted", metadata: ["address": "\(address)", "port": "\(listener.configuration.port)", "error": "\($0)"])
+        }
+        return try await ListeningSocket.open(address, listener.configuration.port, service.settings, on: pool.group, fault: fault) { channel in
             channel.eventLoop.makeCompletedFuture { try ClientConnection.install(on: channel, listener, pool.loop(of: channel.eventLoop)) }
         }
     }

@@ -13,13 +13,18 @@ import Darwin
 /// second and goes on.
 enum ListeningSocket {
     /// - Throws: ``ListenerError``.
+    ///
+    /// - Parameter fault: told what kept a connection from being accepted, once until the next one is.
     static func open(
         _ address: String, _ port: Int, _ settings: NetworkSettings, on group: any EventLoopGroup,
-        _ initializer: @escaping @Sendable (any Channel) -> EventLoopFuture<Void>
+        fault: @escaping @Sendable (any Error) -> Void = { _ in }, _ initializer: @escaping @Sendable (any Channel) -> EventLoopFuture<Void>
     ) async throws(ListenerError) -> any Channel {
         do {
             let socketAddress = try SocketAddress(ipAddress: address, port: port)
             return try await bootstrap(settings, isIPv6: socketAddress.protocol == .inet6, on: group)
+                .serverChannelInitializer { channel in
+                    channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(AcceptFaultHandler(fault)) }
+                }
                 .childChannelInitializer(initializer).bind(to: socketAddress).get()
         } catch {
             throw ListenerError(address, port, error)
@@ -46,5 +51,27 @@ enum ListeningSocket {
         }
         #endif
         return bootstrap
+    }
+}
+
+/// Stands in front of NIO's own handlers on a listening socket and says why connections are not accepted.
+private final class AcceptFaultHandler: ChannelInboundHandler {
+    typealias InboundIn = any Channel
+    typealias InboundOut = any Channel
+
+    private let fault: @Sendable (any Error) -> Void
+    private var isFailing = false
+
+    init(_ fault: @escaping @Sendable (any Error) -> Void) { self.fault = fault }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        isFailing = false
+        context.fireChannelRead(data)
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        if !isFailing { fault(error) }
+        isFailing = true
+        context.fireErrorCaught(error)
     }
 }
