@@ -40,12 +40,14 @@ extension Target.Dependency {
 
 var targets: [Target] = [
     .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+    .systemLibrary(name: "CExpat", pkgConfig: "expat", providers: [.apt(["libexpat1-dev"])]),
+    .systemLibrary(name: "CIDN", pkgConfig: "libidn", providers: [.apt(["libidn11-dev"])]),
     .target(name: "CMartletScan"),
     module("MartletXML", ["CMartletScan", .nioCore]),
     module("MartletXMPP", ["MartletXML", .nioCore, .crypto, .cryptoExtras]),
     module("MartletCore", ["MartletXML", "MartletXMPP", .nioCore, .nioConcurrency, .logging, .coreMetrics]),
-    module("MartletFeatures", ["MartletXML", "MartletXMPP", "MartletCore"]),
-    module("MartletStorage", ["MartletXML", "MartletXMPP", "MartletCore", "CSQLite", .nioCore, .nioConcurrency, .logging]),
+    module("MartletFeatures", ["MartletXML", "MartletXMPP", "MartletCore", .nioCore]),
+    module("MartletStorage", ["MartletXML", "MartletXMPP", "MartletCore", "CSQLite", .nioCore, .nioConcurrency, .crypto, .logging]),
     module(
         "MartletNetwork",
         ["MartletXML", "MartletXMPP", "MartletCore", .nioCore, .nioPosix, .nioTLS, .nioSSL, .nioHTTP1, .crypto, .logging]),
@@ -57,19 +59,52 @@ var targets: [Target] = [
             .nioCore, .nioPosix, .nioSSL, .crypto, .x509, .asn1, .logging, .metrics, .coreMetrics, .lifecycle, .arguments, .yams,
         ],
         swiftSettings: settings),
-    tests("MartletXMLTests", ["MartletXML", .nioCore]),
-    tests("MartletXMPPTests", ["MartletXMPP", "MartletXML", .nioCore]),
+    .executableTarget(
+        name: "martlet-converse",
+        dependencies: ["MartletTesting", "MartletXML", "MartletXMPP", .nioCore, .arguments], swiftSettings: settings),
+    tests("MartletXMLTests", ["MartletXML", "CExpat", .nioCore]),
+    tests("MartletXMPPTests", ["MartletXMPP", "MartletXML", "CIDN", .nioCore]),
     tests("MartletCoreTests", ["MartletCore", "MartletXMPP", "MartletXML", "MartletTesting", .nioCore]),
     tests("MartletFeaturesTests", ["MartletFeatures", "MartletCore", "MartletXMPP", "MartletXML", "MartletTesting", .nioCore]),
-    tests("MartletStorageTests", ["MartletStorage", "MartletCore", "MartletXMPP", "MartletXML", "MartletTesting", "CSQLite", .nioCore]),
-    tests("MartletNetworkTests", ["MartletNetwork", "MartletCore", "MartletXMPP", "MartletXML", .nioCore, .nioEmbedded]),
+    tests("MartletStorageTests", ["MartletStorage", "MartletCore", "MartletXMPP", "MartletXML", "MartletTesting", "CSQLite", .nioCore, .logging]),
+    tests(
+        "MartletNetworkTests",
+        [
+            "MartletNetwork", "MartletCore", "MartletXMPP", "MartletXML", .nioCore, .nioPosix, .nioEmbedded, .nioTLS, .nioSSL, .nioHTTP1,
+            .logging,
+        ]),
+    tests("MartletTestingTests", ["MartletTesting", "MartletXMPP", "MartletXML", .nioCore]),
     tests("MartletTests", ["martlet"]),
 ]
+
+// Fuzz targets and benchmarks exist only while `scripts/fuzz` and `scripts/bench` build them.
+var products: [Product] = [.executable(name: "martlet", targets: ["martlet"])]
+let fuzzing: [String: [Target.Dependency]] = [
+    "XML": ["MartletXML", .nioCore],
+    "JID": ["MartletXMPP", .nioCore],
+    "SASL": ["MartletXMPP", .nioCore],
+]
+if let name = Context.environment["MARTLET_FUZZ"], let dependencies = fuzzing[name] {
+    targets.append(
+        .target(
+            name: name + "Fuzz", dependencies: dependencies, path: "Fuzzing/" + name,
+            exclude: ["corpus", "crashers", name + ".dict"], swiftSettings: settings))
+    products.append(.library(name: name + "Fuzz", type: .static, targets: [name + "Fuzz"]))
+}
+if Context.environment["MARTLET_BENCH"] != nil {
+    targets += [
+        .executableTarget(
+            name: "XMLBenchmark", dependencies: ["MartletXML", .nioCore], path: "Benchmarks/XMLBenchmark", swiftSettings: settings),
+        .executableTarget(
+            name: "StorageBenchmark", dependencies: ["MartletStorage", "MartletCore", "MartletXMPP", .nioCore, .logging],
+            path: "Benchmarks/StorageBenchmark", swiftSettings: settings),
+    ]
+}
 
 let package = Package(
     name: "martlet",
     platforms: [.macOS(.v15)],
-    products: [.executable(name: "martlet", targets: ["martlet"])],
+    products: products,
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),

@@ -143,6 +143,8 @@ extension XMLStreamParser {
                 let flat = try workspace.run(&buffer, effectiveLimits, table, scope, contentNamespace.id, .stanzaBytes)
                 guard let flat else { return nil }
                 phase = .between
+                // Some clients end every element with a line feed: it belongs to what it ends, so that a caller sees nothing left over.
+                Self.skipSpace(&buffer)
                 return .element(flat)
             case .endTag:
                 guard try endTag(&buffer) else { return nil }

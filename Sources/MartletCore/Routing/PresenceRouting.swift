@@ -85,8 +85,8 @@ extension Router {
     }
 
     /// The account's own available sessions, the one that sent it among them, are subscribed to the account's presence.
-    private func tellOwnSessions(_ stanza: Stanza, _ home: AccountHome, _ context: LoopContext) {
-        for entry in home.sessions where entry.isAvailable {
+    private func tellOwnSessions(_ stanza: Stanza, _ home: AccountHome, except left: SessionRef? = nil, _ context: LoopContext) {
+        for entry in home.sessions where entry.isAvailable && entry.ref !== left {
             context.post(stanza.encoded(to: .full(entry.address)), to: entry.ref)
         }
     }
@@ -124,7 +124,8 @@ extension Router {
         guard entry.isAvailable || !entry.directed.isEmpty else { return }
         let unavailable = stanza ?? ServerPresence.unavailable(from: entry.address)
         if entry.isAvailable {
-            tellOwnSessions(unavailable, home, context)
+            // A session that the server ends hears only why it ended.
+            tellOwnSessions(unavailable, home, except: stanza == nil ? entry.ref : nil, context)
             broadcast(unavailable, Array(home.roster.subscribers), home, context)
         }
         withdrawDirected(entry, unavailable, home, context)

@@ -36,7 +36,7 @@ extension Router {
     ) throws(StanzaError) -> CommitTicket {
         let result = try home.roster.send(kind, to: contact, owner: home.address, limits: host.limits)
         let ticket = submit(result.change, home)
-        settled(result.step, contact, home, ticket, context) { [self] context in
+        settled(result, contact, home, ticket, context) { [self] context in
             if result.step.passesOn { deliverSubscription(kind, stanza, to: contact, context) }
         }
         return ticket
@@ -61,19 +61,19 @@ extension Router {
         let request = kind == .subscribe ? stanza.encoded(to: .bare(home.address)) : nil
         let result = home.roster.receive(kind, from: contact, request: request, owner: home.address, limits: host.limits)
         let ticket = submit(result.change, home)
-        settled(result.step, contact, home, ticket, context) { [self] context in
-            if result.step.passesOn { show(stanza, to: home.address, context) }
+        settled(result, contact, home, ticket, context) { [self] context in
+            if result.step.passesOn { show(kind, stanza, to: home.address, context) }
         }
         if let reply = result.step.reply { answer(reply, to: contact, home, ticket, context) }
     }
 
-    /// Every available session sees what a contact did or asks for (RFC 6121 §3.1.3, §3.1.6).
-    private func show(_ stanza: Stanza, to account: BareJID, _ context: LoopContext) {
-        let shard = placement.shard(of: account)
-        shard.withLock {
-            guard let home = shard.home(account), home.isResident, home.hasAvailableSession else { return }
+    /// A request is shown to every available session, an answer to those that show the roster (RFC 6121 §3.1.3, §3.1.6).
+    private func show(_ kind: SubscriptionStanza, _ stanza: Stanza, to account: BareJID, _ context: LoopContext) {
+        withResidentHome(account) { home in
             let encoded = stanza.encoded(to: .bare(account))
-            for entry in home.sessions where entry.isAvailable { context.post(encoded, to: entry.ref) }
+            for entry in home.sessions where kind == .subscribe ? entry.isAvailable : entry.flags.contains(.interested) {
+                context.post(encoded, to: entry.ref)
+            }
         }
     }
 
@@ -95,57 +95,35 @@ extension Router {
         return ticket
     }
 
-    /// What follows once the change is on disk: roster pushes, the stanza's way on, presence that starts or stops.
+    /// What follows once the change is on disk, in this order: the stanza's way on, roster pushes, presence that starts or stops
+    /// (RFC 6121 §3.1.5, §3.1.6).
     private func settled(
-        _ step: SubscriptionStep, _ contact: BareJID, _ home: AccountHome, _ ticket: CommitTicket, _ context: LoopContext,
+        _ result: RosterStep, _ contact: BareJID, _ home: AccountHome, _ ticket: CommitTicket, _ context: LoopContext,
         _ goOn: @escaping (LoopContext) -> Void
     ) {
         let address = home.address
-        guard ticket != .none else {
-            context.after { [self] context in
-                goOn(context)
-                sharePresence(step, of: address, with: contact, context)
-            }
-            return
-        }
         context.afterCommit(ticket) { [self] context, outcome in
             guard case .success = outcome else { return reload(address, context) }
-            if step.pushes { pushItem(contact, of: address, context) }
             goOn(context)
-            sharePresence(step, of: address, with: contact, context)
+            if result.step.pushes, let change = result.change { pushRosterChange(change, of: address, context) }
+            sharePresence(result.step, of: address, with: contact, context)
         }
     }
 
-    /// RFC 6121 §3.1.5, §3.2.3: the contact gets the current presence of every available session, or `unavailable`.
+    /// The contact gets the current presence of every available session, or `unavailable` (RFC 6121 §3.1.5, §3.2.3), but not before
+    /// its own side of the change is on disk and told.
     private func sharePresence(_ step: SubscriptionStep, of address: BareJID, with contact: BareJID, _ context: LoopContext) {
         guard step.startsSendingPresence || step.stopsSendingPresence else { return }
-        let shard = placement.shard(of: address)
-        let presences: [Stanza] = shard.withLock {
-            guard let home = shard.home(address), home.isResident else { return [] }
-            return home.sessions.compactMap { entry in
-                guard let presence = entry.presence else { return nil }
-                return step.startsSendingPresence ? presence : ServerPresence.unavailable(from: entry.address)
-            }
-        }
-        for presence in presences {
-            var copy = presence
-            copy.to = .bare(contact)
-            deliverPresence(copy, to: .bare(contact), origin: nil, context)
+        let contactsTicket = withResidentHome(contact) { $0.lastTicket } ?? .none
+        context.afterCommit(contactsTicket) { [self] context, _ in
+            if step.startsSendingPresence { showPresence(of: address, to: [.bare(contact)], context) }
+            if step.stopsSendingPresence { hidePresence(of: address, from: [.bare(contact)], context) }
         }
     }
 
     // MARK: Roster pushes
 
-    /// Tells every interested session what an item is now (RFC 6121 §2.1.6).
-    private func pushItem(_ contact: BareJID, of account: BareJID, _ context: LoopContext) {
-        let shard = placement.shard(of: account)
-        shard.withLock {
-            guard let home = shard.home(account), home.isResident, let item = home.roster[contact] else { return }
-            pushRosterChange(.item(item), home, context)
-        }
-    }
-
-    /// The same for a change that was just made. Call with the lock held.
+    /// Tells every interested session of a change that was just made (RFC 6121 §2.1.6). Call with the lock held.
     package func pushRosterChange(_ change: RosterChange, _ home: AccountHome, _ context: LoopContext) {
         for entry in home.sessions where entry.flags.contains(.interested) {
             context.post(RosterPush.encode(change, home.roster, to: entry.address, id: context.random.token()), to: entry.ref)

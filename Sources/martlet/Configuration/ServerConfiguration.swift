@@ -121,7 +121,7 @@ extension ServerConfiguration {
     /// How accounts prove who they are.
     package struct Authentication: ConfigurationSection {
         package var mechanisms: [AuthenticationMechanism] = [.scramSHA512, .scramSHA256, .scramSHA1, .plain]
-        package var channelBinding = true
+        package var channelBinding = false
         package var scramIterations = 10_000
         package var triesPerStreamMax = 5
         package var failuresPerAddressMax = 20

@@ -1,0 +1,107 @@
+import Testing
+
+import MartletCore
+
+@Suite("Inbound stanzas are handled in order")
+struct InboundLedgerTests {
+    private func ticket(_ sequence: UInt64) -> CommitTicket { CommitTicket(sequence: sequence) }
+
+    @Test("a stanza that wrote nothing is handled at once")
+    func nothingWritten() {
+        var ledger = InboundLedger()
+        ledger.record(.done)
+        ledger.record(.done)
+        #expect(ledger.openCount == 0)
+        #expect(ledger.advance(settled: .none) == 2)
+    }
+
+    @Test("a stanza is handled only once its writes are on disk (XEP-0198 §4, P1)")
+    func waitsForTheDisk() {
+        var ledger = InboundLedger()
+        ledger.record(.done(ticket(7)))
+        #expect(ledger.advance(settled: ticket(6)) == 0)
+        #expect(ledger.advance(settled: ticket(7)) == 1)
+    }
+
+    @Test("one that is finished early waits for those before it: the count is a contiguous prefix")
+    func contiguous() {
+        var ledger = InboundLedger()
+        ledger.record(.pending)
+        ledger.record(.done)
+        ledger.record(.done(ticket(1)))
+        #expect(ledger.openCount == 3)
+        #expect(ledger.advance(settled: ticket(9)) == 0)
+        ledger.completed(0, ticket(3))
+        #expect(ledger.advance(settled: ticket(2)) == 0)
+        #expect(ledger.advance(settled: ticket(3)) == 3)
+        #expect(ledger.openCount == 0)
+    }
+
+    @Test("completing what is not open does nothing")
+    func unknownSequence() {
+        var ledger = InboundLedger()
+        ledger.record(.done)
+        ledger.completed(0, ticket(1))
+        ledger.completed(4_000_000_000, ticket(1))
+        #expect(ledger.advance(settled: .none) == 1)
+    }
+}
+
+@Suite("Names of messages sort by time and never repeat")
+struct StanzaIDSourceTests {
+    private let now: Int64 = 1_800_000_000_000
+
+    private func source(floor: UInt64 = 0) -> StanzaIDSource {
+        let source = StanzaIDSource(floor: floor)
+        if let ceiling = source.ceilingToReserve(wallMilliseconds: now) { source.reserved(ceiling) }
+        return source
+    }
+
+    @Test("names rise with time, and within one millisecond")
+    func rise() {
+        let ids = source()
+        let first = ids.next(after: 0, wallMilliseconds: now)
+        let second = ids.next(after: first, wallMilliseconds: now)
+        let third = ids.next(after: second, wallMilliseconds: now + 1)
+        #expect(first == UInt64(now) << 20)
+        #expect(second == first + 1)
+        #expect(third == UInt64(now + 1) << 20)
+    }
+
+    @Test("names rise although the clock goes back a year (P20)")
+    func clockGoesBack() {
+        let ids = source()
+        let first = ids.next(after: 0, wallMilliseconds: now)
+        let second = ids.next(after: first, wallMilliseconds: now - 31_536_000_000)
+        #expect(second == first + 1)
+    }
+
+    @Test("after a restart names begin at the ceiling that was on disk, whatever the clock says")
+    func restart() throws {
+        let before = StanzaIDSource(floor: 0)
+        let ceiling = try #require(before.ceilingToReserve(wallMilliseconds: now))
+        before.reserved(ceiling)
+        let last = before.next(after: 0, wallMilliseconds: now + 300_000)
+        let after = source(floor: ceiling)
+        #expect(after.next(after: 0, wallMilliseconds: now + 1) >= ceiling)
+        #expect(after.next(after: 0, wallMilliseconds: now + 1) > last)
+    }
+
+    @Test("no name reaches a ceiling that is not on disk, although the clock jumps ahead a year (P20)")
+    func clockJumpsAhead() throws {
+        let ids = StanzaIDSource(floor: 0)
+        let ceiling = try #require(ids.ceilingToReserve(wallMilliseconds: now))
+        ids.reserved(ceiling)
+        let name = ids.next(after: 0, wallMilliseconds: now + 31_536_000_000)
+        #expect(name < ceiling)
+        #expect(ids.next(after: name, wallMilliseconds: now + 31_536_000_000) == name + 1)
+    }
+
+    @Test("a new ceiling is reserved when half of the reservation is used up")
+    func reservesAhead() {
+        let ids = source()
+        let half = Int64(StanzaIDSource.reservationMilliseconds / 2)
+        #expect(ids.ceilingToReserve(wallMilliseconds: now + half - 1) == nil)
+        #expect(ids.ceilingToReserve(wallMilliseconds: now + half + 1) != nil)
+    }
+}
