@@ -41,7 +41,7 @@ extension Target.Dependency {
 var targets: [Target] = [
     .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
     .systemLibrary(name: "CExpat", pkgConfig: "expat", providers: [.apt(["libexpat1-dev"])]),
-    .systemLibrary(name: "CIDN", pkgConfig: "libidn", providers: [.apt(["libidn11-dev"])]),
+    .systemLibrary(name: "CIDN", pkgConfig: "libidn", providers: [.apt(["libidn-dev"])]),
     .target(name: "CMartletScan"),
     module("MartletXML", ["CMartletScan", .nioCore]),
     module("MartletXMPP", ["MartletXML", .nioCore, .crypto, .cryptoExtras]),
