@@ -153,7 +153,7 @@ class Stream(asyncio.Protocol):
         await asyncio.get_running_loop().create_connection(lambda: self, address, port)
 
     def write(self, text):
-        if not self.ended.done():
+        if not self.ended.done() and not self.transport.is_closing():
             self.transport.write(text.encode())
 
     async def next_element(self):
