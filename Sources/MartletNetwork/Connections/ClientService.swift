@@ -27,6 +27,20 @@ package final class ClientService: Sendable {
         throttle = NIOLockedValueBox(LoginThrottle(settings.throttle))
     }
 
+    /// The service of connections that come after a reload: with other settings, and the same counts. Failed log-ins are forgotten if
+    /// how they are counted has changed.
+    package init(_ old: ClientService, with settings: NetworkSettings) {
+        self.settings = settings
+        router = old.router
+        accounts = old.accounts
+        certificates = old.certificates
+        log = old.log
+        admission = old.admission
+        throttle = old.throttle
+        admission.apply(settings.admission)
+        if settings.throttle != old.settings.throttle { throttle.withLockedValue { $0 = LoginThrottle(settings.throttle) } }
+    }
+
     /// Connections whose peer is known, and those that have not logged in: for metrics.
     package var connectionCount: Int { admission.connectionCount }
     package var unauthenticatedCount: Int { admission.unauthenticatedCount }

@@ -14,15 +14,18 @@ package final class Admission: Sendable {
     package enum Refusal: Hashable, Sendable { case tooManyOfAddress, tooManyUnauthenticated }
 
     private struct State {
+        var limits: Limits
         var perNetwork: [NetworkAddress: Int] = [:]
         var unauthenticated = 0
     }
 
-    private let limits: Limits
     // Loops accept side by side; held for a dictionary's look-up, never on a stanza's path.
-    private let state = NIOLockedValueBox(State())
+    private let state: NIOLockedValueBox<State>
 
-    package init(_ limits: Limits = Limits()) { self.limits = limits }
+    package init(_ limits: Limits = Limits()) { state = NIOLockedValueBox(State(limits: limits)) }
+
+    /// Puts other limits in force, for connections that come from now on.
+    package func apply(_ limits: Limits) { state.withLockedValue { $0.limits = limits } }
 
     package var connectionCount: Int { state.withLockedValue { $0.perNetwork.values.reduce(0, +) } }
     package var unauthenticatedCount: Int { state.withLockedValue { $0.unauthenticated } }
@@ -30,7 +33,7 @@ package final class Admission: Sendable {
     /// Counts a new connection that has not logged in. Its address may not be known yet (PROXY).
     package func admit() -> Refusal? {
         state.withLockedValue { state in
-            guard state.unauthenticated < limits.unauthenticatedMax else { return .tooManyUnauthenticated }
+            guard state.unauthenticated < state.limits.unauthenticatedMax else { return .tooManyUnauthenticated }
             state.unauthenticated += 1
             return nil
         }
@@ -40,7 +43,7 @@ package final class Admission: Sendable {
     package func admit(_ address: NetworkAddress) -> Refusal? {
         state.withLockedValue { state in
             let count = state.perNetwork[address.network, default: 0]
-            guard count < limits.connectionsPerAddressMax else { return .tooManyOfAddress }
+            guard count < state.limits.connectionsPerAddressMax else { return .tooManyOfAddress }
             state.perNetwork[address.network] = count + 1
             return nil
         }

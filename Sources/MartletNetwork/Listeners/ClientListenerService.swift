@@ -5,31 +5,51 @@ import NIOConcurrencyHelpers
 
 /// The ports on which clients connect, from start to stop.
 package final class ClientListenerService: Sendable {
+    /// What new connections get.
+    private struct Current {
+        var service: ClientService
+        var listeners: [ClientListener]
+    }
+
     private let pool: LoopPool
-    private let listeners: [ClientListener]
-    private let service: ClientService
+    private let configurations: [ListenerConfiguration]
+    // Read once per connection, swapped by a reload.
+    private let current: NIOLockedValueBox<Current>
     // Start and stop only.
     private let sockets = NIOLockedValueBox<[any Channel]>([])
 
     package init(_ configurations: [ListenerConfiguration], _ service: ClientService, on pool: LoopPool) {
         self.pool = pool
-        self.service = service
-        listeners = configurations.map { ClientListener($0, service) }
+        self.configurations = configurations
+        current = NIOLockedValueBox(Current(service: service, listeners: configurations.map { ClientListener($0, service) }))
+    }
+
+    private var service: ClientService { current.withLockedValue { $0.service } }
+
+    /// Puts other settings in force for connections that come from now on; those that are there keep what they began with. Ports stay.
+    package func apply(_ settings: NetworkSettings) {
+        let fresh = ClientService(service, with: settings)
+        let listeners = configurations.map { ClientListener($0, fresh) }
+        current.withLockedValue { $0 = Current(service: fresh, listeners: listeners) }
     }
 
     /// Opens every port, or none.
     ///
     /// - Throws: ``ListenerError`` about the first that cannot be opened.
     package func start() async throws(ListenerError) {
-        for listener in listeners {
-            for address in listener.configuration.addresses {
+        for (index, configuration) in configurations.enumerated() {
+            for address in configuration.addresses {
                 do throws(ListenerError) {
-                    let socket = try await open(listener, address)
+                    let socket = try await open(index, address)
                     sockets.withLockedValue { $0.append(socket) }
                     service.log.info(
                         "listening",
-                        metadata: ["address": "\(address)", "port": "\(socket.localAddress?.port ?? 0)", "kind": "\(listener.configuration.kind)"])
+                        metadata: ["address": "\(address)", "port": "\(socket.localAddress?.port ?? 0)", "kind": "\(configuration.kind)"])
                 } catch {
+                    if Self.isMissingFamily(error, configuration) {
+                        service.log.warning("this machine has no IPv6", metadata: ["port": "\(error.port)"])
+                        continue
+                    }
                     await stopAccepting()
                     throw error
                 }
@@ -37,14 +57,24 @@ package final class ClientListenerService: Sendable {
         }
     }
 
-    private func open(_ listener: ClientListener, _ address: String) async throws(ListenerError) -> any Channel {
-        let pool = pool
+    /// All of IPv6 beside something else, on a machine without: that is no reason not to serve the others.
+    private static func isMissingFamily(_ error: ListenerError, _ configuration: ListenerConfiguration) -> Bool {
+        error.address == "::" && error.reason == .noSuchAddress && configuration.addresses.count > 1
+    }
+
+    private func open(_ index: Int, _ address: String) async throws(ListenerError) -> any Channel {
+        let (pool, current) = (pool, current)
+        let port = configurations[index].port
         let log = service.log
         let fault: @Sendable (any Error) -> Void = {
-            log.warning("connections cannot be accepted", metadata: ["address": "\(address)", "port": "\(listener.configuration.port)", "error": "\($0)"])
+            log.warning("connections cannot be accepted", metadata: ["address": "\(address)", "port": "\(port)", "error": "\($0)"])
         }
-        return try await ListeningSocket.open(address, listener.configuration.port, service.settings, on: pool.group, fault: fault) { channel in
-            channel.eventLoop.makeCompletedFuture { try ClientConnection.install(on: channel, listener, pool.loop(of: channel.eventLoop)) }
+        return try await ListeningSocket.open(address, port, service.settings, on: pool.group, fault: fault) { channel in
+            channel.eventLoop.makeCompletedFuture {
+                let listener = current.withLockedValue { $0.listeners[index] }
+                try ListeningSocket.setUserTimeout(listener.service.settings.tcpUserTimeout, on: channel)
+                try ClientConnection.install(on: channel, listener, pool.loop(of: channel.eventLoop))
+            }
         }
     }
 

@@ -44,13 +44,16 @@ enum ListeningSocket {
             let v6Only = ChannelOptions.Types.SocketOption(level: .ipv6, name: .ipv6_v6only)
             bootstrap = bootstrap.serverChannelOption(v6Only, value: 1)
         }
-        #if os(Linux)
-        if let timeout = settings.tcpUserTimeout {
-            let milliseconds = SocketOptionValue(clamping: timeout.nanoseconds / 1_000_000)
-            bootstrap = bootstrap.childChannelOption(.tcpOption(.init(rawValue: TCP_USER_TIMEOUT)), value: milliseconds)
-        }
-        #endif
         return bootstrap
+    }
+
+    /// How long what was sent may stay unacknowledged (RFC 5482), where the system has that. On the channel's loop.
+    static func setUserTimeout(_ timeout: TimeAmount?, on channel: any Channel) throws {
+        #if os(Linux)
+        guard let timeout else { return }
+        let milliseconds = SocketOptionValue(clamping: timeout.nanoseconds / 1_000_000)
+        try channel.syncOptions?.setOption(.tcpOption(.init(rawValue: TCP_USER_TIMEOUT)), value: milliseconds)
+        #endif
     }
 }
 

@@ -9,12 +9,13 @@ struct FeaturesCommand: AsyncParsableCommand {
     @Option(help: "One of text, markdown, doap.") var format = Format.text
 
     func run() async throws {
-        for specification in Self.specifications { Terminal.say("\(specification.series.rawValue) \(specification.number) \(specification.title)") }
-    }
-
-    static var specifications: [Specification] {
         let time = SystemClock()
-        let features = StandardFeatures.all(FeatureConfiguration(softwareVersion: MartletVersion.current, time: time, uptime: Uptime(time)))
-        return features.map(\.specification) + StandardFeatures.beside
+        let configuration = FeatureConfiguration(softwareVersion: MartletVersion.current, time: time, uptime: Uptime(time))
+        let list = FeatureList(features: StandardFeatures.all(configuration))
+        switch format {
+        case .text: print(list.text, terminator: "")
+        case .markdown: print(list.markdown, terminator: "")
+        case .doap: print(list.doap, terminator: "")
+        }
     }
 }

@@ -139,6 +139,7 @@ actor ServerControl {
         loaded = fresh
         configuration = next
         if next.log.level != oldLevel { logs.output.level = Logger.Level(next.log.level) }
+        clients.apply(NetworkAssembly(configuration: next).settings)
         await replaceHosts(hosts)
         endSessionsWithoutHost(hosts)
         let report = ReloadReport(
