@@ -109,13 +109,26 @@ import Testing
         }
     }
 
-    @Test("bytes behind <starttls/> end the connection before TLS begins (CVE-2011-0411)", arguments: [" ", "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'/>"])
+    @Test(
+        "bytes behind <starttls/> end the connection before TLS begins (CVE-2011-0411)",
+        arguments: ["x", "\n<auth", "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'/>"])
     func startTLSInjection(injected: String) async throws {
         try await TestServer.with(.startTLS) { _, port in
             let client = try await TestClient.connect(to: port)
             _ = try await client.say(TestClient.header(), hear: "</stream:features>")
             try await client.send("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>" + injected)
             #expect(try await client.hearEnd() == "")
+        }
+    }
+
+    @Test("a line feed behind <starttls/> means nothing, and some clients send one")
+    func lineFeedBehindStartTLS() async throws {
+        try await TestServer.with(.startTLS) { _, port in
+            let client = try await TestClient.connect(to: port)
+            _ = try await client.say(TestClient.header(), hear: "</stream:features>")
+            _ = try await client.say("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>\n", hear: "/>")
+            try await client.startTLS("verona.example", trust: "verona.example.pem")
+            _ = try await client.say(TestClient.header(), hear: "</stream:features>")
         }
     }
 
@@ -159,12 +172,15 @@ import Testing
     @Test("a reload with a bad file keeps what was served; a good one is served to new connections (P15)")
     func reload() async throws {
         try await TestServer.with(.directTLS) { server, port in
+            func files(_ chain: String, _ key: String) -> [CertificateFiles] {
+                [CertificateFiles(domain: "verona.example", chain: Fixtures.certificate(chain), key: Fixtures.certificate(key))]
+            }
             #expect(throws: CertificateError.self) {
-                try server.certificates.load([CertificateFiles(domain: "verona.example", chain: Fixtures.certificate("truncated.pem"), key: Fixtures.certificate("verona.example.key"))], now: Fixtures.now)
+                try server.certificates.load(files("truncated.pem", "verona.example.key"), now: Fixtures.now)
             }
             let before = try await TestClient.connect(to: port)
             try await before.startTLS("verona.example", trust: "verona.example.pem")
-            try server.certificates.load([CertificateFiles(domain: "verona.example", chain: Fixtures.certificate("rsa.example.pem"), key: Fixtures.certificate("rsa.example.key"))], now: Fixtures.now)
+            try server.certificates.load(files("rsa.example.pem", "rsa.example.key"), now: Fixtures.now)
             let after = try await TestClient.connect(to: port)
             try await after.startTLS("rsa.example", trust: "rsa.example.pem")
             #expect(try await before.say(TestClient.header(), hear: "</stream:features>").contains("verona.example"))
