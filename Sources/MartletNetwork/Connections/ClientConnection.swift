@@ -208,8 +208,7 @@ extension ClientConnection {
 
 extension ClientConnection {
     /// `<proceed/>` is the last thing in clear. Whatever the client sent behind `<starttls/>`, or somebody on its behalf, would pass for
-    /// something said inside TLS (CVE-2011-0411): then there is no connection any more. White space is nothing: the parser is dropped
-    /// with it. White space alone says nothing, and some
+    /// something said inside TLS (CVE-2011-0411): then there is no connection any more. White space alone says nothing, and some
     /// clients end their elements with a line feed: it is thrown away.
     func startTLS(_ domain: String, _ action: ClientStreamMachine.Action) {
         guard let context else { return }
