@@ -131,20 +131,36 @@ final class ConversationClient {
     ///
     /// Stanzas from one sender to one recipient stay in order (RFC 6120 §10.1), so what this client sent to these
     /// addresses earlier has then been processed, and what it has caused for this client has arrived.
+    ///
+    /// A server that writes before it tells may still be writing what comes next: a subscription is first one account's write and then
+    /// the other's. So the round trip begins with changes of the client's own, one after the other, each of which such a server
+    /// answers only once everything before it is written.
     func roundTrip(to addresses: [String]) throws(ConversationFailure) {
         guard isBound else { return }
+        for _ in 0..<Self.writesInARow {
+            try exchange([
+                "<iq type='set' id='{id}'><query xmlns='jabber:iq:private'><mark xmlns='urn:x-martlet:round-trip'/></query></iq>"
+            ])
+        }
+        try exchange(addresses.map { "<iq type='get' id='{id}' to='\($0)'><ping xmlns='urn:xmpp:ping'/></iq>" })
+    }
+
+    /// The writes that one stanza may cause one after the other: one side, the other side, and what that leads to.
+    private static let writesInARow = 3
+
+    /// Sends requests, `{id}` in which stands for one of its own each, and reads until all are answered.
+    private func exchange(_ requests: [String]) throws(ConversationFailure) {
         roundTrips += 1
         var awaited: Set<String> = []
-        for (index, address) in addresses.enumerated() {
+        for (index, request) in requests.enumerated() {
             let id = "roundtrip-\(roundTrips)-\(index)"
             awaited.insert(id)
-            try transported { () throws(ConversationTransportError) in
-                try send("<iq type='get' id='\(id)' to='\(address)'><ping xmlns='urn:xmpp:ping'/></iq>")
-            }
+            let text = request.split(separator: "{id}", omittingEmptySubsequences: false).joined(separator: id)
+            try transported { () throws(ConversationTransportError) in try send(text) }
         }
         while !awaited.isEmpty, !isConnectionClosed {
             guard let event = try transported(read) else {
-                throw ConversationFailure("a round trip to \(addresses.joined(separator: ", ")) was not answered")
+                throw ConversationFailure("a round trip was not answered: \(requests.joined(separator: ", "))")
             }
             if case .element(let element) = event, element.root.localName == "iq",
                 let id = element.root.attribute("id"), awaited.remove(id) != nil
