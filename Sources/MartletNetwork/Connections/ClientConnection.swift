@@ -188,7 +188,6 @@ extension ClientConnection {
         guard let session else { return }
         self.session = nil
         session.transportClosed()
-        service.log.info("session ended", metadata: ["session": "\(session.address)", "reason": "\(endReason)"])
         service.router.audit.record(.sessionEnded(session.address, reason: endReason))
     }
 

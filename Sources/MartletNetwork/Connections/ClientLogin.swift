@@ -50,9 +50,6 @@ extension ClientConnection {
         self.login = nil
         let verdict = failure.verdict
         if verdict == .unavailable { service.excuseLogin(peer, login.account, at: loop.context.time.monotonic) }
-        service.log.info(
-            "login failed",
-            metadata: ["account": "\(login.account)", "mechanism": "\(login.mechanism.name)", "address": "\(remoteAddress)", "verdict": "\(verdict.rawValue)"])
         service.router.audit.record(
             .loginFailed(claimed: login.account.description, mechanism: login.mechanism.name, address: remoteAddress, verdict))
     }
@@ -79,7 +76,6 @@ extension ClientConnection {
         perform(action)
         phase = .idle
         loop.hang(self, until: loop.now + idleTicks)
-        service.log.info("session started", metadata: ["session": "\(session.address)", "address": "\(remoteAddress)"])
         service.router.audit.record(.sessionStarted(session.address, address: remoteAddress))
     }
 }
