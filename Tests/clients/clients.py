@@ -28,6 +28,7 @@ from harness import (
     is_message,
     is_presence,
     is_roster_push,
+    presences_from,
     require,
     run_checks,
 )
@@ -145,6 +146,37 @@ async def _(world):
     await mercutio.expect(is_roster_push(nurse_bare, "both"), "the roster push of a mutual subscription")
     await nurse.expect(is_roster_push(mercutio_bare, "both"), "the roster push of a mutual subscription")
     await nurse.expect(is_presence(mercutio.boundjid.full, "available"), "the presence of the new contact")
+
+
+@check("slixmpp: the presence of a new contact comes after the approval, or a client takes it for a stranger's (RFC 6121 3.1.5)")
+async def _(world):
+    paris, rosaline = await world.client("paris"), await world.client("rosaline")
+    paris.send_presence_subscription(world.jid("rosaline"))
+    await rosaline.expect(is_presence(world.jid("paris"), "subscribe"), "the request")
+    paris.forget()
+    rosaline.send_presence_subscription(world.jid("paris"), ptype="subscribed")
+    await paris.gather(
+        is_presence(world.jid("rosaline"), "subscribed"),
+        is_roster_push(world.jid("rosaline"), "to"),
+        is_presence(rosaline.boundjid.full, "available"),
+    )
+    equal(presences_from(world.jid("rosaline"), paris), ["subscribed", "available"], "order of what came from the new contact")
+
+
+@check("slixmpp: a request that was approved beforehand is granted at once, the presence after the approval (RFC 6121 3.4)", only="martlet")
+async def _(world):
+    nurse, friar = await world.client("nurse"), await world.client("friar")
+    friar.send_presence_subscription(world.jid("nurse"), ptype="subscribed")
+    await friar.expect(is_roster_push(world.jid("nurse"), "none"), "the roster push of the approval")
+    nurse.send_presence_subscription(world.jid("friar"))
+    await nurse.gather(
+        is_presence(world.jid("friar"), "subscribed"),
+        is_roster_push(world.jid("friar"), "to"),
+        is_presence(friar.boundjid.full, "available"),
+    )
+    equal(presences_from(world.jid("friar"), nurse), ["subscribed", "available"], "order of what came from the new contact")
+    await friar.fence()
+    friar.refuses_stanza(is_presence(world.jid("nurse"), "subscribe"), "a request that was granted already")
 
 
 @check("slixmpp: a request to somebody who is offline waits for them, and so does the answer")

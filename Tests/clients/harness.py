@@ -143,6 +143,16 @@ class Client(slixmpp.ClientXMPP):
                 kept = "; ".join(str(stanza)[:300] for stanza in self.stanzas[-4:])
                 raise Failed(f"{self.boundjid} did not get {what} within {seconds:.0f} s. Last kept: {kept or 'nothing'}") from None
 
+    async def gather(self, *wanted):
+        """Waits until there is a stanza for each, and keeps them all in the order in which they came."""
+        deadline = time.monotonic() + STEP
+        while not all(any(matches(stanza) for stanza in self.stanzas) for matches in wanted):
+            self.arrived.clear()
+            try:
+                await asyncio.wait_for(self.arrived.wait(), max(0, deadline - time.monotonic()))
+            except asyncio.TimeoutError:
+                raise Failed(f"{self.boundjid} did not get all {len(wanted)} stanzas within {STEP:.0f} s") from None
+
     def forget(self):
         self.stanzas.clear()
 
@@ -184,6 +194,11 @@ def is_presence(sender=None, kind=None):
         return kind is None or (stanza.xml.get("type") or "available") == kind
 
     return matches
+
+
+def presences_from(contact, client):
+    """The types of what came from a contact, in order."""
+    return [stanza.xml.get("type") or "available" for stanza in client.stanzas if is_presence(contact)(stanza)]
 
 
 def is_roster_push(contact, subscription=None, ask=None):

@@ -47,6 +47,8 @@ class Register:
     value: object = None
     pending: list = dataclasses.field(default_factory=list)  # (operation, value)
     unpushed: list = dataclasses.field(default_factory=list)  # the same, of which no push came yet, answered or not
+    promise: str = "before"  # how the value came to be known
+    promised: float = 0.0  # and when
 
     def latest(self):
         return self.pending[-1][1] if self.pending else self.value
@@ -55,9 +57,9 @@ class Register:
         self.pending.append((operation, value))
         self.unpushed.append((operation, value))
 
-    def commit(self, operation, value):
+    def commit(self, operation, value, promise):
         if any(number == operation for number, _ in self.pending):
-            self.value = value
+            self.value, self.promise, self.promised = value, f"{promise} to {operation}", time.monotonic()
             self.pending = [each for each in self.pending if each[0] > operation]
 
     def refuse(self, operation):
@@ -69,14 +71,19 @@ class Register:
         for index, (operation, each) in enumerate(self.unpushed):
             if each == value:
                 del self.unpushed[: index + 1]
-                self.commit(operation, value)
+                self.commit(operation, value, "push")
                 return
+
+    def history(self, killed):
+        """What to say when the promise was broken."""
+        when = f"{1000 * (killed - self.promised):.1f} ms before the end" if self.promised else "in an earlier round"
+        return f"{self.value} by {self.promise}, {when}; under way were {self.pending}"
 
     def may_be(self, value):
         return value == self.value or any(value == each for _, each in self.pending)
 
     def settle(self, value):
-        self.value = value
+        self.value, self.promise, self.promised = value, "what was found", 0.0
         self.pending = []
         self.unpushed = []
 
@@ -88,6 +95,7 @@ class Message:
     recipient: str
     acknowledged: bool = False
     received: bool = False
+    acknowledged_at: float = 0.0
 
 
 class Findings:
@@ -229,7 +237,7 @@ class Writer:
         if identifier in self.unanswered:
             operation, register, value = self.unanswered.pop(identifier)
             if kind == "result":
-                register.commit(operation, value)
+                register.commit(operation, value, "answer")
                 self.run.answered += 1
                 self.acknowledge(operation)
             else:
@@ -249,7 +257,7 @@ class Writer:
         """An answer covers every message that was sent before its request."""
         while self.unacknowledged and self.unacknowledged[0][0] < operation:
             _, message = self.unacknowledged.popleft()
-            message.acknowledged = True
+            message.acknowledged, message.acknowledged_at = True, time.monotonic()
             self.run.acknowledged += 1
 
     def pushed(self, query):
@@ -294,7 +302,7 @@ class Writer:
         for contact, register in self.roster.items():
             value = found.pop(contact, None)
             if not register.may_be(value):
-                problems.append(f"{self.name}: {contact} is {value}, was promised as {register.value}")
+                problems.append(f"{self.name}: {contact} is {value}, was promised as {register.history(self.run.killed)}")
             register.settle(value)
         problems += [f"{self.name}: {contact} was never added" for contact in found]
         self.seen_roster = {contact: register.value for contact, register in self.roster.items() if register.value is not None}
@@ -307,7 +315,7 @@ class Writer:
             answer = await self.stream.request("get", f"<query xmlns='{PRIVATE}'><ledger xmlns='{namespace}'/></query>")
             value = answer.findtext(f"{{{PRIVATE}}}query/{{{namespace}}}ledger") or None
             if not register.may_be(value):
-                problems.append(f"{self.name}: {namespace} is {str(value)[:40]!r}, was promised as {str(register.value)[:40]!r}")
+                problems.append(f"{self.name}: {namespace} is {value!r:.40}, was promised as {register.history(self.run.killed)!s:.200}")
             register.settle(value)
         return problems
 
@@ -318,7 +326,7 @@ class Writer:
         for address, register in self.block.items():
             value = address in found
             if not register.may_be(value):
-                problems.append(f"{self.name}: {address} is {'not ' * (not value)}blocked, against what was promised")
+                problems.append(f"{self.name}: {address} blocked: {value}, was promised as {register.history(self.run.killed)}")
             register.settle(value)
         problems += [f"{self.name}: {address} was never blocked" for address in found - set(self.block)]
         return problems
@@ -411,7 +419,8 @@ class Recipient:
 
     def lost(self):
         return [
-            f"{identifier} was acknowledged and did not come"
+            f"{identifier} was acknowledged {1000 * (self.run.killed - message.acknowledged_at):.1f} ms before the end, and did not come; "
+            f"{self.name} was {'online' if self in self.run.online else 'offline'}"
             for identifier, message in self.run.of_this_round.items()
             if message.recipient == self.name and message.acknowledged and not message.received
         ]
@@ -430,6 +439,8 @@ class Run:
         self.findings = Findings()
         self.refusals = []
         self.restarts = []
+        self.online = []
+        self.killed = 0.0
         self.answered = self.acknowledged = self.delivered = self.again = 0
         self.recipients = [Recipient(self, f"r{number}") for number in range(arguments.recipients)]
         self.writers = [Writer(self, f"w{number}") for number in range(arguments.writers)]
@@ -458,8 +469,8 @@ class Run:
         """Returns what a killed server had still to answer."""
         self.answered = self.acknowledged = 0
         self.of_this_round.clear()
-        online = self.random.sample(self.recipients, self.arguments.online)
-        for recipient in online:
+        self.online = self.random.sample(self.recipients, self.arguments.online)
+        for recipient in self.online:
             await recipient.be_online()
             await recipient.stream.request("get", "<ping xmlns='urn:xmpp:ping'/>", to=self.domain)
         for writer in self.writers:
@@ -473,8 +484,9 @@ class Run:
                     raise SystemExit(f"{writer.name}: {writer.stream.ended.result()}")
             await asyncio.sleep(0.002)
         await asyncio.sleep(self.random.uniform(0, LONGEST_LOAD))  # the random moment
+        self.killed = time.monotonic()
         self.server.kill()
-        streams = [each.stream for each in [*self.writers, *online]]
+        streams = [each.stream for each in [*self.writers, *self.online]]
         for writer in self.writers:
             writer.loading = False
         # What the system had already taken from the server still arrives, and counts.
