@@ -173,6 +173,11 @@ extension SQLiteStore {
         _ = writer.submit(writes, done)
     }
 
+    /// Submits that wait for the disk: for metrics.
+    package var waitingSubmits: Int {
+        let settled = writer.settled
+        return Int(clamping: writer.issued &- settled)
+    }
     package var settled: CommitTicket { CommitTicket(sequence: writer.settled) }
     package func outcome(of ticket: CommitTicket) -> Result<Void, StoreError> { writer.outcome(of: ticket) }
     package func onSettled(_ handler: @escaping @Sendable () -> Void) { writer.addHandler(handler) }

@@ -7,8 +7,8 @@ internal import Musl
 internal import Darwin
 #endif
 
-/// SQLite through the system's library, in WAL mode with `synchronous=FULL`: a commit that returned survives the power
-/// cord.
+/// SQLite through the system's library, in WAL mode with `synchronous=FULL`, unless told otherwise: a commit that returned
+/// survives the power cord.
 package struct SQLiteDriver: SQLDriver {
     /// How long a connection waits for a lock of another process, in milliseconds. Nobody but us writes in a running
     /// server's folder; an operator's shell may.
@@ -18,9 +18,23 @@ package struct SQLiteDriver: SQLDriver {
     /// The file of the write-ahead log is cut to this many bytes when it starts over.
     package static let journalBytesKept = 16 << 20
 
-    package var file: String
+    /// What a commit that returned survives.
+    package enum Synchronous: String, Hashable, Sendable {
+        /// A power cut.
+        case full
+        /// The end of the process; a power cut may take the last moments, but nothing of what was there before.
+        case normal
 
-    package init(file: String) { self.file = file }
+        fileprivate var pragma: Int64 { self == .full ? 2 : 1 }
+    }
+
+    package var file: String
+    package var synchronous: Synchronous
+
+    package init(file: String, synchronous: Synchronous = .full) {
+        self.file = file
+        self.synchronous = synchronous
+    }
 
     package var dialect: SQLDialect {
         SQLDialect(
@@ -30,7 +44,7 @@ package struct SQLiteDriver: SQLDriver {
     package func openWriter() throws(SQLError) -> any SQLConnection {
         let connection = try SQLiteConnection(file: file, flags: SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)
         do throws(SQLError) {
-            try connection.becomeWriter()
+            try connection.becomeWriter(synchronous)
         } catch {
             connection.close()
             throw error
@@ -76,17 +90,18 @@ final class SQLiteConnection: SQLConnection {
         handle = nil
     }
 
-    /// WAL, full synchronisation, foreign keys; each is read back, because a pragma that is not understood says nothing.
-    fileprivate func becomeWriter() throws(SQLError) {
+    /// WAL, synchronisation, foreign keys; each is read back, because a pragma that is not understood says nothing.
+    fileprivate func becomeWriter(_ synchronous: SQLiteDriver.Synchronous) throws(SQLError) {
         try execute(
             """
             PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY;
-            PRAGMA cache_size = -8192; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
+            PRAGMA cache_size = -8192; PRAGMA synchronous = \(synchronous.pragma); PRAGMA foreign_keys = ON;
             PRAGMA journal_size_limit = \(SQLiteDriver.journalBytesKept)
             """)
         let mode = try prepare("PRAGMA journal_mode = WAL").first { $0.text(0) }
         guard mode == "wal" else { throw SQLError(.cannotOpen, "the journal mode is \(mode ?? "unknown"), not wal") }
-        try require("synchronous", 2)
+        try require("synchronous", synchronous.pragma)
+        promise = "SQLite \(String(cString: sqlite3_libversion())), WAL, synchronous=\(synchronous.rawValue.uppercased())"
         try require("foreign_keys", 1)
         countJournalPages()
     }
@@ -116,7 +131,7 @@ final class SQLiteConnection: SQLConnection {
         try checkpoint(SQLITE_CHECKPOINT_PASSIVE)
     }
 
-    var promise: String { "SQLite \(String(cString: sqlite3_libversion())), WAL, synchronous=FULL" }
+    private(set) var promise = "SQLite \(String(cString: sqlite3_libversion())), for reading"
 
     func checkpoint(_ mode: Int32) throws(SQLError) {
         let code = sqlite3_wal_checkpoint_v2(handle, nil, mode, nil, nil)

@@ -62,12 +62,15 @@ package struct ImportFile: Sendable {
         let fields = text.split(separator: "\t", omittingEmptySubsequences: false).map(String.init)
         guard fields.count >= 2 else { throw CommandFailure(.data, "an address, a tab and a password or keys are expected") }
         let address = try AccountAddress.hosted(fields[0], domains)
-        if fields[1].hasPrefix("SCRAM-SHA-"), fields[1].contains("$") {
+        if isKeys(fields[1]) {
             return ImportLine(number: number, address: address, secret: .keys(try keys(fields.dropFirst())))
         }
         guard fields.count == 2 else { throw CommandFailure(.data, "a password cannot contain a tab") }
         return ImportLine(number: number, address: address, secret: .password(try PasswordInput.prepared(fields[1])))
     }
+
+    /// A password of this form cannot be imported: it would be taken for keys, and refused.
+    private static func isKeys(_ field: String) -> Bool { field.hasPrefix("SCRAM-") && field.utf8.count { $0 == UInt8(ascii: "$") } == 2 }
 
     private static func keys(_ fields: ArraySlice<String>) throws(CommandFailure) -> [ScramKeys] {
         var keys: [ScramKeys] = []

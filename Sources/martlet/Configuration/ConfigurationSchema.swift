@@ -131,7 +131,7 @@ package enum ConfigurationSchema {
             "login-deadline", \.loginDeadline, .duration(.seconds(5)...(.seconds(600))), .reload,
             "Time from connecting to a session. A connection that takes longer is closed."),
         .value(
-            "sessions-per-account", \.sessionsPerAccountMax, .integer(1...1000), .reload,
+            "sessions-per-account", \.sessionsPerAccountMax, .integer(1...64), .reload,
             "Most sessions of an account at a time."),
         .value(
             "resource-conflict", \.resourceConflict, .choice, .reload,
@@ -217,7 +217,6 @@ package enum ConfigurationSchema {
 
     static let storage = ConfigurationMapping<ServerConfiguration.Storage>([
         .value("kind", \.kind, .choice, .restart, "The database: sqlite is built in."),
-        .value("path", \.path, .pathInDataFolder, .restart, "File of the database. Relative to the data folder."),
         .value(
             "synchronous", \.synchronous, .choice, .restart,
             """

@@ -137,8 +137,6 @@ extension ServerConfiguration {
     /// Where accounts, rosters and messages are kept.
     package struct Storage: ConfigurationSection {
         package var kind = StorageKind.sqlite
-        /// Relative to the data folder unless absolute.
-        package var path = "martlet.sqlite"
         package var synchronous = Synchronous.full
         package var reserveBytes: Int? = 64 * 1024 * 1024
         package var readers = 2
@@ -227,9 +225,6 @@ package enum LogDestination: Sendable, Hashable {
 }
 
 extension ServerConfiguration {
-    /// Path of the database.
-    package var databasePath: String { path(inDataFolder: storage.path) }
-
     /// Path of the socket by which commands reach the running server.
     package var controlSocketPath: String { path(inDataFolder: server.controlSocket) }
 

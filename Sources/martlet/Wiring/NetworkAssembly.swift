@@ -20,6 +20,8 @@ struct NetworkAssembly {
         settings.limits.nodesMax = max(settings.limits.nodesMax, configuration.limits.stanzaElementsMax * 4)
         settings.limits.attributesMax = configuration.limits.elementAttributesMax
         settings.limitsBeforeAuthentication.stanzaBytesMax = configuration.limits.stanzaBytesBeforeAuthenticationMax
+        settings.bytesPerSecond = configuration.limits.stanzaBytesPerSecond
+        settings.bytesBurst = configuration.limits.stanzaBytesBurst
         settings.admission.connectionsPerAddressMax = configuration.limits.streamsPerAddressMax
         settings.admission.unauthenticatedMax = configuration.limits.unauthenticatedStreamsMax
         let authentication = configuration.authentication

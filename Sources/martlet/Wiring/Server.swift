@@ -50,7 +50,8 @@ final class Server: Sendable {
         let housekeeping = Housekeeping(core, certificates, start.logs, start.time)
         let control = ServerControl(core, certificates, clients, housekeeping, start)
         let isReady = NIOLockedValueBox(false)
-        let operations = Self.operations(start.logs.registry, housekeeping, passwords, isReady, core)
+        Self.addProbes(to: start.logs.registry, passwords, clients, isReady, core)
+        let operations = Self.operations(start.logs.registry, housekeeping, isReady, core)
         let socket = ControlListener(path: configuration.controlSocketPath, on: core.pool.group) { await control.answer($0) }
         do throws(ListenerError) {
             try await clients.start()
@@ -130,15 +131,23 @@ final class Server: Sendable {
         }
     }
 
-    private static func operations(
-        _ registry: OpenMetricsRegistry, _ housekeeping: Housekeeping, _ passwords: PasswordThreads, _ isReady: NIOLockedValueBox<Bool>,
+    private static func addProbes(
+        to registry: OpenMetricsRegistry, _ passwords: PasswordThreads, _ clients: ClientListenerService, _ isReady: NIOLockedValueBox<Bool>,
         _ core: ServerCore
-    ) -> OperationsListener {
-        registry.describe("martlet_ready", .gauge, "1 while the server takes clients.")
+    ) {
         registry.addProbe { registry in
-            registry.makeMeter(label: "martlet_password_hashes_open", dimensions: []).set(Int64(passwords.openCount))
-            registry.makeMeter(label: "martlet_ready", dimensions: []).set(Int64(isReady.withLockedValue { $0 } ? 1 : 0))
+            func set(_ name: String, _ value: Int) { registry.makeMeter(label: name, dimensions: []).set(Int64(value)) }
+            set("martlet_ready", isReady.withLockedValue { $0 } ? 1 : 0)
+            set("martlet_connections", clients.connectionCount)
+            set("martlet_connections_unauthenticated", clients.unauthenticatedCount)
+            set("martlet_password_hashes_open", passwords.openCount)
+            set("martlet_store_waiting", core.store.waitingSubmits)
         }
+    }
+
+    private static func operations(
+        _ registry: OpenMetricsRegistry, _ housekeeping: Housekeeping, _ isReady: NIOLockedValueBox<Bool>, _ core: ServerCore
+    ) -> OperationsListener {
         let readiness = { @Sendable in
             let isGood = isReady.withLockedValue { $0 }
             return OperationsStatus(isGood: isGood, text: isGood ? "ready" : "not ready")

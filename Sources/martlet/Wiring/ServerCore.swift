@@ -50,6 +50,8 @@ struct ServerCore: Sendable {
         options.creates = surroundings.creates
         options.holder = surroundings.holder
         options.readers = configuration.storage.readers
+        let synchronous: SQLiteDriver.Synchronous = configuration.storage.synchronous == .full ? .full : .normal
+        options.driver = { SQLiteDriver(file: $0, synchronous: synchronous) }
         options.reserveBytes = configuration.storage.reserveBytes ?? 0
         do throws(StorageError) {
             return try SQLiteStore.open(folder: configuration.server.dataFolder, options: options)

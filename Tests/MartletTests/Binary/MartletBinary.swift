@@ -189,6 +189,11 @@ final class RunningMartlet {
     /// Ends it as systemd does, and waits.
     func stop() -> Int32 {
         if process.isRunning { process.terminate() }
+        return end()
+    }
+
+    /// Waits for an end that was asked for.
+    func end() -> Int32 {
         process.waitUntilExit()
         return process.terminationStatus
     }

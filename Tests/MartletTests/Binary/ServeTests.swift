@@ -54,7 +54,7 @@ struct ServeTests {
         server.signal(SIGTERM)
         let text = client.readToEnd()
         #expect(text.contains("<system-shutdown"))
-        #expect(server.stop() == 0)
+        #expect(server.end() == 0)
         #expect(!FileManager.default.fileExists(atPath: household.data + "/control.sock"))
     }
 
@@ -67,7 +67,7 @@ struct ServeTests {
         _ = try client.read(until: "<system-shutdown")
         // The client does not end its stream, so that the server is waiting for it now.
         server.signal(SIGTERM)
-        #expect(server.stop() == 128 + SIGTERM)
+        #expect(server.end() == 128 + SIGTERM)
     }
 
     @Test("commands reach it: status, sessions, log level, accounts")

@@ -46,7 +46,6 @@ struct ConfigurationLoaderTests {
         ).configuration
 
         #expect(configuration.server.dataFolder == "/etc/martlet/data")
-        #expect(configuration.databasePath == "/etc/martlet/data/martlet.sqlite")
         #expect(configuration.controlSocketPath == "/etc/martlet/data/control.sock")
         #expect(configuration.server.stopTimeout == .milliseconds(1500))
         #expect(configuration.domains.map(\.name) == ["example.org"])

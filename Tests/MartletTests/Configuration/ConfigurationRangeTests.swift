@@ -37,7 +37,7 @@ struct ConfigurationRangeTests {
         KeyRange("limits.streams-per-address", ["1", "1000000"], not: ["0", "1000001"]),
         KeyRange("limits.unauthenticated-streams", ["1", "1000000"], not: ["0", "1000001"]),
         KeyRange("limits.login-deadline", ["5s", "10m"], not: ["4999ms", "601s"]),
-        KeyRange("limits.sessions-per-account", ["1", "1000"], not: ["0", "1001"]),
+        KeyRange("limits.sessions-per-account", ["1", "64"], not: ["0", "65"]),
         KeyRange("limits.session-queue-bytes", ["256KiB", "1GiB"], not: ["255KiB", "1025MiB"]),
         KeyRange("limits.parked-stanzas", ["1", "100000"], not: ["0", "100001"]),
         KeyRange("limits.roster-items", ["1", "100000"], not: ["0", "100001"]),

@@ -21,7 +21,7 @@ struct LogLineTests {
     }
 
     @Test("nothing from the network starts a new line or steers a terminal", arguments: [
-        ("a\nb", "a<U+A>b"), ("\u{1B}[2J", "<U+1B>[2J"), ("\u{85}", "<U+85>"), ("\u{2028}", "<U+2028>"), ("\u{202E}abc", "<U+202E>abc"), ("\u{7F}", "<U+7F>"),
+        ("a\nb", "\"a<U+A>b\""), ("\u{1B}[2J", "\"<U+1B>[2J\""), ("\u{85}", "<U+85>"), ("\u{2028}", "<U+2028>"), ("\u{202E}abc", "<U+202E>abc"), ("\u{7F}", "<U+7F>"),
     ])
     func control(_ given: String, _ shown: String) {
         #expect(line("x", ["v": "\(given)"]).text.hasSuffix(" v=\(shown)\n"))
