@@ -136,7 +136,6 @@ final class ConversationClient {
     /// the other's. So the round trip begins with changes of the client's own, one after the other, each of which such a server
     /// answers only once everything before it is written.
     func roundTrip(to addresses: [String]) throws(ConversationFailure) {
-        guard isBound else { return }
         for _ in 0..<Self.writesInARow {
             try exchange([
                 "<iq type='set' id='{id}'><query xmlns='jabber:iq:private'><mark xmlns='urn:x-martlet:round-trip'/></query></iq>"
@@ -150,6 +149,7 @@ final class ConversationClient {
 
     /// Sends requests, `{id}` in which stands for one of its own each, and reads until all are answered.
     private func exchange(_ requests: [String]) throws(ConversationFailure) {
+        guard isBound else { return }
         roundTrips += 1
         var awaited: Set<String> = []
         for (index, request) in requests.enumerated() {
