@@ -66,7 +66,7 @@ struct ConfigCommand: AsyncParsableCommand {
 
 /// How commands that need a running server find it.
 enum ServerReach {
-    /// The control socket. A file with mistakes, which the server may be asked to refuse, still tells where the data are.
+    /// The control socket, as the configuration says. A file with a mistake does not say, and is the first thing to mend.
     static func socket(_ options: ConfigurationOption) throws(CommandFailure) -> String {
         try options.load().configuration.controlSocketPath
     }
