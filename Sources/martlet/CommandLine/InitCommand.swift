@@ -16,7 +16,9 @@ struct InitCommand: AsyncParsableCommand {
     var domain: String?
     @Option(help: "The folder for everything the server keeps.", completion: .directory)
     var data: String?
-    @Option(name: [.short, .customLong("config")], help: ArgumentHelp("The configuration file; by default martlet.yaml in the data folder.", valueName: "file"), completion: .file())
+    @Option(
+        name: [.short, .customLong("config")], help: ArgumentHelp("The configuration file; by default martlet.yaml in the data folder.", valueName: "file"),
+        completion: .file())
     var config: String?
     @Option(help: ArgumentHelp("The first account, with the admin role; by default admin at the domain.", valueName: "jid"))
     var admin: String?

@@ -38,7 +38,8 @@ struct LogLineTests {
         let text = line("he said \"no\"\n", ["level": "fake", "b": "\u{1B}"]).json
         #expect(
             text
-                == "{\"time\":\"2026-11-23T03:44:55.123Z\",\"level\":\"info\",\"label\":\"martlet\",\"message\":\"he said \\\"no\\\"\\u000a\",\"b\":\"\\u001b\",\"_level\":\"fake\"}\n")
+                == "{\"time\":\"2026-11-23T03:44:55.123Z\",\"level\":\"info\",\"label\":\"martlet\","
+                + "\"message\":\"he said \\\"no\\\"\\u000a\",\"b\":\"\\u001b\",\"_level\":\"fake\"}\n")
     }
 
     @Test("a value that is too long is cut off")
