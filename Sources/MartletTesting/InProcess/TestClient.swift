@@ -16,6 +16,8 @@ package final class TestClient: SessionTransport {
     package private(set) var isReading = true
     /// What the server believes to be still on its way; for tests of slow clients.
     package var pendingBytes = 0
+    /// Takes nothing of what it is sent: `pendingBytes` grows.
+    package var isSlow = false
     package let remoteAddress = "192.0.2.1:40000"
 
     init(_ server: TestServer) { self.server = server }
@@ -36,6 +38,12 @@ package final class TestClient: SessionTransport {
 
     /// Sends one stanza and lets the server do all that it can do about it.
     package func send(_ xml: String) {
+        sendOnly(xml)
+        flushAndRun()
+    }
+
+    /// Sends one stanza and lets the server do what it does before it looks at the next one.
+    package func sendOnly(_ xml: String) {
         guard let element = try? parseElement(ByteBuffer(string: xml), limits: .authenticated) else {
             preconditionFailure("no stanza: \(xml)")
         }
@@ -44,7 +52,10 @@ package final class TestClient: SessionTransport {
         } catch {
             session?.end(error)
         }
-        server.context.flush()
+    }
+
+    private func flushAndRun() {
+        (session?.context ?? server.context).flush()
         server.run()
     }
 
@@ -62,8 +73,7 @@ package final class TestClient: SessionTransport {
     /// The connection breaks.
     package func disconnect() {
         session?.transportClosed()
-        server.context.flush()
-        server.run()
+        flushAndRun()
     }
 
     // MARK: What the server does
@@ -73,6 +83,7 @@ package final class TestClient: SessionTransport {
             preconditionFailure("the server sent no stanza: \(String(buffer: bytes))")
         }
         inbox.append(element)
+        if isSlow { pendingBytes += bytes.readableBytes }
     }
 
     package func flush() {}

@@ -14,8 +14,12 @@ package final class TestServer {
     package let router: Router
     package let context: LoopContext
     package let loop = EmbeddedEventLoop()
+    private let hosts: HostTable
+    private var otherLoops: [EmbeddedEventLoop] = []
     private let executor = ManualExecutor()
     private var postponed: [() -> Void] = []
+    /// Accounts that were made here: they are not looked up, which would wait for the disk.
+    private var made: Set<BareJID> = []
 
     /// - Parameters:
     ///   - domains: the first one is where accounts are made.
@@ -40,12 +44,35 @@ package final class TestServer {
         }
         guard let first = hosts.first else { preconditionFailure("a server has a domain") }
         domain = first.domain
-        context = LoopContext(loop: loop, hosts: HostTable(hosts), store: store, time: time, random: random)
+        self.hosts = HostTable(hosts)
+        context = LoopContext(loop: loop, hosts: self.hosts, store: store, time: time, random: random)
+    }
+
+    /// Another event loop, for sessions that share their accounts with those of the first one.
+    package func addLoop() -> LoopContext {
+        let loop = EmbeddedEventLoop()
+        otherLoops.append(loop)
+        return LoopContext(loop: loop, hosts: hosts, store: store, time: time, random: random)
     }
 
     /// Lets everything happen that can happen before the clock moves.
     package func run() {
-        repeat { loop.run() } while executor.run() + store.runCallbacks() + runPostponed() > 0
+        repeat { runLoops() } while executor.run() + store.runCallbacks() + runPostponed() > 0
+    }
+
+    /// Lets only the first loop do what it can do, so that a test can have another one come late.
+    package func runFirstLoop() {
+        store.runCallbacks()
+        loop.run()
+    }
+
+    private func runLoops() {
+        loop.run()
+        // What goes to and fro between loops is an answer to an answer at most.
+        for _ in 0..<4 where !otherLoops.isEmpty {
+            for other in otherLoops { other.run() }
+            loop.run()
+        }
     }
 
     /// Does `work` when what happens now has happened.
@@ -63,7 +90,7 @@ package final class TestServer {
         let (seconds, attoseconds) = duration.components
         let nanoseconds = seconds * 1_000_000_000 + attoseconds / 1_000_000_000
         time.advance(by: nanoseconds)
-        loop.advanceTime(by: .nanoseconds(nanoseconds))
+        for loop in [loop] + otherLoops { loop.advanceTime(by: .nanoseconds(nanoseconds)) }
         run()
     }
 
@@ -77,7 +104,9 @@ package final class TestServer {
     }
 
     package func createAccount(_ name: String, credentials: [ScramKeys] = []) {
+        made.insert(address(name))
         store.submit([.account(.create(address(name), credentials: credentials, isAdmin: false))])
+        store.commit()
         router.forget(address(name))
         run()
     }
@@ -85,10 +114,13 @@ package final class TestServer {
     // MARK: Clients
 
     /// A session of `juliet/balcony`; the account is made if there is none. It has said nothing yet.
-    package func client(_ name: String) -> TestClient {
+    ///
+    /// - Parameter context: the loop it lives on; the first one unless given.
+    package func client(_ name: String, on context: LoopContext? = nil) -> TestClient {
         let parts = name.split(separator: "/", maxSplits: 1).map(String.init)
         guard parts.count == 2 else { preconditionFailure("a session has a resource: \(name)") }
         if !exists(parts[0]) { createAccount(parts[0]) }
+        let context = context ?? self.context
         let client = TestClient(self)
         router.bind(address(parts[0]), resource: parts[1], client, context) { outcome in client.bound(outcome) }
         context.flush()
@@ -97,8 +129,8 @@ package final class TestServer {
     }
 
     /// The same, with the roster asked for and presence sent, and what that brought thrown away.
-    package func online(_ name: String, priority: Int = 0) -> TestClient {
-        let client = client(name)
+    package func online(_ name: String, priority: Int = 0, on context: LoopContext? = nil) -> TestClient {
+        let client = client(name, on: context)
         client.send("<iq type='get' id='roster'><query xmlns='jabber:iq:roster'/></iq>")
         client.send(priority == 0 ? "<presence/>" : "<presence><priority>\(priority)</priority></presence>")
         client.forget()
@@ -119,11 +151,12 @@ package final class TestServer {
     package func edit(_ account: String, _ write: (AccountID) -> Write) {
         guard let id = identity(account)?.id else { preconditionFailure("no account: \(account)") }
         store.submit([write(id)])
+        store.commit()
         router.forget(address(account))
         run()
     }
 
-    private func exists(_ name: String) -> Bool { identity(name) != nil }
+    private func exists(_ name: String) -> Bool { made.contains(address(name)) || identity(name) != nil }
 
     private func identity(_ name: String) -> StoredAccount? {
         let answer = Answer()
