@@ -35,7 +35,13 @@ package final class ClientSession {
     var awaitsDeliveryProof = false
     /// Stanzas of this session that must wait for a `.suspending` request (RFC 6120 §10.1).
     private var suspended: [FlatElement]?
-    /// Inbound stanzas that may be unfinished before no more are read.
+    private var isReading = true
+    private var isLedgerFull = false
+    private var awaitsDisk = false
+    /// Bytes of stored messages that were written and that the network may not have taken yet.
+    private var storedBytes = 0
+    /// Inbound stanzas that may be unfinished before no more are read. Reading goes on at half of it. As many may wait behind a
+    /// request that suspends: a transport that delivers more although it was told to stop loses its stream.
     package static let openStanzasMax = 256
 
     init(address: FullJID, ref: SessionRef, home: AccountHome, router: Router, context: LoopContext, transport: any SessionTransport) {
@@ -58,14 +64,18 @@ package final class ClientSession {
     /// - Throws: what ends the stream: not a stanza, or one that claims another's address.
     package func receive(_ element: FlatElement) throws(StreamError) {
         guard !isEnded else { return }
-        if suspended != nil { return suspended?.append(element) ?? () }
+        if let suspended { return try wait(element, behind: suspended.count) }
         router.noteLife(of: self)
         let sequence = ledger.nextSequence
         let progress = try route(element, Completion(session: ref, sequence: sequence))
         ledger.record(progress)
         context.runEffects()
         if ledger.openCount >= Self.openStanzasMax { settleLedger() }
-        if ledger.openCount >= Self.openStanzasMax { transport.setReading(false) }
+    }
+
+    private func wait(_ element: FlatElement, behind count: Int) throws(StreamError) {
+        guard count < Self.openStanzasMax else { throw StreamError(.resourceConstraint, "too many stanzas wait for an answer") }
+        suspended?.append(element)
     }
 
     private func route(_ element: FlatElement, _ completion: Completion) throws(StreamError) -> Progress {
@@ -145,13 +155,20 @@ package final class ClientSession {
     func deliver(_ stanza: EncodedStanza) {
         guard !isEnded else { return }
         transport.write(stanza.bytes)
-        if transport.pendingBytes > router.settings.outboundBytesMax {
-            return end(StreamError(.resourceConstraint, "the client does not read what it is sent"))
-        }
+        let excess = transport.pendingBytes - router.settings.outboundBytesMax
+        if excess > storedBytes { return end(StreamError(.resourceConstraint, "the client does not read what it is sent")) }
+        if excess <= 0 { storedBytes = 0 }
         if !isDirty {
             isDirty = true
             context.markDirty(self)
         }
+    }
+
+    /// Delivers a message from the log. They all come at once, and an account may keep more than a client may be behind with: what
+    /// bounds them is the account's limit (`offlineBytesMax`). A slow client could otherwise never take delivery of them.
+    func deliverStored(_ stanza: EncodedStanza) {
+        storedBytes += stanza.bytes.readableBytes
+        deliver(stanza)
     }
 
     func flush() {
@@ -168,20 +185,39 @@ package final class ClientSession {
 
     private func settleLedger() {
         _ = ledger.advance(settled: router.store.settled)
-        if ledger.openCount < Self.openStanzasMax / 2, !isEnded { transport.setReading(true) }
+        if ledger.openCount >= Self.openStanzasMax { isLedgerFull = true }
+        if ledger.openCount < Self.openStanzasMax / 2 { isLedgerFull = false }
+        updateReading()
+        if isLedgerFull, let ticket = ledger.awaitedTicket { awaitDisk(ticket) }
+    }
+
+    private func updateReading() {
+        let shouldRead = !isLedgerFull && suspended == nil
+        guard shouldRead != isReading, !isEnded else { return }
+        isReading = shouldRead
+        transport.setReading(shouldRead)
+    }
+
+    /// Nobody reports that a stanza which is done but for the disk has reached it: a session that waits for that asks.
+    private func awaitDisk(_ ticket: CommitTicket) {
+        guard !awaitsDisk, !isEnded else { return }
+        awaitsDisk = true
+        context.afterCommit(ticket) { [weak self] _, _ in
+            self?.awaitsDisk = false
+            self?.settleLedger()
+        }
     }
 
     /// Runs `work` off the loop and takes no further stanza until it has answered (RFC 6120 §10.1).
     func suspend(_ request: IQRequest, _ completion: Completion, _ work: @escaping @Sendable (IQRequest, Router) async throws(StanzaError) -> IQReply) {
         suspended = []
-        transport.setReading(false)
+        updateReading()
         router.answer(request, to: ref, completion, work) { session in session.resume() }
     }
 
     private func resume() {
         guard let waiting = suspended, !isEnded else { return }
         suspended = nil
-        transport.setReading(true)
         for (index, element) in waiting.enumerated() {
             do { try receive(element) } catch { return end(error) }
             if suspended != nil {
@@ -189,6 +225,7 @@ package final class ClientSession {
                 return
             }
         }
+        updateReading()
     }
 
     // MARK: End
@@ -206,6 +243,7 @@ package final class ClientSession {
     private func finish() {
         guard !isEnded else { return }
         isEnded = true
+        suspended = nil
         ref.session = nil
         router.sessionEnded(self)
         context.runEffects()

@@ -14,6 +14,11 @@ package struct Completion: Sendable {
     package func complete(_ ticket: CommitTicket, in context: LoopContext) {
         context.post(.complete(self, ticket), to: session.mailbox)
     }
+
+    /// The same with what came of it; nothing, if somebody else holds the stanza now.
+    package func complete(_ progress: Progress, in context: LoopContext) {
+        if case .done(let ticket) = progress { complete(ticket, in: context) }
+    }
 }
 
 /// How far the server got with a stanza by the time routing returned.
@@ -39,6 +44,18 @@ package struct InboundLedger: Sendable {
 
     package var nextSequence: UInt32 { firstOpen &+ UInt32(open.count) }
     package var openCount: Int { open.count }
+
+    /// What the disk must have come up to before the next stanzas are handled; `nil` while the next one is not done.
+    package var awaitedTicket: CommitTicket? {
+        var latest: CommitTicket?
+        scan: for state in open {
+            switch state {
+            case .done(let ticket): latest = max(latest ?? ticket, ticket)
+            case .pending: break scan
+            }
+        }
+        return latest
+    }
 
     package mutating func record(_ progress: Progress) {
         switch progress {

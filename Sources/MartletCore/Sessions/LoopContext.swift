@@ -46,7 +46,7 @@ package final class LoopContext {
     /// Does `act` once everything up to `ticket` is on disk, or has been refused by the disk.
     package func afterCommit(_ ticket: CommitTicket, _ act: @escaping (LoopContext, Result<Void, StoreError>) -> Void) {
         waitingForDisk.append((ticket, act))
-        store.expectSettlement(of: ticket)
+        if ticket <= store.settled { post(.settled, to: mailbox) } else { store.expectSettlement(of: ticket) }
     }
 
     /// Carries out what was put off until the locks were released. The caller of a home's work calls it right after.
@@ -72,13 +72,25 @@ package final class LoopContext {
         isFlushing = true
         defer { isFlushing = false }
         repeat {
-            runEffects()
-            deliverPosts()
-        } while !effects.isEmpty || wakes.contains { $0 === mailbox }
-        for other in wakes where other !== mailbox { other.wake() }
-        wakes.removeAll(keepingCapacity: true)
-        for session in dirty { session.flush() }
-        dirty.removeAll(keepingCapacity: true)
+            repeat {
+                runEffects()
+                deliverPosts()
+            } while !effects.isEmpty || wakes.contains { $0 === mailbox }
+            for other in wakes { other.wake() }
+            wakes.removeAll(keepingCapacity: true)
+            flushTransports()
+            // A transport that fails as it is flushed ends its session, and its contacts are to hear of that.
+        } while !effects.isEmpty || !wakes.isEmpty
+    }
+
+    private func flushTransports() {
+        let sessions = dirty
+        dirty = []
+        for session in sessions { session.flush() }
+        if dirty.isEmpty {
+            dirty = consume sessions
+            dirty.removeAll(keepingCapacity: true)
+        }
     }
 
     private func deliverPosts() {
@@ -87,6 +99,7 @@ package final class LoopContext {
         for post in batch {
             switch post {
             case .deliver(let stanza, let ref): ref.session?.deliver(stanza)
+            case .deliverStored(let stanza, let ref): ref.session?.deliverStored(stanza)
             case .end(let ref, let error): ref.session?.end(error)
             case .awaitProof(let ref): ref.session?.awaitsDeliveryProof = true
             case .settled: releaseSettled()

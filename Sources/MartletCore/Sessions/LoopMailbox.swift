@@ -5,6 +5,8 @@ package import NIOCore
 /// What one loop asks of another.
 package enum Post: Sendable {
     case deliver(EncodedStanza, to: SessionRef)
+    /// A message from the log.
+    case deliverStored(EncodedStanza, to: SessionRef)
     case end(SessionRef, StreamError)
     /// Stored messages were posted before this: what the session sends next proves that they arrived.
     case awaitProof(SessionRef)
