@@ -37,6 +37,19 @@ struct InboundLedgerTests {
         #expect(ledger.openCount == 0)
     }
 
+    @Test("what the disk is waited for is the latest of what is done before the first that is not")
+    func awaited() {
+        var ledger = InboundLedger()
+        #expect(ledger.awaitedTicket == nil)
+        ledger.record(.done(ticket(4)))
+        ledger.record(.done(ticket(2)))
+        ledger.record(.pending)
+        ledger.record(.done(ticket(9)))
+        #expect(ledger.awaitedTicket == ticket(4))
+        _ = ledger.advance(settled: ticket(4))
+        #expect(ledger.awaitedTicket == nil)
+    }
+
     @Test("completing what is not open does nothing")
     func unknownSequence() {
         var ledger = InboundLedger()
@@ -95,6 +108,17 @@ struct StanzaIDSourceTests {
         let name = ids.next(after: 0, wallMilliseconds: now + 31_536_000_000)
         #expect(name < ceiling)
         #expect(ids.next(after: name, wallMilliseconds: now + 31_536_000_000) == name + 1)
+    }
+
+    @Test("an account that comes back begins beyond all names that were given, although the clock has gone back (P20)")
+    func comesBack() {
+        let ids = source()
+        let first = ids.next(after: 0, wallMilliseconds: now)
+        let last = ids.next(after: first, wallMilliseconds: now - 3_600_000)
+        #expect(ids.used >= last)
+        let again = ids.next(after: ids.used, wallMilliseconds: now - 3_600_000)
+        #expect(again > last)
+        #expect(ids.next(after: ids.used, wallMilliseconds: now - 3_600_000) > again)
     }
 
     @Test("a new ceiling is reserved when half of the reservation is used up")

@@ -11,6 +11,10 @@ package final class StanzaIDSource: Sendable {
 
     private let floor: UInt64
     private let ceiling: Atomic<UInt64>
+    /// The latest millisecond that a name began with.
+    private let latest = Atomic<UInt64>(0)
+    /// The bits of a name below its millisecond.
+    private static let countMask: UInt64 = (1 << 20) - 1
 
     /// - Parameter floor: the ceiling found on disk at start.
     package init(floor: UInt64) {
@@ -20,7 +24,7 @@ package final class StanzaIDSource: Sendable {
 
     /// The ceiling to write next, if it is time to: half of the reservation is used up.
     package func ceilingToReserve(wallMilliseconds: Int64) -> UInt64? {
-        let now = max(UInt64(clamping: wallMilliseconds) << 20, floor)
+        let now = max(UInt64(clamping: wallMilliseconds) << 20, floor, latest.load(ordering: .relaxed))
         let reservation = Self.reservationMilliseconds << 20
         guard now + reservation / 2 > ceiling.load(ordering: .relaxed) else { return nil }
         return now + reservation
@@ -31,10 +35,16 @@ package final class StanzaIDSource: Sendable {
         _ = ceiling.max(newCeiling, ordering: .relaxed)
     }
 
+    /// No name above this one was given. An account that comes back into memory begins beyond it: nobody remembers the names of
+    /// messages that were delivered and not stored, and the clock may have gone back since.
+    package var used: UInt64 { latest.load(ordering: .relaxed) | Self.countMask }
+
     /// The next name in a view whose last one was `last`. Called under the account's shard lock.
     package func next(after last: UInt64, wallMilliseconds: Int64) -> UInt64 {
         let ceiling = ceiling.load(ordering: .relaxed)
         let now = min(max(UInt64(clamping: wallMilliseconds) << 20, floor), ceiling &- (1 << 20))
-        return max(last + 1, now)
+        let name = max(last + 1, now)
+        if name & ~Self.countMask > latest.load(ordering: .relaxed) { _ = latest.max(name & ~Self.countMask, ordering: .relaxed) }
+        return name
     }
 }
