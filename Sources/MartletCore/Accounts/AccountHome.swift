@@ -15,6 +15,9 @@ package final class AccountHome {
         /// There is no such account. Remembered for a while, so that nobody can make the store look it up again and again.
         case absent
         case resident
+        /// In memory, but perhaps not as it is on disk: it is being read anew. The account's sessions hear and are heard as before;
+        /// what must be decided by the account's state waits.
+        case stale
         /// The store could not be asked. What waited was refused; the next who asks tries again.
         case failed
     }
@@ -22,8 +25,10 @@ package final class AccountHome {
     package let address: BareJID
     unowned let shard: Shard
     var stage: Stage = .loading
-    /// Bounded by `HostLimits.parkedMax`.
+    /// Bounded by `HostLimits.parkedMax`. Not empty exactly while the account is being read.
     var parked: [Work] = []
+    /// Something was changed while the account was being read: what comes of that is not the last word.
+    var mustBeReadAgain = false
 
     package internal(set) var id = AccountID(raw: 0)
     package internal(set) var isEnabled = false
@@ -42,21 +47,29 @@ package final class AccountHome {
         self.shard = shard
     }
 
-    /// Whether the account exists and its state is in memory.
+    /// Whether the account exists and its state is in memory, to decide by it.
     package var isResident: Bool { stage == .resident }
+    /// The same, but good enough only for what its sessions are told.
+    var isInMemory: Bool { stage == .resident || stage == .stale }
     package var hasAvailableSession: Bool { sessions.contains { $0.isAvailable } }
 
     package func index(of ref: SessionRef) -> Int? { sessions.firstIndex { $0.ref === ref } }
     package func index(of address: FullJID) -> Int? { sessions.firstIndex { $0.address == address } }
 
-    func install(_ stored: StoredAccount) {
+    /// Takes over what is on disk. What only memory knows, sessions and a replay that is under way, stays.
+    ///
+    /// - Parameter usedNames: up to here names may have been given to messages of the account that were never stored.
+    func install(_ stored: StoredAccount, usedNames: UInt64) {
+        if id != stored.id { lastActivity = nil }
         id = stored.id
         isEnabled = stored.isEnabled
         roster = Roster(stored)
         blockList = BlockList(stored.blocked)
-        lastActivity = stored.lastActivity
-        lastViewID = max(lastViewID, stored.lastViewID)
-        offline = OfflineQueue(stored)
+        lastActivity = [lastActivity, stored.lastActivity].compactMap(\.self).max { $0.time < $1.time }
+        lastViewID = max(lastViewID, stored.lastViewID, stage == .stale ? 0 : usedNames)
+        offline.count = stored.undelivered
+        offline.bytes = stored.undeliveredBytes
+        offline.deliveredUpTo = stored.deliveredUpTo
         stage = .resident
     }
 }
@@ -79,11 +92,4 @@ struct OfflineQueue {
     var handedOver: (upTo: UInt64, count: Int, bytes: Int, recipient: SessionRef)?
     /// Live messages that arrived during a replay, in order.
     var held: [AccountHome.Work] = []
-
-    init() {}
-    init(_ stored: StoredAccount) {
-        count = stored.undelivered
-        bytes = stored.undeliveredBytes
-        deliveredUpTo = stored.deliveredUpTo
-    }
 }

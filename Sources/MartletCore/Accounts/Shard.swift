@@ -42,10 +42,13 @@ package final class Shard: @unchecked Sendable {
         guard home.sessions.isEmpty, homes[home.address] === home else { return }
         idle.removeAll { $0 == home.address }
         idle.append(home.address)
-        guard idle.count > Self.idleHomesMax else { return }
-        guard let index = idle.firstIndex(where: { isEvictable($0, settled) }) else { return }
-        homes[idle.remove(at: index)] = nil
+        while idle.count > Self.idleHomesMax, let index = idle.firstIndex(where: { isEvictable($0, settled) }) {
+            homes[idle.remove(at: index)] = nil
+        }
     }
+
+    /// A home is no longer idle. Call with the lock held.
+    func noteUse(_ home: AccountHome) { idle.removeAll { $0 == home.address } }
 
     private func isEvictable(_ address: BareJID, _ settled: CommitTicket) -> Bool {
         guard let home = homes[address] else { return true }

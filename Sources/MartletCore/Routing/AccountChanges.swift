@@ -39,7 +39,7 @@ extension Router {
         withHome(of: address, context) { [self] home, context in
             guard isThere(home, context, done) else { return }
             home.isEnabled = false
-            endSessions(home, StreamError(.notAuthorized, "the account was deleted"), context)
+            endSessions(home, Self.accountDeleted, context)
             let farewells = Farewell.all(of: home.roster)
             context.after { [self] context in
                 bid(farewells, from: address, context) { [self] context in removeData(of: address, context, done) }
@@ -66,17 +66,17 @@ extension Router {
         switch home.stage {
         case .resident: return true
         case .absent: context.after { _ in done(.success(false)) }
-        case .loading, .failed: context.after { _ in done(.failure(.unavailable("the account cannot be read now"))) }
+        case .loading, .stale, .failed: context.after { _ in done(.failure(.unavailable("the account cannot be read now"))) }
         }
         return false
     }
 
     /// Under the lock: their contacts see the sessions leave before they hear that the account is gone.
-    private func endSessions(_ home: AccountHome, _ error: StreamError, _ context: LoopContext) {
+    func endSessions(_ home: AccountHome, _ error: StreamError, _ context: LoopContext) {
         for index in home.sessions.indices.reversed() {
             let ref = home.sessions[index].ref
             withdraw(at: index, home, nil, context)
-            remove(at: index, home)
+            remove(at: index, home, context)
             context.post(.end(ref, error), to: ref.mailbox)
         }
     }
@@ -104,13 +104,17 @@ extension Router {
         }
     }
 
+    private static var accountDeleted: StreamError { StreamError(.notAuthorized, "the account was deleted") }
+
     private func removeData(of address: BareJID, _ context: LoopContext, _ done: @escaping @Sendable (AccountOutcome) -> Void) {
         withHome(of: address, context) { [self] home, context in
             guard isThere(home, context, done) else { return }
+            // The account may have been read anew since, and found in order.
+            endSessions(home, Self.accountDeleted, context)
             let ticket = store.submit([.account(.delete(address))])
             home.lastTicket = ticket
             // What anybody wants of the account from now on waits for what the store says of it.
-            context.after { [self] context in reload(address, context) }
+            reload(home, context)
             context.afterCommit(ticket) { _, outcome in done(outcome.map { true }) }
         }
     }

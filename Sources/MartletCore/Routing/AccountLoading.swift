@@ -10,19 +10,20 @@ extension Router {
         guard let home = shard.home(address), home.parked.isEmpty else { return nil }
         switch home.stage {
         case .resident, .absent: return home
-        case .loading, .failed: return nil
+        case .loading, .stale, .failed: return nil
         }
     }
 
     /// Puts work off until the account is in memory. Call with the lock of `shard` held.
     /// - Returns: `false` when too much waits already.
     func park(_ address: BareJID, in shard: Shard, _ context: LoopContext, _ work: @escaping AccountHome.Work) -> Bool {
-        let home = shard.home(address) ?? shard.makeHome(address)
+        let known = shard.home(address)
         let limit = context.hosts.host(of: address)?.limits.parkedMax ?? 0
-        guard home.parked.count < limit else { return false }
+        guard known?.parked.count ?? 0 < limit else { return false }
+        let home = known ?? shard.makeHome(address)
         home.parked.append(work)
         guard home.parked.count == 1 else { return true }
-        home.stage = .loading
+        if home.stage != .stale { home.stage = .loading }
         load(home, context.mailbox)
         return true
     }
@@ -53,29 +54,50 @@ extension Router {
         let shard = placement.shard(of: address)
         shard.withLock {
             guard let home = shard.home(address) else { return }
-            switch result {
-            case .success(let stored?): home.install(stored)
-            case .success(nil): home.stage = .absent
-            case .failure: home.stage = .failed
+            if home.mustBeReadAgain {
+                home.mustBeReadAgain = false
+                return load(home, context.mailbox)
             }
-            let waiting = home.parked
-            home.parked = []
-            for work in waiting { work(home, context) }
-            if home.stage == .failed, home.sessions.isEmpty { shard.drop(home) }
+            switch result {
+            case .success(let stored?): home.install(stored, usedNames: ids.used)
+            case .success(nil):
+                endSessions(home, StreamError(.notAuthorized, "the account is gone"), context)
+                home.stage = .absent
+            // What is in memory stays there for the sessions; the next who asks tries again.
+            case .failure: if home.stage != .stale { home.stage = .failed }
+            }
+            doWaiting(in: home, context)
+            if (home.stage == .failed || home.stage == .stale), home.sessions.isEmpty, home.parked.isEmpty { shard.drop(home) }
             else { shard.noteIdle(home, settled: store.settled) }
         }
         context.runEffects()
+    }
+
+    private func doWaiting(in home: AccountHome, _ context: LoopContext) {
+        var waiting = home.parked[...]
+        home.parked = []
+        while let work = waiting.popFirst() {
+            work(home, context)
+            // After what it did the account has to be read anew: the others wait for that.
+            if !home.parked.isEmpty { return home.parked.append(contentsOf: waiting) }
+        }
     }
 
     /// Reads an account anew after a write of its was refused by the disk: what is in memory was ahead of it.
     func reload(_ address: BareJID, _ context: LoopContext) {
         let shard = placement.shard(of: address)
         shard.withLock {
-            guard let home = shard.home(address), home.stage == .resident else { return }
-            home.stage = .loading
-            home.parked.append { _, _ in }
-            load(home, context.mailbox)
+            if let home = shard.home(address) { reload(home, context) }
         }
+    }
+
+    /// Under the lock. What was submitted before is in what will be read.
+    func reload(_ home: AccountHome, _ context: LoopContext) {
+        guard home.parked.isEmpty else { return home.mustBeReadAgain = true }
+        guard home.isInMemory else { return }
+        home.stage = .stale
+        home.parked.append { _, _ in }
+        load(home, context.mailbox)
     }
 
     /// Forgets what is known of an account that was created, changed or deleted behind the homes' back.

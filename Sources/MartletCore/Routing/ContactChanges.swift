@@ -52,7 +52,7 @@ extension Router {
     package func withResidentHome<Result>(_ account: BareJID, _ body: (AccountHome) -> Result) -> Result? {
         let shard = placement.shard(of: account)
         return shard.withLock {
-            guard let home = shard.home(account), home.isResident else { return nil }
+            guard let home = shard.home(account), home.isInMemory else { return nil }
             return body(home)
         }
     }

@@ -91,7 +91,7 @@ extension Router {
     private func admission(_ request: IQRequest, _ home: AccountHome, _ host: Host, _ origin: SessionRef) -> Result<IQRequest, StanzaError> {
         switch home.stage {
         case .absent: return .success(request)
-        case .loading, .failed: return .failure(StanzaError(.internalServerError, .wait))
+        case .loading, .stale, .failed: return .failure(StanzaError(.internalServerError, .wait))
         case .resident:
             guard isWelcome(request.stanza, home, host, origin) else { return .failure(.serviceUnavailable) }
             var request = request
@@ -148,8 +148,7 @@ extension Router {
         return shard.withLock {
             if let home = readyHome(request.owner, in: shard, context) { return self.decide(request, home, origin, context, decide) }
             let isParked = park(request.owner, in: shard, context) { [self] home, context in
-                guard case .done(let ticket) = self.decide(request, home, origin, context, decide) else { return }
-                completion.complete(ticket, in: context)
+                completion.complete(self.decide(request, home, origin, context, decide), in: context)
             }
             if isParked { return .pending }
             bounce(request.stanza, StanzaError(.resourceConstraint, .wait), origin, context)
@@ -240,7 +239,7 @@ extension Router {
         guard case .iq(let type) = stanza.kind else { return .done }
         let shard = placement.shard(of: full.bare)
         shard.withLock {
-            let home = shard.home(full.bare).flatMap { $0.isResident && isWelcome(stanza, $0, host, session.ref) ? $0 : nil }
+            let home = shard.home(full.bare).flatMap { $0.isInMemory && isWelcome(stanza, $0, host, session.ref) ? $0 : nil }
             let delivery = DeliveryRules.iq(
                 type, to: to, sessions: home?.sessions ?? [], sharesPresence: home.map { sharesPresence($0, full, stanza.from) } ?? false)
             switch delivery {

@@ -46,7 +46,7 @@ extension Router {
                 }
                 let isParked = park(to.bare, in: shard, context) { [self] home, context in
                     let progress = receive(message, type, to, host, home, origin, completion, context)
-                    if case .done(let ticket) = progress { completion?.complete(ticket, in: context) }
+                    completion?.complete(progress, in: context)
                 }
                 if isParked { return .pending }
                 bounce(message, StanzaError(.resourceConstraint, .wait), origin, context)
@@ -183,7 +183,7 @@ extension Router {
         }
         home.offline.held.append { [self] home, context in
             let progress = receive(stanza, type, to, host, home, origin, completion, context)
-            if case .done(let ticket) = progress { completion?.complete(ticket, in: context) }
+            completion?.complete(progress, in: context)
         }
         return .pending
     }

@@ -11,25 +11,56 @@ extension Router {
         readPage(after: home.offline.deliveredUpTo, to: entry.ref, home, context)
     }
 
+    /// Under the lock. The log goes to the session that would get its messages if they came now.
+    func continueReplay(_ home: AccountHome, _ context: LoopContext) {
+        guard let entry = home.sessions.filter(\.takesMessages).max(by: { $0.priority < $1.priority }) else { return }
+        startReplay(to: entry, home, context)
+    }
+
     private func readPage(after view: UInt64, to recipient: SessionRef, _ home: AccountHome, _ context: LoopContext) {
         let address = home.address
         store.messages(of: home.id, after: view, limit: settings.replayPage) { [self, mailbox = context.mailbox] result in
-            mailbox.run { context in self.pageRead(address, recipient, result, context) }
+            mailbox.run { context in self.pageRead(address, after: view, recipient, result, context) }
         }
     }
 
-    private func pageRead(_ address: BareJID, _ recipient: SessionRef, _ result: Result<[LoggedMessage], StoreError>, _ context: LoopContext) {
+    private func pageRead(
+        _ address: BareJID, after view: UInt64, _ recipient: SessionRef, _ result: Result<[LoggedMessage], StoreError>, _ context: LoopContext
+    ) {
+        withReplay(of: address, to: recipient, context) { home, context in
+            guard let host = context.hosts.host(of: address) else { return finishReplay(home, context) }
+            switch result {
+            case .success(let messages):
+                for message in messages { replay(message, to: recipient, host, home, context) }
+                if !messages.isEmpty { context.post(.awaitProof(recipient), to: recipient.mailbox) }
+                guard messages.count >= settings.replayPage, let last = messages.last else { return finishReplay(home, context) }
+                readPage(after: last.view, to: recipient, home, context)
+            case .failure(.unavailable), .failure(.full): context.after { [self] in readPageLater(address, after: view, recipient, $0) }
+            // It will not be better the next time; live messages must not wait for that.
+            case .failure(.corrupt), .failure(.constraint): finishReplay(home, context)
+            }
+        }
+    }
+
+    /// The store does not answer now. What arrives meanwhile goes on waiting, so that order is kept (P5, P18).
+    private func readPageLater(_ address: BareJID, after view: UInt64, _ recipient: SessionRef, _ context: LoopContext) {
+        let mailbox = context.mailbox
+        _ = mailbox.loop.scheduleTask(in: Self.replayRetry) { [self] in
+            mailbox.run { [self] context in
+                withReplay(of: address, to: recipient, context) { home, context in readPage(after: view, to: recipient, home, context) }
+            }
+        }
+    }
+
+    /// Between two attempts to read the log for somebody who is waiting for his messages.
+    private static var replayRetry: TimeAmount { .seconds(2) }
+
+    /// With the lock held, unless another session has taken over since, or nobody has.
+    private func withReplay(of address: BareJID, to recipient: SessionRef, _ context: LoopContext, _ body: (AccountHome, LoopContext) -> Void) {
         let shard = placement.shard(of: address)
         shard.withLock {
-            // Another session may have taken over since the page was asked for.
             guard let home = shard.home(address), home.offline.delivery == .replaying(to: recipient) else { return }
-            guard let host = context.hosts.host(of: address), case .success(let messages) = result else {
-                return finishReplay(home, context)
-            }
-            for message in messages { replay(message, to: recipient, host, home, context) }
-            if !messages.isEmpty { context.post(.awaitProof(recipient), to: recipient.mailbox) }
-            if messages.count < settings.replayPage { return finishReplay(home, context) }
-            readPage(after: messages.last?.view ?? home.offline.deliveredUpTo, to: recipient, home, context)
+            body(home, context)
         }
         context.runEffects()
     }
@@ -42,24 +73,31 @@ extension Router {
         guard var message = Stanza(logged: logged.stanza) else { return }
         for stage in host.naming { stage.name(&message, logged.view, by: home.address) }
         for stage in host.delaying { stage.delay(&message, by: host.domain, since: logged.time) }
-        context.post(message.encoded(), to: recipient)
+        context.post(.deliverStored(message.encoded(), to: recipient), to: recipient.mailbox)
     }
 
     /// The log is empty: what arrived meanwhile follows, in order.
     private func finishReplay(_ home: AccountHome, _ context: LoopContext) {
         home.offline.delivery = .idle
-        let held = home.offline.held
-        home.offline.held = []
-        for work in held { work(home, context) }
+        releaseHeld(home, context)
     }
 
-    /// A session that was being replayed to has ended: nothing counts as delivered, what was held goes its usual way.
-    func takeBackReplay(of ref: SessionRef, _ home: AccountHome) -> [AccountHome.Work] {
-        guard case .replaying(let recipient) = home.offline.delivery, recipient === ref else { return [] }
-        home.offline.delivery = .idle
+    /// A session has ended. What it did not live to acknowledge goes to another one, if there is one; what was held follows that or
+    /// goes its usual way. Under the lock.
+    func takeBackReplay(of ref: SessionRef, _ home: AccountHome, _ context: LoopContext) {
+        if home.offline.handedOver?.recipient === ref { home.offline.handedOver = nil }
+        let wasReplaying = home.offline.delivery == .replaying(to: ref)
+        if wasReplaying { home.offline.delivery = .idle }
+        continueReplay(home, context)
+        if wasReplaying { releaseHeld(home, context) }
+    }
+
+    private func releaseHeld(_ home: AccountHome, _ context: LoopContext) {
         let held = home.offline.held
         home.offline.held = []
-        return held
+        // While the account is being read anew, what was held is before what waits for that.
+        guard home.parked.isEmpty else { return home.parked.insert(contentsOf: held, at: 0) }
+        for work in held { work(home, context) }
     }
 
     /// A client that sends something after its stored messages were written has read them, as far as can be known without
@@ -68,7 +106,7 @@ extension Router {
         guard session.awaitsDeliveryProof else { return }
         let home = session.home
         home.shard.withLock {
-            guard home.offline.delivery == .idle else { return }
+            guard home.offline.delivery == .idle, home.isResident else { return }
             session.awaitsDeliveryProof = false
             guard let handedOver = home.offline.handedOver, handedOver.recipient === session.ref else { return }
             home.offline.handedOver = nil

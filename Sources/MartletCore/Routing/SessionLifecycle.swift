@@ -16,28 +16,23 @@ extension Router {
         _ account: BareJID, resource: String?, _ transport: any SessionTransport, _ context: LoopContext,
         _ done: @escaping (BindOutcome) -> Void
     ) {
-        let pending = PendingBind(transport: transport, done: done, mailbox: context.mailbox)
+        bind(account, resource, PendingBind(transport: transport, done: done, mailbox: context.mailbox), context)
+    }
+
+    private func bind(_ account: BareJID, _ resource: String?, _ pending: PendingBind, _ context: LoopContext) {
         withHome(of: account, context) { [self] home, context in
             // Another loop may have loaded the account: what belongs to the stream happens on the stream's loop.
             guard context.mailbox === pending.mailbox else {
-                return pending.mailbox.run { context in self.withBoundHome(account, resource, pending, context) }
+                return context.post(.run { self.bind(account, resource, pending, $0) }, to: pending.mailbox)
             }
             bind(home, resource, pending, context)
         }
         context.runEffects()
     }
 
-    private func withBoundHome(_ account: BareJID, _ resource: String?, _ pending: PendingBind, _ context: LoopContext) {
-        withHome(of: account, context) { [self] home, context in bind(home, resource, pending, context) }
-        context.runEffects()
-    }
-
     /// Under the lock of the account's shard.
     private func bind(_ home: AccountHome, _ resource: String?, _ pending: PendingBind, _ context: LoopContext) {
-        guard home.isResident, home.isEnabled else {
-            let error = home.stage == .failed ? StanzaError(.internalServerError, .wait) : StanzaError.notAllowed
-            return context.after { _ in pending.done(.refused(error)) }
-        }
+        if let error = bindRefusal(home) { return context.after { _ in pending.done(.refused(error)) } }
         guard let limits = context.hosts.host(of: home.address)?.limits else {
             return context.after { _ in pending.done(.refused(.notAllowed)) }
         }
@@ -57,21 +52,29 @@ extension Router {
         let session = ClientSession(address: full, ref: ref, home: home, router: self, context: context, transport: pending.transport)
         ref.session = session
         home.sessions.append(SessionEntry(ref: ref, address: full))
+        home.shard.noteUse(home)
         context.after { _ in pending.done(.bound(session)) }
+    }
+
+    private func bindRefusal(_ home: AccountHome) -> StanzaError? {
+        switch home.stage {
+        case .resident: home.isEnabled ? nil : .notAllowed
+        case .absent: .notAllowed
+        case .loading, .stale, .failed: StanzaError(.internalServerError, .wait)
+        }
     }
 
     /// RFC 6120 §7.7.2.2: the new session takes the resource, the old one ends with `conflict`. Its contacts see it leave.
     private func replace(at index: Int, _ home: AccountHome, _ context: LoopContext) {
         let old = home.sessions[index].ref
         withdraw(at: index, home, nil, context)
-        remove(at: index, home)
+        remove(at: index, home, context)
         context.post(.end(old, StreamError(.conflict, "the resource was taken by another session")), to: old.mailbox)
     }
 
-    func remove(at index: Int, _ home: AccountHome) {
-        let ref = home.sessions.remove(at: index).ref
-        if case .replaying(let recipient) = home.offline.delivery, recipient === ref { home.offline.delivery = .idle }
-        if home.offline.handedOver?.recipient === ref { home.offline.handedOver = nil }
+    /// Under the lock.
+    func remove(at index: Int, _ home: AccountHome, _ context: LoopContext) {
+        takeBackReplay(of: home.sessions.remove(at: index).ref, home, context)
     }
 
     /// A session ended, whatever the reason. Called on its loop.
@@ -80,9 +83,7 @@ extension Router {
         home.shard.withLock {
             guard let index = home.index(of: session.ref) else { return }
             withdraw(at: index, home, nil, session.context)
-            let held = takeBackReplay(of: session.ref, home)
-            remove(at: index, home)
-            for work in held { work(home, session.context) }
+            remove(at: index, home, session.context)
             home.shard.noteIdle(home, settled: store.settled)
         }
     }

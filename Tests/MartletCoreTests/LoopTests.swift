@@ -1,0 +1,101 @@
+import MartletCore
+import MartletTesting
+import MartletXML
+import MartletXMPP
+import NIOCore
+import Testing
+
+@Suite("Sessions stay on their loops, and nothing is forgotten between two of them")
+struct LoopTests {
+    private let server = TestServer(commits: .manual)
+
+    /// A connection that does what a test wants while it is flushed, and keeps its session as long as a real one does.
+    private final class Connection: SessionTransport {
+        var session: ClientSession?
+        var onFlush: (() -> Void)?
+        let pendingBytes = 0
+        let remoteAddress = "192.0.2.1:40000"
+        func write(_ bytes: ByteBuffer) {}
+        func flush() { onFlush?() }
+        func close(_ error: StreamError?) { session = nil }
+        func setReading(_ isReading: Bool) {}
+
+        func bound(_ outcome: BindOutcome) {
+            if case .bound(let session) = outcome { self.session = session }
+        }
+
+        func send(_ xml: String) throws {
+            try session?.receive(parseElement(ByteBuffer(string: xml), limits: .authenticated))
+        }
+    }
+
+    private func bind(_ name: String) -> Connection {
+        let connection = Connection()
+        server.router.bind(server.address(name), resource: "balcony", connection, server.context) { connection.bound($0) }
+        server.context.flush()
+        server.run()
+        return connection
+    }
+
+    @Test("a session begins on the loop of its stream, whichever loop loads the account, and however often")
+    func bindWhileAnotherLoads() {
+        server.createAccount("juliet")
+        let second = server.addLoop()
+        let nurse = server.online("nurse/hall")
+        server.store.submit([.idCeiling(1)])
+        // The first loop loads; the second one's stream waits for that.
+        nurse.send("<message to='juliet@capulet.example' type='chat'><body>b</body></message>")
+        let juliet = server.client("juliet/balcony", on: second)
+        #expect(juliet.session == nil)
+        server.store.commit()
+        // The account is there, and is read anew by the first loop before the second one has looked.
+        server.runFirstLoop()
+        server.router.changeAccount(server.address("juliet"), .setEnabled(server.address("juliet"), true), ending: nil, server.context) { _ in }
+        server.context.flush()
+        server.store.commit()
+        server.store.submit([.idCeiling(2)])
+        server.runFirstLoop()
+        server.run()
+        server.store.commit()
+        server.run()
+        #expect(juliet.session != nil)
+        #expect(juliet.session?.context === second)
+    }
+
+    @Test("a connection that breaks while it is flushed is seen to leave at once")
+    func brokenWhileFlushed() throws {
+        server.befriend("juliet", "romeo")
+        let romeo = server.online("romeo/orchard")
+        let juliet = bind("juliet")
+        try juliet.send("<presence/>")
+        server.context.flush()
+        romeo.forget()
+        juliet.onFlush = { [server] in
+            juliet.session?.transportClosed()
+            juliet.session = nil
+            server.context.flush()
+        }
+        try juliet.send("<iq type='get' id='p'><ping xmlns='urn:xmpp:ping'/></iq>")
+        server.context.flush()
+        #expect(romeo.received().map { $0.element.attribute("type") } == ["unavailable"])
+    }
+
+    @Test("a session that ended is gone, whatever waits for the disk on its behalf")
+    func freed() throws {
+        server.createAccount("juliet")
+        let juliet = bind("juliet")
+        weak let session = juliet.session
+        try juliet.send("<presence/>")
+        try juliet.send("<presence to='nurse@capulet.example' type='subscribe'/>")
+        try juliet.send("<iq type='set' id='s'><query xmlns='jabber:iq:roster'><item jid='romeo@capulet.example'/></query></iq>")
+        for id in 1...300 { try juliet.send("<message to='romeo@capulet.example' type='chat' id='m\(id)'><body>b</body></message>") }
+        server.context.flush()
+        #expect(session != nil)
+        juliet.session?.transportClosed()
+        juliet.session = nil
+        server.context.flush()
+        #expect(session == nil)
+        server.store.commit()
+        server.run()
+    }
+}
