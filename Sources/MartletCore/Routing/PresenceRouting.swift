@@ -11,10 +11,10 @@ extension Router {
             withdraw(session.ref, session.home, stanza, session.context)
             return .done
         case (.available, let to?), (.unavailable, let to?): return direct(stanza, type, to, from: session)
-        case (.subscribe, _): return subscription(.subscribe, stanza, from: session)
-        case (.subscribed, _): return subscription(.subscribed, stanza, from: session)
-        case (.unsubscribe, _): return subscription(.unsubscribe, stanza, from: session)
-        case (.unsubscribed, _): return subscription(.unsubscribed, stanza, from: session)
+        case (.subscribe, _): return subscription(.subscribe, stanza, from: session, completion)
+        case (.subscribed, _): return subscription(.subscribed, stanza, from: session, completion)
+        case (.unsubscribe, _): return subscription(.unsubscribe, stanza, from: session, completion)
+        case (.unsubscribed, _): return subscription(.unsubscribed, stanza, from: session, completion)
         case (.probe, let to?):
             probe(to.bare, for: stanza.from, ref: session.ref, session.context)
             return .done
@@ -136,6 +136,7 @@ extension Router {
 
     /// Whoever got directed presence and would not hear otherwise (RFC 6121 §4.6.3).
     private func withdrawDirected(_ entry: SessionEntry, _ unavailable: Stanza, _ home: AccountHome, _ context: LoopContext) {
+        guard !entry.directed.isEmpty else { return }
         let receivers = Set(home.roster.subscribers)
         let others = entry.directed.filter { !entry.isAvailable || !receivers.contains($0.bare) }
         guard !others.isEmpty else { return }
@@ -199,7 +200,7 @@ extension Router {
         case .account(let host):
             let shard = placement.shard(of: to.bare)
             shard.withLock {
-                guard let home = shard.home(to.bare), home.isResident, !home.sessions.isEmpty else { return }
+                guard let home = shard.home(to.bare), home.isInMemory, !home.sessions.isEmpty else { return }
                 receivePresence(stanza, to, host, home, origin, context)
             }
         }
@@ -225,7 +226,7 @@ extension Router {
         }
         let shard = placement.shard(of: contact)
         shard.withLock {
-            guard let home = shard.home(contact), home.isResident, home.maySeePresence(prober) else { return }
+            guard let home = shard.home(contact), home.isInMemory, home.maySeePresence(prober) else { return }
             for entry in home.sessions {
                 guard let presence = entry.presence else { continue }
                 answerProbe(presence, to: prober, ref, context)

@@ -4,48 +4,68 @@ import MartletXMPP
 /// told (P8).
 extension Router {
     /// A subscription stanza that one of our sessions sent.
-    func subscription(_ kind: SubscriptionStanza, _ stanza: Stanza, from session: ClientSession) -> Progress {
-        let context = session.context
+    func subscription(_ kind: SubscriptionStanza, _ stanza: Stanza, from session: ClientSession, _ completion: Completion) -> Progress {
+        let (origin, account, context) = (session.ref, session.account, session.context)
         guard let contact = stanza.to?.bare else {
             return session.refuse(stanza, .badRequest("a subscription needs an address"))
         }
-        guard contact != session.account else { return .done }
-        let home = session.home
-        guard let host = context.hosts.host(of: home.address) else { return .done }
+        guard contact != account else { return .done }
+        let shard = placement.shard(of: account)
+        return shard.withLock {
+            if let home = readyHome(account, in: shard, context) { return subscribe(kind, stanza, to: contact, home, origin, context) }
+            let isParked = park(account, in: shard, context) { [self] home, context in
+                completion.complete(subscribe(kind, stanza, to: contact, home, origin, context), in: context)
+            }
+            if isParked { return .pending }
+            bounce(stanza, StanzaError(.resourceConstraint, .wait), origin, context)
+            return .done
+        }
+    }
+
+    /// Under the lock of the sender's shard.
+    private func subscribe(
+        _ kind: SubscriptionStanza, _ stanza: Stanza, to contact: BareJID, _ home: AccountHome, _ origin: SessionRef, _ context: LoopContext
+    ) -> Progress {
+        guard home.isResident, let host = context.hosts.host(of: home.address) else {
+            bounce(stanza, StanzaError(.internalServerError, .wait), origin, context)
+            return .done
+        }
         var sent = stanza
         sent.from = .bare(home.address)
         sent.to = .bare(contact)
-        home.shard.lock()
-        defer { home.shard.unlock() }
-        let route = Route(account: home.address, direction: .sent, origin: session.ref, peer: .bare(contact))
+        let route = Route(account: home.address, direction: .sent, origin: origin, peer: .bare(contact))
         for stage in host.screening {
             switch stage.screen(sent, home, route) {
             case .pass: continue
             case .drop: return .done
-            case .bounce(let error): return session.refuse(stanza, error)
+            case .bounce(let error):
+                bounce(stanza, error, origin, context)
+                return .done
             }
         }
-        do throws(StanzaError) { return .done(try send(kind, sent, to: contact, host, home, context)) }
-        catch { return session.refuse(stanza, error) }
-    }
-
-    /// Under the lock of the sender's shard; also used for what the server sends in the account's name.
-    @discardableResult
-    func send(
-        _ kind: SubscriptionStanza, _ stanza: Stanza, to contact: BareJID, _ host: Host, _ home: AccountHome, _ context: LoopContext
-    ) throws(StanzaError) -> CommitTicket {
-        let result = try home.roster.send(kind, to: contact, owner: home.address, limits: host.limits)
-        let ticket = submit(result.change, home)
-        settled(result, contact, home, ticket, context) { [self] context in
-            if result.step.passesOn { deliverSubscription(kind, stanza, to: contact, context) }
+        do throws(StanzaError) {
+            let result = try home.roster.send(kind, to: contact, owner: home.address, limits: host.limits)
+            let ticket = submit(result.change, home)
+            settled(result, contact, home, ticket, context) { [self] context in
+                if result.step.passesOn { deliverSubscription(kind, sent, to: contact, origin: origin, context) }
+            } refused: { [self] error, context in
+                bounce(stanza, StanzaError(refusal: error), origin, context)
+            }
+            return .done(ticket)
+        } catch {
+            bounce(stanza, error, origin, context)
+            return .done
         }
-        return ticket
     }
 
     /// A subscription stanza on its way into an account.
-    func deliverSubscription(_ kind: SubscriptionStanza, _ stanza: Stanza, to contact: BareJID, _ context: LoopContext) {
+    ///
+    /// - Parameter origin: who hears if there is no way to the contact's server (RFC 6121 §3.1.2); `nil` where the server itself sends.
+    func deliverSubscription(
+        _ kind: SubscriptionStanza, _ stanza: Stanza, to contact: BareJID, origin: SessionRef? = nil, _ context: LoopContext
+    ) {
         guard let host = context.hosts.host(of: contact) else {
-            _ = deliverRemote(stanza, origin: nil, context)
+            _ = deliverRemote(stanza, origin: origin, context)
             return
         }
         withHome(of: contact, context) { [self] home, context in
@@ -99,11 +119,14 @@ extension Router {
     /// (RFC 6121 §3.1.5, §3.1.6).
     private func settled(
         _ result: RosterStep, _ contact: BareJID, _ home: AccountHome, _ ticket: CommitTicket, _ context: LoopContext,
-        _ goOn: @escaping (LoopContext) -> Void
+        _ goOn: @escaping (LoopContext) -> Void, refused: @escaping (StoreError, LoopContext) -> Void = { _, _ in }
     ) {
         let address = home.address
         context.afterCommit(ticket) { [self] context, outcome in
-            guard case .success = outcome else { return reload(address, context) }
+            if case .failure(let error) = outcome {
+                refused(error, context)
+                return reload(address, context)
+            }
             goOn(context)
             if result.step.pushes, let change = result.change { pushRosterChange(change, of: address, context) }
             sharePresence(result.step, of: address, with: contact, context)
