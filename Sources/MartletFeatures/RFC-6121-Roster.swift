@@ -58,18 +58,14 @@ package struct RosterManagement: IQResponder, StreamFeatureProvider {
         var groups: [String] = []
         for child in item.children where child.isNamed("group", .roster) { groups.append(child.text) }
         let change = try home.roster.set(contact, name: item.attribute("name"), groups: groups, owner: home.address, limits: limits)
-        let account = home.address
-        return HomeDecision(.empty, writes: [change.write(home.id)]) { router, context in
-            router.pushRosterChange(change, of: account, context)
-        }
+        return HomeDecision(.empty, writes: [change.write(home.id)], rosterChange: change)
     }
 
     /// RFC 6121 §2.5: who was removed hears that it is over, once the removal is on disk.
     private static func remove(_ contact: BareJID, _ home: AccountHome) throws(StanzaError) -> HomeDecision {
         let removal = try home.roster.remove(contact)
         let account = home.address
-        return HomeDecision(.empty, writes: [removal.change.write(home.id)]) { router, context in
-            router.pushRosterChange(removal.change, of: account, context)
+        return HomeDecision(.empty, writes: [removal.change.write(home.id)], rosterChange: removal.change) { router, context in
             router.dismiss(contact, removal, of: account, context)
         }
     }

@@ -39,6 +39,8 @@ package final class AccountHome {
     /// The highest name given to a message in this account's view.
     var lastViewID: UInt64 = 0
     var offline = OfflineQueue()
+    /// What sessions are to be told once it is on disk, in order.
+    var tellings: [(ticket: CommitTicket, Telling)] = []
     /// The last ticket of the account's writes: until it is settled, the state here is ahead of the disk.
     package internal(set) var lastTicket = CommitTicket.none
 

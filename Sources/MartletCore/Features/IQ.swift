@@ -53,13 +53,18 @@ package struct IQReply: Hashable, Sendable {
 package struct HomeDecision {
     package var reply: IQReply
     package var writes: [Write]
+    /// The change of the roster among the writes: pushed to every interested session, in the order of versions.
+    package var rosterChange: RosterChange?
     /// Sent to who asked right behind the reply, before anything else can get between.
     package var pushes: [EncodedStanza]
     /// Told once the writes are on disk: pushes to the account's sessions, stanzas to others. Runs without a lock.
     package var committed: ((Router, LoopContext) -> Void)?
 
-    package init(_ reply: IQReply, writes: [Write] = [], pushes: [EncodedStanza] = [], committed: ((Router, LoopContext) -> Void)? = nil) {
+    package init(
+        _ reply: IQReply, writes: [Write] = [], rosterChange: RosterChange? = nil, pushes: [EncodedStanza] = [], committed: ((Router, LoopContext) -> Void)? = nil
+    ) {
         self.reply = reply
+        self.rosterChange = rosterChange
         self.writes = writes
         self.pushes = pushes
         self.committed = committed

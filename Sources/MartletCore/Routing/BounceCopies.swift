@@ -7,7 +7,7 @@ extension Router {
         guard let peer = message.to, let host = context.hosts.host(of: message.from.bare) else { return }
         withResidentHome(message.from.bare) { home in
             guard home.sessions.count > 1, let index = home.index(of: origin),
-                let element = try? parseElement(answer.bytes, limits: .authenticated)
+                let element = try? parseElement(answer.bytes, limits: .ownWriting)
             else { return }
             let bounce = Stanza(element, kind: .message(.error), from: peer, to: message.from)
             let sent = Route(account: home.address, direction: .sent, origin: origin, peer: peer)

@@ -1,15 +1,7 @@
 package import MartletXMPP
 
-/// What follows once a change that the user made to a contact is on disk: roster pushes, and what the contact hears.
+/// What a contact hears once a change that the user made is on disk.
 extension Router {
-    /// Tells every interested session of a change (RFC 6121 §2.1.6), unless a later one, with its own push, has overtaken it.
-    package func pushRosterChange(_ change: RosterChange, of account: BareJID, _ context: LoopContext) {
-        withResidentHome(account) { home in
-            guard let current = home.roster.current(change) else { return }
-            pushRosterChange(current, home, context)
-        }
-    }
-
     /// A contact that was removed from the roster hears that its subscriptions ended (RFC 6121 §2.5.2).
     package func dismiss(_ contact: BareJID, _ removal: RosterItemRemoval, of account: BareJID, _ context: LoopContext) {
         if removal.stopsSendingPresence { hidePresence(of: account, from: [.bare(contact)], context) }
@@ -54,18 +46,6 @@ extension Router {
         return shard.withLock {
             guard let home = shard.home(account), home.isInMemory else { return nil }
             return body(home)
-        }
-    }
-}
-
-extension Roster {
-    /// The change as it is to be pushed now; `nil` if it no longer is what it was.
-    fileprivate func current(_ change: RosterChange) -> RosterChange? {
-        switch change {
-        case .item(let item):
-            guard let current = self[item.contact], current.subscription.isInRoster else { return nil }
-            return .item(current)
-        case .removal(let removal): return state(of: removal.contact).isInRoster ? nil : change
         }
     }
 }

@@ -176,17 +176,18 @@ extension Router {
             return .done
         }
         guard !decision.writes.isEmpty else {
-            reply(decision, to: request, origin, context)
-            if let committed = decision.committed { context.after { [self] in committed(self, $0) } }
+            answer(request, decision, home, origin, context)
             return .done
         }
         let ticket = store.submit(decision.writes)
         home.lastTicket = ticket
+        if let change = decision.rosterChange { home.tell(.rosterChange(change), after: ticket) }
         let address = home.address
         context.afterCommit(ticket) { [self] context, outcome in
             switch outcome {
             case .success:
                 reply(decision, to: request, origin, context)
+                tellSettled(of: address, context)
                 decision.committed?(self, context)
             case .failure(let error):
                 bounce(request.stanza, StanzaError(refusal: error), origin, context)
@@ -194,6 +195,20 @@ extension Router {
             }
         }
         return .done(ticket)
+    }
+
+    /// Answers what only read. Memory may be ahead of the disk: what it says is told when the disk has come so far, and in order with
+    /// the changes that are told. Under the lock.
+    private func answer(
+        _ request: IQRequest, _ decision: HomeDecision, _ home: AccountHome, _ origin: SessionRef, _ context: LoopContext
+    ) {
+        home.tell(.answer([decision.reply.encoded(answering: request.stanza)] + decision.pushes, to: origin), after: home.lastTicket)
+        tellSettled(home, context)
+        if !home.tellings.isEmpty {
+            let address = home.address
+            context.afterCommit(home.lastTicket) { [self] context, _ in tellSettled(of: address, context) }
+        }
+        if let committed = decision.committed { context.after { [self] in committed(self, $0) } }
     }
 
     private func reply(_ decision: HomeDecision, to request: IQRequest, _ origin: SessionRef, _ context: LoopContext) {

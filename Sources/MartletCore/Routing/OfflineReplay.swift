@@ -121,7 +121,7 @@ extension Router {
 extension Stanza {
     /// A message as it was logged. `nil` if the log's bytes are no stanza with a sender: then the log is damaged.
     init?(logged stanza: EncodedStanza) {
-        guard let element = try? parseElement(stanza.bytes, limits: .authenticated),
+        guard let element = try? parseElement(stanza.bytes, limits: .ownWriting),
             let from = element.root.attribute("from").flatMap({ try? JID($0) })
         else { return nil }
         let to = element.root.attribute("to").flatMap { try? JID($0) }

@@ -45,7 +45,7 @@ extension Router {
         }
         do throws(StanzaError) {
             let result = try home.roster.send(kind, to: contact, owner: home.address, limits: host.limits)
-            let ticket = submit(result.change, home)
+            let ticket = submit(result, home)
             settled(result, contact, home, ticket, context) { [self] context in
                 if result.step.passesOn { deliverSubscription(kind, sent, to: contact, origin: origin, context) }
             } refused: { [self] error, context in
@@ -80,11 +80,12 @@ extension Router {
         for stage in host.screening where stage.screen(stanza, home, route) != .pass { return }
         let request = kind == .subscribe ? stanza.encoded(to: .bare(home.address)) : nil
         let result = home.roster.receive(kind, from: contact, request: request, owner: home.address, limits: host.limits)
-        let ticket = submit(result.change, home)
+        let ticket = submit(result, home)
+        // The answer goes first: the presence that follows it is for somebody who knows that he was accepted.
+        if let reply = result.step.reply { answer(reply, to: contact, home, ticket, context) }
         settled(result, contact, home, ticket, context) { [self] context in
             if result.step.passesOn { show(kind, stanza, to: home.address, context) }
         }
-        if let reply = result.step.reply { answer(reply, to: contact, home, ticket, context) }
     }
 
     /// A request is shown to every available session, an answer to those that show the roster (RFC 6121 §3.1.3, §3.1.6).
@@ -108,10 +109,12 @@ extension Router {
     // MARK: One side's change
 
     /// Under the lock.
-    private func submit(_ change: RosterChange?, _ home: AccountHome) -> CommitTicket {
-        guard let change else { return .none }
+    private func submit(_ result: RosterStep, _ home: AccountHome) -> CommitTicket {
+        guard let change = result.change else { return .none }
+        let isPushed = result.step.pushes
         let ticket = store.submit([change.write(home.id)])
         home.lastTicket = ticket
+        if isPushed { home.tell(.rosterChange(change), after: ticket) }
         return ticket
     }
 
@@ -128,7 +131,7 @@ extension Router {
                 return reload(address, context)
             }
             goOn(context)
-            if result.step.pushes, let change = result.change { pushRosterChange(change, of: address, context) }
+            tellSettled(of: address, context)
             sharePresence(result.step, of: address, with: contact, context)
         }
     }
