@@ -53,11 +53,16 @@ extension Router {
         return .done
     }
 
+    /// Longest text of a priority, in bytes: four characters and what white space a client may put around them.
+    private static let priorityBytesMax = 64
+
     /// RFC 6121 §4.7.2.3; a missing priority is zero. `nil` if it is no priority.
-    static func priority(of stanza: Stanza) -> Int8? {
+    package static func priority(of stanza: Stanza) -> Int8? {
         guard let element = stanza.element.root.firstChild("priority", .client) else { return 0 }
-        let text = element.text.filter { !$0.isWhitespace }
-        return text.isEmpty ? 0 : Int8(text)
+        let text = element.text
+        guard text.utf8.count <= priorityBytesMax else { return nil }
+        let number = text.filter { !$0.isWhitespace }
+        return number.isEmpty ? 0 : Int8(number)
     }
 
     /// A session that has just become available hears of the account's others, and of requests that wait for an answer
