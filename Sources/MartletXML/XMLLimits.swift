@@ -40,6 +40,12 @@ public struct XMLLimits: Sendable, Hashable {
     public static let unauthenticated = XMLLimits(
         stanzaBytesMax: 65_536, depthMax: 32, attributesMax: 32, elementsMax: 256, nodesMax: 1024, namespacesMax: 32)
 
+    /// For what this server wrote itself: its parts were counted when they came in, and it may be longer as it is written now than it
+    /// was then. Whatever was kept must be read again.
+    public static let ownWriting = XMLLimits(
+        stanzaBytesMax: .max, headerBytesMax: .max, depthMax: .max, attributesMax: .max, elementsMax: .max, nodesMax: .max,
+        namespacesMax: .max, nameBytesMax: .max)
+
     /// Where the limits of the tape's own fields come first.
     var clamped: XMLLimits {
         var limits = self
