@@ -15,6 +15,8 @@ package struct PrivateStorage: IQResponder {
     package let disco = DiscoFeatures.everywhere(.privateStorage)
     /// Elements in one request.
     package static let elementsPerRequestMax = 16
+    /// Longest name of an element with its namespace, in bytes of UTF-8. They are kept in one document, which has to stay readable.
+    package static let keyBytesMax = 1_024
     package init() {}
 
     package var routes: [IQRoute] {
@@ -56,21 +58,25 @@ package struct PrivateStorage: IQResponder {
         var writes: [Write] = []
         for element in try elements(of: request) {
             guard element.byteRange.count <= limits.privateBytesMax else {
-                throw .policyViolation("an element may have \(limits.privateBytesMax) bytes")
+                throw .policyViolation("an account may keep \(limits.privateBytesMax) bytes")
             }
             let key = DocumentKey(element)
+            guard key.key.utf8.count <= keyBytesMax else { throw .policyViolation("a name may have \(keyBytesMax) bytes") }
             if isEmpty(element) {
-                index.keys.remove(key.key)
+                index.sizes[key.key] = nil
                 writes.append(.document(account, key, nil))
             } else {
-                index.keys.insert(key.key)
                 var writer = XMLWriter(contentNamespace: .none)
                 writer.append(element)
+                index.sizes[key.key] = writer.buffer.readableBytes
                 writes.append(.document(account, key, writer.buffer))
             }
         }
-        guard index.keys.count <= limits.privateElementsMax else {
+        guard index.sizes.count <= limits.privateElementsMax else {
             throw .resourceConstraint("an account may keep \(limits.privateElementsMax) elements")
+        }
+        guard index.byteCount <= limits.privateBytesMax else {
+            throw .resourceConstraint("an account may keep \(limits.privateBytesMax) bytes")
         }
         writes.append(.document(account, PrivateIndex.key, index.encoded))
         do throws(StoreError) { try await store.commit(writes) }
@@ -107,24 +113,31 @@ extension DocumentKey {
     }
 }
 
-/// Which elements an account keeps: a document beside them, because a store is only asked for documents by name.
+/// Which elements an account keeps, and how many bytes each has: a document beside them, because a store is only asked for
+/// documents by name.
 private struct PrivateIndex {
     /// No element has an empty name.
     static let key = DocumentKey(namespace: Namespace.privateStorage.name)
-    var keys: Set<String> = []
+    /// By key.
+    var sizes: [String: Int] = [:]
+
+    /// Of all elements, as they are stored.
+    var byteCount: Int { sizes.values.reduce(0) { $0 &+ $1 } }
 
     init(_ document: ByteBuffer?) throws(StanzaError) {
         guard let document else { return }
         do throws(XMLError) {
-            let index = try parseElement(document, limits: .authenticated, defaultNamespace: .none)
-            for key in index.children { keys.insert(key.text) }
+            let index = try parseElement(document, limits: .ownWriting, defaultNamespace: .none)
+            for key in index.children { sizes[key.text] = key.attribute("bytes").flatMap { Int($0) } ?? 0 }
         } catch { throw .internalServerError }
     }
 
     var encoded: ByteBuffer {
         var writer = XMLWriter(contentNamespace: .none)
         writer.element("keys", .none) { writer in
-            for key in keys.sorted() { writer.element("key", .none, text: key) }
+            for (key, size) in sizes.sorted(by: { $0.key < $1.key }) {
+                writer.element("key", .none, ["bytes": String(size)], text: key)
+            }
         }
         return writer.buffer
     }

@@ -1,4 +1,5 @@
 import MartletCore
+import MartletFeatures
 import MartletTesting
 import MartletXML
 import MartletXMPP
@@ -122,15 +123,49 @@ struct PrivateStorageTests {
     func limits() {
         var limits = HostLimits()
         limits.privateElementsMax = 2
-        limits.privateBytesMax = 40
+        limits.privateBytesMax = 50
         let server = TestServer(limits: limits)
         let juliet = server.online("juliet/balcony")
         for name in ["a", "b", "c", "b"] { juliet.send(request("set", "<\(name) xmlns='urn:x'>1</\(name)>")) }
         #expect(juliet.received().map(\.error) == [nil, nil, "wait/resource-constraint", nil])
         juliet.send(request("set", "<a xmlns='urn:x'/>"))
         juliet.send(request("set", "<c xmlns='urn:x'>1</c>"))
-        juliet.send(request("set", "<c xmlns='urn:x'>\(String(repeating: "1", count: 40))</c>"))
+        juliet.send(request("set", "<c xmlns='urn:x'>\(String(repeating: "1", count: 50))</c>"))
         #expect(juliet.received().map(\.error) == [nil, nil, "modify/policy-violation"])
+    }
+
+    @Test("the bytes of an account are counted over all its elements, and what is replaced or removed makes room")
+    func bytesOfAll() {
+        var limits = HostLimits()
+        limits.privateBytesMax = 200
+        let server = TestServer(limits: limits)
+        let juliet = server.online("juliet/balcony")
+        let half = String(repeating: "1", count: 80)
+        for name in ["a", "b", "a", "c"] { juliet.send(request("set", "<\(name) xmlns='urn:x'>\(half)</\(name)>")) }
+        #expect(juliet.received().map(\.error) == [nil, "wait/resource-constraint", nil, "wait/resource-constraint"])
+        juliet.send(request("set", "<a xmlns='urn:x'/>"))
+        juliet.send(request("set", "<c xmlns='urn:x'>\(half)</c>"))
+        #expect(juliet.received().map(\.error) == [nil, nil])
+    }
+
+    @Test("a name that is too long is refused, and the longest ones that are taken leave the storage readable")
+    func longNames() {
+        var limits = HostLimits()
+        limits.privateBytesMax = 1 << 20
+        let server = TestServer(limits: limits)
+        let juliet = server.online("juliet/balcony")
+        // `{`, the namespace, `}` and a name of two letters; each `<` of the namespace is written with four bytes.
+        let longest = String(repeating: "&lt;", count: PrivateStorage.keyBytesMax - 4)
+        let letters = "abcdefghi"
+        let names = letters.flatMap { first in letters.map { "\(first)\($0)" } }
+        for start in stride(from: 0, to: names.count, by: PrivateStorage.elementsPerRequestMax) {
+            let some = names[start...].prefix(PrivateStorage.elementsPerRequestMax)
+            juliet.send(request("set", some.map { "<\($0) xmlns='\(longest)'>1</\($0)>" }.joined()))
+        }
+        #expect(juliet.received().allSatisfy { $0.error == nil })
+        juliet.send(request("set", "<aa xmlns='\(longest)&lt;'>1</aa>"))
+        juliet.send(request("set", "<aa xmlns='urn:a'>1</aa>"))
+        #expect(juliet.received().map(\.error) == ["modify/policy-violation", nil])
     }
 
     @Test("it is nobody else's business, and not that of the account's successor")

@@ -73,7 +73,7 @@ package struct HostLimits: Hashable, Sendable {
     /// Stanzas that wait for one account's state to be loaded; past it, `resource-constraint`.
     package var parkedMax = 1_000
     package var vCardBytesMax = 128 * 1024
-    /// One element of private storage (XEP-0049), in bytes.
+    /// All elements of an account's private storage together (XEP-0049), in bytes.
     package var privateBytesMax = 64 * 1024
     /// Elements of private storage per account.
     package var privateElementsMax = 100
