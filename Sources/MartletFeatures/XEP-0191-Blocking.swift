@@ -81,10 +81,12 @@ package struct Blocking: IQResponder, ScreeningStage {
 
     private static func addresses(in request: ElementView) throws(StanzaError) -> [JID] {
         var addresses: [JID] = []
+        // A request has room for thousands of items, and the account's lock is held.
+        var known: Set<JID> = []
         for item in request.children where item.isNamed("item", .blocking) {
             guard let text = item.attribute("jid") else { throw .badRequest("an item has an address") }
             guard let address = try? JID(text) else { throw .jidMalformed }
-            if !addresses.contains(address) { addresses.append(address) }
+            if known.insert(address).inserted { addresses.append(address) }
         }
         return addresses
     }

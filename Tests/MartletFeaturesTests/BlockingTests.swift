@@ -158,6 +158,20 @@ struct BlockingTests {
         #expect(juliet.received().map(\.error) == [nil, "wait/resource-constraint"])
     }
 
+    @Test("an address that a request names twice counts once, and thousands are told apart in no time", .timeLimit(.minutes(1)))
+    func manyItems() {
+        let server = TestServer()
+        let juliet = server.online("juliet/balcony")
+        juliet.send("<iq type='get' id='l'><blocklist xmlns='urn:xmpp:blocking'/></iq>")
+        juliet.forget()
+        juliet.send(block("a@montague.example", "A@montague.example"))
+        let push = juliet.received().first { $0.child("block") != nil }
+        #expect(push?.child("block").map { Array($0.children).count } == 1)
+        let items = (0..<8_000).map { "<item jid='\($0)@x'/>" }.joined()
+        juliet.send("<iq type='set' id='u'><unblock xmlns='urn:xmpp:blocking'>\(items)</unblock></iq>")
+        #expect(juliet.received().first?.error == nil)
+    }
+
     @Test("what the disk refuses is not blocked")
     func refusedByDisk() {
         let juliet = server.online("juliet/balcony")

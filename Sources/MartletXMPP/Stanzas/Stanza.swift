@@ -57,16 +57,18 @@ public struct Stanza: Sendable {
     /// Whether a direct child of that name was sent and has not been taken away.
     public func hasChild(_ local: StaticString, _ namespace: Namespace) -> Bool {
         if omitted.isEmpty { return element.root.firstChild(local, namespace) != nil }
+        let gone = Set(omitted)
         for (index, child) in element.root.children.enumerated() where child.isNamed(local, namespace) {
-            if !omitted.contains(index) { return true }
+            if !gone.contains(index) { return true }
         }
         return false
     }
 
     /// Takes away every direct child of that name.
     public mutating func omitChildren(_ local: StaticString, _ namespace: Namespace) {
+        let gone = Set(omitted)
         for (index, child) in element.root.children.enumerated() where child.isNamed(local, namespace) {
-            if !omitted.contains(index) { omitted.append(index) }
+            if !gone.contains(index) { omitted.append(index) }
         }
     }
 }
