@@ -11,12 +11,17 @@ package struct EmbeddedAccountSource: AccountSource {
     private let store: any Store
     private let work: any PasswordWork
     private let simulation: ScramSimulation
+    private let strongestHash: ScramHash
 
-    /// - Parameter simulation: makes the keys of accounts that do not exist, always the same ones for the same name.
-    package init(store: any Store, work: any PasswordWork, simulation: ScramSimulation) {
+    /// - Parameters:
+    ///   - simulation: makes the keys of accounts that do not exist, always the same ones for the same name.
+    ///   - strongestHash: the strongest of the hashes that passwords are stored with: its keys are those that a password is checked
+    ///     against, and what that costs must not tell which accounts exist (`reliability.md` rule 13).
+    package init(store: any Store, work: any PasswordWork, simulation: ScramSimulation, strongestHash: ScramHash = .sha512) {
         self.store = store
         self.work = work
         self.simulation = simulation
+        self.strongestHash = strongestHash
     }
 
     package func scramKeys(of account: BareJID, _ hash: ScramHash) async -> ScramAnswer {
@@ -36,7 +41,7 @@ package struct EmbeddedAccountSource: AccountSource {
         catch { return .unavailable }
         // The strongest keys that are stored; whoever does not exist costs the same work.
         let stored = identity?.credentials.max { $0.hash.byteCount < $1.hash.byteCount }
-        guard let keys = stored ?? (try? simulation.keys(for: account, hash: .sha256)),
+        guard let keys = stored ?? (try? simulation.keys(for: account, hash: strongestHash)),
             let isRight = await work.verify(password, keys)
         else { return .unavailable }
         guard let identity, stored != nil, isRight else { return .badCredentials }

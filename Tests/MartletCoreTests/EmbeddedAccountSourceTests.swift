@@ -1,0 +1,35 @@
+import MartletCore
+import MartletXMPP
+import NIOConcurrencyHelpers
+import Testing
+
+@Suite("Accounts from the server's own database")
+struct EmbeddedAccountSourceTests {
+    /// Remembers what it was asked to check.
+    private final class Work: PasswordWork {
+        let asked = NIOLockedValueBox<[ScramKeys]>([])
+        func verify(_ password: PreparedPassword, _ keys: ScramKeys) async -> Bool? {
+            asked.withLockedValue { $0.append(keys) }
+            return false
+        }
+    }
+
+    @Test("a password for nobody is checked at the price of one for somebody (reliability.md rule 13)", arguments: [ScramHash.sha1, .sha256, .sha512])
+    func sameWork(strongest: ScramHash) async throws {
+        let store = InMemoryStore()
+        let password = try #require(PreparedPassword("pencil"))
+        let hashes = ScramHash.allCases.filter { $0.byteCount <= strongest.byteCount }
+        let juliet = try BareJID(parsing: "juliet@capulet.example")
+        let credentials = try hashes.map { try ScramKeys.derive(password: password, salt: Array(repeating: 7, count: 16), iterations: 4_096, hash: $0) }
+        try await store.commit([.account(.create(juliet, credentials: credentials, isAdmin: false))])
+        let work = Work()
+        let simulation = try ScramSimulation(secret: Array(repeating: 1, count: 32), iterations: 4_096)
+        let accounts = EmbeddedAccountSource(store: store, work: work, simulation: simulation, strongestHash: strongest)
+        for name in ["juliet", "nobody"] {
+            #expect(await accounts.verify(password, of: try BareJID(parsing: "\(name)@capulet.example")) == .badCredentials)
+        }
+        let asked = work.asked.withLockedValue { $0 }
+        #expect(asked.map(\.hash) == [strongest, strongest])
+        #expect(Set(asked.map(\.iterations)).count == 1)
+    }
+}
