@@ -106,7 +106,7 @@ private final class SmallServer: ConversationTransport {
 
     func route(_ element: FlatElement, from sender: SmallConnection) {
         let to = element.attribute("to") ?? ""
-        if let recipient = connections.first(where: { $0.jid == to }) {
+        if !to.isEmpty, let recipient = connections.first(where: { $0.jid == to }) {
             var writer = XMLWriter()
             writer.open(copying: element.root, setting: ["from": sender.jid])
             writer.appendContent(of: element.root)
