@@ -18,10 +18,15 @@ package struct OfflineMessages: FallBackStage {
     /// A message with a body is kept or refused, never lost in silence. When an account has no more room, senders are told what
     /// they would be told if there were no account.
     package func fallBack(_ message: borrowing Stanza, _ home: AccountHome, _ limits: HostLimits) -> FallBack {
-        guard Self.isWorthKeeping(message) else { return message.hasChild("body", .client) ? .refuse(.serviceUnavailable) : .ignore }
+        guard Self.isWorthKeeping(message) else { return Self.unkept(message, home) }
         let waiting = home.offlineMessages
         let hasRoom = waiting.count < limits.offlineMessagesMax && waiting.bytes + message.element.byteCount <= limits.offlineBytesMax
         return hasRoom ? .keep : .refuse(.serviceUnavailable)
+    }
+
+    /// What has a body comes back, but not to somebody who would learn from it that nobody is online.
+    private static func unkept(_ message: borrowing Stanza, _ home: AccountHome) -> FallBack {
+        message.hasChild("body", .client) && home.maySeePresence(message.from) ? .refuse(.serviceUnavailable) : .ignore
     }
 
     /// §3, with the hints of XEP-0334.

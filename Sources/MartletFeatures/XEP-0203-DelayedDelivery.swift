@@ -13,8 +13,8 @@ package struct DelayedDelivery: AnnotatingStage, DelayStage {
     package let disco = DiscoFeatures(host: [.delay])
     package init() {}
 
-    package func annotate(_ message: inout Stanza, _ route: borrowing Route) {
-        message.omitChildren("delay", .delay, claiming: "from", of: route.account)
+    package func annotate(_ stanza: inout Stanza, _ route: borrowing Route) {
+        stanza.omitChildren("delay", .delay, claiming: "from", of: route.account)
     }
 
     package func delay(_ message: inout Stanza, by address: BareJID, since milliseconds: Int64) {

@@ -13,8 +13,8 @@ package struct StanzaIDs: AnnotatingStage, NamingStage {
     package init() {}
 
     /// Takes off what claims to be by the account or its server. Those of others, such as rooms, stay.
-    package func annotate(_ message: inout Stanza, _ route: borrowing Route) {
-        message.omitChildren("stanza-id", .stanzaIDs, claiming: "by", of: route.account)
+    package func annotate(_ stanza: inout Stanza, _ route: borrowing Route) {
+        stanza.omitChildren("stanza-id", .stanzaIDs, claiming: "by", of: route.account)
     }
 
     package func name(_ message: inout Stanza, _ id: UInt64, by account: BareJID) {

@@ -21,5 +21,6 @@ struct ConversationTests {
         contacts.abuse = ["mailto:abuse@capulet.example"]
         let server = TestServer(contacts: contacts)
         try ConversationRunner.run(ConversationParser.parse(text), over: InProcessConversationTransport(server), tag: "t1")
+        #expect(server.unfinishedStanzas == 0, "a stanza was never completed")
     }
 }

@@ -46,6 +46,23 @@ struct StanzaIDsTests {
         }
     }
 
+    @Test("forged marks are taken off presence as well, of every kind (`reliability.md` rule 19)")
+    func forgedOnPresence() {
+        server.befriend("juliet", "romeo")
+        let juliet = server.online("juliet/balcony")
+        let romeo = server.online("romeo/orchard")
+        let paris = server.online("paris/square")
+        juliet.forget()
+        let marks = "<stanza-id xmlns='urn:xmpp:sid:0' id='forged' by='juliet@capulet.example'/><delay xmlns='urn:xmpp:delay' from='capulet.example' stamp='x'/>"
+        romeo.send("<presence>\(marks)<status>s</status></presence>")
+        romeo.send("<presence to='juliet@capulet.example/balcony'>\(marks)<status>s</status></presence>")
+        paris.send("<presence to='juliet@capulet.example' type='subscribe'>\(marks)<status>s</status></presence>")
+        romeo.send("<presence type='unavailable'>\(marks)<status>s</status></presence>")
+        let received = juliet.received()
+        #expect(received.map { $0.child("status")?.text } == ["s", "s", "s", "s"])
+        #expect(received.allSatisfy { Array($0.element.children).count == 1 })
+    }
+
     @Test("the names of others, and origin-ids, stay")
     func foreign() {
         let juliet = server.online("juliet/balcony")

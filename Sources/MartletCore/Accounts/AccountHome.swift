@@ -25,8 +25,8 @@ package final class AccountHome {
     package let address: BareJID
     unowned let shard: Shard
     var stage: Stage = .loading
-    /// Bounded by `HostLimits.parkedMax`. Not empty exactly while the account is being read.
-    var parked: [Work] = []
+    /// Not empty exactly while the account is being read.
+    var parked = WaitingWork()
     /// Something was changed while the account was being read: what comes of that is not the last word.
     var mustBeReadAgain = false
 
@@ -92,6 +92,48 @@ struct OfflineQueue {
     var deliveredUpTo: UInt64 = 0
     /// The last view handed to `recipient`, and who it was: becomes the cursor once he showed that he lives.
     var handedOver: (upTo: UInt64, count: Int, bytes: Int, recipient: SessionRef)?
-    /// Live messages that arrived during a replay, in order.
-    var held: [AccountHome.Work] = []
+    /// Live messages that arrived during a replay.
+    var held = WaitingWork()
+}
+
+/// What waits in an account's home, in order. Bounded by `HostLimits.parkedMax` and `HostLimits.parkedBytesMax`.
+struct WaitingWork {
+    private var items: [(work: AccountHome.Work, bytes: Int)] = []
+    private var bytes = 0
+
+    var isEmpty: Bool { items.isEmpty }
+    var count: Int { items.count }
+
+    func hasRoom(forBytes new: Int, _ limits: HostLimits?) -> Bool {
+        guard let limits else { return false }
+        return items.count < limits.parkedMax && bytes + new <= limits.parkedBytesMax
+    }
+
+    /// - Parameter bytes: of the stanza that the work holds.
+    mutating func append(bytes: Int = 0, _ work: @escaping AccountHome.Work) {
+        items.append((work, bytes))
+        self.bytes += bytes
+    }
+
+    mutating func append(_ others: WaitingWork) {
+        items += others.items
+        bytes += others.bytes
+    }
+
+    mutating func prepend(_ others: WaitingWork) {
+        items = others.items + items
+        bytes += others.bytes
+    }
+
+    /// Does everything in order, as far as it goes: `body` says whether to go on.
+    ///
+    /// - Returns: what is left.
+    consuming func run(_ body: (AccountHome.Work) -> Bool) -> WaitingWork {
+        var rest = WaitingWork()
+        var goesOn = true
+        for item in items {
+            if goesOn { goesOn = body(item.work) } else { rest.append(bytes: item.bytes, item.work) }
+        }
+        return rest
+    }
 }

@@ -96,6 +96,9 @@ extension Roster {
     /// Whose presence the account gets: subscription `to` or `both` (RFC 6121 §4.3.1).
     package var subscriptions: some Sequence<BareJID> { items.values.lazy.filter(\.subscription.to).map(\.contact) }
 
+    /// Who has not answered the user's request yet.
+    package var unanswered: some Sequence<BareJID> { items.values.lazy.filter(\.subscription.pendingOut).map(\.contact) }
+
     /// Who waits for the user's answer; shown to every session that becomes available (RFC 6121 §3.1.3).
     package var requests: some Sequence<RosterItem> { items.values.lazy.filter(\.subscription.pendingIn) }
 }

@@ -70,8 +70,10 @@ package struct HostLimits: Hashable, Sendable {
     package var subscriptionRequestBytesMax = 4_096
     package var offlineMessagesMax = 1_000
     package var offlineBytesMax = 10 * 1024 * 1024
-    /// Stanzas that wait for one account's state to be loaded; past it, `resource-constraint`.
+    /// Stanzas that wait for one account's state to be loaded, or behind its stored messages; past it, `resource-constraint`.
     package var parkedMax = 1_000
+    /// The same in bytes.
+    package var parkedBytesMax = 4 * 1024 * 1024
     package var vCardBytesMax = 128 * 1024
     /// All elements of an account's private storage together (XEP-0049), in bytes.
     package var privateBytesMax = 64 * 1024

@@ -26,9 +26,9 @@ package protocol ScreeningStage: Feature {
     func screen(_ stanza: borrowing Stanza, _ home: AccountHome, _ route: borrowing Route) -> Verdict
 }
 
-/// Corrects marks as a message enters an account, such as a forged `<stanza-id/>`.
+/// Corrects marks as a message or a presence enters an account, such as a forged `<stanza-id/>` (`reliability.md` rule 19).
 package protocol AnnotatingStage: Feature {
-    func annotate(_ message: inout Stanza, _ route: borrowing Route)
+    func annotate(_ stanza: inout Stanza, _ route: borrowing Route)
 }
 
 /// Sessions of one account, by their place in ``AccountHome/sessions``; an account has at most 64.

@@ -15,13 +15,15 @@ extension Router {
     }
 
     /// Puts work off until the account is in memory. Call with the lock of `shard` held.
+    ///
+    /// - Parameter bytes: of the stanza that the work holds.
     /// - Returns: `false` when too much waits already.
-    func park(_ address: BareJID, in shard: Shard, _ context: LoopContext, _ work: @escaping AccountHome.Work) -> Bool {
+    func park(_ address: BareJID, bytes: Int, in shard: Shard, _ context: LoopContext, _ work: @escaping AccountHome.Work) -> Bool {
         let known = shard.home(address)
-        let limit = context.hosts.host(of: address)?.limits.parkedMax ?? 0
-        guard known?.parked.count ?? 0 < limit else { return false }
+        let limits = context.hosts.host(of: address)?.limits
+        guard (known?.parked ?? WaitingWork()).hasRoom(forBytes: bytes, limits) else { return false }
         let home = known ?? shard.makeHome(address)
-        home.parked.append(work)
+        home.parked.append(bytes: bytes, work)
         guard home.parked.count == 1 else { return true }
         if home.stage != .stale { home.stage = .loading }
         load(home, context.mailbox)
@@ -29,11 +31,15 @@ extension Router {
     }
 
     /// Does `work` in the account's home as soon as it is in memory, with the lock held; effects run after.
-    package func withHome(of address: BareJID, _ context: LoopContext, _ work: @escaping @Sendable (AccountHome, LoopContext) -> Void) {
+    ///
+    /// - Parameter bytes: of the stanza that the work holds, if it holds one.
+    package func withHome(
+        of address: BareJID, bytes: Int = 0, _ context: LoopContext, _ work: @escaping @Sendable (AccountHome, LoopContext) -> Void
+    ) {
         let shard = placement.shard(of: address)
         let isParked = shard.withLock {
             if let home = readyHome(address, in: shard, context) { work(home, context); return true }
-            return park(address, in: shard, context, work)
+            return park(address, bytes: bytes, in: shard, context, work)
         }
         if !isParked {
             // Too many wait for the store already. `failed` tells the work that nothing could be decided.
@@ -74,13 +80,14 @@ extension Router {
     }
 
     private func doWaiting(in home: AccountHome, _ context: LoopContext) {
-        var waiting = home.parked[...]
-        home.parked = []
-        while let work = waiting.popFirst() {
+        let waiting = home.parked
+        home.parked = WaitingWork()
+        let rest = waiting.run { work in
             work(home, context)
-            // After what it did the account has to be read anew: the others wait for that.
-            if !home.parked.isEmpty { return home.parked.append(contentsOf: waiting) }
+            // After what it did the account may have to be read anew: the others wait for that.
+            return home.parked.isEmpty
         }
+        home.parked.append(rest)
     }
 
     /// Reads an account anew after a write of its was refused by the disk: what is in memory was ahead of it.

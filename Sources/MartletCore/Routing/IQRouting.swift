@@ -64,7 +64,7 @@ extension Router {
                 admitted = admission(request, home, host, origin)
                 return false
             }
-            return park(request.owner, in: shard, context) { [self] home, context in
+            return park(request.owner, bytes: request.stanza.element.byteCount, in: shard, context) { [self] home, context in
                 let admitted = admission(request, home, host, origin)
                 context.post(.run { _ in
                     guard let session = origin.session else { return }
@@ -147,7 +147,7 @@ extension Router {
         let shard = placement.shard(of: request.owner)
         return shard.withLock {
             if let home = readyHome(request.owner, in: shard, context) { return self.decide(request, home, origin, context, decide) }
-            let isParked = park(request.owner, in: shard, context) { [self] home, context in
+            let isParked = park(request.owner, bytes: request.stanza.element.byteCount, in: shard, context) { [self] home, context in
                 completion.complete(self.decide(request, home, origin, context, decide), in: context)
             }
             if isParked { return .pending }

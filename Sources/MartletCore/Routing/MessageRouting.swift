@@ -44,7 +44,7 @@ extension Router {
                 if let home = readyHome(to.bare, in: shard, context) {
                     return receive(message, type, to, host, home, origin, completion, context)
                 }
-                let isParked = park(to.bare, in: shard, context) { [self] home, context in
+                let isParked = park(to.bare, bytes: message.element.byteCount, in: shard, context) { [self] home, context in
                     let progress = receive(message, type, to, host, home, origin, completion, context)
                     completion?.complete(progress, in: context)
                 }
@@ -177,11 +177,11 @@ extension Router {
         _ stanza: Stanza, _ type: MessageType, _ to: JID, _ host: Host, _ home: AccountHome, _ origin: SessionRef?,
         _ completion: Completion?, _ context: LoopContext
     ) -> Progress {
-        guard home.offline.held.count < host.limits.parkedMax else {
+        guard home.offline.held.hasRoom(forBytes: stanza.element.byteCount, host.limits) else {
             bounce(stanza, StanzaError(.resourceConstraint, .wait), origin, context)
             return .done
         }
-        home.offline.held.append { [self] home, context in
+        home.offline.held.append(bytes: stanza.element.byteCount) { [self] home, context in
             let progress = receive(stanza, type, to, host, home, origin, completion, context)
             completion?.complete(progress, in: context)
         }

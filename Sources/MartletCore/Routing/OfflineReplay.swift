@@ -94,10 +94,13 @@ extension Router {
 
     private func releaseHeld(_ home: AccountHome, _ context: LoopContext) {
         let held = home.offline.held
-        home.offline.held = []
+        home.offline.held = WaitingWork()
         // While the account is being read anew, what was held is before what waits for that.
-        guard home.parked.isEmpty else { return home.parked.insert(contentsOf: held, at: 0) }
-        for work in held { work(home, context) }
+        guard home.parked.isEmpty else { return home.parked.prepend(held) }
+        _ = held.run { work in
+            work(home, context)
+            return true
+        }
     }
 
     /// A client that sends something after its stored messages were written has read them, as far as can be known without

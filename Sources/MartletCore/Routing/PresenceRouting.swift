@@ -39,6 +39,7 @@ extension Router {
             guard let index = home.index(of: session.ref) else { return }
             let wasAvailable = home.sessions[index].isAvailable
             let tookMessages = home.sessions[index].takesMessages
+            let isFirst = !home.hasAvailableSession
             home.sessions[index].presence = stanza
             home.sessions[index].priority = priority
             let entry = home.sessions[index]
@@ -47,6 +48,7 @@ extension Router {
             if !wasAvailable {
                 introduce(entry, home, context)
                 probeContacts(of: entry, home, context)
+                if isFirst { repeatRequests(of: home, context) }
             }
             if !tookMessages, entry.takesMessages { startReplay(to: entry, home, context) }
         }
@@ -85,6 +87,20 @@ extension Router {
         context.after { [self] context in
             for contact in contacts where !blockList.blocks(.bare(contact)) {
                 probe(contact, for: .full(entry.address), ref: entry.ref, context)
+            }
+        }
+    }
+
+    /// Asks again where no answer has come: a request that a crash took from the contact's side is there again, and an approval
+    /// that one took from this side comes again (RFC 6121 §3.1.2, P8).
+    private func repeatRequests(of home: AccountHome, _ context: LoopContext) {
+        let contacts = Array(home.roster.unanswered)
+        guard !contacts.isEmpty else { return }
+        let (account, blockList) = (home.address, home.blockList)
+        context.after { [self] context in
+            for contact in contacts where !blockList.blocks(.bare(contact)) {
+                let request = ServerPresence.make(.subscribe, from: .bare(account), to: .bare(contact))
+                deliverSubscription(.subscribe, request, to: contact, context)
             }
         }
     }
@@ -217,12 +233,17 @@ extension Router {
         guard case .presence(let type) = stanza.kind,
             case .deliver(let recipients) = DeliveryRules.presence(type, to: to, sessions: home.sessions), !recipients.isEmpty
         else { return }
-        post(stanza.encoded(to: to), to: recipients, of: home, context)
+        var presence = stanza
+        for stage in host.annotating { stage.annotate(&presence, route) }
+        post(presence.encoded(to: to), to: recipients, of: home, context)
     }
 
     // MARK: Probes
 
     /// Answers `prober` with the presence of every available session of `contact`, if he may see it (RFC 6121 §4.3.2).
+    ///
+    /// Who may not, and has not asked to, hears that he is not subscribed: so his side of a subscription that ended unnoticed
+    /// comes right (P8). An account that is not in memory is not read for that; it answers when both are online.
     func probe(_ contact: BareJID, for prober: JID, ref: SessionRef?, _ context: LoopContext) {
         guard context.hosts.host(of: contact) != nil else {
             let stanza = ServerPresence.make(.probe, from: prober, to: .bare(contact))
@@ -231,12 +252,19 @@ extension Router {
         }
         let shard = placement.shard(of: contact)
         shard.withLock {
-            guard let home = shard.home(contact), home.isInMemory, home.maySeePresence(prober) else { return }
+            guard let home = shard.home(contact), home.isInMemory, !home.blocks(prober) else { return }
+            guard home.maySeePresence(prober) else { return denySubscription(of: prober.bare, home, context) }
             for entry in home.sessions {
                 guard let presence = entry.presence else { continue }
                 answerProbe(presence, to: prober, ref, context)
             }
         }
+    }
+
+    private func denySubscription(of prober: BareJID, _ home: AccountHome, _ context: LoopContext) {
+        guard !home.roster.state(of: prober).pendingIn else { return }
+        let denial = ServerPresence.make(.unsubscribed, from: .bare(home.address), to: .bare(prober))
+        context.after { [self] context in deliverSubscription(.unsubscribed, denial, to: prober, context) }
     }
 
     private func answerProbe(_ presence: Stanza, to prober: JID, _ ref: SessionRef?, _ context: LoopContext) {

@@ -1,3 +1,4 @@
+import MartletXML
 import MartletXMPP
 
 /// Subscriptions (RFC 6121 §3, Appendix A). The state of each side changes in its own home and is on disk before anybody is
@@ -13,7 +14,7 @@ extension Router {
         let shard = placement.shard(of: account)
         return shard.withLock {
             if let home = readyHome(account, in: shard, context) { return subscribe(kind, stanza, to: contact, home, origin, context) }
-            let isParked = park(account, in: shard, context) { [self] home, context in
+            let isParked = park(account, bytes: stanza.element.byteCount, in: shard, context) { [self] home, context in
                 completion.complete(subscribe(kind, stanza, to: contact, home, origin, context), in: context)
             }
             if isParked { return .pending }
@@ -68,16 +69,19 @@ extension Router {
             _ = deliverRemote(stanza, origin: origin, context)
             return
         }
-        withHome(of: contact, context) { [self] home, context in
+        withHome(of: contact, bytes: stanza.element.byteCount, context) { [self] home, context in
             guard home.isResident else { return }
             receive(kind, stanza, host, home, context)
         }
     }
 
-    private func receive(_ kind: SubscriptionStanza, _ stanza: Stanza, _ host: Host, _ home: AccountHome, _ context: LoopContext) {
-        let contact = stanza.from.bare
+    private func receive(_ kind: SubscriptionStanza, _ arriving: Stanza, _ host: Host, _ home: AccountHome, _ context: LoopContext) {
+        let contact = arriving.from.bare
         let route = Route(account: home.address, direction: .received, origin: nil, peer: .bare(contact))
-        for stage in host.screening where stage.screen(stanza, home, route) != .pass { return }
+        for stage in host.screening where stage.screen(arriving, home, route) != .pass { return }
+        var marked = arriving
+        for stage in host.annotating { stage.annotate(&marked, route) }
+        let stanza = marked
         let request = kind == .subscribe ? stanza.encoded(to: .bare(home.address)) : nil
         let result = home.roster.receive(kind, from: contact, request: request, owner: home.address, limits: host.limits)
         let ticket = submit(result, home)

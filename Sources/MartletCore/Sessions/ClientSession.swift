@@ -54,6 +54,9 @@ package final class ClientSession {
     }
 
     package var remoteAddress: String { transport.remoteAddress }
+    /// Stanzas that somebody holds and has not dealt with. When nothing goes on any more there is none: one that is forgotten would
+    /// hold back all later acknowledgements.
+    package var unfinishedCount: Int { ledger.pendingCount }
     /// The names this session's stanza errors and results come from when `to` was left out.
     package var account: BareJID { address.bare }
 

@@ -44,6 +44,15 @@ package struct InboundLedger: Sendable {
 
     package var nextSequence: UInt32 { firstOpen &+ UInt32(open.count) }
     package var openCount: Int { open.count }
+    /// Stanzas that somebody holds and has not dealt with.
+    package var pendingCount: Int {
+        open.count {
+            switch $0 {
+            case .pending: true
+            case .done: false
+            }
+        }
+    }
 
     /// What the disk must have come up to before the next stanzas are handled; `nil` while the next one is not done.
     package var awaitedTicket: CommitTicket? {

@@ -7,6 +7,8 @@ package struct AccountID: Hashable, Sendable, Comparable {
     package let raw: Int64
     package init(raw: Int64) { self.raw = raw }
     package static func < (a: Self, b: Self) -> Bool { a.raw < b.raw }
+    /// Numbers count from 1: nothing is kept under this one.
+    package static let nobody = AccountID(raw: 0)
 }
 
 /// A place in the store's commit order.

@@ -94,6 +94,9 @@ package final class TestServer {
         run()
     }
 
+    /// Stanzas of all sessions that were forgotten half-way: none, when everything has happened that can happen.
+    package var unfinishedStanzas: Int { router.allSessions().reduce(0) { $0 + ($1.ref.session?.unfinishedCount ?? 0) } }
+
     // MARK: Accounts
 
     /// The address of an account, such as `juliet` at the server's first domain, or `romeo@montague.example`.

@@ -145,6 +145,9 @@ package enum ConfigurationSchema {
         .value(
             "parked-stanzas", \.parkedStanzasMax, .integer(1...100_000), .reload,
             "Most stanzas that wait while an account's data is loaded. Further ones are refused for the moment."),
+        .value(
+            "parked-bytes", \.parkedBytesMax, .bytes(64 * kibibyte...(1024 * mebibyte)), .reload,
+            "Most bytes of stanzas that wait while an account's data is loaded."),
         .value("roster-items", \.rosterItemsMax, .integer(1...100_000), .reload, "Most contacts of an account."),
         .value(
             "offline-messages", \.offlineMessagesMax, .integer(0...1_000_000), .reload,

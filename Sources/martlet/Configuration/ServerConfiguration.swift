@@ -99,6 +99,7 @@ extension ServerConfiguration {
         package var resourceConflict = ResourceConflictPolicy.replaceOld
         package var sessionQueueBytesMax = 4 * 1024 * 1024
         package var parkedStanzasMax = 256
+        package var parkedBytesMax = 4 * 1024 * 1024
         package var rosterItemsMax = 5000
         package var offlineMessagesMax = 1000
         package var offlineBytesMax = 32 * 1024 * 1024

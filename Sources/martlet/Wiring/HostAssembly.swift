@@ -47,6 +47,7 @@ struct HostAssembly {
         limits.offlineMessagesMax = configuration.messages.offline ? configuration.limits.offlineMessagesMax : 0
         limits.offlineBytesMax = configuration.limits.offlineBytesMax
         limits.parkedMax = configuration.limits.parkedStanzasMax
+        limits.parkedBytesMax = configuration.limits.parkedBytesMax
         limits.vCardBytesMax = configuration.limits.vCardBytesMax
         limits.privateBytesMax = configuration.limits.privateStorageBytesMax
         limits.resourceConflict = configuration.limits.resourceConflict == .replaceOld ? .replaceOld : .refuseNew
