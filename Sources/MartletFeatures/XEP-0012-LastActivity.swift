@@ -8,7 +8,7 @@ extension Namespace {
 
 /// For how long the server has been running, and since when an account is offline.
 ///
-/// Of an account only those learn who see its presence. All others get `service-unavailable`, where §3 says `forbidden`: that
+/// Of an account only those learn who see its presence, and administrators of its domain. All others get `service-unavailable`, where §3 says `forbidden`: that
 /// would tell an account that exists from one that does not (`reliability.md` rule 23).
 package struct LastActivityQueries: IQResponder {
     package static let specification = Specification.xep(12, "Last Activity", version: "2.0")
@@ -33,7 +33,7 @@ package struct LastActivityQueries: IQResponder {
     }
 
     private static func answer(_ request: IQRequest, _ home: AccountHome, now: Int64) throws(StanzaError) -> HomeDecision {
-        guard home.maySeePresence(request.actor) else { throw .serviceUnavailable }
+        guard request.isByAdmin || home.maySeePresence(request.actor) else { throw .serviceUnavailable }
         if home.hasAvailableSession || request.isByOwner { return HomeDecision(reply(seconds: 0, status: nil)) }
         guard let last = home.lastActivity else { throw .serviceUnavailable }
         return HomeDecision(reply(seconds: max(0, (now - last.time) / 1_000), status: last.status))

@@ -13,7 +13,7 @@ final class ReadStatements {
         self.connection = connection
         self.tail = tail
         accountNumber = try connection.prepare("SELECT id FROM account WHERE domainpart = $1 AND localpart = $2")
-        standing = try connection.prepare("SELECT enabled FROM account WHERE id = $1")
+        standing = try connection.prepare("SELECT enabled, admin FROM account WHERE id = $1")
         rosterItems = try connection.prepare(
             "SELECT contact, name, group_names, subscription, request, version FROM roster WHERE account = $1 ORDER BY contact")
         rosterRemovals = try connection.prepare("SELECT contact, version FROM roster_removal WHERE account = $1 ORDER BY version")
@@ -62,9 +62,10 @@ final class ReadStatements {
     }
 
     private func account(_ id: AccountID, _ tail: [Posting]) throws(SQLError) -> StoredAccount? {
-        guard let isEnabled = try standing.first({ $0.bind(id.raw, at: 1) }, { $0.flag(0) }) else { return nil }
+        guard let standing = try standing.first({ $0.bind(id.raw, at: 1) }, { (isEnabled: $0.flag(0), isAdmin: $0.flag(1)) }) else { return nil }
         var account = StoredAccount(id: id)
-        account.isEnabled = isEnabled
+        account.isEnabled = standing.isEnabled
+        account.isAdmin = standing.isAdmin
         account.roster = try rosterItems.rows({ $0.bind(id.raw, at: 1) }, Self.rosterItem)
         account.rosterRemovals = try rosterRemovals.rows({ $0.bind(id.raw, at: 1) }) { row throws(SQLError) in
             RosterRemoval(contact: try row.address(0), version: row.unsigned(1))

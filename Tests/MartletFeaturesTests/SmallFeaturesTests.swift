@@ -3,6 +3,7 @@ import MartletFeatures
 import MartletTesting
 import MartletXML
 import MartletXMPP
+import Synchronization
 import Testing
 
 @Suite("XEP-0092 Software Version, XEP-0199 Ping, XEP-0202 Entity Time")
@@ -70,6 +71,31 @@ struct SmallFeaturesTests {
     }
 }
 
+/// Keeps what was recorded.
+private final class AuditRecord: AuditSink {
+    let events = Mutex<[AuditEvent]>([])
+    func record(_ event: AuditEvent) { events.withLock { $0.append(event) } }
+}
+
+@Suite("What only the owner of an account may do")
+struct OwnersTests {
+    @Test("is refused to everybody else, admins too, as if there were no account, and is recorded", arguments: ["juliet", "nobody"])
+    func refused(name: String) {
+        let audit = AuditRecord()
+        var server = TestServer()
+        server = TestServer(policy: AccessPolicy(admins: [server.address("prince")], audit: audit))
+        server.createAccount("juliet")
+        let prince = server.online("prince/hall")
+        prince.send("<iq type='get' id='r' to='\(name)@capulet.example'><query xmlns='jabber:iq:roster'/></iq>")
+        #expect(prince.received().map(\.error) == ["cancel/service-unavailable"])
+        let reason = "only \(name)@capulet.example may"
+        #expect(audit.events.withLock { $0 } == [.refused(Refusal(actor: "prince@capulet.example", action: "query get", reason: reason))])
+        prince.send("<iq type='get' id='r' to='\(name)@capulet.example'><query xmlns='urn:example:unknown'/></iq>")
+        #expect(prince.received().map(\.error) == ["cancel/service-unavailable"])
+        #expect(audit.events.withLock { $0.count } == 1)
+    }
+}
+
 @Suite("XEP-0012 Last Activity")
 struct LastActivityTests {
     private let server = TestServer()
@@ -99,6 +125,22 @@ struct LastActivityTests {
         let query = last(romeo, of: "juliet@capulet.example")?.child("query")
         #expect(query?.attribute("seconds") == "903")
         #expect(query?.text == "Anon")
+    }
+
+    @Test("administrators of the domain learn it of every account, whether configured or made so")
+    func admins() throws {
+        let server = TestServer(domains: ["capulet.example", "montague.example"], policy: AccessPolicy(admins: [server.address("prince")]))
+        server.createAccount("chief", isAdmin: true)
+        server.createAccount("chief@montague.example", isAdmin: true)
+        server.online("juliet/balcony").disconnect()
+        server.advance(by: .seconds(60))
+        func seconds(_ name: String, of address: String) -> String? {
+            last(server.online("\(name)/hall"), of: address)?.child("query")?.attribute("seconds")
+        }
+        for name in ["prince", "chief"] { #expect(seconds(name, of: "juliet@capulet.example") == "60") }
+        // Made an administrator of another domain.
+        #expect(seconds("chief@montague.example", of: "juliet@capulet.example") == nil)
+        #expect(last(server.online("prince/hall"), of: "nobody@capulet.example")?.error == "cancel/service-unavailable")
     }
 
     @Test("to others an account looks like none, whether it is online or not (§6, `reliability.md` rule 23)")

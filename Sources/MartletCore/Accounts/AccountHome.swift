@@ -32,6 +32,8 @@ package final class AccountHome {
 
     package internal(set) var id = AccountID(raw: 0)
     package internal(set) var isEnabled = false
+    /// Was given the admin role when it was made (``AccessPolicy``).
+    package internal(set) var isAdmin = false
     package var sessions: [SessionEntry] = []
     package var roster = Roster()
     package var blockList = BlockList()
@@ -65,6 +67,7 @@ package final class AccountHome {
         if id != stored.id { lastActivity = nil }
         id = stored.id
         isEnabled = stored.isEnabled
+        isAdmin = stored.isAdmin
         roster = Roster(stored)
         blockList = BlockList(stored.blocked)
         lastActivity = [lastActivity, stored.lastActivity].compactMap(\.self).max { $0.time < $1.time }

@@ -6,6 +6,7 @@ package import MartletXMPP
 package final class Host: Sendable {
     package let domain: BareJID
     package let limits: HostLimits
+    package let policy: AccessPolicy
     package let features: [any Feature]
     package let screening: [any ScreeningStage]
     package let annotating: [any AnnotatingStage]
@@ -16,9 +17,12 @@ package final class Host: Sendable {
     package let delaying: [any DelayStage]
     private let routes: [Namespace: [IQRoute]]
 
-    package init(domain: BareJID, limits: HostLimits = HostLimits(), features: [any Feature]) throws(RouteConflict) {
+    package init(
+        domain: BareJID, limits: HostLimits = HostLimits(), policy: AccessPolicy = AccessPolicy(), features: [any Feature]
+    ) throws(RouteConflict) {
         self.domain = domain
         self.limits = limits
+        self.policy = policy
         self.features = features
         screening = features.compactMap { $0 as? any ScreeningStage }
         annotating = features.compactMap { $0 as? any AnnotatingStage }

@@ -17,6 +17,8 @@ package struct IQRequest: Sendable {
     package var host: Host?
     /// The owner's number, where the owner is an account that exists.
     package var account: AccountID?
+    /// Whether who asks has the admin role in the owner's domain.
+    package var isByAdmin = false
 
     package init(kind: Kind, stanza: Stanza, actor: JID, owner: BareJID, child: ElementView) {
         self.kind = kind

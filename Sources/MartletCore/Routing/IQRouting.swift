@@ -43,11 +43,20 @@ extension Router {
         _ completion: Completion
     ) -> Progress {
         if let error = refusal(of: stanza, from: session) { return session.refuse(stanza, error) }
-        guard let handler = host.handler(kind, child, at: .account) else { return session.refuse(stanza, .serviceUnavailable) }
+        guard let handler = host.handler(kind, child, at: .account) else {
+            if host.handler(kind, child, at: .ownAccount) != nil { host.policy.refused(session.account, "\(child.localName) \(kind)", of: account) }
+            return session.refuse(stanza, .serviceUnavailable)
+        }
         var request = IQRequest(kind: kind, stanza: stanza, actor: stanza.from, owner: account, child: child)
         request.host = host
+        request.isByAdmin = isAdmin(session, in: host)
         if case .home(let decide) = handler { return runInHome(request, session.ref, completion, session.context, decide) }
         return admit(request, handler, host, from: session, completion)
+    }
+
+    private func isAdmin(_ session: ClientSession, in host: Host) -> Bool {
+        let isMarked = session.account.domainpart == host.domain.domainpart && session.home.shard.withLock { session.home.isAdmin }
+        return host.policy.may(session.account, .administer, isMarked: isMarked)
     }
 
     /// A request to another's account that is answered without its home: the home is asked all the same whether the account

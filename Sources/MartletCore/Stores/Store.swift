@@ -93,6 +93,7 @@ package enum AccountChange: Sendable {
 package struct StoredAccount: Sendable {
     package var id: AccountID
     package var isEnabled: Bool
+    package var isAdmin: Bool
     package var roster: [RosterItem]
     /// Contacts removed since the oldest version that can still be answered with pushes, with the version of the removal.
     package var rosterRemovals: [RosterRemoval]
@@ -109,6 +110,7 @@ package struct StoredAccount: Sendable {
     package init(id: AccountID) {
         self.id = id
         isEnabled = true
+        isAdmin = false
         roster = []
         rosterRemovals = []
         rosterVersion = 0

@@ -187,6 +187,7 @@ extension StoreContents.Account {
     package func stored() throws(StoreError) -> StoredAccount {
         var stored = StoredAccount(id: id)
         stored.isEnabled = isEnabled
+        stored.isAdmin = isAdmin
         stored.roster = roster.values.sorted { $0.contact.precedes($1.contact) }
         stored.rosterRemovals = rosterRemovals
         stored.rosterVersion = rosterVersion

@@ -26,7 +26,7 @@ package final class TestServer {
     ///   - features: what the domains do; everything, unless given.
     package init(
         domains: [String] = ["capulet.example"], limits: HostLimits = HostLimits(), settings: RouterSettings = RouterSettings(),
-        commits: InMemoryStore.Commits = .automatic, remote: any RemoteDelivery = NoFederation(), seed: UInt64 = 1,
+        commits: InMemoryStore.Commits = .automatic, policy: AccessPolicy = AccessPolicy(), remote: any RemoteDelivery = NoFederation(), seed: UInt64 = 1,
         contacts: ContactAddresses.Addresses = .init(), features: ((FeatureConfiguration) -> [any Feature])? = nil
     ) {
         random = SeededRandom(seed: seed)
@@ -37,7 +37,7 @@ package final class TestServer {
         let features = features ?? StandardFeatures.all
         let hosts = domains.map { domain in
             do {
-                return try Host(domain: BareJID(parsing: domain), limits: limits, features: features(configuration))
+                return try Host(domain: BareJID(parsing: domain), limits: limits, policy: policy, features: features(configuration))
             } catch {
                 preconditionFailure("no host can be made of \(domain): \(error)")
             }
@@ -106,9 +106,9 @@ package final class TestServer {
         return address
     }
 
-    package func createAccount(_ name: String, credentials: [ScramKeys] = []) {
+    package func createAccount(_ name: String, credentials: [ScramKeys] = [], isAdmin: Bool = false) {
         made.insert(address(name))
-        store.submit([.account(.create(address(name), credentials: credentials, isAdmin: false))])
+        store.submit([.account(.create(address(name), credentials: credentials, isAdmin: isAdmin))])
         store.commit()
         router.forget(address(name))
         run()

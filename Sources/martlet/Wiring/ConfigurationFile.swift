@@ -18,11 +18,6 @@ extension ServerConfiguration {
     /// The domains, prepared.
     var domainAddresses: [BareJID] { domains.compactMap { try? BareJID(parsing: $0.name) } }
 
-    /// Everybody with the admin role anywhere.
-    var allAdmins: Set<BareJID> {
-        Set((access.admins + domains.flatMap(\.admins)).compactMap { try? BareJID(parsing: $0) })
-    }
-
     /// The hashes for which keys of new passwords are made: those of the mechanisms that are offered, and one at least.
     var passwordHashes: [ScramHash] {
         let hashes = authentication.mechanisms.compactMap { ScramHash(mechanismName: $0.rawValue) }

@@ -7,6 +7,7 @@ struct HostAssembly {
     let configuration: ServerConfiguration
     let time: any TimeSource
     let uptime: Uptime
+    let audit: any AuditSink
 
     func table() throws(CommandFailure) -> HostTable {
         var hosts: [Host] = []
@@ -21,10 +22,14 @@ struct HostAssembly {
         let features = FeatureConfiguration(
             softwareVersion: MartletVersion.current, contacts: contacts(domain.contacts), time: time, uptime: uptime)
         do throws(RouteConflict) {
-            return try Host(domain: address, limits: limits, features: StandardFeatures.all(features))
+            return try Host(domain: address, limits: limits, policy: policy(of: domain.name), features: StandardFeatures.all(features))
         } catch {
             throw CommandFailure(.software, "two features answer \(error.local) in \(error.namespace)")
         }
+    }
+
+    private func policy(of domain: String) -> AccessPolicy {
+        AccessPolicy(admins: Set(configuration.admins(of: domain).compactMap { try? BareJID(parsing: $0) }), audit: audit)
     }
 
     private func contacts(_ contacts: ServerConfiguration.Contacts) -> ContactAddresses.Addresses {

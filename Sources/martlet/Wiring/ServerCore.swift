@@ -28,7 +28,7 @@ struct ServerCore: Sendable {
     /// - Throws: ``CommandFailure``, with nothing left open.
     static func open(_ configuration: ServerConfiguration, _ surroundings: Surroundings) async throws(CommandFailure) -> ServerCore {
         let uptime = Uptime(surroundings.time)
-        let hosts = try HostAssembly(configuration: configuration, time: surroundings.time, uptime: uptime).table()
+        let hosts = try HostAssembly(configuration: configuration, time: surroundings.time, uptime: uptime, audit: surroundings.audit).table()
         let store = try openStore(configuration, surroundings)
         do throws(StoreError) {
             let ids = StanzaIDSource(floor: try await store.idCeiling())
