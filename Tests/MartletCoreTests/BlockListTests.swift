@@ -1,7 +1,6 @@
+import MartletCore
 import MartletXMPP
 import Testing
-
-import MartletCore
 
 @Suite("Block lists")
 struct BlockListTests {

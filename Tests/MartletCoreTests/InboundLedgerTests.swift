@@ -1,6 +1,5 @@
-import Testing
-
 import MartletCore
+import Testing
 
 @Suite("Inbound stanzas are handled in order")
 struct InboundLedgerTests {

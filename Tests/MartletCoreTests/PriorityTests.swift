@@ -1,9 +1,8 @@
+import MartletCore
 import MartletXML
 import MartletXMPP
 import NIOCore
 import Testing
-
-import MartletCore
 
 @Suite("Presence priorities (RFC 6121 §4.7.2.3)")
 struct PriorityTests {

@@ -1,7 +1,7 @@
 import Logging
 import MartletXMPP
-import NIOCore
 import NIOConcurrencyHelpers
+import NIOCore
 
 /// The ports on which clients connect, from start to stop.
 package final class ClientListenerService: Sendable {

@@ -53,7 +53,7 @@ package final class ConversationRunner {
         for name in conversation.accounts {
             add(ConversationAccount(localpart: "\(name)-\(tag)", domain: transport.domain, password: "pw-\(tag)"), as: name)
         }
-        for case let .client(account, resource, _) in conversation.participants.map(\.kind) {
+        for case .client(let account, let resource, _) in conversation.participants.map(\.kind) {
             names.values["\(account)/\(resource)"] = "\(account)-\(tag)@\(transport.domain)/\(resource)"
         }
     }

@@ -197,7 +197,7 @@ package struct StanzaPattern: Hashable, Sendable {
         private var isNothingLeft: Bool {
             mutating get {
                 let extra = present.indices.first { !taken.contains($0) && !Self.isServersOwn(present[$0]) }
-            guard !allowsMore, let extra else { return true }
+                guard !allowsMore, let extra else { return true }
                 note("\(path): it has the child <\(present[extra].localName) xmlns='\(present[extra].namespaceName)'>")
                 return false
             }
