@@ -20,10 +20,10 @@ enum JIDPartPreparation {
         return try utf8(DomainName.prepared(text), .domainpart)
     }
 
-    /// OpaqueString (RFC 7622 §3.4).
+    /// OpaqueString (RFC 7622 §3.4) without the characters of RFC 3454 table B.1 that it would refuse.
     static func resourcepart(_ bytes: UnsafeRawBufferPointer) throws(JIDError) -> [UInt8] {
         let text = try scalars(bytes, .resourcepart)
-        let prepared = try precis(.resourcepart) { () throws(PRECISError) in try PRECIS.opaqueString(scalars: text) }
+        let prepared = try precis(.resourcepart) { () throws(PRECISError) in try PRECIS.resourcepart(scalars: text) }
         return try utf8(prepared, .resourcepart)
     }
 

@@ -4,8 +4,8 @@
 /// made. Whatever the short way does not settle, be it Unicode or a fault, takes the long way, which also finds the error.
 @usableFromInline
 enum JIDPreparation {
-    /// No part can become less than a third of itself in preparation (fullwidth letters are three octets of UTF-8),
-    /// so that a longer one is refused unread.
+    /// Octets of a part before preparation. None can become less than a third of itself (fullwidth letters are three octets
+    /// of UTF-8), but for invisible characters that a resourcepart loses, and nobody needs that many: a longer one is refused unread.
     static let unpreparedPartBytesMax = 3 * BareJID.partBytesMax
 
     static func storage(parsing bytes: UnsafeRawBufferPointer) throws(JIDError) -> JIDStorage {

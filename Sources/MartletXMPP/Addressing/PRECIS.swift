@@ -13,7 +13,7 @@ public enum PRECIS {
         try string(text, isPlain: { 0x21...0x7E ~= $0 }, usernameCasePreserved(scalars:))
     }
 
-    /// OpaqueString (RFC 8265 §4.2): the profile of passwords and of resourceparts.
+    /// OpaqueString (RFC 8265 §4.2): the profile of passwords and, but for what cannot be seen, of resourceparts.
     public static func opaqueString(_ text: some StringProtocol) throws(PRECISError) -> String {
         try string(text, isPlain: { 0x20...0x7E ~= $0 }, opaqueString(scalars:))
     }
@@ -84,6 +84,18 @@ extension PRECIS {
         }
     }
 
+    /// OpaqueString for a resourcepart (RFC 7622 §3.4), except that what Stringprep maps to nothing (RFC 3454 table B.1)
+    /// goes where PRECIS would refuse it, as it does at peers that follow RFC 6122, instead of the whole address being refused.
+    ///
+    /// Many emoji are written with such characters: `👩‍💻` becomes `👩💻`, and `❤️` becomes `❤`. A joiner that RFC 5892 A.1 and A.2 allow stays.
+    static func resourcepart(scalars: [Unicode.Scalar]) throws(PRECISError) -> [Unicode.Scalar] {
+        try stable(scalars) { (text) throws(PRECISError) in
+            let text = withoutRefusedInvisibles(text)
+            try check(text, against: .freeform)
+            return UnicodeNormalization.canonical(spacesMapped(text))
+        }
+    }
+
     private static func nickname(
         scalars: [Unicode.Scalar], isForComparison: Bool
     ) throws(PRECISError) -> [Unicode.Scalar] {
@@ -141,6 +153,30 @@ extension PRECIS {
 
     private static func spacesMapped(_ text: [Unicode.Scalar]) -> [Unicode.Scalar] {
         text.map { UnicodeProperties($0).isSpace ? " " : $0 }
+    }
+
+    /// Each character is looked at where it stands in `text`, before any has gone.
+    private static func withoutRefusedInvisibles(_ text: [Unicode.Scalar]) -> [Unicode.Scalar] {
+        guard text.contains(where: isMappedToNothing) else { return text }
+        let rules = ContextRules(text)
+        return text.enumerated().filter { index, scalar in
+            guard isMappedToNothing(scalar) else { return true }
+            return switch UnicodeProperties(scalar).precis {
+            case .valid, .freeformValid: true
+            case .contextJoin, .contextOther: rules.hold(at: index)
+            case .disallowed: false
+            }
+        }.map(\.element)
+    }
+
+    /// RFC 3454 table B.1.
+    private static func isMappedToNothing(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar {
+        case "\u{AD}", "\u{34F}", "\u{1806}", "\u{180B}"..."\u{180D}", "\u{200B}"..."\u{200D}", "\u{2060}", "\u{FE00}"..."\u{FE0F}", "\u{FEFF}":
+            true
+        default:
+            false
+        }
     }
 
     /// Spaces at the ends go, several inside become one.

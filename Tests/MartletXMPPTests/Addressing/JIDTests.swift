@@ -89,6 +89,52 @@ struct JIDTests {
         }
     }
 
+    @Test(
+        "a resourcepart loses what cannot be seen and PRECIS refuses, as with Stringprep (RFC 3454 table B.1)",
+        arguments: [
+            ("\u{1F469}\u{200D}\u{1F4BB}", "\u{1F469}\u{1F4BB}"), ("\u{2764}\u{FE0F}", "\u{2764}"), ("1\u{FE0F}\u{20E3}", "1\u{20E3}"),
+            ("a\u{AD}b\u{34F}c\u{180B}d\u{180D}e\u{200B}f\u{2060}g\u{FE00}h\u{FEFF}i\u{200C}j", "abcdefghij"),
+            ("l\u{AD}\u{B7}l", "l\u{B7}l"), ("e\u{34F}\u{301}", "\u{E9}"), ("\u{FEFF} ", " "),
+            // The joiner is not behind the virama where it stands.
+            ("\u{915}\u{94D}\u{AD}\u{200D}\u{937}", "\u{915}\u{94D}\u{937}"),
+            // Nor here, once the marks are in order.
+            ("\u{915}\u{301}\u{34F}\u{94D}\u{200D}\u{937}", "\u{915}\u{94D}\u{301}\u{937}"),
+        ])
+    func resourcepartInvisibles(text: String, prepared: String) throws {
+        #expect(try FullJID(parsing: "example.com/" + text).resourcepart.codePoints == prepared.codePoints)
+        #expect(try FullJID(parsing: "example.com/" + prepared).resourcepart.codePoints == prepared.codePoints)
+    }
+
+    @Test(
+        "a resourcepart keeps joiners where their rules hold (RFC 5892 A.1, A.2)",
+        arguments: [
+            "\u{915}\u{94D}\u{200D}\u{937}", "\u{915}\u{94D}\u{200C}\u{937}", "\u{628}\u{64E}\u{200C}\u{64E}\u{628}", "a\u{1806}b",
+        ])
+    func resourcepartJoiners(text: String) throws {
+        #expect(try FullJID(parsing: "example.com/" + text).resourcepart.codePoints == text.codePoints)
+    }
+
+    @Test("nothing but the characters of RFC 3454 table B.1 is left out of a resourcepart, and not all of it may be")
+    func resourcepartKept() throws {
+        #expect(throws: JIDError.empty(.resourcepart)) { try FullJID(parsing: "example.com/\u{FE0F}\u{200D}") }
+        // Elsewhere there are only ideographs, private use and nothing.
+        let candidates = Array(0x80...0x1FFFF as ClosedRange<UInt32>) + Array(0xE0000...0xE0FFF)
+        let removed = candidates.compactMap(Unicode.Scalar.init).filter { scalar in
+            guard let jid = try? FullJID(localpart: nil, domainpart: "example.com", resourcepart: "a\(scalar)") else { return false }
+            return jid.resourcepart == "a"
+        }
+        let ranges: [ClosedRange<UInt32>] = [
+            0xAD...0xAD, 0x34F...0x34F, 0x180B...0x180D, 0x200B...0x200D, 0x2060...0x2060, 0xFE00...0xFE0F, 0xFEFF...0xFEFF,
+        ]
+        #expect(removed.map(\.value) == ranges.flatMap { Array($0) })
+        for part in ["a\u{AD}b@example.com", "\u{FE0F}a@example.com", "a\u{200D}b.example"] {
+            #expect(throws: JIDError.self, "names are refused as ever") { try JID(part) }
+        }
+        for tail in ["\u{E0061}", "\u{E0100}", "\u{2061}", "\u{180F}"] {
+            #expect(throws: JIDError.self, "what is ignorable but not in the table is refused") { try JID("example.com/a" + tail) }
+        }
+    }
+
     @Test("each part has at most 1023 octets, counted when prepared (RFC 7622 §3.1)")
     func partLimits() throws {
         let longest = String(repeating: "a", count: 1023)

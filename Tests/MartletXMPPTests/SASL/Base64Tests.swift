@@ -53,7 +53,7 @@ struct Base64Tests {
 
     @Test("every length comes back, and no other text means the same bytes")
     func roundTrip() {
-        var random = SeededGenerator(seed: 4648)
+        var random = SeededNumbers(seed: 4648)
         for length in 0...70 {
             let bytes = random.bytes(length)
             var digits = Base64.encodeToBytes(bytes)

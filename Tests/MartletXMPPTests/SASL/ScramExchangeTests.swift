@@ -460,7 +460,7 @@ struct ScramClientTests {
 struct ScramLoginTests {
     @Test("everybody logs in with their password and nobody with another", arguments: ScramHash.allCases)
     func passwords(hash: ScramHash) throws {
-        var random = SeededGenerator(seed: 5802)
+        var random = SeededNumbers(seed: 5802)
         let printable = (0x20...0x7E).compactMap(Unicode.Scalar.init).map(Character.init)
         for length in [1, 2, 7, 20, 63, 64, 65, 128, 129, 1024] {
             let text = String((0..<length).compactMap { _ in printable.randomElement(using: &random) })
@@ -501,7 +501,7 @@ struct ScramLoginTests {
                 lengths.append(message.count)
                 return message
             })
-        var random = SeededGenerator(seed: 7677)
+        var random = SeededNumbers(seed: 7677)
         for (index, length) in lengths.enumerated() {
             for place in 0..<length {
                 let bit: UInt8 = 1 << UInt8.random(in: 0..<8, using: &random)
