@@ -74,7 +74,7 @@ package final class SQLiteStore: Store {
         readers.start(statements)
     }
 
-    /// Set before the writer starts.
+    /// `@unchecked`: set before the writer starts, and only read from then on.
     private final class Link: @unchecked Sendable {
         weak var readers: StoreReaders?
     }

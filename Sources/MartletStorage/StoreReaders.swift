@@ -5,9 +5,7 @@ internal import NIOCore
 /// Threads that read, each with a connection of its own, so that no event loop waits for the disk.
 ///
 /// A read waits, without a thread, until what was submitted before it is settled.
-///
-/// `@unchecked`: the connections are used by their threads only; the rest is behind the monitor.
-final class StoreReaders: @unchecked Sendable {
+final class StoreReaders: Sendable {
     /// Reads that may wait; one more is refused.
     static let waitingMax = 65_536
 
@@ -38,7 +36,7 @@ final class StoreReaders: @unchecked Sendable {
         }
     }
 
-    /// Hands a connection to the thread that is its own from then on.
+    /// `@unchecked`: hands a connection to the thread that is its own from then on.
     private struct Unchecked: @unchecked Sendable {
         let statements: ReadStatements
     }

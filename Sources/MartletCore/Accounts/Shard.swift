@@ -3,6 +3,9 @@ import NIOConcurrencyHelpers
 
 /// One of 4096 parts of everything that has a home, by hash of the bare JID, behind one short lock (0.1 µs where an actor's
 /// hop costs 25 µs). It is also the unit that moves between nodes, later.
+///
+/// `@unchecked`: everything in it, the homes included, is touched with the lock held only. A `Mutex` around the state would not
+/// do: what is decided about a home reaches into it from many functions, between ``lock()`` and ``unlock()``.
 package final class Shard: @unchecked Sendable {
     /// Homes that nobody uses and that stay in memory, so that a burst of messages to somebody offline reads the store once.
     static let idleHomesMax = 8

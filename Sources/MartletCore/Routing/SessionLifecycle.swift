@@ -112,7 +112,9 @@ extension Router {
     }
 }
 
-/// A stream that waits for its session. Used on the stream's loop only.
+/// A stream that waits for its session.
+///
+/// `@unchecked`: it goes through the account's queue, which another loop may empty, but is used on the stream's loop only.
 private final class PendingBind: @unchecked Sendable {
     let transport: any SessionTransport
     let done: (BindOutcome) -> Void

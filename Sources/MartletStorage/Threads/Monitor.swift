@@ -48,7 +48,7 @@ final class Monitor<State>: @unchecked Sendable {
 
 /// A thread of our own, for what blocks on the disk. Neither an event loop nor the pool of Swift's tasks may do that.
 ///
-/// `@unchecked`: the identifier never changes.
+/// `@unchecked`: the identifier never changes; where it is a pointer, as on Darwin, it is not `Sendable` by itself.
 final class WorkerThread: @unchecked Sendable {
     private final class Body {
         let run: @Sendable () -> Void

@@ -3,6 +3,7 @@ package import MartletFeatures
 package import MartletXMPP
 import NIOCore
 package import NIOEmbedded
+import Synchronization
 
 /// A whole server on one thread, without network and disk, whose clock a test moves. It does nothing by itself: after every
 /// step of a test it runs until nothing more can happen.
@@ -169,9 +170,9 @@ package final class TestServer {
     }
 }
 
-/// What the store said, on this thread.
-private final class Answer: @unchecked Sendable {
-    private var account: StoredAccount?
-    func set(_ result: Result<StoredAccount?, StoreError>) { account = try? result.get() }
-    func get() -> StoredAccount? { account }
+/// What the store said.
+private final class Answer: Sendable {
+    private let account = Mutex<StoredAccount?>(nil)
+    func set(_ result: Result<StoredAccount?, StoreError>) { account.withLock { $0 = try? result.get() } }
+    func get() -> StoredAccount? { account.withLock { $0 } }
 }
