@@ -1,4 +1,5 @@
 import MartletCore
+import MartletTesting
 import MartletXMPP
 import NIOCore
 import Testing
@@ -511,7 +512,7 @@ struct RosterVersionTests {
 
     @Test("the roster is the same after it was stored and loaded, and clients that come back now and then see it as it is", arguments: UInt64(0)..<20)
     func walk(seed: UInt64) throws {
-        var random = SplitMix64(seed: seed)
+        var random = SeededNumbers(seed: seed)
         var subject = Subject()
         subject.limits.rosterItemsMax = 12
         subject.limits.pendingRequestsMax = 3
@@ -553,19 +554,5 @@ struct RosterVersionTests {
             occasional[index].update(from: subject.roster)
             #expect(occasional[index] == fresh)
         }
-    }
-}
-
-/// The same walk in every run.
-private struct SplitMix64: RandomNumberGenerator {
-    private var state: UInt64
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
     }
 }

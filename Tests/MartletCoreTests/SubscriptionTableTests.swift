@@ -1,4 +1,5 @@
 import MartletCore
+import MartletTesting
 import Testing
 
 /// The nine states of RFC 6121 §A.1 under their names.
@@ -430,11 +431,11 @@ private struct Channel {
 
 @Suite("Two sides exchange subscription stanzas in order and without loss")
 struct SubscriptionChannelTests {
-    private func drainAtRandom(_ channel: inout Channel, _ random: inout SplitMix64) {
+    private func drainAtRandom(_ channel: inout Channel, _ random: inout SeededNumbers) {
         while !channel.toA.isEmpty || !channel.toB.isEmpty { _ = channel.step(Bool.random(using: &random) ? .a : .b) }
     }
 
-    private func actAtRandom(_ channel: inout Channel, _ random: inout SplitMix64) -> String {
+    private func actAtRandom(_ channel: inout Channel, _ random: inout SeededNumbers) -> String {
         let side: Channel.Side = Bool.random(using: &random) ? .a : .b
         switch Int.random(in: 0..<5, using: &random) {
         case let index where index < 4:
@@ -454,7 +455,7 @@ struct SubscriptionChannelTests {
 
     @Test("what one of them does after another, both agree on", arguments: UInt64(0)..<50)
     func oneAfterAnother(seed: UInt64) {
-        var random = SplitMix64(seed: seed)
+        var random = SeededNumbers(seed: seed)
         var channel = Channel()
         for _ in 0..<200 {
             let what = actAtRandom(&channel, &random)
@@ -465,7 +466,7 @@ struct SubscriptionChannelTests {
 
     @Test("an account that is deleted and created anew agrees with its contacts", arguments: UInt64(0)..<20)
     func createdAnew(seed: UInt64) {
-        var random = SplitMix64(seed: seed)
+        var random = SeededNumbers(seed: seed)
         var channel = Channel()
         for _ in 0..<50 {
             for _ in 0..<Int.random(in: 0..<6, using: &random) {
@@ -482,7 +483,7 @@ struct SubscriptionChannelTests {
 
     @Test("states that exclude each other never meet, whatever crosses on the way", arguments: UInt64(0)..<50)
     func statesAreSound(seed: UInt64) {
-        var random = SplitMix64(seed: seed)
+        var random = SeededNumbers(seed: seed)
         var channel = Channel()
         for _ in 0..<1_000 {
             switch Int.random(in: 0..<3, using: &random) {
@@ -498,7 +499,7 @@ struct SubscriptionChannelTests {
     /// neither says which of the other's stanzas it has seen.
     @Test("where stanzas crossed, a probe and a new request repair what is in dispute (RFC 6121 §4.3.2)", arguments: UInt64(0)..<100)
     func crossing(seed: UInt64) {
-        var random = SplitMix64(seed: seed)
+        var random = SeededNumbers(seed: seed)
         var channel = Channel()
         for _ in 0..<60 {
             _ = actAtRandom(&channel, &random)
@@ -547,19 +548,5 @@ struct SubscriptionChannelTests {
         channel.act(.b, .subscribe)
         channel.drain()
         #expect(channel.a == Named.both.state && channel.b == Named.both.state)
-    }
-}
-
-/// The same walk in every run.
-private struct SplitMix64: RandomNumberGenerator {
-    private var state: UInt64
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
     }
 }

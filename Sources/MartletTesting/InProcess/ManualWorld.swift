@@ -16,23 +16,29 @@ package final class ManualTime: TimeSource {
     package func advance(by nanoseconds: Int64) { elapsed.withLock { $0 += nanoseconds } }
 }
 
+/// Numbers that look random and are the same in every run (SplitMix64).
+package struct SeededNumbers: RandomNumberGenerator {
+    private var state: UInt64
+
+    package init(seed: UInt64) { state = seed }
+
+    package mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+        return z ^ (z >> 31)
+    }
+}
+
 /// Random bytes that are the same in every run.
 package final class SeededRandom: RandomSource {
-    private let state: Mutex<UInt64>
+    private let numbers: Mutex<SeededNumbers>
 
-    package init(seed: UInt64) { state = Mutex(seed) }
+    package init(seed: UInt64) { numbers = Mutex(SeededNumbers(seed: seed)) }
 
-    package func bytes(_ count: Int) -> [UInt8] { (0..<count).map { _ in UInt8(truncatingIfNeeded: next() >> 32) } }
-
-    /// SplitMix64.
-    private func next() -> UInt64 {
-        state.withLock { state in
-            state &+= 0x9E37_79B9_7F4A_7C15
-            var z = state
-            z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-            z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-            return z ^ (z >> 31)
-        }
+    package func bytes(_ count: Int) -> [UInt8] {
+        numbers.withLock { numbers in (0..<count).map { _ in UInt8(truncatingIfNeeded: numbers.next() >> 32) } }
     }
 }
 
