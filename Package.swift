@@ -83,6 +83,8 @@ let fuzzing: [String: [Target.Dependency]] = [
     "XML": ["MartletXML", .nioCore],
     "JID": ["MartletXMPP", .nioCore],
     "SASL": ["MartletXMPP", .nioCore],
+    "Proxy": ["MartletNetwork", .nioCore],
+    "Configuration": ["martlet"],
 ]
 if let name = Context.environment["MARTLET_FUZZ"], let dependencies = fuzzing[name] {
     targets.append(
