@@ -1,20 +1,18 @@
 import Dispatch
+import Foundation
 import Logging
 import MartletCore
 import MartletStorage
 import MartletXMPP
 import NIOCore
 
-#if canImport(Glibc)
-import Glibc
-#else
-import Darwin
-#endif
-
 // What the message log costs: appends in commits of 64, 512 and 4096 entries of 330 bytes with two views each, 10,000
 // accounts, synchronous=FULL, index and purge included. Microseconds of the whole process's CPU for each message.
 //
-// usage: StorageBenchmark [folder] [messages]
+//     StorageBenchmark                            every workload, 200,000 messages each
+//     StorageBenchmark <workload> <messages>      one, with 1,000 accounts: for scripts/bench-counts
+//
+// Workloads are offline-64, offline-512, offline-4096 and delivered-…; the databases are made below TMPDIR, and removed.
 
 struct SystemTime: TimeSource {
     var monotonic: NIODeadline { .now() }
@@ -58,9 +56,11 @@ func measure(_ name: String, count: Int, _ body: () throws -> Void) rethrows {
     print("\(name): \(rounded(perMessage)) µs CPU each, \(Int(Double(count) / wall * 1e6)) a second")
 }
 
-let folder = CommandLine.arguments.dropFirst().first ?? "/tmp/martlet-storage-benchmark-\(getpid())"
+let wanted = CommandLine.arguments.dropFirst().first
 let messages = CommandLine.arguments.dropFirst(2).first.flatMap { Int($0) } ?? 200_000
-let accounts = 10_000
+let accounts = wanted == nil ? 10_000 : 1_000
+let temporary = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
+let folder = temporary + "/martlet-storage-benchmark-\(getpid())"
 let stanza = EncodedStanza(ByteBuffer(repeating: UInt8(ascii: "x"), count: 330))
 
 /// Submits messages between accounts at random.
@@ -97,13 +97,13 @@ func benchmark(_ name: String, batch: Int, deliversEvery: Int?) throws {
     try makeAccounts(accounts, store)
     var traffic = Traffic()
     measure("\(name), commits of \(batch)", count: messages) {
-        for place in 1...messages / batch {
+        for place in 1...max(1, messages / batch) {
             traffic.submit(batch, to: store)
             settle(store, [])
             if let deliversEvery, place % max(1, deliversEvery / batch) == 0 { settle(store, traffic.cursors()) }
         }
     }
-    guard deliversEvery == nil, batch == 512 else { return }
+    guard wanted == nil, deliversEvery == nil, batch == 512 else { return }
     try measure("loads of an account", count: accounts) {
         let done = DispatchGroup()
         for place in 0..<accounts {
@@ -115,8 +115,10 @@ func benchmark(_ name: String, batch: Int, deliversEvery: Int?) throws {
 }
 
 print("storage: SQLite, synchronous=FULL; \(messages) messages, \(accounts) accounts")
+try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
 for batch in [64, 512, 4_096] {
-    try benchmark("offline", batch: batch, deliversEvery: nil)
+    if wanted == nil || wanted == "offline-\(batch)" { try benchmark("offline", batch: batch, deliversEvery: nil) }
     // As often as a busy server moves its cursors: once in 10,000 messages.
-    try benchmark("delivered", batch: batch, deliversEvery: 10_000)
+    if wanted == nil || wanted == "delivered-\(batch)" { try benchmark("delivered", batch: batch, deliversEvery: 10_000) }
 }
+try FileManager.default.removeItem(atPath: folder)

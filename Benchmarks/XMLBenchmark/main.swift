@@ -1,8 +1,7 @@
-// What a parsed stanza costs: CPU nanoseconds, and allocations where the preloaded counter of scripts/bench is there.
+// What a parsed stanza costs: CPU nanoseconds, and allocations where the preloaded counter of scripts/bench-counts is there.
 //
-//     XMLBenchmark [seconds for each line] [only lines that begin so]
-//
-// Zero seconds is one pass over 64 stanzas, for counting instructions.
+//     XMLBenchmark [seconds for each workload]
+//     XMLBenchmark <workload> <stanzas>          as many as that, in passes over 64: for scripts/bench-counts
 
 import MartletXML
 import NIOCore
@@ -55,7 +54,12 @@ enum Benchmark {
         return count
     }
 
-    static func run(_ name: String, _ stanza: String, sizes: [Int], seconds: Double) throws(XMLError) {
+    /// How long a workload goes on.
+    enum Extent {
+        case seconds(Double), stanzas(Int)
+    }
+
+    static func run(_ name: String, _ stanza: String, sizes: [Int], _ extent: Extent) throws(XMLError) {
         let all = ByteBuffer(string: String(repeating: stanza, count: 64))
         var pieces: [ByteBuffer] = []
         var rest = all
@@ -71,7 +75,12 @@ enum Benchmark {
         count = 0
         let allocations = mallocs()
         let begin = cpuNanoseconds()
-        repeat { count += try parse(pieces, into: &parser) } while Double(cpuNanoseconds() - begin) < seconds * 1e9
+        switch extent {
+        case .seconds(let seconds):
+            repeat { count += try parse(pieces, into: &parser) } while Double(cpuNanoseconds() - begin) < seconds * 1e9
+        case .stanzas(let stanzas):
+            repeat { count += try parse(pieces, into: &parser) } while count < stanzas
+        }
         let each = Double(cpuNanoseconds() - begin) / Double(count)
         let perStanza = allocations.map { before in (mallocs() ?? before) - before }.map { Double($0) / Double(count) }
         let mallocText = perStanza.map { String(Int(($0 * 100).rounded())) + "/100 mallocs" } ?? "mallocs not counted"
@@ -92,11 +101,14 @@ enum Benchmark {
     }
 }
 
-let seconds = CommandLine.arguments.dropFirst().first.flatMap(Double.init) ?? 0.3
+let arguments = CommandLine.arguments.dropFirst()
 let odd = [1, 700, 13, 1448, 333, 2900, 77, 512]
-let only = CommandLine.arguments.dropFirst(2).first ?? ""
+let wanted = arguments.first.flatMap { Double($0) == nil ? $0 : nil }
+let extent: Benchmark.Extent =
+    wanted == nil ? .seconds(arguments.first.flatMap(Double.init) ?? 0.3) : .stanzas(arguments.dropFirst().first.flatMap { Int($0) } ?? 64)
 precondition(!Benchmark.known.isEmpty)
-for (name, stanza) in [("chat", Benchmark.chat), ("presence", Benchmark.presence), ("publish", Benchmark.publish)] where name.hasPrefix(only) {
-    try Benchmark.run(name + " whole", stanza, sizes: [stanza.utf8.count], seconds: seconds)
-    try Benchmark.run(name + " odd pieces", stanza, sizes: odd, seconds: seconds)
+for (name, stanza) in [("chat", Benchmark.chat), ("presence", Benchmark.presence), ("publish", Benchmark.publish)] {
+    for (workload, sizes) in [(name + "-whole", [stanza.utf8.count]), (name + "-pieces", odd)] where wanted == nil || wanted == workload {
+        try Benchmark.run(workload, stanza, sizes: sizes, extent)
+    }
 }
