@@ -5,8 +5,9 @@ public import NIOCore
 /// It may be queued, logged, fanned out and handed to another event loop by reference.
 ///
 /// The content namespace of a stream is read as `jabber:client`, whichever it is: `jabber:client` and `jabber:server` hold the same
-/// stanzas (RFC 6120 §4.8.3), and nobody shall hide something from us behind the difference that shows up behind us. So code asks for
-/// `.client` everywhere, and the same bytes serve streams of both kinds.
+/// stanzas (RFC 6120 §4.8.3). So code asks for `.client` everywhere, and the same bytes serve streams of both kinds. On a client's stream
+/// `jabber:server` is a namespace like others: a stanza in it is none, and in a stanza it is extended content. Where it occurs the
+/// bytes are not canonical, since on a stream between servers they would be content that nobody here has looked at.
 public struct FlatElement: Sendable {
     @usableFromInline let storage: FlatStorage
 

@@ -26,7 +26,7 @@ extension Namespace {
     @inlinable public static var none: Namespace { Namespace(id: 0) }
     /// `jabber:client`. Elements in the content namespace of any stream read as this one: see ``FlatElement``.
     @inlinable public static var client: Namespace { Namespace(id: 1) }
-    /// `jabber:server`.
+    /// `jabber:server`, except where it is the stream's content namespace: that reads as ``client``.
     @inlinable public static var server: Namespace { Namespace(id: 2) }
     /// `http://etherx.jabber.org/streams`.
     @inlinable public static var streams: Namespace { Namespace(id: 3) }

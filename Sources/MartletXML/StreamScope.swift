@@ -19,7 +19,8 @@ final class StreamScope: Sendable {
     let defaultNamespace: UInt16
     let defaultDeclaration: UInt32
 
-    /// `<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>`; `jabber:server` reads the same.
+    /// `<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>`; on a stream of
+    /// servers `jabber:server` reads the same.
     static let usual = StreamScope(
         [
             Outer(prefix: [], namespace: Namespace.client.id, name: Array("jabber:client".utf8)),
@@ -42,7 +43,7 @@ final class StreamScope: Sendable {
     /// Nothing but a default namespace: the surroundings of a document that stands alone.
     static func document(_ defaultNamespace: Namespace) -> StreamScope {
         switch defaultNamespace {
-        case .client, .server: .usualDocument
+        case .client: .usualDocument
         case .none: .none
         default: StreamScope([Outer(prefix: [], namespace: defaultNamespace.id, name: Array(defaultNamespace.name.utf8))], headerName: [])
         }
@@ -54,7 +55,7 @@ final class StreamScope: Sendable {
     static func of(header: FlatElement, content: Namespace) -> StreamScope {
         let declared = header.root.namespaceDeclarations.map { declaration in
             let known = header.known(declaration.name)
-            let isContent = known == content || known == .client || known == .server
+            let isContent = known == content || known == .client
             return Outer(
                 prefix: Array(declaration.prefix.utf8), namespace: isContent ? Namespace.client.id : known?.id ?? Namespace.unknownID,
                 name: Array(declaration.name.utf8))

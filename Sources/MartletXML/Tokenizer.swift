@@ -313,6 +313,7 @@ struct Tokenizer: ~Copyable {
         } else {
             try resolve(p, index, outer)
         }
+        if depth == 1, nodes[index].namespace == Namespace.streams.id { try refuseSecondHeader(p, index, outer) }
         if hasPrefixedAttributes { try resolveAttributes(p, outer) }
         nodes[index].contentStart = UInt32(truncatingIfNeeded: position)
         if scope == .startTag {
@@ -327,6 +328,12 @@ struct Tokenizer: ~Copyable {
             textStart = position
             textFlags = []
         }
+    }
+
+    /// In a stream nothing is waited for behind the start tag of another header (RFC 6120 §4.3). A document that stands alone may be one.
+    @inline(never)
+    private func refuseSecondHeader(_ p: UnsafePointer<UInt8>, _ index: Int, _ outer: StreamScope) throws(XMLError) {
+        if scope == .element, !outer.headerName.isEmpty, equals(p, nodes[index].localRange, "stream") { throw .secondHeader }
     }
 
     // MARK: End tags
@@ -560,9 +567,12 @@ struct Tokenizer: ~Copyable {
         }
         guard id != Namespace.xml.id, id != Namespace.xmlns.id else { throw .notWellFormed }
         guard isDefault || node.contentStart < node.contentEnd && !equals(p, prefix, "xmlns") else { throw .notWellFormed }
-        if id == content || id == Namespace.client.id || id == Namespace.server.id {
+        if id == content || id == Namespace.client.id {
             noteContent(isDefault: isDefault, isLiteral: id == Namespace.client.id)
             id = Namespace.client.id
+        } else if id == Namespace.server.id {
+            // Something else than content here, and content on a stream between servers: it never goes out as it came.
+            flags.insert(.notCanonical)
         }
         var binding = Binding(prefix: prefix, namespace: id, declaration: UInt32(truncatingIfNeeded: attribute), hash: 0, depth: depth)
         if id == Namespace.unknownID { findDeclaration(p, node, &binding, outer) }

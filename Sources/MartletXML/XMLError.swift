@@ -10,6 +10,9 @@ public enum XMLError: Error, Hashable, Sendable {
     case badNamespacePrefix
     /// Characters other than white space between stanzas, or after the one element of a document: `bad-format` (RFC 6120 §4.9.3.1).
     case textBetweenStanzas
+    /// The start tag of a stream's header inside the stream: `bad-format` (RFC 6120 §4.9.3.1). A stream has one header, and the end of
+    /// this one would be waited for in vain.
+    case secondHeader
     /// More than `XMLLimits` allows: `policy-violation` (RFC 6120 §4.9.3.14).
     case limitExceeded(Limit)
 

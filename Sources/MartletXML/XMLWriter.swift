@@ -23,17 +23,15 @@ public struct XMLWriter {
     private var isInStartTag = false
     private var prefixCount = 0
 
-    /// - Parameter contentNamespace: The default namespace in scope, which is not declared again. `.client` and `.server` are the same
-    ///   here, so that the same bytes serve streams of both kinds; `.none` for a document that stands alone.
+    /// - Parameter contentNamespace: The default namespace in scope, which is not declared again. `.server` is the same as
+    ///   `.client` here, so that the same bytes serve streams of both kinds; `.none` for a document that stands alone.
     public init(_ buffer: ByteBuffer = ByteBuffer(), contentNamespace: Namespace = .client) {
         self.buffer = buffer
-        scope = .known(Self.read(contentNamespace))
+        scope = .known(contentNamespace == .server ? .client : contentNamespace)
     }
 
     /// How many elements are open.
     public var depth: Int { stack.count }
-
-    private static func read(_ namespace: Namespace) -> Namespace { namespace == .server ? .client : namespace }
 }
 
 /// A namespace by number where there is one.
@@ -137,7 +135,7 @@ extension XMLWriter {
     private mutating func beginStartTag(_ namespace: NamespaceName) -> StartTag {
         endStartTag()
         buffer.writeInteger(UInt8(ascii: "<"))
-        let tag = StartTag(nameStart: buffer.writerIndex, namespace: Self.read(namespace), isPrefixed: namespace == .known(.xml))
+        let tag = StartTag(nameStart: buffer.writerIndex, namespace: namespace, isPrefixed: namespace == .known(.xml))
         if tag.isPrefixed { buffer.writeStaticString("xml:") }
         return tag
     }
@@ -150,10 +148,6 @@ extension XMLWriter {
         guard !tag.isPrefixed, namespace != scope else { return }
         declaration(prefix: nil, namespace)
         scope = namespace
-    }
-
-    private static func read(_ namespace: NamespaceName) -> NamespaceName {
-        namespace == .known(.server) ? .known(.client) : namespace
     }
 
     private mutating func endStartTag() {

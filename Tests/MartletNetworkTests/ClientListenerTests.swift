@@ -45,6 +45,31 @@ import Testing
         }
     }
 
+    @Test("a second header ends the stream at once, wherever the stream is (RFC 6120 §4.3)", arguments: ["", "authenticated", "bound"])
+    func secondHeader(stage: String) async throws {
+        try await TestServer.with { _, port in
+            let client = try await TestClient.connect(to: port)
+            _ = try await client.say(TestClient.header(), hear: "</stream:features>")
+            if !stage.isEmpty {
+                _ = try await client.say(TestClient.plain("juliet"), hear: "<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>")
+                _ = try await client.say(TestClient.header(), hear: "</stream:features>")
+            }
+            if stage == "bound" { _ = try await client.say(TestClient.bind, hear: "</iq>") }
+            let again = "<stream:stream to='verona.example' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
+            #expect(try await client.say(again, hear: "</stream:stream>").contains("<bad-format"))
+        }
+    }
+
+    @Test("a stanza in jabber:server is none on a client's stream (RFC 6120 §4.9.3.24)", arguments: ["message", "presence", "iq"])
+    func serverNamespace(name: String) async throws {
+        try await TestServer.with { _, port in
+            let client = try await TestClient.connect(to: port)
+            try await client.logIn("juliet")
+            let stanza = "<\(name) xmlns='jabber:server' to='juliet@verona.example/balcony' type='get' id='x'/>"
+            #expect(try await client.say(stanza, hear: "</stream:stream>").contains("<unsupported-stanza-type"))
+        }
+    }
+
     @Test("messages go from one session to another, on the same loop and between loops", arguments: [1, 2])
     func messages(loops: Int) async throws {
         try await TestServer.with(loops: loops) { _, port in

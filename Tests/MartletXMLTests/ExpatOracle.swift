@@ -101,8 +101,6 @@ final class ExpatOracle {
             bytes.append(UInt8(bitPattern: next.pointee))
             next += 1
         }
-        let server = Array("jabber:server\u{1}".utf8)
-        if isName, bytes.starts(with: server) { bytes.replaceSubrange(0..<server.count, with: Array("jabber:client\u{1}".utf8)) }
         return bytes
     }
 }

@@ -157,6 +157,36 @@ import Testing
         #expect(message.isNamed("message", .client) && message.hasChild("body", .client) && message.isCanonical)
     }
 
+    @Test("jabber:server is the content namespace of no client's stream: there it is a namespace like others (RFC 6120 §4.8.3)")
+    func serverNamespaceFromClient() throws {
+        var parser = try parser()
+        var input = ByteBuffer(string: "<message xmlns='jabber:server'><body/></message><message><x xmlns='jabber:server'/><s:y xmlns:s='jabber:server'/></message>")
+        guard case .element(let message)? = try parser.next(from: &input) else { Issue.record(); return }
+        #expect(message.isNamed("message", .server) && !message.isNamed("message", .client) && !message.hasChild("body", .client))
+        guard case .element(let content)? = try parser.next(from: &input) else { Issue.record(); return }
+        #expect(content.hasChild("x", .server) && content.hasChild("y", .server) && !content.hasChild("x", .client) && !content.isCanonical)
+    }
+
+    @Test("a second header is refused with the last byte of its start tag (RFC 6120 §4.3)", arguments: [
+        header, "<stream:stream>", "<s:stream xmlns:s='http://etherx.jabber.org/streams'>", "<stream xmlns='http://etherx.jabber.org/streams'>", "<stream:stream/>",
+    ])
+    func secondHeader(_ again: String) throws {
+        var parser = try parser()
+        #expect(try events(&parser, "<iq/>" + again.dropLast()) == ["iq"])
+        #expect(throws: XMLError.secondHeader) { try events(&parser, ">") }
+    }
+
+    @Test("what only resembles a second header is an element, and after a restart a header is the first (RFC 6120 §4.3.3)")
+    func noSecondHeader() throws {
+        var parser = try parser()
+        let others = "<stream/><stream:error/><stream:streams/><message><stream:stream/></message>"
+        #expect(try events(&parser, others) == ["stream", "error", "streams", "message"])
+        parser.restart()
+        #expect(try events(&parser, Self.header) == ["^stream"])
+        let document = "<stream xmlns='http://etherx.jabber.org/streams'><iq/></stream>"
+        #expect(try parseElement(ByteBuffer(string: document), limits: .authenticated).isNamed("stream", .streams))
+    }
+
     @Test("a document is one element and white space")
     func documents() throws {
         #expect(try parseElement(ByteBuffer(string: " <a/>\n"), limits: .authenticated).localName == "a")

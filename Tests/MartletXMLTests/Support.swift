@@ -46,7 +46,7 @@ extension XMLLimits {
 /// What a stream means, written down so that two parsers' views can be compared byte by byte.
 ///
 /// A start tag is `(namespace \u{1} local`, an attribute `@namespace \u{1} local = value`, text `"text`, an end tag `)`; text is put
-/// together, white space between stanzas left out, `jabber:server` read as `jabber:client`.
+/// together, white space between stanzas left out.
 struct Trace: Equatable {
     var bytes: [UInt8] = []
     var isInText = false
@@ -112,7 +112,7 @@ struct Trace: Equatable {
 
     private static func name(_ namespace: String, _ local: String) -> [UInt8] {
         guard !namespace.isEmpty else { return Array(local.utf8) }
-        return Array((namespace == "jabber:server" ? "jabber:client" : namespace).utf8) + [1] + Array(local.utf8)
+        return Array(namespace.utf8) + [1] + Array(local.utf8)
     }
 
     var description: String { String(decoding: bytes.map { $0 == 1 ? UInt8(ascii: "|") : $0 == 2 ? UInt8(ascii: ";") : $0 }, as: UTF8.self) }

@@ -13,7 +13,7 @@ import Testing
     func elements() {
         #expect(text { $0.element("iq", .client, ["type": "get", "id": nil]) { $0.element("ping", "urn:xmpp:ping") } } == "<iq type='get'><ping xmlns='urn:xmpp:ping'/></iq>")
         #expect(text { $0.element("a", "urn:a") { $0.element("b", "urn:a"); $0.element("c", .none, text: "") } } == "<a xmlns='urn:a'><b/><c xmlns=''></c></a>")
-        #expect(text { $0.open("a", .server); $0.attribute("lang", .xml, "en"); $0.attribute("b", "urn:b", "c"); $0.close() } == "<a xml:lang='en' xmlns:ns1='urn:b' ns1:b='c'/>")
+        #expect(text { $0.open("a", .client); $0.attribute("lang", .xml, "en"); $0.attribute("b", "urn:b", "c"); $0.close() } == "<a xml:lang='en' xmlns:ns1='urn:b' ns1:b='c'/>")
     }
 
     @Test("elements of the stream namespace have the customary prefix; over WebSocket they declare it (RFC 7395 §3.3.3)")

@@ -73,6 +73,7 @@ extension StreamError {
             case .unsupportedEncoding: StreamError(.unsupportedEncoding)
             case .badNamespacePrefix: StreamError(.badNamespacePrefix)
             case .textBetweenStanzas: StreamError(.badFormat, "There is text between stanzas.")
+            case .secondHeader: StreamError(.badFormat, "A stream has one header.")
             case .limitExceeded(let limit): StreamError(.policyViolation, "The limit of \(limit.name) was exceeded.")
             }
     }
