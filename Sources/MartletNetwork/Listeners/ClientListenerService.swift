@@ -67,7 +67,9 @@ package final class ClientListenerService: Sendable {
         let port = configurations[index].port
         let log = service.log
         let fault: @Sendable (any Error) -> Void = {
-            log.warning("connections cannot be accepted", metadata: ["address": "\(address)", "port": "\(port)", "error": "\($0)"])
+            log.error(
+                "connections cannot be accepted",
+                metadata: ["address": "\(address)", "port": "\(port)", "error": "\(ListenerError.advice(about: $0) ?? "\($0)")"])
         }
         return try await ListeningSocket.open(address, port, service.settings, on: pool.group, fault: fault) { channel in
             channel.eventLoop.makeCompletedFuture {

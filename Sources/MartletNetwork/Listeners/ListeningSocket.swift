@@ -1,4 +1,4 @@
-import NIOCore
+package import NIOCore
 import NIOPosix
 
 #if canImport(Glibc)
@@ -9,12 +9,11 @@ import Musl
 import Darwin
 #endif
 
-/// Opens ports. Accepting survives running out of files: NIO puts its `AcceptBackoffHandler` on every listening socket, which waits a
-/// second and goes on.
+/// Opens ports. Accepting survives running out of files: see ``AcceptFaultHandler``.
 enum ListeningSocket {
     /// - Throws: ``ListenerError``.
     ///
-    /// - Parameter fault: told what kept a connection from being accepted, once until the next one is.
+    /// - Parameter fault: told what keeps connections from being accepted, once in ``AcceptFaultHandler/silence``.
     static func open(
         _ address: String, _ port: Int, _ settings: NetworkSettings, on group: any EventLoopGroup,
         fault: @escaping @Sendable (any Error) -> Void = { _ in }, _ initializer: @escaping @Sendable (any Channel) -> EventLoopFuture<Void>
@@ -57,24 +56,59 @@ enum ListeningSocket {
     }
 }
 
-/// Stands in front of NIO's own handlers on a listening socket and says why connections are not accepted.
-private final class AcceptFaultHandler: ChannelInboundHandler {
-    typealias InboundIn = any Channel
-    typealias InboundOut = any Channel
+/// Lets a listening socket rest when a connection cannot be accepted, and says why.
+///
+/// The connection stays in the system's queue and the socket readable, so that the loop would come back to it at once, and again: NIO's
+/// own `AcceptBackoffHandler` puts off what asks for reading anew, but a listening socket that has failed to accept is still being read.
+/// Sessions of the loop go on meanwhile.
+package final class AcceptFaultHandler: ChannelInboundHandler {
+    package typealias InboundIn = any Channel
+
+    /// From a failure to the next attempt.
+    package static let rest = TimeAmount.seconds(1)
+    /// From one report to the next: connections may fail and succeed in turn for a long time.
+    package static let silence = TimeAmount.seconds(60)
 
     private let fault: @Sendable (any Error) -> Void
-    private var isFailing = false
+    private var quietUntil = NIODeadline.uptimeNanoseconds(0)
+    private var isResting = false
 
-    init(_ fault: @escaping @Sendable (any Error) -> Void) { self.fault = fault }
+    package init(_ fault: @escaping @Sendable (any Error) -> Void) { self.fault = fault }
 
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        isFailing = false
-        context.fireChannelRead(data)
+    package func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        let now = NIODeadline.now()
+        if now >= quietUntil {
+            quietUntil = now + Self.silence
+            fault(error)
+        }
+        rest(context)
+        context.fireErrorCaught(error)
     }
 
-    func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        if !isFailing { fault(error) }
-        isFailing = true
-        context.fireErrorCaught(error)
+    private func rest(_ context: ChannelHandlerContext) {
+        let channel = context.channel
+        guard !isResting, channel.isActive else { return }
+        isResting = true
+        setReading(false, channel)
+        context.eventLoop.assumeIsolated().scheduleTask(in: Self.rest) { [self] in
+            isResting = false
+            setReading(true, channel)
+        }
+    }
+
+    private func setReading(_ isReading: Bool, _ channel: any Channel) {
+        // It fails only on a channel that is closed.
+        try? channel.syncOptions?.setOption(.autoRead, value: isReading)
+    }
+}
+
+extension ListenerError {
+    /// What an operator can do about connections that are not accepted.
+    package static func advice(about error: any Error) -> String? {
+        switch (error as? IOError)?.errnoCode {
+        case EMFILE: "no file is left for connections: raise LimitNOFILE of the service, or 'ulimit -n'; sessions go on"
+        case ENFILE: "the whole machine has no file left: raise the sysctl fs.file-max; sessions go on"
+        default: nil
+        }
     }
 }

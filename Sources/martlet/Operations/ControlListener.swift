@@ -1,4 +1,5 @@
 import Foundation
+import MartletNetwork
 import NIOConcurrencyHelpers
 package import NIOCore
 import NIOPosix
@@ -40,6 +41,10 @@ package final class ControlListener: Sendable {
             defer { umask(mask) }
             let channel = try await ServerBootstrap(group: group)
                 .serverChannelOption(.backlog, value: 16)
+                .serverChannelInitializer { channel in
+                    // Whoever runs out of files hears of it from the listeners of clients.
+                    channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(AcceptFaultHandler { _ in }) }
+                }
                 .childChannelOption(.maxMessagesPerRead, value: 4)
                 .childChannelInitializer { [answer, openCount] channel in
                     channel.eventLoop.makeCompletedFuture { try Self.configure(channel, openCount, answer) }
