@@ -48,6 +48,39 @@ struct AccountChangesTests {
         #expect(server.router.sessions(of: server.address("juliet")).isEmpty)
     }
 
+    @Test("a stream that was let in before the password changed, or the account was disabled or deleted, gets no session (P13)", arguments: [true, false])
+    func lateBinding(isInMemory: Bool) throws {
+        server.createAccount("juliet", credentials: [])
+        let before = server.router.credentials.now
+        #expect(!server.client("juliet/early", authenticatedAt: before).isClosed)
+        let changes: [() -> Bool?] = [
+            { change("juliet", { .setCredentials($0, []) }, ending: StreamError(.reset)) },
+            { change("juliet", { .setEnabled($0, false) }, ending: StreamError(.notAuthorized)) },
+            { delete("juliet") },
+        ]
+        for made in changes {
+            let moment = server.router.credentials.now
+            #expect(made() == true)
+            _ = change("juliet", { .setEnabled($0, true) }, ending: nil)
+            if !isInMemory { server.router.forget(server.address("juliet")) }
+            let late = server.client("juliet/late", authenticatedAt: moment)
+            #expect(late.isClosed && late.closing?.condition == .notAuthorized)
+            #expect(server.router.sessions(of: server.address("juliet")).isEmpty)
+        }
+        server.createAccount("juliet", credentials: [])
+        #expect(server.client("juliet/late", authenticatedAt: before).closing?.condition == .notAuthorized)
+        #expect(!server.client("juliet/fresh", authenticatedAt: server.router.credentials.now).isClosed)
+        #expect(!server.client("romeo/orchard", authenticatedAt: before).isClosed)
+    }
+
+    @Test("a stream of an account that is disabled ends instead of binding (P13)")
+    func disabled() {
+        server.createAccount("juliet", credentials: [])
+        #expect(change("juliet", { .setEnabled($0, false) }, ending: nil) == true)
+        let late = server.client("juliet/late", authenticatedAt: server.router.credentials.now)
+        #expect(late.isClosed && late.closing?.condition == .notAuthorized)
+    }
+
     @Test("contacts see the account leave, then lose their subscriptions both ways (RFC 6121 §2.5.2)")
     func subscriptions() {
         server.befriend("juliet", "romeo")

@@ -12,6 +12,8 @@ package final class Shard: @unchecked Sendable {
 
     private let mutex = NIOLock()
     private var homes: [BareJID: AccountHome] = [:]
+    /// With the lock held.
+    var changedCredentials = RecentCredentialChanges()
     /// Oldest first.
     private var idle: [BareJID] = []
 

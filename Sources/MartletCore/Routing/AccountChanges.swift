@@ -21,7 +21,11 @@ extension Router {
             let ticket = store.submit([.account(change)])
             home.lastTicket = ticket
             context.afterCommit(ticket) { [self] context, outcome in
-                if case .success = outcome, let error { endSessions(of: address, error) }
+                if case .success = outcome, let error {
+                    // First this: a stream that was let in by what held before either has a session now, which is ended, or gets none.
+                    credentials.changed(address, in: placement)
+                    endSessions(of: address, error)
+                }
                 reload(address, context)
                 done(outcome.map { true })
             }
@@ -115,7 +119,10 @@ extension Router {
             home.lastTicket = ticket
             // What anybody wants of the account from now on waits for what the store says of it.
             reload(home, context)
-            context.afterCommit(ticket) { _, outcome in done(outcome.map { true }) }
+            context.afterCommit(ticket) { [self] _, outcome in
+                if case .success = outcome { credentials.changed(address, in: placement) }
+                done(outcome.map { true })
+            }
         }
     }
 }

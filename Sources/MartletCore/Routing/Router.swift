@@ -12,6 +12,7 @@ package final class Router: Sendable {
     package let remote: any RemoteDelivery
     package let audit: any AuditSink
     package let settings: RouterSettings
+    package let credentials = CredentialChanges()
     /// Where requests that wait are answered; `nil` is the process's own pool. Tests run them where they want.
     let executor: (any TaskExecutor)?
     private let sessionCount = Atomic<UInt64>(0)

@@ -4,6 +4,8 @@ package enum BindOutcome {
     case bound(ClientSession)
     /// RFC 6120 §7.6.2, §7.7.2.
     case refused(StanzaError)
+    /// What the stream was let in by does not hold any more: it ends.
+    case revoked(StreamError)
 }
 
 extension Router {
@@ -11,12 +13,13 @@ extension Router {
     ///
     /// - Parameters:
     ///   - resource: what the client asked for, prepared; `nil` lets the server choose.
+    ///   - moment: when the account source was asked; no change after it is outlived (P13).
     ///   - done: runs on the caller's loop, at once or later.
     package func bind(
-        _ account: BareJID, resource: String?, _ transport: any SessionTransport, _ context: LoopContext,
-        _ done: @escaping (BindOutcome) -> Void
+        _ account: BareJID, resource: String?, authenticatedAt moment: CredentialMoment = .latest, _ transport: any SessionTransport,
+        _ context: LoopContext, _ done: @escaping (BindOutcome) -> Void
     ) {
-        bind(account, resource, PendingBind(transport: transport, done: done, mailbox: context.mailbox), context)
+        bind(account, resource, PendingBind(moment: moment, transport: transport, done: done, mailbox: context.mailbox), context)
     }
 
     private func bind(_ account: BareJID, _ resource: String?, _ pending: PendingBind, _ context: LoopContext) {
@@ -32,7 +35,7 @@ extension Router {
 
     /// Under the lock of the account's shard.
     private func bind(_ home: AccountHome, _ resource: String?, _ pending: PendingBind, _ context: LoopContext) {
-        if let error = bindRefusal(home) { return context.after { _ in pending.done(.refused(error)) } }
+        if let refusal = bindRefusal(home, since: pending.moment) { return context.after { _ in pending.done(refusal) } }
         guard let limits = context.hosts.host(of: home.address)?.limits else {
             return context.after { _ in pending.done(.refused(.notAllowed)) }
         }
@@ -56,11 +59,13 @@ extension Router {
         context.after { _ in pending.done(.bound(session)) }
     }
 
-    private func bindRefusal(_ home: AccountHome) -> StanzaError? {
-        switch home.stage {
-        case .resident: home.isEnabled ? nil : .notAllowed
-        case .absent: .notAllowed
-        case .loading, .stale, .failed: StanzaError(.internalServerError, .wait)
+    private func bindRefusal(_ home: AccountHome, since moment: CredentialMoment) -> BindOutcome? {
+        let hasChanged = home.shard.changedCredentials.hasChanged(home.address, since: moment)
+        guard !hasChanged else { return .revoked(StreamError(.notAuthorized, "the account was changed after the log-in")) }
+        return switch home.stage {
+        case .resident: home.isEnabled ? nil : .revoked(StreamError(.notAuthorized, "the account is disabled"))
+        case .absent: .refused(.notAllowed)
+        case .loading, .stale, .failed: .refused(StanzaError(.internalServerError, .wait))
         }
     }
 
@@ -116,11 +121,13 @@ extension Router {
 ///
 /// `@unchecked`: it goes through the account's queue, which another loop may empty, but is used on the stream's loop only.
 private final class PendingBind: @unchecked Sendable {
+    let moment: CredentialMoment
     let transport: any SessionTransport
     let done: (BindOutcome) -> Void
     let mailbox: LoopMailbox
 
-    init(transport: any SessionTransport, done: @escaping (BindOutcome) -> Void, mailbox: LoopMailbox) {
+    init(moment: CredentialMoment, transport: any SessionTransport, done: @escaping (BindOutcome) -> Void, mailbox: LoopMailbox) {
+        self.moment = moment
         self.transport = transport
         self.done = done
         self.mailbox = mailbox

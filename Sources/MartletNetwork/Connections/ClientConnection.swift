@@ -37,6 +37,8 @@ package final class ClientConnection: ChannelDuplexHandler {
     var login: LoginAttempt?
     /// Who has logged in.
     var account: BareJID?
+    /// When the account source was asked last.
+    var authenticatedAt = CredentialMoment.latest
     /// What authentications on this connection can be tied to.
     private var bindings: [ChannelBinding] = []
     var phase: Phase

@@ -21,6 +21,7 @@ extension ClientConnection {
         let connection = NIOLoopBound(self, eventLoop: loop.loop)
         let mailbox = loop.context.mailbox
         let accounts = service.accounts
+        authenticatedAt = service.router.credentials.now
         // The account source waits for a disk, a directory or a key derivation. Nothing else of a login leaves the loop.
         Task {
             let answer = await accounts.answer(question, about: account)
@@ -59,10 +60,11 @@ extension ClientConnection {
 
 extension ClientConnection {
     func bind(_ account: BareJID, _ resource: String?) {
-        service.router.bind(account, resource: resource, self, loop.context) { [self] outcome in
+        service.router.bind(account, resource: resource, authenticatedAt: authenticatedAt, self, loop.context) { [self] outcome in
             switch outcome {
             case .bound(let session): begin(session)
             case .refused(let error): perform(machine.refusedBind(error))
+            case .revoked(let error): perform(machine.end(error, surroundings))
             }
             resume()
         }

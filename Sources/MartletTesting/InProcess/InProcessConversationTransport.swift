@@ -144,6 +144,7 @@ private final class InProcessConnection: ConversationConnection, SessionTranspor
             self.session = session
             perform(machine.bound(session.address))
         case .refused(let error): perform(machine.refusedBind(error))
+        case .revoked(let error): perform(machine.end(error, transport))
         }
         server.later { [self] in
             parse()

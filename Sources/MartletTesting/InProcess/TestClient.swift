@@ -26,6 +26,7 @@ package final class TestClient: SessionTransport {
         switch outcome {
         case .bound(let session): self.session = session
         case .refused(let error): refusal = error
+        case .revoked(let error): close(error)
         }
     }
 

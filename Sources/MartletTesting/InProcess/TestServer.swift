@@ -119,14 +119,16 @@ package final class TestServer {
 
     /// A session of `juliet/balcony`; the account is made if there is none. It has said nothing yet.
     ///
-    /// - Parameter context: the loop it lives on; the first one unless given.
-    package func client(_ name: String, on context: LoopContext? = nil) -> TestClient {
+    /// - Parameters:
+    ///   - moment: when its credentials were checked; just now unless given.
+    ///   - context: the loop it lives on; the first one unless given.
+    package func client(_ name: String, authenticatedAt moment: CredentialMoment = .latest, on context: LoopContext? = nil) -> TestClient {
         let parts = name.split(separator: "/", maxSplits: 1).map(String.init)
         guard parts.count == 2 else { preconditionFailure("a session has a resource: \(name)") }
         if !exists(parts[0]) { createAccount(parts[0]) }
         let context = context ?? self.context
         let client = TestClient(self)
-        router.bind(address(parts[0]), resource: parts[1], client, context) { outcome in client.bound(outcome) }
+        router.bind(address(parts[0]), resource: parts[1], authenticatedAt: moment, client, context) { outcome in client.bound(outcome) }
         context.flush()
         run()
         return client
