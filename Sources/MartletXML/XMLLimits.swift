@@ -38,7 +38,7 @@ public struct XMLLimits: Sendable, Hashable {
 
     /// For anybody: what a start of TLS, a SASL exchange or dialback needs, and little more.
     public static let unauthenticated = XMLLimits(
-        stanzaBytesMax: 65_536, depthMax: 32, attributesMax: 32, elementsMax: 256, nodesMax: 1024, namespacesMax: 32)
+        stanzaBytesMax: 16_384, depthMax: 32, attributesMax: 32, elementsMax: 256, nodesMax: 1024, namespacesMax: 32)
 
     /// For what this server wrote itself: its parts were counted when they came in, and it may be longer as it is written now than it
     /// was then. Whatever was kept must be read again.

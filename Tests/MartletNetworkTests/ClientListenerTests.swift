@@ -70,6 +70,27 @@ import Testing
         }
     }
 
+    @Test("what clients send before they log in is counted while it waits, and a stream ends that there is no room for (P17)")
+    func bytesBeforeLogin() async throws {
+        var settings = NetworkSettings.test
+        settings.admission.unauthenticatedBytesMax = 2 * Admission.connectionBytes + 8_192
+        try await TestServer.with(settings: settings) { _, port in
+            let first = try await TestClient.connect(to: port)
+            _ = try await first.say(TestClient.header(), hear: "</stream:features>")
+            let begun = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN' x='" + String(repeating: "x", count: 7_000)
+            try await first.send(begun)
+            let second = try await TestClient.connect(to: port)
+            _ = try await second.say(TestClient.header(), hear: "</stream:features>")
+            #expect(try await second.say(begun, hear: "</stream:stream>").contains("<resource-constraint"))
+            let third = try await TestClient.connect(to: port)
+            #expect(try await third.hearEnd() == "")
+            _ = try await first.say("'>\(Base64.encode("\0juliet\0pencil".utf8))</auth>", hear: "<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>")
+            try await second.close()
+            let fourth = try await TestClient.connect(to: port)
+            try await fourth.logIn("romeo")
+        }
+    }
+
     @Test("messages go from one session to another, on the same loop and between loops", arguments: [1, 2])
     func messages(loops: Int) async throws {
         try await TestServer.with(loops: loops) { _, port in

@@ -156,6 +156,25 @@ private final class Guest: DeadlineWheelMember {
         admission.leaveUnauthenticated()
         #expect(admission.admit() == nil)
     }
+
+    @Test("connections that have not logged in hold no more bytes than they may together, on each side of the bound (P17)")
+    func bytes() {
+        var limits = Admission.Limits()
+        limits.unauthenticatedBytesMax = 3 * Admission.connectionBytes + 1_000
+        let admission = Admission(limits)
+        #expect(admission.admit() == nil && admission.admit() == nil)
+        #expect(admission.hold(1_001, insteadOf: 0) == nil)
+        #expect(admission.admit() == .tooManyUnauthenticatedBytes)
+        #expect(admission.hold(1_000, insteadOf: 1_001) == nil)
+        #expect(admission.admit() == nil)
+        #expect(admission.hold(1, insteadOf: 0) == .tooManyUnauthenticatedBytes)
+        #expect(admission.unauthenticatedBytes == limits.unauthenticatedBytesMax)
+        admission.leaveUnauthenticated(holding: 1_000)
+        #expect(admission.hold(1, insteadOf: 0) == nil)
+        admission.leaveUnauthenticated(holding: 1)
+        admission.leaveUnauthenticated()
+        #expect(admission.unauthenticatedBytes == 0)
+    }
 }
 
 @Suite struct OpenFileLimitTests {

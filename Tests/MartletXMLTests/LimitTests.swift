@@ -71,7 +71,7 @@ import Testing
     func unauthenticated() {
         let low = XMLLimits.unauthenticated
         let high = XMLLimits.authenticated
-        #expect(low.stanzaBytesMax == 65_536 && low.headerBytesMax == 16_384 && low.depthMax == 32 && low.elementsMax == 256)
+        #expect(low.stanzaBytesMax == 16_384 && low.headerBytesMax == 16_384 && low.depthMax == 32 && low.elementsMax == 256)
         #expect(low.attributesMax <= high.attributesMax && low.nodesMax < high.nodesMax && low.namespacesMax <= high.namespacesMax)
         #expect(high.stanzaBytesMax >= 10_000)
     }

@@ -66,6 +66,8 @@ package final class ClientConnection: ChannelDuplexHandler {
 
     /// What the connection is counted as.
     private var countsAsUnauthenticated = false
+    /// What is counted as waiting here before log-in.
+    private var countedBytes = 0
     private var countedAddress: NetworkAddress?
     private(set) var peer: NetworkAddress?
     package private(set) var remoteAddress = "unknown"
@@ -182,8 +184,9 @@ extension ClientConnection {
     }
 
     func leaveUnauthenticated() {
-        if countsAsUnauthenticated { service.admission.leaveUnauthenticated() }
+        if countsAsUnauthenticated { service.admission.leaveUnauthenticated(holding: countedBytes) }
         countsAsUnauthenticated = false
+        countedBytes = 0
     }
 
     func endSession() {
@@ -250,8 +253,8 @@ extension ClientConnection {
         }
     }
 
-    /// Longest beginning of a handshake that is kept until the handshake may begin.
-    private static let helloBytesMax = 32_768
+    /// Longest beginning of a handshake that is kept until the handshake may begin: a record of TLS (RFC 8446 §5.1).
+    private static let helloBytesMax = 16_384 + 5
 
     private struct NoCertificate: Error {}
 
@@ -291,7 +294,21 @@ extension ClientConnection {
         spendAllowance(bytes.readableBytes)
         if input.readableBytes == 0 { input = bytes } else { input.writeBuffer(&bytes) }
         if takesInput { parse(stanzasMax: service.settings.stanzasPerTurnMax) }
+        if countsAsUnauthenticated { countWaitingBytes() }
     }
+
+    /// Counts what a client that has not logged in has sent and was not taken, and ends its stream if there is no room for that.
+    private func countWaitingBytes() {
+        // Buffers grow to the next power of two.
+        let bytes = Self.powerOfTwo(input.readableBytes) + Self.powerOfTwo(parser.pendingByteCount)
+        guard bytes != countedBytes else { return }
+        if service.admission.hold(bytes, insteadOf: countedBytes) == nil { return countedBytes = bytes }
+        inputFailed = true
+        input = ByteBuffer()
+        close(StreamError(.resourceConstraint, "too much waits of clients that have not logged in"))
+    }
+
+    private static func powerOfTwo(_ count: Int) -> Int { count > 1 ? 1 << (Int.bitWidth - (count - 1).leadingZeroBitCount) : count }
 
     package func channelReadComplete(context: ChannelHandlerContext) {
         loop.context.flush()

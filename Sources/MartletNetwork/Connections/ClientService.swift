@@ -44,6 +44,7 @@ package final class ClientService: Sendable {
     /// Connections whose peer is known, and those that have not logged in: for metrics.
     package var connectionCount: Int { admission.connectionCount }
     package var unauthenticatedCount: Int { admission.unauthenticatedCount }
+    package var unauthenticatedBytes: Int { admission.unauthenticatedBytes }
 
     /// How long the answer to an attempt has to wait.
     func beginLogin(_ address: NetworkAddress?, _ account: BareJID, at now: NIODeadline) -> TimeAmount {

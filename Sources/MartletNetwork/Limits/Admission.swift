@@ -1,22 +1,35 @@
 import NIOConcurrencyHelpers
 
-/// Who may connect at all: connections per address, and connections of all addresses that have not logged in, which bounds the memory
-/// that strangers can make us use. Shared by all loops; asked once per connection.
+/// Who may connect at all: connections per address, and connections of all addresses that have not logged in, with the memory that
+/// strangers make us use. Shared by all loops; asked once per connection, and before log-in when an element is not complete at the
+/// end of a read.
 package final class Admission: Sendable {
     package struct Limits: Hashable, Sendable {
         /// Connections of one address (/32, /64).
         package var connectionsPerAddressMax = 1_000
         /// Connections that have not logged in.
         package var unauthenticatedMax = 4_096
+        /// Bytes of memory for them: ``Admission/connectionBytes`` each, and what they sent and was not taken yet.
+        package var unauthenticatedBytesMax = 192 << 20
         package init() {}
     }
 
-    package enum Refusal: Hashable, Sendable { case tooManyOfAddress, tooManyUnauthenticated }
+    /// What a connection that has not logged in counts at least: about 24 KiB with TLS, and room for a record of TLS, or the hello of a
+    /// client, that is not complete. `scripts/memory-before-login` measures it.
+    package static let connectionBytes = 40 << 10
+
+    package enum Refusal: Hashable, Sendable { case tooManyOfAddress, tooManyUnauthenticated, tooManyUnauthenticatedBytes }
 
     private struct State {
         var limits: Limits
         var perNetwork: [NetworkAddress: Int] = [:]
         var unauthenticated = 0
+        /// Held beyond ``Admission/connectionBytes``.
+        var unauthenticatedBytes = 0
+
+        func hasRoom(for bytes: Int) -> Bool {
+            unauthenticated * Admission.connectionBytes + unauthenticatedBytes + bytes <= limits.unauthenticatedBytesMax
+        }
     }
 
     // Loops accept side by side; held for a dictionary's look-up, never on a stanza's path.
@@ -29,11 +42,15 @@ package final class Admission: Sendable {
 
     package var connectionCount: Int { state.withLockedValue { $0.perNetwork.values.reduce(0, +) } }
     package var unauthenticatedCount: Int { state.withLockedValue { $0.unauthenticated } }
+    package var unauthenticatedBytes: Int {
+        state.withLockedValue { $0.unauthenticated * Self.connectionBytes + $0.unauthenticatedBytes }
+    }
 
     /// Counts a new connection that has not logged in. Its address may not be known yet (PROXY).
     package func admit() -> Refusal? {
         state.withLockedValue { state in
             guard state.unauthenticated < state.limits.unauthenticatedMax else { return .tooManyUnauthenticated }
+            guard state.hasRoom(for: Self.connectionBytes) else { return .tooManyUnauthenticatedBytes }
             state.unauthenticated += 1
             return nil
         }
@@ -49,9 +66,23 @@ package final class Admission: Sendable {
         }
     }
 
+    /// A connection that has not logged in holds other bytes than before. More are counted only if there is room for them.
+    package func hold(_ bytes: Int, insteadOf before: Int) -> Refusal? {
+        state.withLockedValue { state in
+            guard bytes <= before || state.hasRoom(for: bytes - before) else { return .tooManyUnauthenticatedBytes }
+            state.unauthenticatedBytes += bytes - before
+            return nil
+        }
+    }
+
     /// A connection logged in, or went without having.
-    package func leaveUnauthenticated() {
-        state.withLockedValue { $0.unauthenticated -= 1 }
+    ///
+    /// - Parameter bytes: what it held last.
+    package func leaveUnauthenticated(holding bytes: Int = 0) {
+        state.withLockedValue { state in
+            state.unauthenticated -= 1
+            state.unauthenticatedBytes -= bytes
+        }
     }
 
     /// A connection of that address went.

@@ -83,6 +83,7 @@ package final class ClientListenerService: Sendable {
     /// Connections whose peer is known, and those that have not logged in: for metrics.
     package var connectionCount: Int { service.connectionCount }
     package var unauthenticatedCount: Int { service.unauthenticatedCount }
+    package var unauthenticatedBytes: Int { service.unauthenticatedBytes }
 
     /// The ports that are open, in the order of configuration: for tests, which let the system choose.
     package var ports: [Int] { sockets.withLockedValue { $0.compactMap { $0.localAddress?.port } } }

@@ -128,6 +128,12 @@ package enum ConfigurationSchema {
             "unauthenticated-streams", \.unauthenticatedStreamsMax, .integer(1...1_000_000), .reload,
             "Most connections that have not logged in, all together."),
         .value(
+            "unauthenticated-bytes", \.unauthenticatedBytesMax, .bytes(4 * mebibyte...(64 * 1024 * mebibyte)), .reload,
+            """
+            Most memory for connections that have not logged in, all together: 40 KiB for each, and what they have sent of \
+            elements that are not complete. Past it new connections are refused.
+            """),
+        .value(
             "login-deadline", \.loginDeadline, .duration(.seconds(5)...(.seconds(600))), .reload,
             "Time from connecting to a session. A connection that takes longer is closed."),
         .value(

@@ -86,7 +86,7 @@ extension ServerConfiguration {
     /// How much anybody may use.
     package struct Limits: ConfigurationSection {
         package var stanzaBytesMax = 256 * 1024
-        package var stanzaBytesBeforeAuthenticationMax = 64 * 1024
+        package var stanzaBytesBeforeAuthenticationMax = 16 * 1024
         package var stanzaDepthMax = 64
         package var stanzaElementsMax = 8192
         package var elementAttributesMax = 64
@@ -94,6 +94,7 @@ extension ServerConfiguration {
         package var stanzaBytesBurst = 1024 * 1024
         package var streamsPerAddressMax = 1000
         package var unauthenticatedStreamsMax = 4096
+        package var unauthenticatedBytesMax = 192 * 1024 * 1024
         package var loginDeadline = Duration.seconds(30)
         package var sessionsPerAccountMax = 16
         package var resourceConflict = ResourceConflictPolicy.replaceOld

@@ -24,6 +24,7 @@ struct NetworkAssembly {
         settings.bytesBurst = configuration.limits.stanzaBytesBurst
         settings.admission.connectionsPerAddressMax = configuration.limits.streamsPerAddressMax
         settings.admission.unauthenticatedMax = configuration.limits.unauthenticatedStreamsMax
+        settings.admission.unauthenticatedBytesMax = configuration.limits.unauthenticatedBytesMax
         let authentication = configuration.authentication
         settings.policy.mechanisms = authentication.mechanisms.compactMap { SASLMechanism(name: $0.rawValue) }
         settings.policy.offersChannelBinding = authentication.channelBinding

@@ -176,7 +176,7 @@ struct ConfigurationMistakeTests {
         Mistake(minimal + "authentication: {mechanisms: []}\n", 2, 30, "authentication.mechanisms", "expected at least 1"),
         Mistake(
             minimal + "limits: {stanza-bytes: 10000B}\n", 2, 24, "limits.stanza-bytes",
-            "10000B is less than limits.stanza-bytes-before-authentication, which is 64KiB"),
+            "10000B is less than limits.stanza-bytes-before-authentication, which is 16KiB"),
         Mistake(
             minimal + "limits: {stanza-bytes: 2MiB}\n", 2, 24, "limits.stanza-bytes",
             "2MiB is more than limits.stanza-bytes-burst, which is 1MiB"),

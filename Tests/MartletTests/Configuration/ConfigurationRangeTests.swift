@@ -36,6 +36,7 @@ struct ConfigurationRangeTests {
         KeyRange("limits.stanza-bytes-burst", ["10000B", "1GiB"], not: ["9999B", "1025MiB", "off"]),
         KeyRange("limits.streams-per-address", ["1", "1000000"], not: ["0", "1000001"]),
         KeyRange("limits.unauthenticated-streams", ["1", "1000000"], not: ["0", "1000001"]),
+        KeyRange("limits.unauthenticated-bytes", ["4MiB", "64GiB"], not: ["4095KiB", "65GiB"]),
         KeyRange("limits.login-deadline", ["5s", "10m"], not: ["4999ms", "601s"]),
         KeyRange("limits.sessions-per-account", ["1", "64"], not: ["0", "65"]),
         KeyRange("limits.session-queue-bytes", ["256KiB", "1GiB"], not: ["255KiB", "1025MiB"]),
