@@ -67,6 +67,15 @@ package struct ConfigurationDifference: Sendable, Hashable {
     }
 }
 
+extension ServerConfiguration {
+    /// This configuration with the values of `running` where only a restart changes them.
+    package func keepingWhatNeedsRestart(of running: ServerConfiguration) -> ServerConfiguration {
+        var result = self
+        ConfigurationSchema.root.keepWhatNeedsRestart(of: running, in: &result)
+        return result
+    }
+}
+
 extension ShownValue {
     fileprivate var text: String? {
         switch self {

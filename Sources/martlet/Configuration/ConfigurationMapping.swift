@@ -74,6 +74,11 @@ struct ConfigurationMapping<Section: ConfigurationSection>: Sendable {
 
     private var keysHint: String { "the keys here are \(fields.map(\.key.name).joined(separator: ", "))" }
 
+    /// Puts back what `running` has where only a restart changes it.
+    func keepWhatNeedsRestart(of running: Section, in section: inout Section) {
+        for field in fields { field.keep(running, &section) }
+    }
+
     func show(_ section: Section) -> [ShownField] {
         fields.map { ShownField(name: $0.key.name, value: $0.show(section)) }
     }
@@ -88,6 +93,8 @@ struct ConfigurationField<Section: ConfigurationSection>: Sendable {
     let key: ConfigurationKey
     let read: Read
     let show: @Sendable (Section) -> ShownValue
+    /// Puts back the running value if only a restart changes it.
+    let keep: @Sendable (Section, inout Section) -> Void
 }
 
 extension ConfigurationField {
@@ -108,6 +115,8 @@ extension ConfigurationField {
             section[keyPath: property] = value
         } show: {
             show($0)
+        } keep: { running, section in
+            if change == .restart { section[keyPath: property] = running[keyPath: property] }
         }
     }
 
@@ -135,6 +144,8 @@ extension ConfigurationField {
             section[keyPath: property] = values
         } show: {
             show($0)
+        } keep: { running, section in
+            if change == .restart { section[keyPath: property] = running[keyPath: property] }
         }
     }
 
@@ -151,6 +162,8 @@ extension ConfigurationField {
             mapping.read(source, at: path, into: &section[keyPath: property], &reading)
         } show: {
             show($0)
+        } keep: { running, section in
+            mapping.keepWhatNeedsRestart(of: running[keyPath: property], in: &section[keyPath: property])
         }
     }
 
@@ -176,6 +189,13 @@ extension ConfigurationField {
             }
         } show: {
             show($0)
+        } keep: { running, section in
+            guard change == .reload else { return section[keyPath: property] = running[keyPath: property] }
+            for index in section[keyPath: property].indices {
+                let name = identity(section[keyPath: property][index])
+                guard let before = running[keyPath: property].first(where: { identity($0) == name }) else { continue }
+                mapping.keepWhatNeedsRestart(of: before, in: &section[keyPath: property][index])
+            }
         }
     }
 }

@@ -146,7 +146,7 @@ package enum ConfigurationSchema {
             refuse-new refuses the newer one.
             """),
         .value(
-            "session-queue-bytes", \.sessionQueueBytesMax, .bytes(256 * kibibyte...(1024 * mebibyte)), .reload,
+            "session-queue-bytes", \.sessionQueueBytesMax, .bytes(256 * kibibyte...(1024 * mebibyte)), .restart,
             "Most that waits for a client that reads slowly. Past it the session ends; its messages are kept."),
         .value(
             "parked-stanzas", \.parkedStanzasMax, .integer(1...100_000), .reload,
@@ -220,7 +220,7 @@ package enum ConfigurationSchema {
             "password-hashes", \.concurrentPasswordHashesMax, .integer(1...64), .restart,
             "Passwords hashed at the same time, each on a thread of its own, for PLAIN and for setting passwords."),
         .value(
-            "password-hash-queue", \.queuedPasswordHashesMax, .integer(1...100_000), .reload,
+            "password-hash-queue", \.queuedPasswordHashesMax, .integer(1...100_000), .restart,
             "Most passwords that wait to be hashed. Further ones are refused for the moment."),
     ])
 

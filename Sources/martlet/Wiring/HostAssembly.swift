@@ -1,4 +1,4 @@
-import MartletCore
+package import MartletCore
 import MartletFeatures
 import MartletXMPP
 
@@ -22,7 +22,8 @@ struct HostAssembly {
         let features = FeatureConfiguration(
             softwareVersion: MartletVersion.current, contacts: contacts(domain.contacts), time: time, uptime: uptime)
         do throws(RouteConflict) {
-            return try Host(domain: address, limits: limits, policy: policy(of: domain.name), features: StandardFeatures.all(features))
+            return try Host(
+                domain: address, limits: HostLimits(configuration), policy: policy(of: domain.name), features: StandardFeatures.all(features))
         } catch {
             throw CommandFailure(.software, "two features answer \(error.local) in \(error.namespace)")
         }
@@ -43,19 +44,20 @@ struct HostAssembly {
         addresses.support = contacts.support
         return addresses
     }
+}
 
-    private var limits: HostLimits {
-        var limits = HostLimits()
-        limits.sessionsMax = configuration.limits.sessionsPerAccountMax
-        limits.rosterItemsMax = configuration.limits.rosterItemsMax
-        limits.blockedMax = configuration.limits.blockedAddressesMax
-        limits.offlineMessagesMax = configuration.messages.offline ? configuration.limits.offlineMessagesMax : 0
-        limits.offlineBytesMax = configuration.limits.offlineBytesMax
-        limits.parkedMax = configuration.limits.parkedStanzasMax
-        limits.parkedBytesMax = configuration.limits.parkedBytesMax
-        limits.vCardBytesMax = configuration.limits.vCardBytesMax
-        limits.privateBytesMax = configuration.limits.privateStorageBytesMax
-        limits.resourceConflict = configuration.limits.resourceConflict == .replaceOld ? .replaceOld : .refuseNew
-        return limits
+extension HostLimits {
+    package init(_ configuration: ServerConfiguration) {
+        self.init()
+        sessionsMax = configuration.limits.sessionsPerAccountMax
+        rosterItemsMax = configuration.limits.rosterItemsMax
+        blockedMax = configuration.limits.blockedAddressesMax
+        offlineMessagesMax = configuration.messages.offline ? configuration.limits.offlineMessagesMax : 0
+        offlineBytesMax = configuration.limits.offlineBytesMax
+        parkedMax = configuration.limits.parkedStanzasMax
+        parkedBytesMax = configuration.limits.parkedBytesMax
+        vCardBytesMax = configuration.limits.vCardBytesMax
+        privateBytesMax = configuration.limits.privateStorageBytesMax
+        resourceConflict = configuration.limits.resourceConflict == .replaceOld ? .replaceOld : .refuseNew
     }
 }

@@ -1,13 +1,15 @@
-import MartletNetwork
+package import MartletNetwork
 import MartletXML
 import MartletXMPP
 import NIOCore
 
 /// Makes of the configuration what connections obey.
-struct NetworkAssembly {
+package struct NetworkAssembly {
     let configuration: ServerConfiguration
 
-    var settings: NetworkSettings {
+    package init(configuration: ServerConfiguration) { self.configuration = configuration }
+
+    package var settings: NetworkSettings {
         var settings = NetworkSettings()
         settings.loginDeadline = TimeAmount(configuration.limits.loginDeadline)
         settings.pingAfter = configuration.idle.pingAfter.map { TimeAmount($0) }

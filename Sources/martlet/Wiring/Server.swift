@@ -162,7 +162,7 @@ final class Server: Sendable {
         start.logs.server.notice("stopping")
         isReady.withLockedValue { $0 = false }
         start.notifier.stopping()
-        let bound = start.loaded.configuration.server.stopTimeout + Self.stopReserve
+        let bound = control.stopTimeout + Self.stopReserve
         let logs = start.logs
         DispatchQueue.global().asyncAfter(deadline: .now() + .seconds(Int(bound.components.seconds))) {
             logs.server.critical("the stop takes too long; ending at once", metadata: ["seconds": "\(bound.components.seconds)"])

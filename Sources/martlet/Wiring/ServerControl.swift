@@ -4,6 +4,7 @@ import MartletCore
 import MartletNetwork
 import MartletStorage
 import MartletXMPP
+import NIOConcurrencyHelpers
 
 /// Answers what commands ask of the running server, one order that changes something at a time.
 actor ServerControl {
@@ -20,6 +21,8 @@ actor ServerControl {
     private var loaded: LoadedConfiguration
     private var configuration: ServerConfiguration
     private var isReloading = false
+    // Written by a reload, read once at the end by a thread that cannot wait.
+    private let currentStopTimeout: NIOLockedValueBox<Duration>
 
     init(_ core: ServerCore, _ certificates: CertificateStore, _ clients: ClientListenerService, _ housekeeping: Housekeeping, _ start: Server.Start) {
         self.core = core
@@ -33,7 +36,10 @@ actor ServerControl {
         startSeconds = start.time.wallSeconds
         loaded = start.loaded
         configuration = start.loaded.configuration
+        currentStopTimeout = NIOLockedValueBox(start.loaded.configuration.server.stopTimeout)
     }
+
+    nonisolated var stopTimeout: Duration { currentStopTimeout.withLockedValue { $0 } }
 
     func answer(_ request: ControlRequest) async -> ControlResponse {
         do throws(CommandFailure) {
@@ -138,6 +144,7 @@ actor ServerControl {
         let oldLevel = loaded.configuration.log.level
         loaded = fresh
         configuration = next
+        currentStopTimeout.withLockedValue { $0 = next.server.stopTimeout }
         if next.log.level != oldLevel { logs.output.level = Logger.Level(next.log.level) }
         clients.apply(NetworkAssembly(configuration: next).settings)
         await replaceHosts(hosts)
@@ -170,21 +177,5 @@ actor ServerControl {
     private func endSessionsWithoutHost(_ hosts: HostTable) {
         let gone = core.router.allSessions().filter { hosts.host(of: $0.address.bare) == nil }
         for session in gone { session.ref.mailbox.postAndWake(.end(session.ref, StreamError(.hostGone))) }
-    }
-}
-
-extension ServerConfiguration {
-    /// This configuration with the values of `running` where only a restart changes them.
-    func keepingWhatNeedsRestart(of running: ServerConfiguration) -> ServerConfiguration {
-        var result = self
-        result.server = running.server
-        result.server.stopTimeout = server.stopTimeout
-        result.listeners = running.listeners
-        result.storage = running.storage
-        result.log = running.log
-        result.log.level = log.level
-        result.metrics = running.metrics
-        result.authentication.concurrentPasswordHashesMax = running.authentication.concurrentPasswordHashesMax
-        return result
     }
 }

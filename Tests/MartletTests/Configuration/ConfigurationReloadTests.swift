@@ -1,0 +1,141 @@
+import MartletCore
+import Testing
+
+import martlet
+
+/// One key with another value than the example has, and where a reload carries it.
+struct KeyChange: Sendable, CustomTestStringConvertible {
+    /// What decides by the value while the server runs.
+    enum Place: Sendable {
+        /// What connections obey, those that come after the reload.
+        case connections
+        /// What the domains do with stanzas.
+        case hosts
+        /// Read where it is needed, from the configuration in force: certificates, contacts, the log's level, commands, the stop.
+        case configuration
+        /// Nothing before the next start.
+        case restart
+    }
+
+    let path: String
+    let place: Place
+    let change: @Sendable (inout ServerConfiguration) -> Void
+
+    init(_ path: String, _ place: Place, _ change: @escaping @Sendable (inout ServerConfiguration) -> Void) {
+        self.path = path
+        self.place = place
+        self.change = change
+    }
+
+    var testDescription: String { path }
+}
+
+@Suite("a reload applies what it says, and only that")
+struct ConfigurationReloadTests {
+    static let changes = [
+        KeyChange("server.data", .restart) { $0.server.dataFolder = "/srv" },
+        KeyChange("server.control-socket", .restart) { $0.server.controlSocket = "/run/martlet.sock" },
+        KeyChange("server.event-loops", .restart) { $0.server.eventLoops = 3 },
+        KeyChange("server.run-as-root", .restart) { $0.server.runAsRoot = true },
+        KeyChange("server.stop-timeout", .configuration) { $0.server.stopTimeout = .seconds(77) },
+        KeyChange("domains.name", .configuration) { $0.domains[0].name = "example.net" },
+        KeyChange("domains.certificate", .configuration) { $0.domains[0].certificate = "/other.pem" },
+        KeyChange("domains.key", .configuration) { $0.domains[0].key = "/other.key" },
+        KeyChange("domains.admins", .configuration) { $0.domains[0].admins = ["a@example.org"] },
+        KeyChange("domains.contacts.abuse", .configuration) { $0.domains[0].contacts.abuse = ["mailto:a@example.org"] },
+        KeyChange("domains.contacts.admin", .configuration) { $0.domains[0].contacts.admin = ["mailto:a@example.org"] },
+        KeyChange("domains.contacts.feedback", .configuration) { $0.domains[0].contacts.feedback = ["mailto:a@example.org"] },
+        KeyChange("domains.contacts.sales", .configuration) { $0.domains[0].contacts.sales = ["mailto:a@example.org"] },
+        KeyChange("domains.contacts.security", .configuration) { $0.domains[0].contacts.security = ["mailto:a@example.org"] },
+        KeyChange("domains.contacts.status", .configuration) { $0.domains[0].contacts.status = ["https://example.org"] },
+        KeyChange("domains.contacts.support", .configuration) { $0.domains[0].contacts.support = ["mailto:a@example.org"] },
+        KeyChange("listeners.kind", .restart) { $0.listeners[0].kind = .clientTLS },
+        KeyChange("listeners.port", .restart) { $0.listeners[0].port = 15_222 },
+        KeyChange("listeners.addresses", .restart) { $0.listeners[0].addresses = [.loopbackIPv4] },
+        KeyChange("listeners.proxy-sources", .restart) { $0.listeners[0].proxySources = [AddressBlock("10.0.0.0/8")].compactMap(\.self) },
+        KeyChange("listeners.plaintext-authentication", .restart) { $0.listeners[0].plaintextAuthentication = true },
+        KeyChange("listeners.tls-minimum", .restart) { $0.listeners[0].tlsMinimum = .tls13 },
+        KeyChange("limits.stanza-bytes", .connections) { $0.limits.stanzaBytesMax += 1 },
+        KeyChange("limits.stanza-bytes-before-authentication", .connections) { $0.limits.stanzaBytesBeforeAuthenticationMax += 1 },
+        KeyChange("limits.stanza-depth", .connections) { $0.limits.stanzaDepthMax += 1 },
+        KeyChange("limits.stanza-elements", .connections) { $0.limits.stanzaElementsMax += 1 },
+        KeyChange("limits.element-attributes", .connections) { $0.limits.elementAttributesMax += 1 },
+        KeyChange("limits.stanza-bytes-per-second", .connections) { $0.limits.stanzaBytesPerSecond = nil },
+        KeyChange("limits.stanza-bytes-burst", .connections) { $0.limits.stanzaBytesBurst += 1 },
+        KeyChange("limits.streams-per-address", .connections) { $0.limits.streamsPerAddressMax += 1 },
+        KeyChange("limits.unauthenticated-streams", .connections) { $0.limits.unauthenticatedStreamsMax += 1 },
+        KeyChange("limits.unauthenticated-bytes", .connections) { $0.limits.unauthenticatedBytesMax += 1 },
+        KeyChange("limits.login-deadline", .connections) { $0.limits.loginDeadline = .seconds(77) },
+        KeyChange("limits.sessions-per-account", .hosts) { $0.limits.sessionsPerAccountMax += 1 },
+        KeyChange("limits.resource-conflict", .hosts) { $0.limits.resourceConflict = .refuseNew },
+        KeyChange("limits.session-queue-bytes", .restart) { $0.limits.sessionQueueBytesMax += 1 },
+        KeyChange("limits.parked-stanzas", .hosts) { $0.limits.parkedStanzasMax += 1 },
+        KeyChange("limits.parked-bytes", .hosts) { $0.limits.parkedBytesMax += 1 },
+        KeyChange("limits.roster-items", .hosts) { $0.limits.rosterItemsMax += 1 },
+        KeyChange("limits.offline-messages", .hosts) { $0.limits.offlineMessagesMax += 1 },
+        KeyChange("limits.offline-bytes", .hosts) { $0.limits.offlineBytesMax += 1 },
+        KeyChange("limits.blocked-addresses", .hosts) { $0.limits.blockedAddressesMax += 1 },
+        KeyChange("limits.vcard-bytes", .hosts) { $0.limits.vCardBytesMax += 1 },
+        KeyChange("limits.private-storage-bytes", .hosts) { $0.limits.privateStorageBytesMax += 1 },
+        KeyChange("idle.ping-after", .connections) { $0.idle.pingAfter = nil },
+        KeyChange("idle.ping-timeout", .connections) { $0.idle.pingTimeout = .seconds(77) },
+        KeyChange("idle.tcp-user-timeout", .connections) { $0.idle.tcpUserTimeout = nil },
+        KeyChange("authentication.mechanisms", .connections) { $0.authentication.mechanisms = [.scramSHA256] },
+        KeyChange("authentication.channel-binding", .connections) { $0.authentication.channelBinding.toggle() },
+        KeyChange("authentication.scram-iterations", .configuration) { $0.authentication.scramIterations += 1 },
+        KeyChange("authentication.tries-per-stream", .connections) { $0.authentication.triesPerStreamMax += 1 },
+        KeyChange("authentication.failures-per-address", .connections) { $0.authentication.failuresPerAddressMax += 1 },
+        KeyChange("authentication.failure-recovery-per-address", .connections) { $0.authentication.failureRecoveryPerAddress = .seconds(77) },
+        KeyChange("authentication.failures-per-account", .connections) { $0.authentication.failuresPerAccountMax += 1 },
+        KeyChange("authentication.failure-recovery-per-account", .connections) { $0.authentication.failureRecoveryPerAccount = .seconds(77) },
+        KeyChange("authentication.password-hashes", .restart) { $0.authentication.concurrentPasswordHashesMax += 1 },
+        KeyChange("authentication.password-hash-queue", .restart) { $0.authentication.queuedPasswordHashesMax += 1 },
+        KeyChange("storage.synchronous", .restart) { $0.storage.synchronous = .normal },
+        KeyChange("storage.reserve", .restart) { $0.storage.reserveBytes = nil },
+        KeyChange("storage.readers", .restart) { $0.storage.readers += 1 },
+        KeyChange("messages.offline", .hosts) { $0.messages.offline.toggle() },
+        KeyChange("log.level", .configuration) { $0.log.level = .debug },
+        KeyChange("log.format", .restart) { $0.log.format = .json },
+        KeyChange("log.destination", .restart) { $0.log.destination = .file("/var/log/martlet.log") },
+        KeyChange("metrics.address", .restart) { $0.metrics.address = .anyIPv4 },
+        KeyChange("metrics.port", .restart) { $0.metrics.port = 9090 },
+        KeyChange("access.admins", .configuration) { $0.access.admins = ["a@example.org"] },
+    ]
+    /// With one value only there is nothing to change.
+    static let unchangeable: Set = ["storage.kind"]
+
+    @Test("every key is here")
+    func complete() {
+        func paths(_ keys: [ConfigurationKey], _ prefix: String) -> [String] {
+            keys.flatMap { key in
+                switch key.form {
+                case .value, .list: [prefix + key.name]
+                case .section(let inner), .entries(let inner, _): paths(inner, prefix + key.name + ".")
+                }
+            }
+        }
+        #expect(Set(paths(ConfigurationSchema.keys, "")) == Set(Self.changes.map(\.path)).union(Self.unchangeable))
+    }
+
+    @Test("a value is applied by a reload, or reported as waiting for a restart and left alone", arguments: changes)
+    func applied(_ key: KeyChange) {
+        let old = ConfigurationDocuments.example
+        var new = old
+        key.change(&new)
+        let difference = ConfigurationDifference(from: old, to: new)
+        let next = new.keepingWhatNeedsRestart(of: old)
+        #expect(!difference.isEmpty)
+        switch key.place {
+        case .restart:
+            #expect(difference.needsRestart && next == old)
+        case .configuration:
+            #expect(!difference.needsRestart && next == new)
+        case .connections:
+            #expect(!difference.needsRestart && next == new)
+            #expect("\(NetworkAssembly(configuration: next).settings)" != "\(NetworkAssembly(configuration: old).settings)")
+        case .hosts:
+            #expect(!difference.needsRestart && next == new)
+            #expect("\(HostLimits(next))" != "\(HostLimits(old))")
+        }
+    }
+}
