@@ -32,6 +32,8 @@ package final class SQLiteStore: Store {
         /// Called once when a write or an fsync failed or the database contradicts itself: the process has to end, with
         /// status 74, without acknowledging anything more; the next start recovers from the write-ahead log.
         package var onFatal: @Sendable (StoreError) -> Void
+        /// Told of every commit, on the writer's thread: how many submits it carried, and how long it took.
+        package var onCommit: @Sendable (Int, TimeAmount) -> Void = { _, _ in }
         /// The driver for a database file; tests put failures into it.
         package var driver: @Sendable (String) -> any SQLDriver = { SQLiteDriver(file: $0) }
 
@@ -59,7 +61,8 @@ package final class SQLiteStore: Store {
         let link = Link()
         let writer = try StoreWriter(
             connection, index: index, limits: .init(submitsMax: options.queuedSubmitsMax, bytesMax: options.queuedBytesMax),
-            time: options.time, logger: options.logger, onSettled: { link.readers?.settled(upTo: $0) }, onFatal: options.onFatal)
+            time: options.time, logger: options.logger, onSettled: { link.readers?.settled(upTo: $0) },
+            onCommit: options.onCommit, onFatal: options.onFatal)
         let readers = StoreReaders(issued: { writer.issued }, settled: { writer.settled })
         link.readers = readers
         var statements: [ReadStatements] = []

@@ -64,6 +64,7 @@ final class StoreWriter: @unchecked Sendable {
     private let time: any TimeSource
     private let logger: Logger
     private let onSettled: @Sendable (UInt64) -> Void
+    private let onCommit: @Sendable (Int, TimeAmount) -> Void
     private let onFatal: @Sendable (StoreError) -> Void
     private let thread = NIOLockedValueBox<WorkerThread?>(nil)
 
@@ -78,10 +79,12 @@ final class StoreWriter: @unchecked Sendable {
 
     /// - Parameters:
     ///   - onSettled: called on the writer's thread after each commit, before anybody hears of it.
+    ///   - onCommit: called on the writer's thread after each commit that succeeded.
     ///   - onFatal: called once, on the writer's thread, before any refusal is told: what is on the disk is unknown.
     init(
         _ connection: any SQLConnection, index: LogIndex, limits: Limits, time: any TimeSource, logger: Logger,
-        onSettled: @escaping @Sendable (UInt64) -> Void, onFatal: @escaping @Sendable (StoreError) -> Void
+        onSettled: @escaping @Sendable (UInt64) -> Void, onCommit: @escaping @Sendable (Int, TimeAmount) -> Void,
+        onFatal: @escaping @Sendable (StoreError) -> Void
     ) throws(SQLError) {
         self.connection = connection
         self.index = index
@@ -89,6 +92,7 @@ final class StoreWriter: @unchecked Sendable {
         self.time = time
         self.logger = logger
         self.onSettled = onSettled
+        self.onCommit = onCommit
         self.onFatal = onFatal
         statements = try WriteStatements(connection)
     }
@@ -257,13 +261,14 @@ final class StoreWriter: @unchecked Sendable {
 
     private func commit(_ submits: [Submit]) -> [Result<Void, StoreError>] {
         guard !submits.isEmpty else { return [] }
+        let start = time.monotonic
         if let failure { return Array(repeating: .failure(failure), count: submits.count) }
         do throws(SQLError) {
             do throws(SQLError) {
                 try commitTogether(submits)
-                return succeeded(submits.map { _ in .success(()) })
+                return succeeded(submits.map { _ in .success(()) }, since: start)
             } catch where error.kind == .constraint {
-                return succeeded(try commitSeparately(submits))
+                return succeeded(try commitSeparately(submits), since: start)
             }
         } catch {
             let error = refuse(error)
@@ -312,7 +317,8 @@ final class StoreWriter: @unchecked Sendable {
         if effects.deletesAccounts { index.accountDeleted() }
     }
 
-    private func succeeded(_ outcomes: [Result<Void, StoreError>]) -> [Result<Void, StoreError>] {
+    private func succeeded(_ outcomes: [Result<Void, StoreError>], since start: NIODeadline) -> [Result<Void, StoreError>] {
+        onCommit(outcomes.count, time.monotonic - start)
         if isFull { logger.notice("the disk takes writes again") }
         isFull = false
         indexRests = false

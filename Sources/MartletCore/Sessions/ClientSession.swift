@@ -108,6 +108,7 @@ package final class ClientSession {
     }
 
     private func message(_ element: FlatElement, _ completion: Completion) -> Progress {
+        context.counters.receivedMessage()
         let type = MessageType(of: element.root)
         var stanza = Stanza(element, kind: .message(type), from: .full(address), to: nil)
         switch addressee(of: element.root) {
@@ -119,6 +120,7 @@ package final class ClientSession {
     }
 
     private func presence(_ element: FlatElement, _ completion: Completion) -> Progress {
+        context.counters.receivedPresence()
         guard let type = PresenceType(of: element.root) else {
             return refuse(Stanza(element, kind: .presence(.available), from: .full(address), to: nil), .badRequest("unknown type of presence"))
         }
@@ -132,6 +134,7 @@ package final class ClientSession {
     }
 
     private func iq(_ element: FlatElement, _ completion: Completion) -> Progress {
+        context.counters.receivedIQ()
         let type = IQType(of: element.root)
         var stanza = Stanza(element, kind: .iq(type ?? .get), from: .full(address), to: nil)
         switch addressee(of: element.root) {
@@ -157,6 +160,7 @@ package final class ClientSession {
 
     func deliver(_ stanza: EncodedStanza) {
         guard !isEnded else { return }
+        context.counters.sent(stanza.bytes)
         transport.write(stanza.bytes)
         let excess = transport.pendingBytes - router.settings.outboundBytesMax
         if excess > storedBytes { return end(StreamError(.resourceConstraint, "the client does not read what it is sent")) }

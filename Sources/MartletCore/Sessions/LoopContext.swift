@@ -9,6 +9,7 @@ package final class LoopContext {
     package let mailbox: LoopMailbox
     package let time: any TimeSource
     package let random: any RandomSource
+    package let counters = StanzaCounters()
     /// The domains as of the last reload.
     package var hosts: HostTable
     /// Addresses that stanzas of this loop carried lately, prepared.

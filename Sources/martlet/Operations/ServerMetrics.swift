@@ -1,6 +1,7 @@
 package import CoreMetrics
 package import MartletCore
 import NIOConcurrencyHelpers
+package import NIOCore
 
 #if canImport(Glibc)
 import Glibc
@@ -15,20 +16,20 @@ package final class ServerMetrics: Sendable {
     private let factory: any MetricsFactory
     private let sessions: Meter
     private let sessionsStarted: Counter
-    private let loginsSucceeded: Counter
     private let refusals: Counter
     private let storeReads: CoreMetrics.Timer
     private let storeCommits: CoreMetrics.Timer
+    private let storeCommitSubmits: Recorder
     private let certificateEnds: NIOLockedValueBox<[String: Meter]>
 
     package init(_ factory: any MetricsFactory) {
         self.factory = factory
         sessions = Meter(label: "martlet_sessions", factory: factory)
         sessionsStarted = Counter(label: "martlet_sessions_started", factory: factory)
-        loginsSucceeded = Counter(label: "martlet_logins", dimensions: [("verdict", "ok")], factory: factory)
         refusals = Counter(label: "martlet_refusals", factory: factory)
         storeReads = CoreMetrics.Timer(label: "martlet_store_read_seconds", factory: factory)
         storeCommits = CoreMetrics.Timer(label: "martlet_store_commit_seconds", factory: factory)
+        storeCommitSubmits = Recorder(label: "martlet_store_commit_submits", aggregate: true, factory: factory)
         certificateEnds = NIOLockedValueBox([:])
     }
 
@@ -36,14 +37,17 @@ package final class ServerMetrics: Sendable {
     package static func describe(in registry: OpenMetricsRegistry) {
         registry.describe("martlet_sessions", .gauge, "Client sessions that are open.")
         registry.describe("martlet_sessions_started", .counter, "Client sessions since the start.")
-        registry.describe("martlet_logins", .counter, "Attempts to log in since the start, by what came of them.")
+        registry.describe("martlet_logins", .counter, "Attempts to log in since the start, by mechanism and what came of them.")
         registry.describe("martlet_refusals", .counter, "What was refused for lack of a privilege.")
         registry.describe("martlet_store_read_seconds", .histogram, "Time of a read of the database, measured every few seconds.")
-        registry.describe("martlet_store_commit_seconds", .histogram, "Time of a commit to the database, of those the server makes for itself.")
+        registry.describe("martlet_store_commit_seconds", .histogram, "Time of a commit to the database.")
+        registry.describe("martlet_store_commit_submits", .histogram, "Submits that one commit carried.")
+        registry.describe("martlet_stanzas", .counter, "Stanzas taken from clients and given to them since the start, by kind.")
         registry.describe("martlet_certificate_end_seconds", .gauge, "When the certificate of a domain ends, in seconds since 1970.")
         registry.describe("martlet_ready", .gauge, "1 while the server takes clients.")
         registry.describe("martlet_connections", .gauge, "Connections of clients.")
         registry.describe("martlet_connections_unauthenticated", .gauge, "Connections that have not logged in.")
+        registry.describe("martlet_unauthenticated_bytes", .gauge, "Memory counted for connections that have not logged in.")
         registry.describe("martlet_store_waiting", .gauge, "Writes that wait for the disk.")
         registry.describe("martlet_password_hashes_open", .gauge, "Passwords that are being hashed or wait for it.")
         registry.describe("process_open_fds", .gauge, "Files and sockets that are open.")
@@ -54,8 +58,8 @@ package final class ServerMetrics: Sendable {
 
     package func count(_ event: AuditEvent) {
         switch event {
-        case .loginSucceeded: loginsSucceeded.increment()
-        case .loginFailed(_, _, _, let verdict): Counter(label: "martlet_logins", dimensions: [("verdict", verdict.rawValue)], factory: factory).increment()
+        case .loginSucceeded(_, let mechanism, _): login(mechanism, .ok)
+        case .loginFailed(_, let mechanism, _, let verdict): login(mechanism, verdict)
         case .sessionStarted:
             sessions.increment()
             sessionsStarted.increment()
@@ -66,7 +70,28 @@ package final class ServerMetrics: Sendable {
     }
 
     package func storeRead(nanoseconds: Int64) { storeReads.recordNanoseconds(nanoseconds) }
-    package func storeCommit(nanoseconds: Int64) { storeCommits.recordNanoseconds(nanoseconds) }
+    package func storeCommit(submits: Int, _ time: TimeAmount) {
+        storeCommits.recordNanoseconds(time.nanoseconds)
+        storeCommitSubmits.record(submits)
+    }
+
+    /// The mechanism is one of ours: others end before they are an attempt.
+    private func login(_ mechanism: String, _ verdict: AccountVerdict) {
+        Counter(label: "martlet_logins", dimensions: [("mechanism", mechanism), ("verdict", verdict.rawValue)], factory: factory).increment()
+    }
+
+    /// Sums what the loops have counted. Before a reading.
+    package static func set(_ counters: [StanzaCounters], in registry: OpenMetricsRegistry) {
+        let received = counters.map(\.received).reduce(StanzaCounters.Counts(), +)
+        let sent = counters.map(\.sent).reduce(StanzaCounters.Counts(), +)
+        for (direction, counts) in [("in", received), ("out", sent)] {
+            for (kind, count) in [("message", counts.messages), ("presence", counts.presences), ("iq", counts.iqs)] {
+                let counter = registry.makeCounter(label: "martlet_stanzas", dimensions: [("direction", direction), ("kind", kind)])
+                counter.reset()
+                counter.increment(by: Int64(count))
+            }
+        }
+    }
 
     package func certificate(of domain: String, ends: Int) {
         let meter = certificateEnds.withLockedValue { meters in

@@ -71,10 +71,8 @@ final class Housekeeping: Service {
 
     private func reserve() async throws(StoreError) {
         guard let ceiling = core.router.ids.ceilingToReserve(wallMilliseconds: time.wallMilliseconds) else { return }
-        let start = time.monotonic
         try await core.store.commit([.idCeiling(ceiling)])
         core.router.ids.reserved(ceiling)
-        logs.metrics.storeCommit(nanoseconds: (time.monotonic - start).nanoseconds)
     }
 
     private func settle(_ problem: String?) {

@@ -81,7 +81,8 @@ final class Server: Sendable {
             configuration,
             .init(
                 holder: "martlet serve", creates: true, loops: loops > 0 ? loops : System.coreCount, time: start.time, audit: start.logs.audit,
-                log: start.logs.server, onFatal: { Self.endAtOnce($0, start.logs) }))
+                log: start.logs.server, onCommit: { [metrics = start.logs.metrics] in metrics.storeCommit(submits: $0, $1) },
+                onFatal: { Self.endAtOnce($0, start.logs) }))
         do throws(CommandFailure) {
             return try await Server(start, core)
         } catch {
@@ -140,9 +141,12 @@ final class Server: Sendable {
             set("martlet_ready", isReady.withLockedValue { $0 } ? 1 : 0)
             set("martlet_connections", clients.connectionCount)
             set("martlet_connections_unauthenticated", clients.unauthenticatedCount)
+            set("martlet_unauthenticated_bytes", clients.unauthenticatedBytes)
             set("martlet_password_hashes_open", passwords.openCount)
             set("martlet_store_waiting", core.store.waitingSubmits)
         }
+        let counters = core.pool.loops.map(\.context.counters)
+        registry.addProbe { ServerMetrics.set(counters, in: $0) }
     }
 
     private static func operations(

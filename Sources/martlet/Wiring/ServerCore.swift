@@ -4,6 +4,7 @@ import MartletFeatures
 import MartletNetwork
 import MartletStorage
 import MartletXMPP
+import NIOCore
 
 /// Store, router and event loops: what a running server has in common with a command that works on the data of one that does not run.
 struct ServerCore: Sendable {
@@ -19,6 +20,7 @@ struct ServerCore: Sendable {
         var time: any TimeSource
         var audit: any AuditSink
         var log: Logger
+        var onCommit: @Sendable (Int, TimeAmount) -> Void = { _, _ in }
         /// The disk failed in a way that allows no further acknowledgement.
         var onFatal: @Sendable (StoreError) -> Void
     }
@@ -49,6 +51,7 @@ struct ServerCore: Sendable {
         var options = SQLiteStore.Options(time: surroundings.time, logger: surroundings.log, onFatal: surroundings.onFatal)
         options.creates = surroundings.creates
         options.holder = surroundings.holder
+        options.onCommit = surroundings.onCommit
         options.readers = configuration.storage.readers
         let synchronous: SQLiteDriver.Synchronous = configuration.storage.synchronous == .full ? .full : .normal
         options.driver = { SQLiteDriver(file: $0, synchronous: synchronous) }

@@ -170,7 +170,9 @@ struct ServeTests {
         _ = try PlainClient(port: household.ports[0]).logIn("nurse", "wrong")
         let address = "http://127.0.0.1:\(household.metricsPort)"
         let text = try get(address + "/metrics")
-        #expect(text.contains("martlet_logins_total{verdict=\"badCredentials\"} 1\n"))
+        #expect(text.contains("martlet_logins_total{mechanism=\"PLAIN\",verdict=\"badCredentials\"} 1\n"))
+        #expect(text.contains("martlet_stanzas_total{direction=\"out\",kind=\"message\"} 0\n"))
+        #expect(!text.contains("martlet_store_commit_seconds_count 0\n") && text.contains("martlet_store_commit_submits_count "))
         #expect(text.contains("# TYPE process_open_fds gauge\n"))
         #expect(text.hasSuffix("# EOF\n"))
         #expect(try get(address + "/health").hasSuffix("ok\n"))
