@@ -44,6 +44,7 @@ class World:
     passwords: dict
     delete_account: list
     kind: str
+    martlet: str
     clients: list = dataclasses.field(default_factory=list)
 
     def jid(self, name):

@@ -1,0 +1,190 @@
+"""Checks of what stands around a server: load balancers in front of it, the service manager above it, the limits of the system.
+
+Each starts a server of its own, with what it needs in its configuration.
+"""
+
+import asyncio
+import contextlib
+import os
+import pathlib
+import re
+import resource
+import shutil
+import signal
+import socket
+import tempfile
+import time
+
+from harness import STEP, World, check, equal, require
+
+PASSWORD = "r0m30"
+# haproxy connects from here, so that nothing of the client's address can come from the connection itself.
+PROXY_SOURCE = "127.0.0.3"
+
+
+def free_ports(count):
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+class Server:
+    """A martlet with one account, romeo, in a folder that goes with it."""
+
+    def __init__(self, world, listener="", files=None, **environment):
+        self.binary, self.domain, self.files = world.martlet, "verona.test", files
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="operations."))
+        self.port, = free_ports(1)
+        self.configuration = self.folder / "martlet.yaml"
+        self.log = self.folder / "log"
+        self.environment = dict(os.environ, **environment)
+        self.process = None
+        root = "true" if os.getuid() == 0 else "false"
+        self.configuration.write_text(
+            f"server: {{data: {self.folder}/data, run-as-root: {root}}}\ndomains: [{{name: {self.domain}}}]\n"
+            f"listeners:\n  - {{kind: client, port: {self.port}, addresses: [127.0.0.1]{listener}}}\n"
+            "authentication: {scram-iterations: 4096}\n"
+        )
+
+    async def command(self, *words, input=b""):
+        process = await asyncio.create_subprocess_exec(
+            self.binary, *words, "--config", self.configuration, env=self.environment,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
+        output, _ = await process.communicate(input)
+        equal(process.returncode, 0, f"martlet {' '.join(words)}: {output.decode()}: status")
+        return output.decode()
+
+    async def __aenter__(self):
+        (self.folder / "data").mkdir(mode=0o700)
+        limit = (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (self.files, self.files))) if self.files else None
+        with open(self.log, "wb") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                self.binary, "serve", "--config", self.configuration, env=self.environment, stdin=asyncio.subprocess.DEVNULL,
+                stdout=log, stderr=log, preexec_fn=limit)
+        await until(lambda: "is ready" in self.text(), "the server's start")
+        await self.command("account", "add", f"romeo@{self.domain}", input=PASSWORD.encode() + b"\n")
+        return self
+
+    async def __aexit__(self, *_):
+        if self.process.returncode is None:
+            self.process.terminate()
+            await self.process.wait()
+        shutil.rmtree(self.folder)
+
+    def text(self):
+        return self.log.read_text(errors="replace")
+
+    def world(self, port=None):
+        """For clients: of the server, or of something in front of it."""
+        certificate = str(self.folder / "data" / "certificates" / f"{self.domain}.pem")
+        return World("127.0.0.1", port or self.port, 0, self.domain, certificate, "", {"romeo": PASSWORD}, [], "martlet", "")
+
+    def cpu_seconds(self):
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def until(condition, what):
+    end = time.monotonic() + STEP
+    while not condition():
+        require(time.monotonic() < end, f"waited for {what}")
+        await asyncio.sleep(0.02)
+
+
+@contextlib.asynccontextmanager
+async def connected(world, name="romeo"):
+    try:
+        yield await world.client(name)
+    finally:
+        await world.close_all()
+
+
+# Load balancers
+
+
+def proxy_check(version, option):
+    @check(f"haproxy: PROXY protocol version {version}: a client's own address is what the server knows", only="martlet")
+    async def _(world):
+        async with Server(world, f", proxy-sources: [{PROXY_SOURCE}]") as server:
+            port, = free_ports(1)
+            configuration = server.folder / "haproxy.cfg"
+            configuration.write_text(
+                "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n"
+                f"listen xmpp\n  bind 127.0.0.1:{port}\n  source {PROXY_SOURCE}\n  server martlet 127.0.0.1:{server.port} {option}\n"
+            )
+            haproxy = await asyncio.create_subprocess_exec("haproxy", "-db", "-q", "-f", configuration)
+            try:
+                await until(lambda: accepts(port), "haproxy")
+                async with connected(server.world(port)) as romeo:
+                    own = romeo.transport.get_extra_info("sockname")
+                    require(romeo.boundjid.full in await server.command("session", "list"), "the session is not there")
+                    logins = [line for line in server.text().splitlines() if "audit" in line and str(own[1]) in line]
+                    require(logins and all(f"127.0.0.1:{own[1]}" in line for line in logins), f"not in the audit log: {own}")
+                    require(PROXY_SOURCE not in " ".join(logins), "the proxy's address was taken for the client's")
+            finally:
+                haproxy.terminate()
+                await haproxy.wait()
+
+
+def accepts(port):
+    with socket.socket() as each:
+        return each.connect_ex(("127.0.0.1", port)) == 0
+
+
+proxy_check(1, "send-proxy")
+proxy_check(2, "send-proxy-v2")
+
+
+# The service manager
+
+
+@check("systemd: the server says when it is ready, reloads and stops (sd_notify(3))", only="martlet")
+async def _(world):
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(f"{folder}/notify")
+        manager.setblocking(False)
+
+        async def told():
+            message = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(manager, 4096), STEP)
+            return dict(line.split("=", 1) for line in message.decode().splitlines())
+
+        async with Server(world, NOTIFY_SOCKET=f"{folder}/notify") as server:
+            equal((await told()).get("READY"), "1", "at the start")
+            before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+            await server.command("config", "reload")
+            reloading = await told()
+            equal(reloading.get("RELOADING"), "1", "at the reload")
+            require(before <= int(reloading["MONOTONIC_USEC"]), "the time of the reload is another clock's")
+            equal((await told()).get("READY"), "1", "after the reload")
+            server.process.send_signal(signal.SIGTERM)
+            equal((await told()).get("STOPPING"), "1", "at the stop")
+            equal(await asyncio.wait_for(server.process.wait(), STEP), 0, "status")
+
+
+# The system's limits
+
+
+@check("ulimit: a server without files for more connections rests, keeps its sessions, says so once, and recovers", only="martlet")
+async def _(world):
+    async with Server(world, files=120) as server, connected(server.world()) as romeo:
+        strangers = []
+        try:
+            for _ in range(200):
+                stranger = socket.create_connection(("127.0.0.1", server.port))
+                strangers.append(stranger)
+            await until(lambda: "connections cannot be accepted" in server.text(), "the log's line")
+            before, begin = server.cpu_seconds(), time.monotonic()
+            await asyncio.sleep(3)
+            share = (server.cpu_seconds() - before) / (time.monotonic() - begin)
+            require(share < 0.05, f"it takes {share:.0%} of a processor while it waits")
+            await romeo.plugin["xep_0199"].ping(server.domain, timeout=STEP)
+            lines = [line for line in server.text().splitlines() if "connections cannot be accepted" in line]
+            equal(len(lines), 1, "lines in the log")
+            require(re.search(r"LimitNOFILE.*ulimit -n", lines[0]), f"it does not say what to do: {lines[0]}")
+        finally:
+            for stranger in strangers:
+                stranger.close()
+        async with connected(server.world()) as again:
+            require(again.boundjid.resource, "there is no session")
