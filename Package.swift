@@ -98,6 +98,9 @@ if Context.environment["MARTLET_BENCH"] != nil {
         .executableTarget(
             name: "XMLBenchmark", dependencies: ["MartletXML", .nioCore], path: "Benchmarks/XMLBenchmark", swiftSettings: settings),
         .executableTarget(
+            name: "RouteBenchmark", dependencies: ["MartletTesting", "MartletCore", "MartletXMPP", "MartletXML", .nioCore],
+            path: "Benchmarks/RouteBenchmark", swiftSettings: settings),
+        .executableTarget(
             name: "StorageBenchmark", dependencies: ["MartletStorage", "MartletCore", "MartletXMPP", .nioCore, .logging],
             path: "Benchmarks/StorageBenchmark", swiftSettings: settings),
     ]
