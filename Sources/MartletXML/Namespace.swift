@@ -14,10 +14,12 @@ internal import Synchronization
 
     /// Looks the name up, or adds it, under a lock: meant for `static let`s, not for functions that run per stanza.
     public init(stringLiteral name: StaticString) {
-        id = NamespaceRegistry.shared.intern(name.description)
+        id = NamespaceRegistry.shared.intern(name)
     }
 
-    public var name: String { NamespaceRegistry.shared.name(of: id) }
+    public var name: String { literal.description }
+    /// The name as the code has it, found without a lock.
+    var literal: StaticString { NamespaceRegistry.shared.name(of: id) }
     public var description: String { name }
 }
 
@@ -36,7 +38,7 @@ extension Namespace {
     @inlinable public static var xmlns: Namespace { Namespace(id: 5) }
 
     /// The names behind the constants above, in the order of their numbers.
-    fileprivate static let wellKnown = [
+    fileprivate static let wellKnown: [StaticString] = [
         "", "jabber:client", "jabber:server", "http://etherx.jabber.org/streams",
         "http://www.w3.org/XML/1998/namespace", "http://www.w3.org/2000/xmlns/",
     ]
@@ -79,12 +81,12 @@ final class KnownNames: Sendable {
     private let starts: [Int]
     private let bytes: [UInt8]
 
-    fileprivate init(_ names: [String]) {
+    fileprivate init(_ names: UnsafeBufferPointer<StaticString>) {
         var slots = [UInt16](repeating: Namespace.unknownID, count: Self.slotCount(for: names.count))
         var starts = [0]
         var bytes: [UInt8] = []
         for (id, name) in names.enumerated() {
-            let utf8 = Array(name.utf8)
+            let utf8 = Array(UnsafeBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount))
             var slot = utf8.withUnsafeBytes { Self.hash($0) } & (slots.count - 1)
             while slots[slot] != Namespace.unknownID { slot = (slot + 1) & (slots.count - 1) }
             slots[slot] = UInt16(id)
@@ -138,38 +140,51 @@ final class KnownNames: Sendable {
 }
 
 /// Every name given a number in this process. Append only.
-private final class NamespaceRegistry: Sendable {
+///
+/// `@unchecked Sendable`: a name is written under the lock before its number is given to anybody, and never changed, so that whoever has a
+/// number may read its name without the lock.
+private final class NamespaceRegistry: @unchecked Sendable {
     static let shared = NamespaceRegistry()
 
     private struct State {
-        var names = Namespace.wellKnown
-        var ids = Dictionary(uniqueKeysWithValues: Namespace.wellKnown.enumerated().map { ($1, UInt16($0)) })
+        var ids: [String: UInt16] = [:]
         var snapshot: KnownNames?
     }
 
-    // Taken at start-up and for cold questions only; a parser reads its own frozen table.
+    /// Names that the code may give numbers to.
+    private static let namesMax = 4_096
+
+    private let names = UnsafeMutablePointer<StaticString>.allocate(capacity: namesMax)
+    // Taken at start-up and for cold questions only; a parser reads its own frozen table, a writer the names themselves.
     private let state = Mutex(State())
 
-    func intern(_ name: String) -> UInt16 {
-        state.withLock { state in
-            if let id = state.ids[name] { return id }
-            precondition(state.names.count < Int(Namespace.unknownID), "the code names more namespaces than numbers exist")
-            let id = UInt16(state.names.count)
-            state.names.append(name)
-            state.ids[name] = id
+    init() {
+        names.initialize(repeating: "", count: Self.namesMax)
+        for name in Namespace.wellKnown { _ = intern(name) }
+    }
+
+    func intern(_ name: StaticString) -> UInt16 {
+        precondition(!XMLWriter.needsEscaping(UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount)), "not a name")
+        return state.withLock { state in
+            if let id = state.ids[name.description] { return id }
+            precondition(state.ids.count < Self.namesMax, "the code names more namespaces than there is room for")
+            let id = UInt16(state.ids.count)
+            names[Int(id)] = name
+            state.ids[name.description] = id
             state.snapshot = nil
             return id
         }
     }
 
-    func name(of id: UInt16) -> String {
-        state.withLock { $0.names[Int(id)] }
+    func name(of id: UInt16) -> StaticString {
+        precondition(id < Self.namesMax, "no namespace has this number")
+        return names[Int(id)]
     }
 
     func snapshot() -> KnownNames {
         state.withLock { state in
             if let snapshot = state.snapshot { return snapshot }
-            let made = KnownNames(state.names)
+            let made = KnownNames(UnsafeBufferPointer(start: names, count: state.ids.count))
             state.snapshot = made
             return made
         }

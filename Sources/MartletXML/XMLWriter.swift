@@ -1,3 +1,4 @@
+internal import CMartletScan
 public import NIOCore
 
 /// The one serializer: whatever leaves this process as XML is written here, and nothing can be written without escaping.
@@ -19,7 +20,7 @@ public struct XMLWriter {
     }
 
     private var stack: [Open] = []
-    private var scope: NamespaceName
+    var scope: NamespaceName
     private var isInStartTag = false
     private var prefixCount = 0
 
@@ -59,6 +60,7 @@ extension XMLWriter {
     /// Opens an element. Directly under the header, elements of the stream namespace get the customary prefix.
     public mutating func open(_ local: StaticString, _ namespace: Namespace) {
         let usesStreamPrefix = namespace == .streams && stack.isEmpty
+        if !usesStreamPrefix, namespace != .xml { return openPlainly(local, namespace) }
         var start = beginStartTag(.known(namespace))
         if usesStreamPrefix {
             buffer.writeStaticString("stream:")
@@ -67,6 +69,45 @@ extension XMLWriter {
         buffer.writeStaticString(local)
         endName(start)
         if usesStreamPrefix, !isStreamPrefixDeclared { declaration(prefix: "stream", .known(.streams)) }
+    }
+
+    /// The usual case in one step.
+    private mutating func openPlainly(_ local: StaticString, _ namespace: Namespace) {
+        let outer = scope
+        let nameStart = writeStart(local, namespace)
+        stack.append(Open(nameStart: nameStart, nameLength: local.utf8CodeUnitCount, outerScope: outer))
+        isInStartTag = true
+        prefixCount = 0
+        if outer != .known(namespace) { scope = .known(namespace) }
+    }
+
+    /// `<local` and, if need be, the declaration of its namespace. Where the name begins.
+    private mutating func writeStart(_ local: StaticString, _ namespace: Namespace) -> Int {
+        let isOpen = isInStartTag
+        isInStartTag = false
+        let declared: StaticString? = scope == .known(namespace) ? nil : namespace.literal
+        let before = buffer.writerIndex + (isOpen ? 2 : 1)
+        buffer.append(atMost: local.utf8CodeUnitCount + (declared?.utf8CodeUnitCount ?? 0) + 12) { cursor in
+            cursor.put(isOpen ? "><" : "<")
+            cursor.put(local)
+            guard let declared else { return }
+            cursor.put(" xmlns='")
+            cursor.put(declared)
+            cursor.put("'")
+        }
+        return before
+    }
+
+    /// A whole element that has nothing in it; `attributes` writes attributes and nothing else.
+    public mutating func emptyElement(_ local: StaticString, _ namespace: Namespace, _ attributes: (inout XMLWriter) -> Void) {
+        let outer = scope
+        _ = writeStart(local, namespace)
+        isInStartTag = true
+        prefixCount = 0
+        attributes(&self)
+        precondition(isInStartTag && scope == outer, "an empty element has only attributes")
+        isInStartTag = false
+        buffer.writeStaticString("/>")
     }
 
     /// Opens an element whose name is not known before. What cannot stand in a name becomes `_`.
@@ -150,7 +191,7 @@ extension XMLWriter {
         scope = namespace
     }
 
-    private mutating func endStartTag() {
+    mutating func endStartTag() {
         guard isInStartTag else { return }
         isInStartTag = false
         buffer.writeInteger(UInt8(ascii: ">"))
@@ -171,10 +212,40 @@ extension XMLWriter {
 extension XMLWriter {
     /// Adds an attribute to the start tag just opened; nil adds nothing. `name` may be `xml:lang`.
     public mutating func attribute(_ name: StaticString, _ value: String?) {
-        guard let value else { return }
-        beginAttribute()
-        buffer.writeStaticString(name)
-        quoted(value)
+        guard var value else { return }
+        value.withUTF8 { attribute(name, utf8: UnsafeRawBufferPointer($0)) }
+    }
+
+    /// Adds an attribute whose value is UTF-8 already.
+    public mutating func attribute(_ name: StaticString, utf8 value: UnsafeRawBufferPointer) {
+        if Self.needsEscaping(value) {
+            beginAttribute()
+            buffer.writeStaticString(name)
+            buffer.writeStaticString("='")
+            escape(value, isAttribute: true)
+            buffer.writeInteger(UInt8(ascii: "'"))
+            return
+        }
+        precondition(isInStartTag, "attributes come before content")
+        buffer.append(atMost: name.utf8CodeUnitCount + value.count + 4) { cursor in
+            cursor.put(" ")
+            cursor.put(name)
+            cursor.put("='")
+            cursor.put(value)
+            cursor.put("'")
+        }
+    }
+
+    /// Adds an attribute whose value is a number in decimal digits.
+    public mutating func attribute(_ name: StaticString, decimal number: UInt64) {
+        precondition(isInStartTag, "attributes come before content")
+        buffer.append(atMost: name.utf8CodeUnitCount + ByteCursor.digits(of: number) + 4) { cursor in
+            cursor.put(" ")
+            cursor.put(name)
+            cursor.put("='")
+            cursor.put(decimal: number)
+            cursor.put("'")
+        }
     }
 
     /// Adds an attribute whose name is not known before. What cannot stand in a name becomes `_`.
@@ -227,34 +298,54 @@ extension XMLWriter {
 
     private mutating func escape(_ text: String, isAttribute: Bool) {
         var text = text
-        text.withUTF8 { escape($0.span, isAttribute: isAttribute) }
+        text.withUTF8 { escape(UnsafeRawBufferPointer($0), isAttribute: isAttribute) }
+    }
+
+    mutating func escape(_ bytes: Span<UInt8>, isAttribute: Bool) {
+        bytes.withUnsafeBytes { escape($0, isAttribute: isAttribute) }
     }
 
     /// Writes runs of plain bytes as they are, and what needs it escaped between them.
-    mutating func escape(_ bytes: Span<UInt8>, isAttribute: Bool) {
+    private mutating func escape(_ bytes: UnsafeRawBufferPointer, isAttribute: Bool) {
         var plain = 0
-        var i = 0
+        var i = Self.plainPrefix(bytes, from: 0)
         while i < bytes.count {
-            guard let (replacement, length) = Self.replacement(bytes, i, isAttribute) else {
+            if let (replacement, length) = Self.replacement(bytes, i, isAttribute) {
+                buffer.append(atMost: i - plain + replacement.utf8CodeUnitCount) { cursor in
+                    cursor.put(UnsafeRawBufferPointer(rebasing: bytes[plain..<i]))
+                    cursor.put(replacement)
+                }
+                i += length
+                plain = i
+            } else {
                 i += 1
-                continue
             }
-            write(bytes, plain..<i)
-            buffer.writeStaticString(replacement)
-            i += length
-            plain = i
+            i = Self.plainPrefix(bytes, from: i)
         }
-        write(bytes, plain..<bytes.count)
+        if plain < i { buffer.writeBytes(UnsafeRawBufferPointer(rebasing: bytes[plain...])) }
     }
 
-    private mutating func write(_ bytes: Span<UInt8>, _ range: Range<Int>) {
-        guard !range.isEmpty else { return }
-        bytes.extracting(range).withUnsafeBufferPointer { _ = buffer.writeBytes($0) }
+    /// Where the first byte behind `start` is that may not stand for itself.
+    @inline(__always)
+    private static func plainPrefix(_ bytes: UnsafeRawBufferPointer, from start: Int) -> Int {
+        guard let base = bytes.baseAddress else { return bytes.count }
+        let p = base.assumingMemoryBound(to: UInt8.self)
+        var i = start
+        while true {
+            i += cscan_escape(p + i, bytes.count - i)
+            // Of multi-byte sequences only those of the two non-characters are of interest.
+            guard i < bytes.count, p[i] >= 0x80, p[i] != 0xEF else { return i }
+            i += 1
+        }
     }
+
+    /// Whether there is anything in `bytes` that may not stand in an attribute, or perhaps not.
+    @inline(__always)
+    static func needsEscaping(_ bytes: UnsafeRawBufferPointer) -> Bool { plainPrefix(bytes, from: 0) < bytes.count }
 
     /// What stands for the character at `i`, and how many bytes that has; nil if it stands for itself.
     @inline(__always)
-    private static func replacement(_ bytes: Span<UInt8>, _ i: Int, _ isAttribute: Bool) -> (StaticString, Int)? {
+    private static func replacement(_ bytes: UnsafeRawBufferPointer, _ i: Int, _ isAttribute: Bool) -> (StaticString, Int)? {
         let byte = bytes[i]
         switch byte {
         case UInt8(ascii: "&"): return ("&amp;", 1)

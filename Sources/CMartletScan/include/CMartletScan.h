@@ -25,6 +25,12 @@ MARTLET_INLINE _Bool cscan_stops_value(uint8_t c, uint8_t quote) {
     return c < 0x20 || c >= 0x80 || c == quote || c == '<' || c == '&';
 }
 
+/// Whether a byte needs a second look before it is written as text or in an attribute: markup, the quotes the writer uses, a control
+/// character, or a multi-byte sequence.
+MARTLET_INLINE _Bool cscan_stops_escape(uint8_t c) {
+    return c < 0x20 || c >= 0x80 || c == '<' || c == '>' || c == '&' || c == '\'';
+}
+
 #if defined(__SSE2__)
 
 // The signed comparison finds control characters and bytes above 0x7F in one operation.
@@ -65,6 +71,25 @@ MARTLET_INLINE size_t cscan_value(const uint8_t *_Nonnull p, size_t n, uint8_t q
     return i;
 }
 
+MARTLET_INLINE size_t cscan_escape(const uint8_t *_Nonnull p, size_t n) {
+    size_t i = 0;
+    const __m128i space = _mm_set1_epi8(0x20);
+    const __m128i less = _mm_set1_epi8('<');
+    const __m128i greater = _mm_set1_epi8('>');
+    const __m128i ampersand = _mm_set1_epi8('&');
+    const __m128i apostrophe = _mm_set1_epi8('\'');
+    for (; i + 16 <= n; i += 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(p + i));
+        __m128i m = _mm_or_si128(
+            _mm_or_si128(_mm_cmplt_epi8(v, space), _mm_cmpeq_epi8(v, apostrophe)),
+            _mm_or_si128(_mm_cmpeq_epi8(v, ampersand), _mm_or_si128(_mm_cmpeq_epi8(v, less), _mm_cmpeq_epi8(v, greater))));
+        unsigned mask = (unsigned)_mm_movemask_epi8(m);
+        if (mask) return i + (size_t)__builtin_ctz(mask);
+    }
+    while (i < n && !cscan_stops_escape(p[i])) i++;
+    return i;
+}
+
 #elif defined(__aarch64__) && defined(__ARM_NEON)
 
 // Narrowing by four bits turns a byte mask into 64 bits, four for each byte.
@@ -101,6 +126,20 @@ MARTLET_INLINE size_t cscan_value(const uint8_t *_Nonnull p, size_t n, uint8_t q
     return i;
 }
 
+MARTLET_INLINE size_t cscan_escape(const uint8_t *_Nonnull p, size_t n) {
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        uint8x16_t v = vld1q_u8(p + i);
+        uint8x16_t m = vorrq_u8(
+            vorrq_u8(vcltq_s8(vreinterpretq_s8_u8(v), vdupq_n_s8(0x20)), vceqq_u8(v, vdupq_n_u8('\''))),
+            vorrq_u8(vceqq_u8(v, vdupq_n_u8('&')), vorrq_u8(vceqq_u8(v, vdupq_n_u8('<')), vceqq_u8(v, vdupq_n_u8('>')))));
+        uint64_t mask = cscan_mask(m);
+        if (mask) return i + (size_t)(__builtin_ctzll(mask) >> 2);
+    }
+    while (i < n && !cscan_stops_escape(p[i])) i++;
+    return i;
+}
+
 #else
 
 MARTLET_INLINE size_t cscan_text(const uint8_t *_Nonnull p, size_t n) {
@@ -112,6 +151,12 @@ MARTLET_INLINE size_t cscan_text(const uint8_t *_Nonnull p, size_t n) {
 MARTLET_INLINE size_t cscan_value(const uint8_t *_Nonnull p, size_t n, uint8_t quote) {
     size_t i = 0;
     while (i < n && !cscan_stops_value(p[i], quote)) i++;
+    return i;
+}
+
+MARTLET_INLINE size_t cscan_escape(const uint8_t *_Nonnull p, size_t n) {
+    size_t i = 0;
+    while (i < n && !cscan_stops_escape(p[i])) i++;
     return i;
 }
 

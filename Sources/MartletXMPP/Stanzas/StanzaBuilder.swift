@@ -34,12 +34,18 @@ public enum StanzaBuilder {
     ) -> EncodedStanza {
         var writer = XMLWriter(ByteBufferAllocator().buffer(capacity: 256))
         writer.open(name, .client)
-        if let from { writer.attribute("from", from.description) }
-        if let to { writer.attribute("to", to.description) }
+        if let from { writer.attribute("from", from) }
+        if let to { writer.attribute("to", to) }
         if let type { writer.attribute("type", type.description) }
         if let id { writer.attribute("id", id) }
         content(&writer)
         writer.close()
         return EncodedStanza(writer.buffer)
     }
+}
+
+extension XMLWriter {
+    /// Adds an attribute whose value is an address.
+    public mutating func attribute(_ name: StaticString, _ address: JID) { address.withUTF8 { attribute(name, utf8: $0) } }
+    public mutating func attribute(_ name: StaticString, _ address: BareJID) { address.withUTF8 { attribute(name, utf8: $0) } }
 }
