@@ -18,8 +18,11 @@ package struct DelayedDelivery: AnnotatingStage, DelayStage {
     }
 
     package func delay(_ message: inout Stanza, by address: BareJID, since milliseconds: Int64) {
-        var writer = XMLWriter()
-        writer.element("delay", .delay, ["from": address.description, "stamp": DateTime.text(milliseconds: milliseconds)])
-        message.add(writer.buffer)
+        message.add { writer in
+            writer.emptyElement("delay", .delay) {
+                $0.attribute("from", address)
+                $0.attribute("stamp", DateTime.text(milliseconds: milliseconds))
+            }
+        }
     }
 }

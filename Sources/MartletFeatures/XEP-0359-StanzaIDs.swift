@@ -18,9 +18,12 @@ package struct StanzaIDs: AnnotatingStage, NamingStage {
     }
 
     package func name(_ message: inout Stanza, _ id: UInt64, by account: BareJID) {
-        var writer = XMLWriter()
-        writer.element("stanza-id", .stanzaIDs, ["id": Self.text(of: id), "by": account.description])
-        message.add(writer.buffer)
+        message.add { writer in
+            writer.emptyElement("stanza-id", .stanzaIDs) {
+                $0.attribute("id", decimal: id)
+                $0.attribute("by", account)
+            }
+        }
     }
 
     /// A name as clients see it. Opaque to them.

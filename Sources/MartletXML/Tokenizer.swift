@@ -7,7 +7,7 @@ internal import CMartletScan
 /// looked at more often than the longest atom is long, however small the pieces are in which it arrives, and what is wrong is said as soon
 /// as it can be known.
 ///
-/// Raw pointers are used in this file only. Offsets count from the `<` of the element, so that the bytes may move between two runs.
+/// Offsets count from the `<` of the element, so that the bytes may move between two runs.
 struct Tokenizer: ~Copyable {
     private enum Mode: UInt8 { case markup, tag, equals, quote, value, text, cdata, endTag, complete }
 

@@ -49,10 +49,16 @@ public struct Stanza: Sendable {
     public var isEdited: Bool { !omitted.isEmpty || added.readableBytes > 0 }
 
     public mutating func omitChild(at index: Int) { omitted.append(index) }
-    public mutating func add(_ element: ByteBuffer) {
-        var element = element
-        added.writeBuffer(&element)
+    /// Adds what `write` writes, in the content namespace.
+    public mutating func add(_ write: (inout XMLWriter) -> Void) {
+        // Taken out for the time being, so that it grows in place.
+        var writer = XMLWriter(added.capacity > 0 ? added : ByteBufferAllocator().buffer(capacity: Self.addedRoom))
+        added = ByteBuffer()
+        write(&writer)
+        added = writer.buffer
     }
+    /// Bytes set aside for what is added: a stanza-id and more.
+    private static let addedRoom = 128
 
     /// Whether a direct child of that name was sent and has not been taken away.
     public func hasChild(_ local: StaticString, _ namespace: Namespace) -> Bool {
@@ -95,6 +101,7 @@ extension Stanza {
 
     /// The same within something else, such as a forwarded stanza (XEP-0297).
     public func write(to writer: inout XMLWriter, recipient: JID?) {
+        if omitted.isEmpty, splice(to: &writer, recipient: recipient) { return }
         writer.open(copying: element.root, setting: ["from": from.description, "to": recipient?.description])
         if omitted.isEmpty {
             writer.appendContent(of: element.root)
@@ -106,6 +113,14 @@ extension Stanza {
         }
         if added.readableBytes > 0 { writer.raw(added) }
         writer.close()
+    }
+
+    /// The bytes as they came with other addresses, if that is allowed.
+    private func splice(to writer: inout XMLWriter, recipient: JID?) -> Bool {
+        from.withUTF8 { from in
+            guard let recipient else { return writer.splice(element, from: from, to: UnsafeRawBufferPointer(start: nil, count: 0), adding: added) }
+            return recipient.withUTF8 { to in writer.splice(element, from: from, to: to, adding: added) }
+        }
     }
 }
 

@@ -1,0 +1,93 @@
+public import NIOCore
+
+extension XMLWriter {
+    /// A stanza as it came, between the addresses that the server gives it: whatever the sender wrote for `from` and `to` is left out, the
+    /// rest is copied as it is, and `added` comes behind the last child.
+    ///
+    /// This is how nearly every stanza leaves the server. It is allowed for the canonical subset only; what the stanza declares on its start
+    /// tag stays there, but for the content namespace, which is declared only where this writer is not in it.
+    ///
+    /// - Parameters:
+    ///   - from: UTF-8; nothing if the attribute is to be left out.
+    ///   - to: as `from`.
+    ///   - added: elements that a writer made in the content namespace.
+    /// - Returns: false if the stanza has to be written anew; then nothing was written.
+    public mutating func splice(
+        _ stanza: FlatElement, from: UnsafeRawBufferPointer, to: UnsafeRawBufferPointer, adding added: ByteBuffer
+    ) -> Bool {
+        guard stanza.storage.header.flags.isDisjoint(with: .notCanonical), !Self.needsEscaping(from), !Self.needsEscaping(to) else {
+            return false
+        }
+        return stanza.storage.withTape { nodes, bytes in
+            guard let root = nodes.first, root.prefixLength == 0, root.namespace == Namespace.client.id else { return false }
+            endStartTag()
+            let declares = scope != .known(.client)
+            let roomMax = bytes.count + from.count + to.count + added.readableBytes + Int(root.localLength) + Self.spliceMarkupBytes
+            buffer.append(atMost: roomMax) { cursor in
+                let name = UnsafeRawBufferPointer(rebasing: bytes[root.nameRange])
+                cursor.put("<")
+                cursor.put(name)
+                if declares { cursor.put(" xmlns='jabber:client'") }
+                Self.put(" from='", from, in: &cursor)
+                Self.put(" to='", to, in: &cursor)
+                let rest = Self.putAttributes(of: root, nodes, bytes, in: &cursor)
+                guard added.readableBytes > 0 else { return cursor.put(UnsafeRawBufferPointer(rebasing: bytes[rest...])) }
+                let isEmpty = root.flags.contains(.selfClosing)
+                cursor.put(UnsafeRawBufferPointer(rebasing: bytes[rest..<(isEmpty ? bytes.count - 2 : Int(root.contentEnd))]))
+                if isEmpty { cursor.put(">") }
+                added.withUnsafeReadableBytes { cursor.put($0) }
+                if !isEmpty { return cursor.put(UnsafeRawBufferPointer(rebasing: bytes[Int(root.contentEnd)...])) }
+                cursor.put("</")
+                cursor.put(name)
+                cursor.put(">")
+            }
+            return true
+        }
+    }
+
+    /// What is written besides the bytes, the addresses and the name: ` xmlns='jabber:client'`, ` from=''`, ` to=''`, `></>`.
+    private static let spliceMarkupBytes = 48
+
+    private static func put(_ beginning: StaticString, _ value: UnsafeRawBufferPointer, in cursor: inout ByteCursor) {
+        guard value.count > 0 else { return }
+        cursor.put(beginning)
+        cursor.put(value)
+        cursor.put("'")
+    }
+
+    /// The attributes that stay, in as few pieces as possible. Where the bytes go on that have not been copied.
+    @inline(__always)
+    private static func putAttributes(
+        of root: TapeNode, _ nodes: UnsafeBufferPointer<TapeNode>, _ bytes: UnsafeRawBufferPointer, in cursor: inout ByteCursor
+    ) -> Int {
+        var copied = root.nameRange.upperBound
+        var end = copied
+        var index = 1
+        while index < nodes.count, nodes[index].kind == .attribute {
+            let node = nodes[index]
+            if isReplaced(node, bytes) {
+                if copied < end { cursor.put(UnsafeRawBufferPointer(rebasing: bytes[copied..<end])) }
+                copied = Int(node.end)
+            }
+            end = Int(node.end)
+            index += 1
+        }
+        return copied
+    }
+
+    /// `from`, `to`, and the declaration of the default namespace, which on a stanza is that of the content namespace.
+    @inline(__always)
+    private static func isReplaced(_ node: TapeNode, _ bytes: UnsafeRawBufferPointer) -> Bool {
+        guard node.prefixLength == 0 else { return false }
+        let start = Int(node.start)
+        switch node.localLength {
+        case 2: return bytes[start] == UInt8(ascii: "t") && bytes[start + 1] == UInt8(ascii: "o")
+        case 4: return bytes.loadUnaligned(fromByteOffset: start, as: UInt32.self) == fromName
+        case 5: return node.flags.contains(.declaration)
+        default: return false
+        }
+    }
+
+    /// `from` as the machine reads four bytes.
+    private static let fromName = UInt32(littleEndian: 0x6D6F_7266)
+}
