@@ -26,28 +26,22 @@ struct ByteCursor {
         put(UnsafeRawBufferPointer(start: literal.utf8Start, count: literal.utf8CodeUnitCount))
     }
 
-    /// In decimal digits, of which there are ``digits(of:)``.
+    /// In decimal digits, at most ``decimalDigitsMax``.
     mutating func put(decimal number: UInt64) {
-        let count = Self.digits(of: number)
-        precondition(count <= room, "more was written than was reserved")
-        var rest = number
-        for place in stride(from: count - 1, through: 0, by: -1) {
-            next.storeBytes(of: UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10), toByteOffset: place, as: UInt8.self)
-            rest /= 10
+        withUnsafeTemporaryAllocation(byteCount: Self.decimalDigitsMax, alignment: 1) { digits in
+            var first = digits.count
+            var rest = number
+            repeat {
+                let (quotient, digit) = rest.quotientAndRemainder(dividingBy: 10)
+                first -= 1
+                digits[first] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: digit)
+                rest = quotient
+            } while rest > 0
+            put(UnsafeRawBufferPointer(rebasing: digits[first...]))
         }
-        next += count
-        room -= count
     }
 
-    static func digits(of number: UInt64) -> Int {
-        var count = 1
-        var rest = number / 10
-        while rest > 0 {
-            count += 1
-            rest /= 10
-        }
-        return count
-    }
+    static let decimalDigitsMax = 20
 
     fileprivate var roomLeft: Int { room }
 }

@@ -52,7 +52,7 @@ extension ElementView {
     public var namespaceName: String { storage.namespaceName(node) }
 
     /// `localName` as bytes, without a string.
-    public func withLocalName<R, E: Error>(_ body: (Span<UInt8>) throws(E) -> R) throws(E) -> R {
+    @inlinable public func withLocalName<R, E: Error>(_ body: (Span<UInt8>) throws(E) -> R) throws(E) -> R {
         try storage.withBytes(node.localRange, body)
     }
 }
@@ -73,16 +73,18 @@ extension ElementView {
     public func hasAttribute(_ name: StaticString) -> Bool { find(name) != nil }
 
     /// The bytes of the un-prefixed attribute `name`, decoded and normalised, without a string.
-    public func withAttribute<R, E: Error>(_ name: StaticString, _ body: (Span<UInt8>) throws(E) -> R) throws(E) -> R? {
+    @inlinable public func withAttribute<R, E: Error>(_ name: StaticString, _ body: (Span<UInt8>) throws(E) -> R) throws(E) -> R? {
         guard let node = find(name) else { return nil }
         return try storage.withValue(node, body)
     }
 
     /// Whether the un-prefixed attribute `name` is there and equals `value`.
-    public func attributeEquals(_ name: StaticString, _ value: StaticString) -> Bool {
+    @inlinable public func attributeEquals(_ name: StaticString, _ value: StaticString) -> Bool {
         guard let node = find(name) else { return false }
         guard node.flags.contains(.encoded) else { return storage.matches(node.contentRange, value) }
-        return storage.withValue(node) { bytes in value.withUTF8Buffer { FlatStorage.same(bytes, $0.span) } }
+        return storage.withValue(node) { bytes in
+            FlatStorage.same(bytes, UnsafeBufferPointer(start: value.utf8Start, count: value.utf8CodeUnitCount).span)
+        }
     }
 
     /// The attributes in document order, without namespace declarations.
@@ -112,7 +114,7 @@ extension ElementView {
         }
     }
 
-    private func find(_ name: StaticString) -> TapeNode? {
+    @usableFromInline func find(_ name: StaticString) -> TapeNode? {
         let end = Int(node.next)
         var position = index + 1
         while position < end {
@@ -302,7 +304,9 @@ extension ElementView {
 extension FlatStorage {
     @inlinable func matches(_ range: Range<Int>, _ literal: StaticString) -> Bool {
         guard range.count == literal.utf8CodeUnitCount else { return false }
-        return withBytes(range) { bytes in literal.withUTF8Buffer { Self.same(bytes, $0.span) } }
+        return withBytes(range) { bytes in
+            Self.same(bytes, UnsafeBufferPointer(start: literal.utf8Start, count: literal.utf8CodeUnitCount).span)
+        }
     }
 
     @inlinable static func same(_ a: Span<UInt8>, _ b: Span<UInt8>) -> Bool {
@@ -323,10 +327,14 @@ extension FlatStorage {
         bytes.withUnsafeBufferPointer { String(decoding: $0, as: UTF8.self) }
     }
 
-    func withValue<R, E: Error>(_ node: TapeNode, _ body: (Span<UInt8>) throws(E) -> R) throws(E) -> R {
+    @inlinable func withValue<R, E: Error>(_ node: TapeNode, _ body: (Span<UInt8>) throws(E) -> R) throws(E) -> R {
         guard node.flags.contains(.encoded) else { return try withBytes(node.contentRange, body) }
-        let decoded = withBytes(node.contentRange) { Decoder.decode($0, isAttribute: true) }
+        let decoded = decodedValue(node)
         return try body(decoded.span)
+    }
+
+    @usableFromInline func decodedValue(_ node: TapeNode) -> [UInt8] {
+        withBytes(node.contentRange) { Decoder.decode($0, isAttribute: true) }
     }
 
     func withText<R, E: Error>(_ node: TapeNode, _ body: (Span<UInt8>) throws(E) -> R) throws(E) -> R {

@@ -83,7 +83,8 @@ extension FlatElement {
         self.object = object
     }
 
-    @inlinable var header: FlatHeader { object.header }
+    // Through the pointer: the stored property of `ManagedBuffer` has its exclusivity checked at run time, although nobody writes any more.
+    @inlinable var header: FlatHeader { object.withUnsafeMutablePointerToHeader { $0.pointee } }
 
     @inlinable func node(_ index: Int) -> TapeNode {
         object.withUnsafeMutablePointers { header, elements in
@@ -93,14 +94,13 @@ extension FlatElement {
     }
 
     @inlinable func withBytes<R, E: Error>(_ range: Range<Int>, _ body: (Span<UInt8>) throws(E) -> R) throws(E) -> R {
-        let result = object.withUnsafeMutablePointers { header, elements -> Result<R, E> in
+        try object.withUnsafeMutablePointers { (header, elements) throws(E) -> R in
             precondition(range.lowerBound >= 0 && range.upperBound <= Int(header.pointee.storedByteCount), "no such bytes")
             let offset = Int(header.pointee.nodeCount) * MemoryLayout<TapeNode>.stride + range.lowerBound
             let start = (UnsafeRawPointer(elements) + offset).assumingMemoryBound(to: UInt8.self)
             let bytes = UnsafeBufferPointer(start: start, count: range.count)
-            return Result { () throws(E) in try body(bytes.span) }
+            return try body(bytes.span)
         }
-        return try result.get()
     }
 
     func write(_ range: Range<Int>, to buffer: inout ByteBuffer) {

@@ -230,7 +230,9 @@ struct Tokenizer: ~Copyable {
     }
 
     /// No attribute twice (XML 1.0 §3.1). By expanded name it is checked at the end of the tag, when all prefixes are known.
-    private func refuseDuplicate(_ p: UnsafePointer<UInt8>, _ node: TapeNode) throws(XMLError) {
+    ///
+    /// It changes nothing; as one that might, it is not handed a copy of the tokenizer.
+    private mutating func refuseDuplicate(_ p: UnsafePointer<UInt8>, _ node: TapeNode) throws(XMLError) {
         let first = p[Int(node.start)]
         var index = open &+ 1
         while index < count {

@@ -129,10 +129,11 @@ extension XMLStreamParser {
             case .header:
                 return try header(&buffer, workspace)
             case .between:
-                Self.skipSpace(&buffer)
-                guard let byte = Self.byte(buffer, 0) else { return nil }
-                guard byte == UInt8(ascii: "<") else { throw .textBetweenStanzas }
-                guard let second = Self.byte(buffer, 1) else { return nil }
+                let (space, first, next) = Self.lookAhead(buffer)
+                if space > 0 { buffer.moveReaderIndex(forwardBy: space) }
+                guard let first else { return nil }
+                guard first == UInt8(ascii: "<") else { throw .textBetweenStanzas }
+                guard let second = next else { return nil }
                 if second == UInt8(ascii: "/") {
                     phase = .endTag
                 } else {
@@ -144,7 +145,8 @@ extension XMLStreamParser {
                 guard let flat else { return nil }
                 phase = .between
                 // Some clients end every element with a line feed: it belongs to what it ends, so that a caller sees nothing left over.
-                Self.skipSpace(&buffer)
+                let (space, _, _) = Self.lookAhead(buffer)
+                if space > 0 { buffer.moveReaderIndex(forwardBy: space) }
                 return .element(flat)
             case .endTag:
                 guard try endTag(&buffer) else { return nil }
@@ -206,6 +208,16 @@ extension XMLStreamParser {
 
     private static func byte(_ buffer: ByteBuffer, _ offset: Int) -> UInt8? {
         buffer.getInteger(at: buffer.readerIndex + offset)
+    }
+
+    /// How much white space there is, and the two bytes behind it, looked at in one step.
+    @inline(__always)
+    private static func lookAhead(_ buffer: ByteBuffer) -> (space: Int, first: UInt8?, second: UInt8?) {
+        buffer.withUnsafeReadableBytes { bytes in
+            var space = 0
+            while space < bytes.count, bytes[space] == 0x20 || bytes[space] == 0x09 || bytes[space] == 0x0A || bytes[space] == 0x0D { space += 1 }
+            return (space, space < bytes.count ? bytes[space] : nil, space + 1 < bytes.count ? bytes[space + 1] : nil)
+        }
     }
 
     static func skipSpace(_ buffer: inout ByteBuffer) {

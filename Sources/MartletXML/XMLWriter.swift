@@ -239,7 +239,7 @@ extension XMLWriter {
     /// Adds an attribute whose value is a number in decimal digits.
     public mutating func attribute(_ name: StaticString, decimal number: UInt64) {
         precondition(isInStartTag, "attributes come before content")
-        buffer.append(atMost: name.utf8CodeUnitCount + ByteCursor.digits(of: number) + 4) { cursor in
+        buffer.append(atMost: name.utf8CodeUnitCount + ByteCursor.decimalDigitsMax + 4) { cursor in
             cursor.put(" ")
             cursor.put(name)
             cursor.put("='")

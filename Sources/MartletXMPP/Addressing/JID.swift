@@ -19,7 +19,7 @@ public struct BareJID: Hashable, @unchecked Sendable {
     /// Prepares `localpart@domainpart` or `domainpart`; a resourcepart is refused with ``JIDError/unexpected(_:)``.
     public init(parsing bytes: UnsafeRawBufferPointer) throws(JIDError) {
         let storage = try JIDPreparation.storage(parsing: bytes)
-        guard storage.header.resourcepartBytes == 0 else { throw .unexpected(.resourcepart) }
+        guard storage.lengths.resourcepartBytes == 0 else { throw .unexpected(.resourcepart) }
         self.storage = storage
     }
 
@@ -42,8 +42,14 @@ public struct BareJID: Hashable, @unchecked Sendable {
     /// The host name in lower case, with U-labels where it is internationalised, or an IP literal.
     public var domainpart: String { storage.withBytes(of: .domainpart) { String(decoding: $0, as: UTF8.self) } }
 
+    /// Whether both are in the same domain.
+    public func isInDomain(of other: BareJID) -> Bool {
+        storage === other.storage
+            || storage.withBytes(of: .domainpart) { mine in other.storage.withBytes(of: .domainpart) { mine.hasSameBytes(as: $0) } }
+    }
+
     /// Whether there is no localpart.
-    @inlinable public var isDomain: Bool { storage.header.localpartBytes == 0 }
+    @inlinable public var isDomain: Bool { storage.lengths.localpartBytes == 0 }
 
     /// The address of the domain itself: `self` if it is one.
     public var domain: BareJID {
@@ -56,7 +62,7 @@ public struct BareJID: Hashable, @unchecked Sendable {
     /// A hash that is the same in every process and version; all its bits are good, the low ones too.
     ///
     /// It chooses shards, whose number is fixed. It is no key for tables that strangers fill: it has no seed.
-    @inlinable public var shardHash: UInt32 { storage.header.shardHash }
+    @inlinable public var shardHash: UInt32 { storage.lengths.shardHash }
 
     /// The address of one resource of this one.
     public func with(resourcepart: String) throws(JIDError) -> FullJID {
@@ -65,7 +71,7 @@ public struct BareJID: Hashable, @unchecked Sendable {
 
     /// The same address without the memory of the full one that it may have been taken from.
     public func compacted() -> BareJID {
-        storage.header.resourcepartBytes == 0 ? self : BareJID(storage: storage.bareCopy())
+        storage.lengths.resourcepartBytes == 0 ? self : BareJID(storage: storage.bareCopy())
     }
 
     /// Gives `body` the octets of `localpart@domainpart`.
@@ -97,7 +103,7 @@ public struct BareJID: Hashable, @unchecked Sendable {
     }
 
     @inlinable
-    public func hash(into hasher: inout Hasher) { hasher.combine(storage.header.bareHash) }
+    public func hash(into hasher: inout Hasher) { hasher.combine(storage.lengths.bareHash) }
 }
 
 /// An address with a resource, `localpart@domainpart/resourcepart` or `domainpart/resourcepart`, prepared as
@@ -113,7 +119,7 @@ public struct FullJID: Hashable, @unchecked Sendable {
     /// Prepares an address; one without resourcepart is refused with ``JIDError/empty(_:)``.
     public init(parsing bytes: UnsafeRawBufferPointer) throws(JIDError) {
         let storage = try JIDPreparation.storage(parsing: bytes)
-        guard storage.header.resourcepartBytes > 0 else { throw .empty(.resourcepart) }
+        guard storage.lengths.resourcepartBytes > 0 else { throw .empty(.resourcepart) }
         self.storage = storage
     }
 
@@ -156,13 +162,16 @@ public struct FullJID: Hashable, @unchecked Sendable {
         storage.withFullBytes { _ = buffer.writeBytes($0) }
     }
 
+    /// Whether `bytes` are this address in its prepared spelling. Other spellings of it are not found.
+    public func isSpelled(_ bytes: UnsafeRawBufferPointer) -> Bool { storage.withFullBytes { $0.hasSameBytes(as: bytes) } }
+
     @inlinable
     public static func == (a: FullJID, b: FullJID) -> Bool {
         a.storage === b.storage || JIDStorage.fullEqual(a.storage, b.storage)
     }
 
     @inlinable
-    public func hash(into hasher: inout Hasher) { hasher.combine(storage.header.fullHash) }
+    public func hash(into hasher: inout Hasher) { hasher.combine(storage.lengths.fullHash) }
 }
 
 /// Any address that may stand in `to` or `from`.
@@ -183,7 +192,7 @@ public enum JID: Hashable, Sendable {
     }
 
     private init(storage: JIDStorage) {
-        self = storage.header.resourcepartBytes == 0 ? .bare(BareJID(storage: storage)) : .full(FullJID(storage: storage))
+        self = storage.lengths.resourcepartBytes == 0 ? .bare(BareJID(storage: storage)) : .full(FullJID(storage: storage))
     }
 
     @inlinable var storage: JIDStorage {

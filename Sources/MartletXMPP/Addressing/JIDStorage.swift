@@ -26,6 +26,9 @@ struct JIDHeader {
 /// resourcepart. Nothing is changed after ``make(localpart:domainpart:resourcepart:)``, so loops may share it.
 @usableFromInline
 final class JIDStorage: ManagedBuffer<JIDHeader, UInt8> {
+    /// ``header`` without the run-time check of exclusivity that a stored property of a class has: nobody writes it any more.
+    @inlinable var lengths: JIDHeader { withUnsafeMutablePointerToHeader { $0.pointee } }
+
     /// The octets of the whole address.
     @inlinable
     func withFullBytes<Result, Failure: Error>(
@@ -114,17 +117,29 @@ extension JIDStorage {
     /// Compares what the pointers did not decide: hashes, lengths, bytes.
     @usableFromInline
     static func bareEqual(_ a: JIDStorage, _ b: JIDStorage) -> Bool {
-        guard a.header.bareHash == b.header.bareHash, a.header.localpartBytes == b.header.localpartBytes else { return false }
-        return a.withBareBytes { left in b.withBareBytes { right in left.hasSameBytes(as: right) } }
+        a.withUnsafeMutablePointers { one, left in
+            b.withUnsafeMutablePointers { other, right in
+                guard one.pointee.bareHash == other.pointee.bareHash, one.pointee.localpartBytes == other.pointee.localpartBytes else {
+                    return false
+                }
+                return UnsafeRawBufferPointer(start: left, count: one.pointee.bareBytes)
+                    .hasSameBytes(as: UnsafeRawBufferPointer(start: right, count: other.pointee.bareBytes))
+            }
+        }
     }
 
     /// The same for the whole address.
     @usableFromInline
     static func fullEqual(_ a: JIDStorage, _ b: JIDStorage) -> Bool {
-        guard a.header.fullHash == b.header.fullHash, a.header.localpartBytes == b.header.localpartBytes,
-            a.header.domainpartBytes == b.header.domainpartBytes
-        else { return false }
-        return a.withFullBytes { left in b.withFullBytes { right in left.hasSameBytes(as: right) } }
+        a.withUnsafeMutablePointers { one, left in
+            b.withUnsafeMutablePointers { other, right in
+                guard one.pointee.fullHash == other.pointee.fullHash, one.pointee.localpartBytes == other.pointee.localpartBytes,
+                    one.pointee.domainpartBytes == other.pointee.domainpartBytes
+                else { return false }
+                return UnsafeRawBufferPointer(start: left, count: one.pointee.fullBytes)
+                    .hasSameBytes(as: UnsafeRawBufferPointer(start: right, count: other.pointee.fullBytes))
+            }
+        }
     }
 }
 

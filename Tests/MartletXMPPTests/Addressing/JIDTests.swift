@@ -233,6 +233,26 @@ struct JIDTests {
         #expect(jid.withUTF8(of: .localpart) { Array($0) } == Array("juliet".utf8))
     }
 
+    @Test("the prepared spelling of an address is known without preparation, another one is not taken for it")
+    func spelling() throws {
+        let address = try FullJID(parsing: "juliet@example.com/Balcony")
+        func isSpelled(_ text: String) -> Bool { Array(text.utf8).withUnsafeBytes { address.isSpelled($0) } }
+        #expect(isSpelled("juliet@example.com/Balcony"))
+        for other in ["juliet@example.com/balcony", "Juliet@example.com/Balcony", "juliet@example.com", "juliet@example.com/Balcony2", ""] {
+            #expect(!isSpelled(other))
+        }
+    }
+
+    @Test("addresses of one domain are told from those of others by the domainpart alone")
+    func sameDomain() throws {
+        let domain = try BareJID(parsing: "example.com")
+        for text in ["example.com", "juliet@example.com", "Romeo@EXAMPLE.com."] { #expect(try BareJID(parsing: text).isInDomain(of: domain)) }
+        #expect(try FullJID(parsing: "juliet@example.com/x").bare.isInDomain(of: domain))
+        for text in ["example.org", "a.example.com", "example.com@example.org", "xexample.com", "com"] {
+            #expect(try !BareJID(parsing: text).isInDomain(of: domain))
+        }
+    }
+
     private func bytes(of jid: JID) -> [UInt8] { jid.withUTF8 { Array($0) } }
 }
 
