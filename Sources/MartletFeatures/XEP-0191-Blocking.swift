@@ -11,7 +11,7 @@ extension Namespace {
 /// tell it from an account that is never there (§3.3). Subscriptions stay as they are ("polite blocking", §4).
 package struct Blocking: IQResponder, ScreeningStage {
     package static let specification = Specification.xep(191, "Blocking Command", version: "1.3")
-    package let disco = DiscoFeatures.everywhere(.blocking)
+    package var disco: DiscoFeatures { .everywhere(.blocking) }
     package init() {}
 
     package var routes: [IQRoute] {

@@ -10,7 +10,7 @@ extension Namespace {
 /// (§5).
 package struct DelayedDelivery: AnnotatingStage, DelayStage {
     package static let specification = Specification.xep(203, "Delayed Delivery", version: "2.0")
-    package let disco = DiscoFeatures(host: [.delay])
+    package var disco: DiscoFeatures { DiscoFeatures(host: [.delay]) }
     package init() {}
 
     package func annotate(_ stanza: inout Stanza, _ route: borrowing Route) {

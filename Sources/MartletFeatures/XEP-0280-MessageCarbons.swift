@@ -17,7 +17,7 @@ extension Namespace {
 /// outside through in an account's own name. `<private/>` stays on the message (§9 no longer wants it removed).
 package struct MessageCarbons: IQResponder, FanOutStage {
     package static let specification = Specification.xep(280, "Message Carbons", version: "1.0.1")
-    package let disco = DiscoFeatures.everywhere(.carbons, .carbonsRules)
+    package var disco: DiscoFeatures { .everywhere(.carbons, .carbonsRules) }
     package init() {}
 
     package var routes: [IQRoute] {

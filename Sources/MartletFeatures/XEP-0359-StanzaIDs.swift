@@ -9,7 +9,7 @@ extension Namespace {
 /// Each account's own name for a message it got, which nobody else can give in its name (§5).
 package struct StanzaIDs: AnnotatingStage, NamingStage {
     package static let specification = Specification.xep(359, "Unique and Stable Stanza IDs", version: "0.7.0")
-    package let disco = DiscoFeatures.everywhere(.stanzaIDs)
+    package var disco: DiscoFeatures { .everywhere(.stanzaIDs) }
     package init() {}
 
     /// Takes off what claims to be by the account or its server. Those of others, such as rooms, stay.

@@ -98,4 +98,26 @@ struct LoopTests {
         server.store.commit()
         server.run()
     }
+
+    @Test("a session that has ended is forgotten by its address")
+    func endedSession() throws {
+        server.createAccount("juliet")
+        let connection = bind("juliet")
+        weak let session = connection.session
+        let ref = try #require(connection.session?.ref)
+        connection.session?.transportClosed()
+        connection.session = nil
+        server.context.flush()
+        server.run()
+        #expect(ref.session == nil)
+        #expect(session == nil)
+    }
+
+    @Test("a domain is found among a few and among many", arguments: [1, 8, 9, 40])
+    func domains(_ count: Int) throws {
+        let table = try HostTable((0..<count).map { try Host(domain: BareJID(parsing: "d\($0).example"), features: []) })
+        for index in 0..<count { #expect(try table.host(of: BareJID(parsing: "juliet@d\(index).example"))?.domain == BareJID(parsing: "d\(index).example")) }
+        #expect(try table.host(of: BareJID(parsing: "juliet@d\(count).example")) == nil)
+        #expect(try table.host(of: BareJID(parsing: "d0.example@other.example")) == nil)
+    }
 }

@@ -4,7 +4,8 @@ package import MartletXMPP
 ///
 /// Every decision about the account is taken here and nowhere else, under the lock of its shard: memory only, no I/O, no
 /// call-outs. What comes of it is posted to mailboxes and queued for the writer under the lock, which fixes the order;
-/// everything else happens after the lock was released (``LoopContext/after(_:)``).
+/// everything else happens after the lock was released (``LoopContext/after(_:)``). The lock is what keeps accesses exclusive: what a
+/// stanza's way touches is not checked for that at run time.
 package final class AccountHome {
     /// What arrives while the account is not ready waits here, in order.
     typealias Work = @Sendable (AccountHome, LoopContext) -> Void
@@ -24,9 +25,9 @@ package final class AccountHome {
 
     package let address: BareJID
     unowned let shard: Shard
-    var stage: Stage = .loading
+    @exclusivity(unchecked) var stage: Stage = .loading
     /// Not empty exactly while the account is being read.
-    var parked = WaitingWork()
+    @exclusivity(unchecked) var parked = WaitingWork()
     /// Something was changed while the account was being read: what comes of that is not the last word.
     var mustBeReadAgain = false
 
@@ -34,13 +35,13 @@ package final class AccountHome {
     package internal(set) var isEnabled = false
     /// Was given the admin role when it was made (``AccessPolicy``).
     package internal(set) var isAdmin = false
-    package var sessions: [SessionEntry] = []
-    package var roster = Roster()
-    package var blockList = BlockList()
+    @exclusivity(unchecked) package var sessions: [SessionEntry] = []
+    @exclusivity(unchecked) package var roster = Roster()
+    @exclusivity(unchecked) package var blockList = BlockList()
     package var lastActivity: LastActivity?
     /// The highest name given to a message in this account's view.
-    var lastViewID: UInt64 = 0
-    var offline = OfflineQueue()
+    @exclusivity(unchecked) var lastViewID: UInt64 = 0
+    @exclusivity(unchecked) var offline = OfflineQueue()
     /// What sessions are to be told once it is on disk, in order.
     var tellings: [(ticket: CommitTicket, Telling)] = []
     /// The last ticket of the account's writes: until it is settled, the state here is ahead of the disk.
@@ -57,8 +58,9 @@ package final class AccountHome {
     var isInMemory: Bool { stage == .resident || stage == .stale }
     package var hasAvailableSession: Bool { sessions.contains { $0.isAvailable } }
 
-    package func index(of ref: SessionRef) -> Int? { sessions.firstIndex { $0.ref === ref } }
-    package func index(of address: FullJID) -> Int? { sessions.firstIndex { $0.address == address } }
+    // By index: walking over the entries would copy each of them.
+    package func index(of ref: SessionRef) -> Int? { sessions.indices.first { sessions[$0].ref === ref } }
+    package func index(of address: FullJID) -> Int? { sessions.indices.first { sessions[$0].address == address } }
 
     /// Takes over what is on disk. What only memory knows, sessions and a replay that is under way, stays.
     ///

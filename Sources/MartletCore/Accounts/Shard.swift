@@ -11,7 +11,7 @@ package final class Shard: @unchecked Sendable {
     static let idleHomesMax = 8
 
     private let mutex = NIOLock()
-    private var homes: [BareJID: AccountHome] = [:]
+    @exclusivity(unchecked) private var homes: [BareJID: AccountHome] = [:]
     /// With the lock held.
     var changedCredentials = RecentCredentialChanges()
     /// Oldest first.

@@ -97,12 +97,19 @@ package enum ResourceConflict: String, Hashable, Sendable { case replaceOld = "r
 /// The domains of this server. Frozen; a reload makes a new one and hands it to every loop.
 package final class HostTable: Sendable {
     private let byDomain: [String: Host]
+    /// The same, if they are few: comparing a handful of names takes less than making a string of one and hashing it.
+    private let few: [Host]
+    private static let fewMax = 8
 
     package init(_ hosts: [Host]) {
         byDomain = Dictionary(hosts.map { ($0.domain.domainpart, $0) }, uniquingKeysWith: { first, _ in first })
+        few = byDomain.count <= Self.fewMax ? Array(byDomain.values) : []
     }
 
     package var hosts: some Collection<Host> { byDomain.values }
     package func host(ofDomain domain: String) -> Host? { byDomain[domain] }
-    package func host(of address: BareJID) -> Host? { byDomain[address.domainpart] }
+    package func host(of address: BareJID) -> Host? {
+        for host in few where host.domain.isInDomain(of: address) { return host }
+        return few.isEmpty ? byDomain[address.domainpart] : nil
+    }
 }

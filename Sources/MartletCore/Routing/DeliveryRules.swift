@@ -110,7 +110,8 @@ extension DeliveryRules {
         init(_ address: JID, among sessions: [some DeliverySession]) {
             switch address {
             case .bare: self = .account
-            case .full(let full): self = sessions.firstIndex { $0.address == full }.map(Target.session) ?? .nobody
+            // By index: walking over the entries would copy each of them.
+            case .full(let full): self = sessions.indices.first { sessions[$0].address == full }.map(Target.session) ?? .nobody
             }
         }
     }

@@ -126,9 +126,8 @@ extension Router {
     }
 
     func post(_ stanza: EncodedStanza, to recipients: SessionSet, of home: AccountHome, _ context: LoopContext) {
-        for (index, entry) in home.sessions.enumerated() where recipients.contains(index: index) {
-            context.post(stanza, to: entry.ref)
-        }
+        // By index: walking over the entries would copy each of them.
+        for index in home.sessions.indices where recipients.contains(index: index) { context.post(stanza, to: home.sessions[index].ref) }
     }
 
     // MARK: Nobody there

@@ -21,6 +21,9 @@ package protocol SessionTransport: AnyObject {
 /// A bound client session. It lives on one event loop from bind to end and is not `Sendable`, so that the compiler refuses
 /// to carry it to another loop or into a task. It checks and counts what comes in and hands out what is posted to it; who
 /// gets what is decided in the account's home.
+///
+/// It is entered by its loop only, and never while it is inside itself with a property in hand: what a stanza's way touches has no check of
+/// that at run time (`@exclusivity(unchecked)`), of which there would be some forty for a message.
 package final class ClientSession {
     package let address: FullJID
     package let ref: SessionRef
@@ -28,18 +31,18 @@ package final class ClientSession {
     package let router: Router
     let home: AccountHome
     private let transport: any SessionTransport
-    private(set) var ledger = InboundLedger()
-    private var isDirty = false
-    private var isEnded = false
+    @exclusivity(unchecked) private(set) var ledger = InboundLedger()
+    @exclusivity(unchecked) private var isDirty = false
+    @exclusivity(unchecked) private var isEnded = false
     /// Stored messages were handed to this session; its next stanza proves that it lives.
-    var awaitsDeliveryProof = false
+    @exclusivity(unchecked) var awaitsDeliveryProof = false
     /// Stanzas of this session that must wait for a `.suspending` request (RFC 6120 §10.1).
-    private var suspended: [FlatElement]?
-    private var isReading = true
-    private var isLedgerFull = false
+    @exclusivity(unchecked) private var suspended: [FlatElement]?
+    @exclusivity(unchecked) private var isReading = true
+    @exclusivity(unchecked) private var isLedgerFull = false
     private var awaitsDisk = false
     /// Bytes of stored messages that were written and that the network may not have taken yet.
-    private var storedBytes = 0
+    @exclusivity(unchecked) private var storedBytes = 0
     /// Inbound stanzas that may be unfinished before no more are read. Reading goes on at half of it. As many may wait behind a
     /// request that suspends: a transport that delivers more although it was told to stop loses its stream.
     package static let openStanzasMax = 256
@@ -93,8 +96,12 @@ package final class ClientSession {
     /// RFC 6120 §8.1.2.1: a client may write its own full or bare JID into `from`, and nothing else.
     private func checkFrom(_ root: ElementView) throws(StreamError) {
         guard let matches = root.withAttribute("from", { [address] span in
-            guard let from = try? span.withUnsafeBytes({ try JID(parsing: $0) }) else { return false }
-            return from == .full(address) || from == .bare(address.bare)
+            span.withUnsafeBytes { bytes in
+                // Nearly always as the server wrote it: that needs no preparation.
+                if address.isSpelled(bytes) { return true }
+                guard let from = try? JID(parsing: bytes) else { return false }
+                return from == .full(address) || from == .bare(address.bare)
+            }
         }) else { return }
         if !matches { throw StreamError(.invalidFrom) }
     }

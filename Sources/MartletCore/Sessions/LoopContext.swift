@@ -4,6 +4,8 @@ package import NIOCore
 /// What one event loop has to itself while it serves sessions: its mailbox, what waits for the disk, what is still to be
 /// done after a lock was released. Not `Sendable`: it stays on its loop.
 ///
+/// Without run-time checks of exclusivity (``ClientSession``).
+///
 /// Whatever enters a loop (a read, a timer, a store's answer) does its work and calls ``flush()`` once at the end.
 package final class LoopContext {
     package let mailbox: LoopMailbox
@@ -11,18 +13,18 @@ package final class LoopContext {
     package let random: any RandomSource
     package let counters = StanzaCounters()
     /// The domains as of the last reload.
-    package var hosts: HostTable
+    @exclusivity(unchecked) package var hosts: HostTable
     /// Addresses that stanzas of this loop carried lately, prepared.
-    var addresses = JIDCache(capacity: 1_024)
+    @exclusivity(unchecked) var addresses = JIDCache(capacity: 1_024)
     private let store: any Store
 
-    private var wakes: [LoopMailbox] = []
-    private var dirty: [ClientSession] = []
-    private var effects: [(LoopContext) -> Void] = []
+    @exclusivity(unchecked) private var wakes: [LoopMailbox] = []
+    @exclusivity(unchecked) private var dirty: [ClientSession] = []
+    @exclusivity(unchecked) private var effects: [(LoopContext) -> Void] = []
     private var waitingForDisk: [(ticket: CommitTicket, act: (LoopContext, Result<Void, StoreError>) -> Void)] = []
-    private var batch: [Post] = []
-    private var isFlushing = false
-    private var isRunningEffects = false
+    @exclusivity(unchecked) private var batch: [Post] = []
+    @exclusivity(unchecked) private var isFlushing = false
+    @exclusivity(unchecked) private var isRunningEffects = false
 
     package init(loop: any EventLoop, hosts: HostTable, store: any Store, time: any TimeSource, random: any RandomSource) {
         self.hosts = hosts
