@@ -60,6 +60,11 @@ package final class ClientConnection: ChannelDuplexHandler {
     private var allowanceTick: Int
     private var isSlowedDown = false
     private var unflushedBytes = 0
+    /// The last of it, not handed on yet: the stanzas of a burst become one piece, which is one entry in the network's queue and one TLS
+    /// record instead of one for each.
+    private var unflushed = ByteBuffer()
+    /// Whether `unflushed` is nobody else's and grows in place.
+    private var isUnflushedOwn = false
     private var isNetworkSlow = false
     /// The tick in which something last arrived.
     private(set) var lastActivity = 0
@@ -408,15 +413,41 @@ extension ClientConnection {
 
 extension ClientConnection: SessionTransport {
     package func write(_ bytes: ByteBuffer) {
-        guard let context, bytes.readableBytes > 0 else { return }
+        guard context != nil, bytes.readableBytes > 0 else { return }
         unflushedBytes += bytes.readableBytes
-        context.write(wrapOutboundOut(bytes), promise: nil)
+        let total = unflushed.readableBytes + bytes.readableBytes
+        if unflushed.readableBytes == 0 || total > Self.pieceBytesMax {
+            passOn()
+            unflushed = bytes
+        } else if isUnflushedOwn {
+            unflushed.writeImmutableBuffer(bytes)
+        } else {
+            // What is there is shared with whoever else gets it. Room for as much again spares most copies of what follows.
+            var joined = ByteBufferAllocator().buffer(capacity: 2 * total)
+            joined.writeImmutableBuffer(unflushed)
+            joined.writeImmutableBuffer(bytes)
+            unflushed = joined
+            isUnflushedOwn = true
+        }
+    }
+
+    /// Hands on what has been put together. Nothing is kept of it: a connection that is idle holds no buffer.
+    private func passOn() {
+        guard unflushed.readableBytes > 0 else { return }
+        let piece = unflushed
+        unflushed = ByteBuffer()
+        isUnflushedOwn = false
+        context?.write(wrapOutboundOut(piece), promise: nil)
     }
 
     package func flush() {
         unflushedBytes = 0
+        passOn()
         context?.flush()
     }
+
+    /// Stanzas of one burst are put together up to this, the length of a TLS record. A longer one goes on as it is.
+    private static let pieceBytesMax = 16_384
 
     private func flushIfNeeded() {
         if unflushedBytes > 0 { flush() }
