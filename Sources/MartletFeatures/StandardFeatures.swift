@@ -45,6 +45,7 @@ package enum StandardFeatures {
             LastActivityQueries(time: configuration.time, uptime: configuration.uptime),
             ContactAddresses(configuration.contacts),
             EntityCapabilities(),
+            StreamManagement(),
         ]
     }
 

@@ -6,6 +6,9 @@ package enum AuditEvent: Hashable, Sendable {
     case loginFailed(claimed: String, mechanism: String, address: String, AccountVerdict)
     case sessionStarted(FullJID, address: String)
     case sessionEnded(FullJID, reason: String)
+    /// Its connection is lost; it can be resumed for a while (XEP-0198).
+    case sessionDetached(FullJID, reason: String)
+    case sessionResumed(FullJID, address: String)
     case refused(Refusal)
     case accountCreated(BareJID, by: String)
     case accountDeleted(BareJID, by: String)

@@ -75,10 +75,10 @@ extension Router {
             }
             return park(request.owner, bytes: request.stanza.element.byteCount, in: shard, context) { [self] home, context in
                 let admitted = admission(request, home, host, origin)
-                context.post(.run { _ in
-                    guard let session = origin.session else { return }
-                    let progress = self.run(handler, admitted, request, host, from: session, completion)
-                    if case .done(let ticket) = progress { session.completed(completion.sequence, ticket) }
+                context.post(.run { context in
+                    self.withSession(origin, context) { session, context in
+                        completion.complete(self.run(handler, admitted, request, host, from: session, completion), in: context)
+                    }
                 }, to: origin.mailbox)
             }
         }
@@ -244,9 +244,8 @@ extension Router {
                 case .success(let answer): self.reply(answer, to: request, origin, context)
                 case .failure(let error): self.bounce(request.stanza, error, origin, context)
                 }
-                guard let session = origin.session else { return }
-                session.completed(completion.sequence, .none)
-                next(session)
+                completion.complete(.none, in: context)
+                if let session = origin.session { next(session) }
             }
         }
     }

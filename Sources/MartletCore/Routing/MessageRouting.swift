@@ -58,16 +58,18 @@ extension Router {
     // MARK: The recipient's account
 
     /// Under the lock of the recipient's shard.
-    private func receive(
+    ///
+    /// - Parameter taken: when the server took the message, in milliseconds since 1970, if that was not now.
+    func receive(
         _ stanza: Stanza, _ type: MessageType, _ to: JID, _ host: Host, _ home: AccountHome, _ origin: SessionRef?,
-        _ completion: Completion?, _ context: LoopContext
+        _ completion: Completion?, taken: Int64? = nil, _ context: LoopContext
     ) -> Progress {
         guard home.isResident else {
             bounce(stanza, home.stage == .absent ? .serviceUnavailable : StanzaError(.internalServerError, .wait), origin, context)
             return .done
         }
         if case .replaying = home.offline.delivery {
-            return hold(stanza, type, to, host, home, origin, completion, context)
+            return hold(stanza, type, to, host, home, origin, completion, taken, context)
         }
         var message = stanza
         let route = Route(account: home.address, direction: .received, origin: origin, peer: stanza.from)
@@ -85,7 +87,7 @@ extension Router {
         let recipients: SessionSet
         switch DeliveryRules.message(type, to: to, sessions: home.sessions, policy: host.limits.messagesTo) {
         case .deliver(let sessions): recipients = sessions
-        case .fallBack: return fallBack(message, host, home, origin, context)
+        case .fallBack: return fallBack(message, host, home, origin, taken, context)
         case .refuse(let error):
             bounce(message, error, origin, context)
             return .done
@@ -132,11 +134,13 @@ extension Router {
 
     // MARK: Nobody there
 
-    private func fallBack(_ message: Stanza, _ host: Host, _ home: AccountHome, _ origin: SessionRef?, _ context: LoopContext) -> Progress {
+    private func fallBack(
+        _ message: Stanza, _ host: Host, _ home: AccountHome, _ origin: SessionRef?, _ taken: Int64?, _ context: LoopContext
+    ) -> Progress {
         defer { shardIdle(home) }
         for stage in host.fallBack {
             switch stage.fallBack(message, home, host.limits) {
-            case .keep: return .done(log(message, host, home, origin, context))
+            case .keep: return .done(log(message, host, home, origin, taken, context))
             case .refuse(let error):
                 bounce(message, error, origin, context)
                 return .done
@@ -149,14 +153,16 @@ extension Router {
 
     /// Appends to the message log, in the order in which the account's lock was taken. If the disk refuses, the sender learns
     /// of it: nothing was promised before.
-    private func log(_ message: Stanza, _ host: Host, _ home: AccountHome, _ origin: SessionRef?, _ context: LoopContext) -> CommitTicket {
+    private func log(
+        _ message: Stanza, _ host: Host, _ home: AccountHome, _ origin: SessionRef?, _ taken: Int64?, _ context: LoopContext
+    ) -> CommitTicket {
         let now = context.time.wallMilliseconds
         home.lastViewID = ids.next(after: home.lastViewID, wallMilliseconds: now)
         var kept = message
         for stage in host.redacting { stage.redact(&kept, Route(account: home.address, direction: .received, origin: origin, peer: message.from)) }
         let stanza = kept.encoded()
         let bytes = stanza.bytes.readableBytes
-        let ticket = store.submit([.log(LogEntry(stanza: stanza, views: [.init(owner: home.id, id: home.lastViewID)], time: now))])
+        let ticket = store.submit([.log(LogEntry(stanza: stanza, views: [.init(owner: home.id, id: home.lastViewID)], time: taken ?? now))])
         home.lastTicket = ticket
         home.offline.count += 1
         home.offline.bytes += bytes
@@ -174,14 +180,14 @@ extension Router {
     /// What arrives while the log is being read waits behind it: order is kept (P5).
     private func hold(
         _ stanza: Stanza, _ type: MessageType, _ to: JID, _ host: Host, _ home: AccountHome, _ origin: SessionRef?,
-        _ completion: Completion?, _ context: LoopContext
+        _ completion: Completion?, _ taken: Int64?, _ context: LoopContext
     ) -> Progress {
         guard home.offline.held.hasRoom(forBytes: stanza.element.byteCount, host.limits) else {
             bounce(stanza, StanzaError(.resourceConstraint, .wait), origin, context)
             return .done
         }
         home.offline.held.append(bytes: stanza.element.byteCount) { [self] home, context in
-            let progress = receive(stanza, type, to, host, home, origin, completion, context)
+            let progress = receive(stanza, type, to, host, home, origin, completion, taken: taken, context)
             completion?.complete(progress, in: context)
         }
         return .pending

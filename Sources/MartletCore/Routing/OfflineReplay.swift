@@ -70,7 +70,8 @@ extension Router {
         home.offline.handedOver = (
             logged.view, (old?.count ?? 0) + 1, (old?.bytes ?? 0) + logged.stanza.bytes.readableBytes, recipient
         )
-        guard var message = Stanza(logged: logged.stanza) else { return }
+        // `nil` if the log's bytes are no stanza with a sender: then the log is damaged.
+        guard var message = Stanza(sent: logged.stanza) else { return }
         for stage in host.naming { stage.name(&message, logged.view, by: home.address) }
         for stage in host.delaying { stage.delay(&message, by: host.domain, since: logged.time) }
         context.post(.deliverStored(message.encoded(), to: recipient), to: recipient.mailbox)
@@ -90,6 +91,15 @@ extension Router {
         if wasReplaying { home.offline.delivery = .idle }
         continueReplay(home, context)
         if wasReplaying { releaseHeld(home, context) }
+    }
+
+    /// A session takes another one's place: the messages that are being read for that one go to it. Under the lock.
+    func moveReplay(from old: SessionRef, to new: SessionRef, _ home: AccountHome, _ context: LoopContext) {
+        if home.offline.handedOver?.recipient === old { home.offline.handedOver?.recipient = new }
+        guard home.offline.delivery == .replaying(to: old) else { return }
+        home.offline.delivery = .replaying(to: new)
+        // The page that is under way is for somebody who does not wait for it any more.
+        readPage(after: home.offline.handedOver?.upTo ?? home.offline.deliveredUpTo, to: new, home, context)
     }
 
     private func releaseHeld(_ home: AccountHome, _ context: LoopContext) {
@@ -118,16 +128,5 @@ extension Router {
             home.offline.bytes = max(0, home.offline.bytes - handedOver.bytes)
             home.lastTicket = store.submit([.cursor(home.id, upTo: handedOver.upTo)])
         }
-    }
-}
-
-extension Stanza {
-    /// A message as it was logged. `nil` if the log's bytes are no stanza with a sender: then the log is damaged.
-    init?(logged stanza: EncodedStanza) {
-        guard let element = try? parseElement(stanza.bytes, limits: .ownWriting),
-            let from = element.root.attribute("from").flatMap({ try? JID($0) })
-        else { return nil }
-        let to = element.root.attribute("to").flatMap { try? JID($0) }
-        self.init(element, kind: .message(MessageType(of: element.root)), from: from, to: to)
     }
 }

@@ -37,6 +37,12 @@ package struct RouterSettings: Hashable, Sendable {
     package var outboundBytesMax = 4 * 1024 * 1024
     /// Messages read from the log at a time when an account comes back.
     package var replayPage = 100
+    /// For how long a session can be resumed whose connection is lost (XEP-0198 §5); 0: not at all.
+    package var resumptionSeconds = 600
+    /// Stanzas that a client may leave unacknowledged, besides those that come from the message log; past it the session ends.
+    package var unacknowledgedStanzasMax = 10_000
+    /// The same in bytes.
+    package var unacknowledgedBytesMax = 4 * 1024 * 1024
     package init() {}
 }
 

@@ -84,11 +84,15 @@ extension Router {
 
     /// A session ended, whatever the reason. Called on its loop.
     func sessionEnded(_ session: ClientSession) {
-        let home = session.home
+        let (home, context) = (session.home, session.context)
+        let unacknowledged = session.management?.unacknowledged ?? UnacknowledgedStanzas()
+        let undelivered = self.undelivered(unacknowledged, of: session.account, context)
         home.shard.withLock {
-            guard let index = home.index(of: session.ref) else { return }
-            withdraw(at: index, home, nil, session.context)
-            remove(at: index, home, session.context)
+            if let index = home.index(of: session.ref) {
+                withdraw(at: index, home, nil, context)
+                remove(at: index, home, context)
+            }
+            deliverAgain(undelivered, home, context)
             home.shard.noteIdle(home, settled: store.settled)
         }
     }

@@ -30,10 +30,20 @@ package final class ClientSession {
     package let context: LoopContext
     package let router: Router
     let home: AccountHome
-    private let transport: any SessionTransport
-    @exclusivity(unchecked) private(set) var ledger = InboundLedger()
+    /// What carries the session's stanzas.
+    enum Link {
+        case attached(any SessionTransport)
+        /// What the earlier session had is on its way (XEP-0198 §5).
+        case inheriting(Inheritance)
+        /// The connection is lost, and another one may take over.
+        case hibernating
+    }
+    @exclusivity(unchecked) var link: Link
+    @exclusivity(unchecked) var ledger = InboundLedger()
+    /// Once the client has enabled stream management.
+    @exclusivity(unchecked) var management: SessionManagement?
     @exclusivity(unchecked) private var isDirty = false
-    @exclusivity(unchecked) private var isEnded = false
+    @exclusivity(unchecked) private(set) var isEnded = false
     /// Stored messages were handed to this session; its next stanza proves that it lives.
     @exclusivity(unchecked) var awaitsDeliveryProof = false
     /// Stanzas of this session that must wait for a `.suspending` request (RFC 6120 §10.1).
@@ -41,6 +51,8 @@ package final class ClientSession {
     @exclusivity(unchecked) private var isReading = true
     @exclusivity(unchecked) private var isLedgerFull = false
     private var awaitsDisk = false
+    /// Stanzas that an earlier session took and has not finished count here.
+    var awaitsInheritedStanzas = false
     /// Bytes of stored messages that were written and that the network may not have taken yet.
     @exclusivity(unchecked) private var storedBytes = 0
     /// Inbound stanzas that may be unfinished before no more are read. Reading goes on at half of it. As many may wait behind a
@@ -53,10 +65,11 @@ package final class ClientSession {
         self.home = home
         self.router = router
         self.context = context
-        self.transport = transport
+        link = .attached(transport)
+        remoteAddress = transport.remoteAddress
     }
 
-    package var remoteAddress: String { transport.remoteAddress }
+    package let remoteAddress: String
     /// Stanzas that somebody holds and has not dealt with. When nothing goes on any more there is none: one that is forgotten would
     /// hold back all later acknowledgements.
     package var unfinishedCount: Int { ledger.pendingCount }
@@ -71,7 +84,8 @@ package final class ClientSession {
     package func receive(_ element: FlatElement) throws(StreamError) {
         guard !isEnded else { return }
         if let suspended { return try wait(element, behind: suspended.count) }
-        router.noteLife(of: self)
+        // With stream management the client says itself what it has got.
+        if management == nil { router.noteLife(of: self) }
         let sequence = ledger.nextSequence
         let progress = try route(element, Completion(session: ref, sequence: sequence))
         ledger.record(progress)
@@ -165,49 +179,84 @@ package final class ClientSession {
 
     // MARK: To the client
 
-    func deliver(_ stanza: EncodedStanza) {
+    func deliver(_ stanza: EncodedStanza) { deliver(stanza, isStored: false) }
+
+    private func deliver(_ stanza: EncodedStanza, isStored: Bool) {
         guard !isEnded else { return }
+        if case .inheriting = link { return inherit(stanza, isStored: isStored) }
         context.counters.sent(stanza.bytes)
+        if management != nil, !keep(stanza, isStored: isStored) {
+            return end(StreamError(.resourceConstraint, "the client does not acknowledge what it is sent"))
+        }
+        guard case .attached(let transport) = link else { return }
         transport.write(stanza.bytes)
         let excess = transport.pendingBytes - router.settings.outboundBytesMax
         if excess > storedBytes { return end(StreamError(.resourceConstraint, "the client does not read what it is sent")) }
         if excess <= 0 { storedBytes = 0 }
-        if !isDirty {
-            isDirty = true
-            context.markDirty(self)
-        }
+        markDirty()
     }
 
     /// Delivers a message from the log. They all come at once, and an account may keep more than a client may be behind with: what
     /// bounds them is the account's limit (`offlineBytesMax`). A slow client could otherwise never take delivery of them.
     func deliverStored(_ stanza: EncodedStanza) {
-        storedBytes += stanza.bytes.readableBytes
-        deliver(stanza)
+        allowForStored(stanza.bytes.readableBytes)
+        deliver(stanza, isStored: true)
+    }
+
+    func allowForStored(_ bytes: Int) { storedBytes += bytes }
+
+    /// Says something about the stream that is no stanza (XEP-0198).
+    func say(_ answer: StreamManagementAnswer) {
+        guard case .attached(let transport) = link else { return }
+        var writer = XMLWriter()
+        answer.write(to: &writer)
+        transport.write(writer.buffer)
+        markDirty()
+    }
+
+    func markDirty() {
+        guard !isDirty else { return }
+        isDirty = true
+        context.markDirty(self)
     }
 
     func flush() {
+        askForAcknowledgement()
         isDirty = false
-        transport.flush()
+        if case .attached(let transport) = link { transport.flush() }
     }
 
     // MARK: Order
 
-    func completed(_ sequence: UInt32, _ ticket: CommitTicket) {
-        ledger.completed(sequence, ticket)
+    /// The sequence number of the stanza that comes next.
+    var nextSequence: UInt32 { ledger.nextSequence }
+
+    func completed(_ completion: Completion, _ ticket: CommitTicket) {
+        // Not one that the client has sent again since, because this session stopped waiting for it.
+        guard completion.session === ref || awaitsInheritedStanzas else { return }
+        ledger.completed(completion.sequence, ticket)
         settleLedger()
     }
 
-    private func settleLedger() {
-        _ = ledger.advance(settled: router.store.settled)
+    func settleLedger() {
+        let handled = ledger.advance(settled: router.store.settled)
         if ledger.openCount >= Self.openStanzasMax { isLedgerFull = true }
         if ledger.openCount < Self.openStanzasMax / 2 { isLedgerFull = false }
         updateReading()
-        if isLedgerFull, let ticket = ledger.awaitedTicket { awaitDisk(ticket) }
+        let isAwaited = isLedgerFull || isInheriting || management?.owed != nil
+        let ticket = isAwaited ? ledger.awaitedTicket : nil
+        if let ticket { awaitDisk(ticket) }
+        tellHandled(handled, waitsForDisk: ticket != nil)
+        if isInheriting, ledger.openCount == 0 { finishInheriting() }
+    }
+
+    private var isInheriting: Bool {
+        if case .inheriting = link { true } else { false }
     }
 
     private func updateReading() {
         let shouldRead = !isLedgerFull && suspended == nil
-        guard shouldRead != isReading, !isEnded else { return }
+        guard shouldRead != isReading, !isEnded, case .attached(let transport) = link else { return }
         isReading = shouldRead
         transport.setReading(shouldRead)
     }
@@ -244,22 +293,32 @@ package final class ClientSession {
 
     // MARK: End
 
-    /// The transport is gone or the client closed its stream: the session ends, and its contacts learn of it.
-    package func transportClosed() { finish() }
+    /// The stream was closed, or its connection is gone for good: the session ends, and its contacts learn of it.
+    package func transportClosed() {
+        guard !isEnded else { return }
+        if case .inheriting(let inheritance) = link { keepEarly(inheritance) }
+        leave(to: nil)
+        router.sessionEnded(self)
+        context.runEffects()
+    }
 
     /// The server ends the session.
     package func end(_ error: StreamError?) {
         guard !isEnded else { return }
-        finish()
-        transport.close(error)
+        let ended = link
+        transportClosed()
+        switch ended {
+        case .attached(let transport): transport.close(error)
+        case .inheriting(let inheritance): inheritance.refuse()
+        case .hibernating: break
+        }
     }
 
-    private func finish() {
-        guard !isEnded else { return }
+    /// Nothing reaches this session any more; what is posted to it goes to its heir, if there is one.
+    func leave(to heir: SessionRef?) {
         isEnded = true
         suspended = nil
         ref.session = nil
-        router.sessionEnded(self)
-        context.runEffects()
+        ref.successor = heir
     }
 }

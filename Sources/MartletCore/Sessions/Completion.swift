@@ -80,6 +80,9 @@ package struct InboundLedger: Sendable {
         open[index] = .done(ticket)
     }
 
+    /// Forgets what is not dealt with, and all that came after it: it will be sent again.
+    package mutating func forgetUnfinished() { open.removeAll() }
+
     /// Forgets what is dealt with and on disk up to `settled`.
     /// - Returns: how many stanzas have been handled since the session began (modulo 2³²).
     package mutating func advance(settled: CommitTicket) -> UInt32 {

@@ -101,16 +101,39 @@ package final class LoopContext {
         mailbox.take(into: &batch)
         for post in batch {
             switch post {
-            case .deliver(let stanza, let ref): ref.session?.deliver(stanza)
-            case .deliverStored(let stanza, let ref): ref.session?.deliverStored(stanza)
-            case .end(let ref, let error): ref.session?.end(error)
-            case .awaitProof(let ref): ref.session?.awaitsDeliveryProof = true
+            case .deliver(let stanza, let ref):
+                if let session = ref.session { session.deliver(stanza) } else { forward(post, for: ref) }
+            case .deliverStored(let stanza, let ref):
+                if let session = ref.session { session.deliverStored(stanza) } else { forward(post, for: ref) }
+            case .end(let ref, let error):
+                if let session = ref.session { session.end(error) } else { forward(post, for: ref) }
+            case .awaitProof(let ref):
+                if let session = ref.session { session.awaitsDeliveryProof = true } else { forward(post, for: ref) }
             case .settled: releaseSettled()
-            case .complete(let completion, let ticket): completion.session.session?.completed(completion.sequence, ticket)
+            case .complete(let completion, let ticket):
+                completed(completion, ticket, at: completion.session)
+            case .completeInherited(let completion, let ticket, let ref): completed(completion, ticket, at: ref)
             case .run(let work): work(self)
             }
         }
         batch.removeAll(keepingCapacity: true)
+    }
+
+    /// To whoever has taken over from a session that was resumed elsewhere.
+    private func forward(_ post: Post, for ref: SessionRef) {
+        guard let successor = ref.successor else { return }
+        switch post {
+        case .deliver(let stanza, _): self.post(.deliver(stanza, to: successor), to: successor.mailbox)
+        case .deliverStored(let stanza, _): self.post(.deliverStored(stanza, to: successor), to: successor.mailbox)
+        case .end(_, let error): self.post(.end(successor, error), to: successor.mailbox)
+        case .awaitProof: self.post(.awaitProof(successor), to: successor.mailbox)
+        case .complete, .completeInherited, .settled, .run: break
+        }
+    }
+
+    private func completed(_ completion: Completion, _ ticket: CommitTicket, at ref: SessionRef) {
+        if let session = ref.session { return session.completed(completion, ticket) }
+        if let successor = ref.successor { post(.completeInherited(completion, ticket, successor), to: successor.mailbox) }
     }
 
     private func releaseSettled() {

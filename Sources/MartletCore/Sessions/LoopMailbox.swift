@@ -13,6 +13,8 @@ package enum Post: Sendable {
     /// Everything the store took up to a ticket is settled; look at what waits for it.
     case settled
     case complete(Completion, CommitTicket)
+    /// The same, to a session that has taken over from the one that the stanza came from.
+    case completeInherited(Completion, CommitTicket, SessionRef)
     /// For what is rare: loads, the control plane.
     case run(@Sendable (LoopContext) -> Void)
 }
@@ -62,6 +64,8 @@ package final class SessionRef: @unchecked Sendable, Hashable {
     /// Touched on the mailbox's loop only; `nil` before the session starts and after it ended. Session and address hold each other until
     /// the session has ended, which every connection sees to: a weak reference would cost three atomic operations for each stanza.
     @exclusivity(unchecked) package var session: ClientSession?
+    /// Who has taken over from the session (XEP-0198 §5). Touched on the mailbox's loop only.
+    var successor: SessionRef?
 
     package init(id: UInt64, mailbox: LoopMailbox) {
         self.id = id

@@ -15,13 +15,15 @@ package struct SessionFlags: OptionSet, Hashable, Sendable {
 
 /// One session as its account's home knows it. The home decides; the connection only carries out.
 package struct SessionEntry: Sendable {
-    package let ref: SessionRef
+    package var ref: SessionRef
     package let address: FullJID
     /// The last presence without `to`, once the session sent one; `nil` while it is only connected (RFC 6121 §4.7.2).
     package var presence: Stanza?
     /// −128…127; means something only with a presence (RFC 6121 §4.7.2.3).
     package var priority: Int8 = 0
     package var flags: SessionFlags = []
+    /// By what the session can be resumed (XEP-0198 §5).
+    package var resumptionID: String?
     /// Whom this session sent directed presence (RFC 6121 §4.6). Bounded by `directedPresenceMax`.
     package var directed: [JID] = []
 

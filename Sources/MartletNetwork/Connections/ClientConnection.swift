@@ -180,7 +180,7 @@ extension ClientConnection {
     /// The connection is gone. Everything that counted or named it forgets it.
     private func finish() {
         machine.transportLost()
-        endSession()
+        loseSession()
         input = ByteBuffer()
         if wheelPlace != nil { loop.forget(self) }
         leaveUnauthenticated()
@@ -194,11 +194,29 @@ extension ClientConnection {
         countedBytes = 0
     }
 
+    /// The stream is closed: so is its session.
     func endSession() {
         guard let session else { return }
         self.session = nil
         session.transportClosed()
         service.router.audit.record(.sessionEnded(session.address, reason: endReason))
+    }
+
+    /// The connection broke: its session may go on without it (XEP-0198 §5).
+    func loseSession() {
+        guard let session else { return }
+        self.session = nil
+        let goesOn = session.connectionLost()
+        service.router.audit.record(
+            goesOn ? .sessionDetached(session.address, reason: endReason) : .sessionEnded(session.address, reason: endReason))
+    }
+
+    private func manage(_ request: StreamManagementRequest, _ session: ClientSession) {
+        do throws(StreamError) {
+            try session.manage(request)
+        } catch {
+            perform(machine.end(error, surroundings))
+        }
     }
 
     package func errorCaught(context: ChannelHandlerContext, error: any Error) {
@@ -369,6 +387,7 @@ extension ClientConnection {
         case .element(let element):
             guard let session else { return perform(machine.received(element, surroundings)) }
             let action = machine.receivedBound(element)
+            if case .manage(let request) = action { return manage(request, session) }
             guard case .deliver = action else { return perform(action) }
             do throws(StreamError) {
                 try session.receive(element)
@@ -494,8 +513,8 @@ extension ClientConnection: SessionTransport {
     /// Does what the machine says.
     func perform(_ action: ClientStreamMachine.Action) {
         switch action {
-        case .wait, .deliver: break
-        case .open, .challenge, .confirmBind, .answer: send(action)
+        case .wait, .deliver, .manage: break
+        case .open, .challenge, .confirmBind, .managed, .answer: send(action)
         case .proceed(let domain): startTLS(domain, action)
         case .lookUp(let mechanism, let identity, let question): ask(mechanism, identity, question)
         case .succeed(let account, _): succeed(account, action)
@@ -507,6 +526,7 @@ extension ClientConnection: SessionTransport {
             loginFailed(failure)
             beginClosing()
         case .bind(let account, let resource): bind(account, resource)
+        case .resume(let account, let previous, let handled): resumeSession(of: account, previous, handled)
         case .refuseTLS:
             send(action)
             closeAfterFlush()

@@ -82,6 +82,35 @@ extension ClientConnection {
     }
 }
 
+// MARK: Resumption (XEP-0198 §5)
+
+extension ClientConnection {
+    func resumeSession(of account: BareJID, _ previous: String, _ handled: UInt32) {
+        service.router.resume(
+            account, previous: previous, handled: handled, authenticatedAt: authenticatedAt, self, loop.context
+        ) { [self] outcome in
+            switch outcome {
+            case .resumed(let session, let handled): goOn(session, previous, handled)
+            case .refused(let condition, let handled): perform(machine.refusedResumption(condition, handled: handled))
+            case .failed(let error): perform(machine.end(error, surroundings))
+            }
+            resume()
+        }
+    }
+
+    private func goOn(_ session: ClientSession, _ previous: String, _ handled: UInt32) {
+        let action = machine.resumed(session.address, previous: previous, handled: handled)
+        // The client went while its session was on its way.
+        guard case .managed = action else { return _ = session.connectionLost() }
+        self.session = session
+        perform(action)
+        session.sendAgain()
+        phase = .idle
+        loop.hang(self, until: loop.now + idleTicks)
+        service.router.audit.record(.sessionResumed(session.address, address: remoteAddress))
+    }
+}
+
 // MARK: Deadlines
 
 extension ClientConnection {
@@ -103,7 +132,7 @@ extension ClientConnection {
                 loop.hang(self, until: lastActivity + idleTicks)
             } else if loop.now >= until {
                 endReason = "the client does not answer"
-                endSession()
+                loseSession()
                 loop.hang(self, until: loop.now + 1)
                 phase = .closing(until: loop.now)
                 drop()

@@ -83,7 +83,8 @@ private final class InProcessConnection: ConversationConnection, SessionTranspor
     func close() {
         isOpen = false
         machine.transportLost()
-        endSession()
+        _ = session?.connectionLost()
+        session = nil
         settle()
     }
 
@@ -112,16 +113,22 @@ private final class InProcessConnection: ConversationConnection, SessionTranspor
         case .closed: perform(machine.peerClosed())
         case .element(let element):
             let action = machine.received(element, transport)
-            guard case .deliver = action else { return perform(action) }
-            do throws(StreamError) { try session?.receive(element) }
-            catch { perform(machine.end(error, transport)) }
+            do throws(StreamError) {
+                switch action {
+                case .deliver: try session?.receive(element)
+                case .manage(let request): try session?.manage(request)
+                default: perform(action)
+                }
+            } catch {
+                perform(machine.end(error, transport))
+            }
         }
     }
 
     private func perform(_ action: ClientStreamMachine.Action) {
         switch action {
-        case .wait, .deliver: break
-        case .open, .challenge, .confirmBind, .answer, .fail, .proceed: put(action)
+        case .wait, .deliver, .manage: break
+        case .open, .challenge, .confirmBind, .managed, .answer, .fail, .proceed: put(action)
         case .lookUp(_, let identity, let question):
             perform(machine.answered(transport.answer(question, about: identity.account)))
         case .succeed(let account, _):
@@ -131,6 +138,8 @@ private final class InProcessConnection: ConversationConnection, SessionTranspor
             parser.limits = .authenticated
         case .bind(let account, let resource):
             server.router.bind(account, resource: resource, self, server.context) { [self] in bound($0) }
+        case .resume(let account, let previous, let handled):
+            server.router.resume(account, previous: previous, handled: handled, self, server.context) { [self] in resumed($0, previous) }
         case .close, .finish, .failFinally, .refuseTLS:
             endSession()
             put(action)
@@ -145,6 +154,23 @@ private final class InProcessConnection: ConversationConnection, SessionTranspor
             perform(machine.bound(session.address))
         case .refused(let error): perform(machine.refusedBind(error))
         case .revoked(let error): perform(machine.end(error, transport))
+        }
+        server.later { [self] in
+            parse()
+            server.context.flush()
+        }
+    }
+
+    private func resumed(_ outcome: ResumptionOutcome, _ previous: String) {
+        switch outcome {
+        case .resumed(let session, let handled):
+            let action = machine.resumed(session.address, previous: previous, handled: handled)
+            guard case .managed = action else { return _ = session.connectionLost() }
+            self.session = session
+            perform(action)
+            session.sendAgain()
+        case .refused(let condition, let handled): perform(machine.refusedResumption(condition, handled: handled))
+        case .failed(let error): perform(machine.end(error, transport))
         }
         server.later { [self] in
             parse()

@@ -71,10 +71,42 @@ package final class TestClient: SessionTransport {
 
     package func forget() { inbox = [] }
 
-    /// The connection breaks.
+    /// The stream is closed.
     package func disconnect() {
         session?.transportClosed()
         flushAndRun()
+    }
+
+    /// The connection breaks.
+    package func breakConnection() {
+        let context = session?.context ?? server.context
+        _ = session?.connectionLost()
+        session = nil
+        context.flush()
+        server.run()
+    }
+
+    /// Says something about the stream (XEP-0198).
+    package func manage(_ request: StreamManagementRequest) {
+        do throws(StreamError) { try session?.manage(request) } catch { session?.end(error) }
+        flushAndRun()
+    }
+
+    func resumed(_ outcome: ResumptionOutcome, previous: String) {
+        switch outcome {
+        case .resumed(let session, let handled):
+            self.session = session
+            say(.resumed(previous: previous, handled: handled))
+            session.sendAgain()
+        case .refused(let condition, let handled): say(.failed(condition, handled: handled))
+        case .failed(let error): close(error)
+        }
+    }
+
+    private func say(_ answer: StreamManagementAnswer) {
+        var writer = XMLWriter()
+        answer.write(to: &writer)
+        write(writer.buffer)
     }
 
     // MARK: What the server does

@@ -134,6 +134,16 @@ package final class TestServer {
         return client
     }
 
+    /// A connection that asks to go on with an earlier stream (XEP-0198 §5).
+    package func resume(_ name: String, previous: String, handled: UInt32, on context: LoopContext? = nil) -> TestClient {
+        let context = context ?? self.context
+        let client = TestClient(self)
+        router.resume(address(name), previous: previous, handled: handled, client, context) { client.resumed($0, previous: previous) }
+        context.flush()
+        run()
+        return client
+    }
+
     /// The same, with the roster asked for and presence sent, and what that brought thrown away.
     package func online(_ name: String, priority: Int = 0, on context: LoopContext? = nil) -> TestClient {
         let client = client(name, on: context)

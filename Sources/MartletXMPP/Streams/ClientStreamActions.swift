@@ -6,7 +6,7 @@ extension ClientStreamMachine.Action {
     /// - Parameter extras: writes what the features of the host announce to those who have logged in.
     public func write(to writer: inout XMLWriter, extras: (inout XMLWriter) -> Void = { _ in }) {
         switch self {
-        case .wait, .lookUp, .bind, .deliver: break
+        case .wait, .lookUp, .bind, .resume, .manage, .deliver: break
         case .open(let header, let features):
             header.write(to: &writer)
             features.write(to: &writer, extras: extras)
@@ -25,6 +25,7 @@ extension ClientStreamMachine.Action {
             writer.element("iq", .client, ["type": "result", "id": id]) { writer in
                 writer.element("bind", .bind) { $0.element("jid", .bind, text: address.description) }
             }
+        case .managed(let answer): answer.write(to: &writer)
         case .answer(let id, let error):
             writer.element("iq", .client, ["type": error == nil ? "result" : "error", "id": id]) { error?.write(to: &$0) }
         case .close(let error, let header):

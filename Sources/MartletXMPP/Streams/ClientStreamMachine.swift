@@ -3,7 +3,7 @@ public import MartletXML
 /// The life of a client's stream from its first header to its end (RFC 6120 §4.3). Pure: events in, actions out.
 ///
 ///     awaitingHeader ─▶ negotiating ─▶ startingTLS ─▶ awaitingHeader (with TLS)
-///                           └─▶ lookingUp ⇄ authenticating ─▶ authenticated ─▶ awaitingBind ─▶ binding ─▶ bound
+///                           └─▶ lookingUp ⇄ authenticating ─▶ authenticated ─▶ awaitingBind ─▶ binding or resuming ─▶ bound
 ///
 /// and from everywhere to `closing` (our end of the stream was sent) and `closed`. Before TLS nothing is taken but
 /// STARTTLS where it is required, before authentication nothing but SASL, before a bound resource nothing but its
@@ -24,6 +24,8 @@ public struct ClientStreamMachine: Sendable {
         case authenticated(BareJID)
         case awaitingBind(BareJID)
         case binding(BareJID, id: String)
+        /// The session of an earlier stream has been asked for (XEP-0198 §5).
+        case resuming(BareJID)
         case bound(FullJID)
         /// The end of our stream has been sent; the client's is awaited for a bounded time.
         case closing
@@ -86,6 +88,13 @@ public struct ClientStreamMachine: Sendable {
         case bind(BareJID, resource: String?)
         /// A session has begun.
         case confirmBind(FullJID, id: String)
+        /// Go on with the session of an earlier stream, and come back with ``ClientStreamMachine/resumed(_:previous:handled:)`` or
+        /// ``ClientStreamMachine/refusedResumption(_:handled:)``.
+        case resume(BareJID, previous: String, handled: UInt32)
+        /// What the client says about the stream is for the session.
+        case manage(StreamManagementRequest)
+        /// Answers what the client says about the stream.
+        case managed(StreamManagementAnswer)
         /// Answers a request that never reaches the session.
         case answer(id: String, StanzaError?)
         /// What was given is for the session.
@@ -158,7 +167,7 @@ extension ClientStreamMachine {
     /// An answer is awaited from this side of the connection: nothing of the client is looked at meanwhile.
     public var isWaiting: Bool {
         switch state {
-        case .startingTLS, .lookingUp, .binding: true
+        case .startingTLS, .lookingUp, .binding, .resuming: true
         case .awaitingHeader, .negotiating, .authenticating, .authenticated, .awaitingBind, .bound, .closing, .closed: false
         }
     }
@@ -166,7 +175,7 @@ extension ClientStreamMachine {
     /// Whether the client has proved who it is.
     public var isAuthenticated: Bool {
         switch state {
-        case .authenticated, .awaitingBind, .binding, .bound: true
+        case .authenticated, .awaitingBind, .binding, .resuming, .bound: true
         case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .closing, .closed: false
         }
     }
@@ -175,7 +184,7 @@ extension ClientStreamMachine {
     public var isEnding: Bool {
         switch state {
         case .closing, .closed: true
-        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .authenticated, .awaitingBind, .binding, .bound: false
+        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .authenticated, .awaitingBind, .binding, .resuming, .bound: false
         }
     }
 
@@ -208,7 +217,7 @@ extension ClientStreamMachine {
                 return (.awaitingBind(account), .binding)
             }
         case .closing, .closed: return .wait
-        case .negotiating, .startingTLS, .authenticating, .lookingUp, .awaitingBind, .binding, .bound:
+        case .negotiating, .startingTLS, .authenticating, .lookingUp, .awaitingBind, .binding, .resuming, .bound:
             return end(StreamError(.badFormat, "A stream has one header."))
         }
     }
@@ -250,9 +259,10 @@ extension ClientStreamMachine {
         switch state {
         case .negotiating(let negotiation): return receive(element, negotiation, environment)
         case .authenticating(let attempt, let negotiation): return receive(element, attempt, negotiation)
-        case .awaitingBind(let account): return receiveBind(element, account)
+        case .awaitingBind(let account):
+            return element.root.isIn(.streamManagement) ? receiveManagement(element, account) : receiveBind(element, account)
         case .bound: return receivedBound(element)
-        case .startingTLS, .lookingUp, .binding: return end(StreamError(.policyViolation, "An answer is to come first."))
+        case .startingTLS, .lookingUp, .binding, .resuming: return end(StreamError(.policyViolation, "An answer is to come first."))
         case .awaitingHeader, .authenticated: return end(StreamError(.badFormat, "A stream begins with its header."), environment)
         case .closing, .closed: return .wait
         }
@@ -292,7 +302,7 @@ extension ClientStreamMachine {
         case .closing: return .finish(sendsEnd: false)
         case .closed: return .wait
         // A header that is empty (`<stream:stream …/>`) is answered before it is closed.
-        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .authenticated, .awaitingBind, .binding, .bound:
+        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .authenticated, .awaitingBind, .binding, .resuming, .bound:
             return .finish(sendsEnd: true)
         }
     }
@@ -312,7 +322,7 @@ extension ClientStreamMachine {
         case .startingTLS(let domain):
             state = .awaitingHeader(.tls(bindings), domain: domain)
             return .wait
-        case .awaitingHeader, .negotiating, .authenticating, .lookingUp, .authenticated, .awaitingBind, .binding, .bound, .closing, .closed:
+        case .awaitingHeader, .negotiating, .authenticating, .lookingUp, .authenticated, .awaitingBind, .binding, .resuming, .bound, .closing, .closed:
             return .wait
         }
     }
@@ -327,7 +337,7 @@ extension ClientStreamMachine {
             // Nothing of ours can be read between `<proceed/>` and the end of the handshake.
             state = .closed
             return .finish(sendsEnd: false)
-        case .negotiating, .authenticating, .lookingUp, .awaitingBind, .binding, .bound: return end(error)
+        case .negotiating, .authenticating, .lookingUp, .awaitingBind, .binding, .resuming, .bound: return end(error)
         case .closing, .closed: return .wait
         }
     }
@@ -381,7 +391,7 @@ extension ClientStreamMachine {
         switch state {
         case .lookingUp(var attempt, let negotiation):
             return perform(attempt.exchange.provide(answer), attempt, negotiation)
-        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .authenticated, .awaitingBind, .binding, .bound, .closing, .closed:
+        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .authenticated, .awaitingBind, .binding, .resuming, .bound, .closing, .closed:
             return .wait
         }
     }
@@ -434,7 +444,7 @@ extension ClientStreamMachine {
         case .binding(_, let id):
             state = .bound(address)
             return .confirmBind(address, id: id)
-        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .authenticated, .awaitingBind, .bound, .closing, .closed:
+        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .authenticated, .awaitingBind, .resuming, .bound, .closing, .closed:
             return .wait
         }
     }
@@ -445,7 +455,7 @@ extension ClientStreamMachine {
         case .binding(let account, let id):
             state = .awaitingBind(account)
             return .answer(id: id, error)
-        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .authenticated, .awaitingBind, .bound, .closing, .closed:
+        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .authenticated, .awaitingBind, .resuming, .bound, .closing, .closed:
             return .wait
         }
     }
@@ -456,6 +466,7 @@ extension ClientStreamMachine {
     public mutating func receivedBound(_ element: FlatElement) -> Action {
         guard case .bound(let address) = state else { return .wait }
         guard element.root.isIn(.client) else {
+            if element.root.isIn(.streamManagement) { return receivedManagement(element) }
             return end(element.isNamed("error", .streams) ? nil : StreamError(.unsupportedStanzaType))
         }
         guard element.isNamed("iq", .client), let child = element.root.firstChild, let id = element.attribute("id"),
@@ -468,5 +479,52 @@ extension ClientStreamMachine {
     private static func isForServer(_ element: FlatElement, _ address: FullJID) -> Bool {
         guard let to = element.attribute("to") else { return true }
         return (try? BareJID(parsing: to)) == address.bare.domain
+    }
+}
+
+// MARK: Stream management (XEP-0198)
+
+extension ClientStreamMachine {
+    /// Before a resource is bound only an earlier stream can be resumed (§3).
+    private mutating func receiveManagement(_ element: FlatElement, _ account: BareJID) -> Action {
+        switch StreamManagementRequest(element) {
+        case .resume(let previous, let handled):
+            state = .resuming(account)
+            return .resume(account, previous: previous, handled: handled)
+        case .enable, .request, .acknowledge: return .managed(.failed(.unexpectedRequest, handled: nil))
+        case nil: return .managed(.failed(.badRequest, handled: nil))
+        }
+    }
+
+    private func receivedManagement(_ element: FlatElement) -> Action {
+        switch StreamManagementRequest(element) {
+        case .resume: .managed(.failed(.unexpectedRequest, handled: nil))
+        case let request?: .manage(request)
+        case nil: .managed(.failed(.badRequest, handled: nil))
+        }
+    }
+
+    /// The session of the earlier stream goes on here. If the answer is ``Action/wait`` the stream ended meanwhile.
+    public mutating func resumed(_ address: FullJID, previous: String, handled: UInt32) -> Action {
+        switch state {
+        case .resuming:
+            state = .bound(address)
+            return .managed(.resumed(previous: previous, handled: handled))
+        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .authenticated, .awaitingBind, .binding, .bound, .closing,
+            .closed:
+            return .wait
+        }
+    }
+
+    /// The earlier stream is gone; the client may bind a resource (§5).
+    public mutating func refusedResumption(_ condition: StanzaError.Condition, handled: UInt32?) -> Action {
+        switch state {
+        case .resuming(let account):
+            state = .awaitingBind(account)
+            return .managed(.failed(condition, handled: handled))
+        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .authenticated, .awaitingBind, .binding, .bound, .closing,
+            .closed:
+            return .wait
+        }
     }
 }

@@ -39,6 +39,13 @@ public struct StreamError: Error, Hashable, Sendable {
     public var text: String?
     /// Where the client should go instead, `host` or `host:port`: the content of `<see-other-host/>` (§4.9.3.19).
     public var otherHost: String?
+    /// A condition that an extension defines, beside `undefined-condition`.
+    public var application: Application?
+
+    public enum Application: Hashable, Sendable {
+        /// The client acknowledged what it was never sent (XEP-0198 §6).
+        case handledCountTooHigh(handled: UInt32, sent: UInt32)
+    }
 
     public init(_ condition: Condition, _ text: String? = nil) {
         self.condition = condition
@@ -59,7 +66,18 @@ public struct StreamError: Error, Hashable, Sendable {
             if let otherHost { writer.text(otherHost) }
             writer.close()
             if let text { writer.element("text", .streamErrors, ["xml:lang": "en"], text: text) }
+            switch application {
+            case .handledCountTooHigh(let handled, let sent)?:
+                writer.element("handled-count-too-high", .streamManagement, ["h": String(handled), "send-count": String(sent)])
+            case nil: break
+            }
         }
+    }
+
+    public static func handledCountTooHigh(handled: UInt32, sent: UInt32) -> StreamError {
+        var error = StreamError(.undefinedCondition, "You acknowledged \(handled) stanzas, but were sent \(sent).")
+        error.application = .handledCountTooHigh(handled: handled, sent: sent)
+        return error
     }
 }
 

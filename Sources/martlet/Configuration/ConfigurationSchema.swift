@@ -149,6 +149,17 @@ package enum ConfigurationSchema {
             "session-queue-bytes", \.sessionQueueBytesMax, .bytes(256 * kibibyte...(1024 * mebibyte)), .restart,
             "Most that waits for a client that reads slowly. Past it the session ends; its messages are kept."),
         .value(
+            "resumption-timeout", \.resumptionTimeout, .duration(.seconds(0)...(.seconds(86_400))), .restart,
+            """
+            For how long a session goes on whose connection broke, so that its client can resume it (XEP-0198). 0s: not at all.
+            """),
+        .value(
+            "unacknowledged-stanzas", \.unacknowledgedStanzasMax, .integer(100...1_000_000), .restart,
+            "Most stanzas that a client may leave unacknowledged (XEP-0198). Past it the session ends; its messages are kept."),
+        .value(
+            "unacknowledged-bytes", \.unacknowledgedBytesMax, .bytes(64 * kibibyte...(1024 * mebibyte)), .restart,
+            "Most bytes of them."),
+        .value(
             "parked-stanzas", \.parkedStanzasMax, .integer(1...100_000), .reload,
             "Most stanzas that wait while an account's data is loaded. Further ones are refused for the moment."),
         .value(

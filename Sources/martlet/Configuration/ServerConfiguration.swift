@@ -99,6 +99,9 @@ extension ServerConfiguration {
         package var sessionsPerAccountMax = 16
         package var resourceConflict = ResourceConflictPolicy.replaceOld
         package var sessionQueueBytesMax = 4 * 1024 * 1024
+        package var resumptionTimeout = Duration.seconds(600)
+        package var unacknowledgedStanzasMax = 10_000
+        package var unacknowledgedBytesMax = 4 * 1024 * 1024
         package var parkedStanzasMax = 256
         package var parkedBytesMax = 4 * 1024 * 1024
         package var rosterItemsMax = 5000

@@ -24,6 +24,10 @@ package struct AuditLog: AuditSink {
             log.info("session started", metadata: ["session": "\(session)", "address": "\(address)"])
         case .sessionEnded(let session, let reason):
             log.info("session ended", metadata: ["session": "\(session)", "reason": "\(reason)"])
+        case .sessionDetached(let session, let reason):
+            log.info("session detached", metadata: ["session": "\(session)", "reason": "\(reason)"])
+        case .sessionResumed(let session, let address):
+            log.info("session resumed", metadata: ["session": "\(session)", "address": "\(address)"])
         case .refused(let refusal):
             log.notice("refused", metadata: ["actor": "\(refusal.actor)", "action": "\(refusal.action)", "reason": "\(refusal.reason)"])
         case .accountCreated(let account, let by):

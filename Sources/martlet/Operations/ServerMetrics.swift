@@ -65,7 +65,7 @@ package final class ServerMetrics: Sendable {
             sessionsStarted.increment()
         case .sessionEnded: sessions.decrement()
         case .refused: refusals.increment()
-        case .accountCreated, .accountDeleted, .accountEnabled, .passwordChanged, .configurationReloaded: break
+        case .sessionDetached, .sessionResumed, .accountCreated, .accountDeleted, .accountEnabled, .passwordChanged, .configurationReloaded: break
         }
     }
 

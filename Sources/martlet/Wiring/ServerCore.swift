@@ -66,6 +66,9 @@ struct ServerCore: Sendable {
     private static func settings(_ configuration: ServerConfiguration) -> RouterSettings {
         var settings = RouterSettings()
         settings.outboundBytesMax = configuration.limits.sessionQueueBytesMax
+        settings.resumptionSeconds = Int(clamping: configuration.limits.resumptionTimeout.components.seconds)
+        settings.unacknowledgedStanzasMax = configuration.limits.unacknowledgedStanzasMax
+        settings.unacknowledgedBytesMax = configuration.limits.unacknowledgedBytesMax
         return settings
     }
 

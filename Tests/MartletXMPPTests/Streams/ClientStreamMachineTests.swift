@@ -18,6 +18,7 @@ enum StreamEvent: CaseIterable, Sendable {
     case header, foreignHeader
     case startTLS, plain, weakMechanism, response, abort, bindRequest, bindQuery, sessionRequest, presence, nonza, streamError
     case xmlError, end, secured, rightPassword, wrongPassword, noAnswer, bound, refusedBind, serverEnds, transportLost
+    case enable, acknowledge, badAcknowledge, resume, resumed, refusedResumption
 
     static func element(_ text: String) throws -> FlatElement {
         try parseElement(ByteBuffer(string: text), limits: .authenticated)
@@ -49,6 +50,12 @@ enum StreamEvent: CaseIterable, Sendable {
         case .bound: machine.bound(try FullJID(parsing: "juliet@verona.example/balcony"))
         case .refusedBind: machine.refusedBind(StanzaError(.conflict))
         case .serverEnds: machine.end(StreamError(.systemShutdown), server)
+        case .enable: machine.received(try Self.element("<enable xmlns='urn:xmpp:sm:3'/>"), server)
+        case .acknowledge: machine.received(try Self.element("<a xmlns='urn:xmpp:sm:3' h='1'/>"), server)
+        case .badAcknowledge: machine.received(try Self.element("<a xmlns='urn:xmpp:sm:3'/>"), server)
+        case .resume: machine.received(try Self.element("<resume xmlns='urn:xmpp:sm:3' previd='x' h='1'/>"), server)
+        case .resumed: machine.resumed(try FullJID(parsing: "juliet@verona.example/balcony"), previous: "x", handled: 2)
+        case .refusedResumption: machine.refusedResumption(.itemNotFound, handled: nil)
         case .transportLost:
             {
                 machine.transportLost()
@@ -79,6 +86,11 @@ extension ClientStreamMachine.Action {
         case .bind(_, let resource): "bind \(resource ?? "any")"
         case .confirmBind: "confirm"
         case .answer(_, let error): error.map { "refuse \($0.condition.rawValue)" } ?? "result"
+        case .resume(_, let previous, let handled): "resume \(previous) \(handled)"
+        case .manage: "manage"
+        case .managed(.resumed(let previous, let handled)): "resumed \(previous) \(handled)"
+        case .managed(.failed(let condition, _)): "failed \(condition.rawValue)"
+        case .managed: "managed"
         case .deliver: "deliver"
         case .close(let error, let header): "\(header == nil ? "" : "header, ")end\(error.map { " \($0.condition.rawValue)" } ?? "")"
         case .finish(let sendsEnd): sendsEnd ? "end and close" : "close"
@@ -89,7 +101,7 @@ extension ClientStreamMachine.Action {
 @Suite struct ClientStreamMachineTests {
     /// Every state, by what leads there.
     enum Place: CaseIterable, Sendable {
-        case new, offeredTLS, startingTLS, secured, offeredSASL, challenged, asked, loggedIn, offeredBind, binding, bound, closing, closed
+        case new, offeredTLS, startingTLS, secured, offeredSASL, challenged, asked, loggedIn, offeredBind, binding, resuming, bound, closing, closed
 
         func machine() throws -> ClientStreamMachine {
             var machine = ClientStreamMachine()
@@ -109,6 +121,7 @@ extension ClientStreamMachine.Action {
             case .loggedIn: [.header, .startTLS, .secured, .header, .plain, .rightPassword]
             case .offeredBind: [.header, .startTLS, .secured, .header, .plain, .rightPassword, .header]
             case .binding: [.header, .startTLS, .secured, .header, .plain, .rightPassword, .header, .bindRequest]
+            case .resuming: [.header, .startTLS, .secured, .header, .plain, .rightPassword, .header, .resume]
             case .bound: [.header, .startTLS, .secured, .header, .plain, .rightPassword, .header, .bindRequest, .bound]
             case .closing: [.header, .serverEnds]
             case .closed: [.transportLost]
@@ -143,7 +156,11 @@ extension ClientStreamMachine.Action {
         case (.asked, .noAnswer): "fail temporary-auth-failure"
         case (.binding, .bound): "confirm"
         case (.binding, .refusedBind): "refuse conflict"
-        case (_, .secured), (_, .rightPassword), (_, .wrongPassword), (_, .noAnswer), (_, .bound), (_, .refusedBind): "wait"
+        case (.resuming, .resumed): "resumed x 2"
+        case (.resuming, .refusedResumption): "failed item-not-found"
+        case (_, .secured), (_, .rightPassword), (_, .wrongPassword), (_, .noAnswer), (_, .bound), (_, .refusedBind), (_, .resumed),
+            (_, .refusedResumption):
+            "wait"
         case (.new, _), (.secured, _), (.loggedIn, _): "header, end bad-format"
         case (.offeredTLS, .startTLS): "proceed"
         case (.offeredTLS, .plain), (.offeredTLS, .weakMechanism): "fail encryption-required"
@@ -154,7 +171,12 @@ extension ClientStreamMachine.Action {
         case (.challenged, .plain), (.challenged, .weakMechanism), (.challenged, .response): "fail malformed-request"
         case (.challenged, .abort): "fail aborted"
         // Whoever runs the machine gives it nothing while it waits.
-        case (.startingTLS, _), (.asked, _), (.binding, _): "end policy-violation"
+        case (.startingTLS, _), (.asked, _), (.binding, _), (.resuming, _): "end policy-violation"
+        case (.offeredBind, .resume): "resume x 1"
+        case (.offeredBind, .enable), (.offeredBind, .acknowledge): "failed unexpected-request"
+        case (.offeredBind, .badAcknowledge), (.bound, .badAcknowledge): "failed bad-request"
+        case (.bound, .enable), (.bound, .acknowledge): "manage"
+        case (.bound, .resume): "failed unexpected-request"
         case (.offeredBind, .bindRequest): "bind any"
         case (.offeredBind, .bindQuery): "refuse bad-request"
         case (.offeredTLS, _), (.offeredSASL, _), (.challenged, _), (.offeredBind, _): "end not-authorized"
@@ -194,8 +216,8 @@ extension ClientStreamMachine.Action {
     func waiting() throws {
         for place in Place.allCases {
             let machine = try place.machine()
-            #expect(machine.isWaiting == [.startingTLS, .asked, .binding].contains(place), "\(place)")
-            #expect(machine.isAuthenticated == [.loggedIn, .offeredBind, .binding, .bound].contains(place), "\(place)")
+            #expect(machine.isWaiting == [.startingTLS, .asked, .binding, .resuming].contains(place), "\(place)")
+            #expect(machine.isAuthenticated == [.loggedIn, .offeredBind, .binding, .resuming, .bound].contains(place), "\(place)")
             #expect(machine.isEnding == [.closing, .closed].contains(place), "\(place)")
         }
     }

@@ -1,0 +1,138 @@
+import MartletXML
+package import MartletXMPP
+import NIOCore
+
+/// What became of a request to go on with an earlier stream (XEP-0198 §5).
+package enum ResumptionOutcome {
+    /// `handled`: stanzas of the client that the session has handled. The caller says so, and then calls ``ClientSession/sendAgain()``.
+    case resumed(ClientSession, handled: UInt32)
+    case refused(StanzaError.Condition, handled: UInt32?)
+    /// The client acknowledged what it was never sent.
+    case failed(StreamError)
+}
+
+/// A session outlives its connection: it keeps its presence and its place in routing, and another connection can take it over. The
+/// connection may be on another event loop, and a session stays on one for life: so it is a new session with a new reference that
+/// takes over the old one's place, in the account's home, and then its state. What is posted to the old reference follows.
+extension Router {
+    /// - Parameters:
+    ///   - previous: the identifier that the earlier stream was given.
+    ///   - handled: stanzas of the earlier stream that the client has handled.
+    ///   - moment: when the account source was asked; no change after it is outlived (P13).
+    ///   - done: runs on the caller's loop, at once or later.
+    package func resume(
+        _ account: BareJID, previous: String, handled: UInt32, authenticatedAt moment: CredentialMoment = .latest,
+        _ transport: any SessionTransport, _ context: LoopContext, _ done: @escaping (ResumptionOutcome) -> Void
+    ) {
+        let shard = placement.shard(of: account)
+        let refusal: ResumptionOutcome? = shard.withLock {
+            guard !shard.changedCredentials.hasChanged(account, since: moment) else {
+                return .failed(StreamError(.notAuthorized, "the account was changed after the log-in"))
+            }
+            // The account of a session that can be resumed is in memory.
+            guard let home = shard.home(account), home.isInMemory, home.isEnabled,
+                let index = home.sessions.firstIndex(where: { $0.resumptionID == previous })
+            else { return .refused(.itemNotFound, handled: nil) }
+            takePlace(at: index, home, handled, transport, context, done)
+            return nil
+        }
+        if let refusal { done(refusal) }
+        context.runEffects()
+    }
+
+    /// Under the lock. From here on everything goes to the new session, which holds it back until it has what the old one had.
+    private func takePlace(
+        at index: Int, _ home: AccountHome, _ handled: UInt32, _ transport: any SessionTransport, _ context: LoopContext,
+        _ done: @escaping (ResumptionOutcome) -> Void
+    ) {
+        let old = home.sessions[index].ref
+        let ref = SessionRef(id: nextSessionID(), mailbox: context.mailbox)
+        let session = ClientSession(
+            address: home.sessions[index].address, ref: ref, home: home, router: self, context: context, transport: transport)
+        session.awaitHandOver(to: transport, acknowledging: handled, done)
+        ref.session = session
+        home.sessions[index].ref = ref
+        moveReplay(from: old, to: ref, home, context)
+        let handOver = Post.run { _ in
+            if let session = old.session { session.handOver(to: ref) } else { ClientSession.handOverNothing(to: ref) }
+        }
+        context.post(handOver, to: old.mailbox)
+    }
+}
+
+extension Router {
+    /// Does something with a session, on its loop, or with whoever has taken over from it; nothing, if it has ended. Called on the
+    /// loop of `ref`.
+    func withSession(_ ref: SessionRef, _ context: LoopContext, _ work: @escaping @Sendable (ClientSession, LoopContext) -> Void) {
+        if let session = ref.session { return work(session, context) }
+        guard let successor = ref.successor else { return }
+        context.post(.run { [self] context in withSession(successor, context, work) }, to: successor.mailbox)
+    }
+}
+
+// MARK: What nobody acknowledged
+
+/// A message that a client was sent and has not acknowledged, when its session has ended for good.
+struct UndeliveredMessage {
+    var stanza: Stanza
+    var type: MessageType
+    /// When the server took it, in milliseconds since 1970.
+    var time: Int64
+    /// Who hears if it cannot be kept.
+    var origin: SessionRef?
+}
+
+extension Router {
+    /// Messages among what a client has not acknowledged. Requests are answered at once: whoever asked gets his one answer
+    /// (RFC 6120 §8.2.3). What came from the message log is still there; presence and answers are of no use later.
+    func undelivered(_ unacknowledged: UnacknowledgedStanzas, of account: BareJID, _ context: LoopContext) -> [UndeliveredMessage] {
+        var messages: [UndeliveredMessage] = []
+        for item in unacknowledged.all where !item.isStored {
+            // What the account's own sessions or the server sent needs no second delivery.
+            guard let stanza = Stanza(sent: item.stanza), stanza.from.bare != account else { continue }
+            switch stanza.kind {
+            case .message(let type): messages.append(.init(stanza: stanza, type: type, time: item.time, origin: session(of: stanza.from)))
+            case .iq(.get), .iq(.set): bounce(stanza, .serviceUnavailable, session(of: stanza.from), context)
+            case .iq, .presence: continue
+            }
+        }
+        return messages
+    }
+
+    /// Treats messages as if they came now, for an account without the session (XEP-0198 §4). Under the lock.
+    ///
+    /// If other sessions get copies of the account's messages, they have them.
+    func deliverAgain(_ messages: [UndeliveredMessage], _ home: AccountHome, _ context: LoopContext) {
+        guard !messages.isEmpty, let host = context.hosts.host(of: home.address), home.isResident else { return }
+        guard !home.sessions.contains(where: { $0.flags.contains(.carbons) }) else { return }
+        for message in messages where message.type == .chat || message.type == .normal {
+            let to = message.stanza.to ?? .bare(home.address)
+            _ = receive(message.stanza, message.type, to, host, home, message.origin, nil, taken: message.time, context)
+        }
+    }
+
+    private func session(of address: JID) -> SessionRef? {
+        guard case .full(let full) = address else { return nil }
+        let session = withResidentHome(full.bare) { home in home.index(of: full).map { home.sessions[$0].ref } }
+        return session ?? nil
+    }
+}
+
+extension Stanza {
+    /// A stanza as it was sent to a client; `nil` for one without a sender, which was the server's own.
+    init?(sent stanza: EncodedStanza) {
+        guard let element = try? parseElement(stanza.bytes, limits: .ownWriting),
+            let from = element.root.attribute("from").flatMap({ try? JID($0) })
+        else { return nil }
+        let to = element.root.attribute("to").flatMap { try? JID($0) }
+        if element.isNamed("message", .client) {
+            self.init(element, kind: .message(MessageType(of: element.root)), from: from, to: to)
+        } else if element.isNamed("iq", .client), let type = IQType(of: element.root) {
+            self.init(element, kind: .iq(type), from: from, to: to)
+        } else if element.isNamed("presence", .client), let type = PresenceType(of: element.root) {
+            self.init(element, kind: .presence(type), from: from, to: to)
+        } else {
+            return nil
+        }
+    }
+}

@@ -1,0 +1,129 @@
+package import MartletXMPP
+import NIOCore
+
+/// What a session keeps because its client enabled stream management (XEP-0198).
+struct SessionManagement: Sendable {
+    var unacknowledged = UnacknowledgedStanzas()
+    /// The stanzas before this one were sent before it was enabled and do not count.
+    let base: UInt32
+    /// By what the session can be resumed, and for how long after its connection is lost.
+    let resumption: StreamManagementAnswer.Resumption?
+    /// What had been sent when the client was last asked, if it has not answered.
+    var askedAt: UInt32?
+    /// Up to where the client has asked for an acknowledgement that could not be given yet.
+    var owed: UInt32?
+    /// The client has had no answer at all to its last request.
+    var isAnswerDue = false
+
+    init(base: UInt32, resumption: StreamManagementAnswer.Resumption?) {
+        self.base = base
+        self.resumption = resumption
+    }
+
+    /// The connection on which somebody asked is gone.
+    mutating func forgetRequests() {
+        askedAt = nil
+        owed = nil
+        isAnswerDue = false
+    }
+
+    /// The client's count of what is handled (§4): a stanza from before the start does not count.
+    func handled(_ sequence: UInt32) -> UInt32 {
+        let count = sequence &- base
+        return Int32(bitPattern: count) < 0 ? 0 : count
+    }
+}
+
+extension ClientSession {
+    /// Takes what the client says about the stream.
+    ///
+    /// - Throws: what ends the stream.
+    package func manage(_ request: StreamManagementRequest) throws(StreamError) {
+        guard !isEnded else { return }
+        switch request {
+        case .enable(let resumes, let secondsMax): enable(resumes: resumes, secondsMax: secondsMax)
+        case .request: acknowledge()
+        case .acknowledge(let handled): try acknowledged(handled)
+        case .resume: say(.failed(.unexpectedRequest, handled: nil))
+        }
+    }
+
+    private func enable(resumes: Bool, secondsMax: UInt32?) {
+        guard management == nil else { return say(.failed(.unexpectedRequest, handled: nil)) }
+        let resumption = resumes ? makeResumption(secondsMax) : nil
+        management = SessionManagement(base: nextSequence, resumption: resumption)
+        say(.enabled(resumption: resumption))
+    }
+
+    /// `nil` where the operator wants none.
+    private func makeResumption(_ secondsMax: UInt32?) -> StreamManagementAnswer.Resumption? {
+        let offered = router.settings.resumptionSeconds
+        let seconds = min(offered, secondsMax.map { Int(clamping: $0) } ?? offered)
+        guard seconds > 0 else { return nil }
+        let id = context.random.token()
+        home.shard.withLock {
+            guard let index = home.index(of: ref) else { return }
+            home.sessions[index].resumptionID = id
+        }
+        return .init(id: id, seconds: seconds)
+    }
+
+    // MARK: Acknowledging
+
+    /// Answers `<r/>`. What is done but for the disk is waited for, a few milliseconds; what somebody else holds is not.
+    private func acknowledge() {
+        guard management != nil else { return say(.failed(.unexpectedRequest, handled: nil)) }
+        management?.owed = nextSequence
+        management?.isAnswerDue = true
+        settleLedger()
+    }
+
+    /// Gives the acknowledgement that the client asked for, as far as it can be given now.
+    ///
+    /// - Parameter waitsForDisk: more of it follows by itself as soon as the disk has come so far.
+    func tellHandled(_ handled: UInt32, waitsForDisk: Bool) {
+        guard let management, let owed = management.owed else { return }
+        let isComplete = handled == owed || Int32(bitPattern: handled &- owed) > 0
+        guard isComplete || (management.isAnswerDue && !waitsForDisk) else { return }
+        self.management?.isAnswerDue = false
+        if isComplete { self.management?.owed = nil }
+        say(.acknowledge(management.handled(handled)))
+    }
+
+    private func acknowledged(_ handled: UInt32) throws(StreamError) {
+        guard management != nil else { return }
+        try takeAcknowledgement(handled)
+        guard let management, let askedAt = management.askedAt else { return }
+        self.management?.askedAt = nil
+        // Something was sent since the client was asked: it is asked again.
+        if !management.unacknowledged.isEmpty, management.unacknowledged.sent != askedAt { markDirty() }
+    }
+
+    func takeAcknowledgement(_ handled: UInt32) throws(StreamError) {
+        guard var management else { return }
+        try management.unacknowledged.acknowledge(handled)
+        self.management = management
+        if management.unacknowledged.storedCount == 0 { router.noteLife(of: self) }
+    }
+
+    /// Asks the client what it has handled, once per burst.
+    func askForAcknowledgement() {
+        guard let management, management.askedAt == nil, !management.unacknowledged.isEmpty else { return }
+        self.management?.askedAt = management.unacknowledged.sent
+        say(.request)
+    }
+
+    // MARK: Keeping
+
+    /// Keeps a stanza until the client has acknowledged it.
+    ///
+    /// - Returns: whether there was room.
+    func keep(_ stanza: EncodedStanza, isStored: Bool) -> Bool {
+        guard var management = self.management.take() else { return true }
+        management.unacknowledged.append(stanza, at: context.time.wallMilliseconds, isStored: isStored)
+        self.management = management
+        let settings = router.settings
+        let unstored = management.unacknowledged.count - management.unacknowledged.storedCount
+        return unstored <= settings.unacknowledgedStanzasMax && management.unacknowledged.unstoredBytes <= settings.unacknowledgedBytesMax
+    }
+}
