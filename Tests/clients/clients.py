@@ -194,6 +194,31 @@ async def _(world):
     equal(benvolio.client_roster[world.jid("rosaline")]["subscription"], "to", "subscription in the roster")
 
 
+@check("slixmpp: a connection that breaks is resumed: nobody sees it, nothing is lost, nothing comes twice")
+async def _(world):
+    romeo, juliet = await pair(world)
+    await befriend(world, romeo, juliet)
+    await juliet.close()
+    juliet = await world.client("juliet", stream_management=True)
+    await romeo.expect(is_presence(juliet.boundjid.full, "available"), "the presence")
+    first, second, third = text(), text(), text()
+    romeo.send_message(juliet.boundjid.bare, first)
+    await juliet.expect(is_message(first), "the message before the break")
+    romeo.forget()
+    await juliet.break_connection()
+    romeo.send_message(juliet.boundjid.bare, second)
+    await romeo.fence()
+    romeo.refuses_stanza(is_presence(juliet.boundjid.full), "presence of the broken session")
+    await juliet.resume()
+    await juliet.expect(is_message(second), "the message that was sent meanwhile")
+    juliet.send_message(romeo.boundjid.full, third)
+    await romeo.expect(is_message(third), "the message of the resumed session")
+    await juliet.fence(romeo)
+    for body in (first, second):
+        juliet.refuses_stanza(is_message(body), "a message again")
+    romeo.refuses_stanza(is_presence(juliet.boundjid.full), "presence of the resumed session")
+
+
 @check("slixmpp: roster items have names and groups, all clients are told, and removal removes")
 async def _(world):
     balcony, garden = await world.client("romeo"), await world.client("romeo", "garden", tls="direct")

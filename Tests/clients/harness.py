@@ -73,7 +73,9 @@ class Client(slixmpp.ClientXMPP):
     It trusts one certificate, requires it to be valid for the domain, and never speaks without encryption.
     """
 
-    def __init__(self, world, name, resource, password=None, mechanism=None, tls="starttls", certificate=None, domain=None):
+    def __init__(
+        self, world, name, resource, password=None, mechanism=None, tls="starttls", certificate=None, domain=None, stream_management=False
+    ):
         super().__init__(
             f"{name}@{domain or world.domain}/{resource}", world.passwords[name] if password is None else password, sasl_mech=mechanism
         )
@@ -101,6 +103,10 @@ class Client(slixmpp.ClientXMPP):
             "xep_0012 xep_0030 xep_0049 xep_0054 xep_0092 xep_0191 xep_0199 xep_0202 xep_0203 xep_0280 xep_0334 xep_0359"
         ).split():
             self.register_plugin(plugin)
+        if stream_management:
+            self.register_plugin("xep_0198")
+            self.resumed = asyncio.Event()
+            self.add_event_handler("session_resumed", lambda _: self.resumed.set())
         world.clients.append(self)
 
     def settle(self, outcome):
@@ -123,6 +129,21 @@ class Client(slixmpp.ClientXMPP):
             self.cancel_connection_attempt()
             await self.close()
             raise Refused(outcome)
+
+    async def break_connection(self):
+        """The connection goes without a word of XMPP or TLS."""
+        self.ended.clear()
+        self.abort()
+        await asyncio.wait_for(self.ended.wait(), STEP)
+
+    async def resume(self):
+        """Connects again and goes on with the session that broke (XEP-0198)."""
+        self.connect(self.world.address, self.world.port)
+        try:
+            await asyncio.wait_for(self.resumed.wait(), LOGIN)
+        except asyncio.TimeoutError:
+            raise Failed(f"the session was not resumed within {LOGIN:.0f} s") from None
+        self.ended.clear()
 
     async def close(self):
         self.cancel_connection_attempt()
