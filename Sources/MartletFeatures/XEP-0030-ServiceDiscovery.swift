@@ -5,7 +5,6 @@ import MartletXMPP
 extension Namespace {
     package static let discoInfo: Namespace = "http://jabber.org/protocol/disco#info"
     package static let discoItems: Namespace = "http://jabber.org/protocol/disco#items"
-    package static let dataForms: Namespace = "jabber:x:data"
 }
 
 /// What the domain and its accounts are and can do, collected from the features themselves.
@@ -106,23 +105,8 @@ package struct DiscoInfo: Hashable, Sendable {
                     writer.close()
                 }
                 for feature in features { writer.element("feature", .discoInfo, ["var": feature]) }
-                for form in forms { form.write(to: &writer) }
+                for form in forms { DataForm(form).write(to: &writer) }
             }
-        }
-    }
-}
-
-extension DiscoForm {
-    fileprivate func write(to writer: inout XMLWriter) {
-        writer.element("x", .dataForms, ["type": "result"]) { writer in
-            Self.write(Field("FORM_TYPE", [type]), type: "hidden", to: &writer)
-            for field in fields { Self.write(field, type: "list-multi", to: &writer) }
-        }
-    }
-
-    private static func write(_ field: Field, type: String, to writer: inout XMLWriter) {
-        writer.element("field", .dataForms, ["var": field.name, "type": type]) { writer in
-            for value in field.values { writer.element("value", .dataForms, text: value) }
         }
     }
 }
