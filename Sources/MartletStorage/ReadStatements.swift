@@ -7,7 +7,8 @@ final class ReadStatements {
     private let connection: any SQLConnection
     private let tail: LogTail
     private let accountNumber, standing, rosterItems, rosterRemovals, rosterVersion, documentNames, delivered, undelivered, lastActivity,
-        messages, entry, document, identity, credentialsOf, allAccounts, domainAccounts, ceiling: any SQLStatement
+        lastArchived, messages, entry, document, identity, credentialsOf, allAccounts, domainAccounts, ceiling: any SQLStatement
+    private let archive: ArchiveStatements
 
     init(_ connection: any SQLConnection, tail: LogTail) throws(SQLError) {
         self.connection = connection
@@ -23,6 +24,12 @@ final class ReadStatements {
             "SELECT COALESCE(c.delivered, 0) FROM account a LEFT JOIN cursor c ON c.owner = a.id WHERE a.id = $1")
         undelivered = try connection.prepare("SELECT view_id, size FROM posting WHERE owner = $1 AND view_id > $2 ORDER BY view_id")
         lastActivity = try connection.prepare("SELECT time, status FROM last_activity WHERE account = $1")
+        lastArchived = try connection.prepare(
+            """
+            SELECT COALESCE((SELECT floor FROM archive_account WHERE owner = $1), 0),
+                COALESCE((SELECT MAX(view_id) FROM archive WHERE owner = $1), 0)
+            """)
+        archive = try ArchiveStatements(connection)
         messages = try connection.prepare(
             """
             SELECT p.view_id, l.time, l.stanza FROM posting p JOIN log l ON l.id = p.log
@@ -106,12 +113,13 @@ final class ReadStatements {
             $0.bind(Int64(clamping: account.deliveredUpTo), at: 2)
         } _: { (view: $0.unsigned(0), size: Int($0.integer(1))) }
         let merged = Set(tail.isEmpty ? [] : sizes.map(\.view))
-        for posting in tail where posting.view > account.deliveredUpTo && !merged.contains(posting.view) {
+        for posting in tail where posting.awaitsDelivery && posting.view > account.deliveredUpTo && !merged.contains(posting.view) {
             sizes.append((posting.view, posting.size))
         }
         account.undelivered = sizes.count
         account.undeliveredBytes = sizes.reduce(0) { $0 + $1.size }
-        account.lastViewID = sizes.reduce(account.deliveredUpTo) { max($0, $1.view) }
+        let lastArchived = try lastArchived.first({ $0.bind(account.id.raw, at: 1) }) { max($0.unsigned(0), $0.unsigned(1)) } ?? 0
+        account.lastViewID = sizes.reduce(max(account.deliveredUpTo, lastArchived, tail.last?.view ?? 0)) { max($0, $1.view) }
     }
 
     /// `nil` if there is no such account.
@@ -127,7 +135,7 @@ final class ReadStatements {
             guard let delivered = try cursor(of: owner) else { return [] }
             let after = max(view, delivered)
             let merged = try mergedMessages(of: owner, after: after, limit: limit)
-            return try add(postings.filter { $0.view > after }, to: merged, limit: limit)
+            return try add(postings.filter { $0.awaitsDelivery && $0.view > after }, to: merged, limit: limit)
         }
     }
 
@@ -162,6 +170,20 @@ final class ReadStatements {
         try entry.first({ $0.bind(posting.log, at: 1) }) {
             LoggedMessage(view: posting.view, time: $0.integer(0), stanza: EncodedStanza($0.buffer(1)))
         }
+    }
+
+    // MARK: Archives
+
+    func archivePage(of owner: AccountID, _ request: ArchiveRequest) throws(SQLError) -> ArchivePage? {
+        let tail = tail.archived(of: owner) { posting, mark in
+            request.named.contains(posting.view) || request.mayPass(posting.view, mark)
+        }
+        return try snapshot { () throws(SQLError) in try archive.page(of: owner, request, tail) }
+    }
+
+    func archiveEnds(of owner: AccountID) throws(SQLError) -> ArchiveEnds? {
+        let tail = tail.archived(of: owner) { _, _ in true }
+        return try snapshot { () throws(SQLError) in try archive.ends(of: owner, tail) }
     }
 
     // MARK: Documents, credentials, lists

@@ -24,6 +24,10 @@ package final class SQLiteStore: Store {
         /// Views of messages whose index is in memory only, before it is put into the database (``LogIndex``): about 100 bytes
         /// each, and 2 µs each at the next start.
         package var indexThreshold = 65_536
+        /// Messages that an account's archive holds; beyond, the oldest are forgotten.
+        package var archiveMessagesMax = Int.max
+        /// Bytes of stanzas that an account's archive holds.
+        package var archiveBytesMax = Int.max
         /// Size of the file that gives its space for a clean end on a full disk; 0 for none.
         package var reserveBytes = 64 << 20
         package var migrations = Schema.migrations
@@ -56,7 +60,8 @@ package final class SQLiteStore: Store {
         _ folder: DataFolder, _ options: Options, _ lock: FolderLock, _ driver: any SQLDriver, _ connection: any SQLConnection
     ) throws(SQLError) {
         let tail = LogTail()
-        let index = try LogIndex(connection, tail: tail, mergeThreshold: options.indexThreshold)
+        let quota = ArchiveQuota(messagesMax: options.archiveMessagesMax, bytesMax: options.archiveBytesMax)
+        let index = try LogIndex(connection, tail: tail, mergeThreshold: options.indexThreshold, quota: quota)
         // The two need each other's numbers: readers wait for the writer, the writer wakes readers.
         let link = Link()
         let writer = try StoreWriter(
@@ -194,6 +199,14 @@ extension SQLiteStore {
         of account: AccountID, after: UInt64, limit: Int, _ done: @escaping @Sendable (Result<[LoggedMessage], StoreError>) -> Void
     ) {
         read({ statements throws(SQLError) in try statements.messages(of: account, after: after, limit: limit) }, done)
+    }
+
+    package func archive(of account: AccountID, _ request: ArchiveRequest) async throws(StoreError) -> ArchivePage? {
+        try await read { statements throws(SQLError) in try statements.archivePage(of: account, request) }
+    }
+
+    package func archiveEnds(of account: AccountID) async throws(StoreError) -> ArchiveEnds? {
+        try await read { statements throws(SQLError) in try statements.archiveEnds(of: account) }
     }
 
     package func document(_ account: AccountID, _ key: DocumentKey) async throws(StoreError) -> ByteBuffer? {

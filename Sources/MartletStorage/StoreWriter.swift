@@ -313,6 +313,7 @@ final class StoreWriter: @unchecked Sendable {
 
     private func take(_ effects: CommitEffects) {
         index.committed(effects.postings, lastEntry: effects.lastEntry)
+        if let floor = effects.archiveFloor { index.archiveFloorRaised(to: floor) }
         for owner in effects.movedCursors { index.cursorMoved(of: owner) }
         if effects.deletesAccounts { index.accountDeleted() }
     }
@@ -396,10 +397,10 @@ extension Write {
     fileprivate var footprint: Int {
         let row = 256
         return switch self {
-        case .log(let entry): row + entry.stanza.bytes.readableBytes + LogEntry.View.encodedBytes * entry.views.count
+        case .log(let entry): row + entry.stanza.bytes.readableBytes + EncodedViews.viewBytesMax * entry.views.count
         case .document(_, _, let content): row + (content?.readableBytes ?? 0)
         case .rosterItem(_, let item): row + (item.request?.bytes.readableBytes ?? 0)
-        case .rosterRemoval, .cursor, .lastActivity, .idCeiling, .account: row
+        case .rosterRemoval, .cursor, .archiveFloor, .archiveFloors, .lastActivity, .idCeiling, .account: row
         }
     }
 }

@@ -7,6 +7,8 @@ struct CommitEffects {
     var postings: [Posting] = []
     var lastEntry: Int64
     var movedCursors: [AccountID] = []
+    /// What every archive has forgotten, if that has changed.
+    var archiveFloor: UInt64?
     var deletesAccounts = false
 }
 
@@ -16,7 +18,7 @@ struct CommitEffects {
 /// is said by `StoreContents`.
 final class WriteStatements {
     private let putRosterItem, deleteRosterItem, putRosterRemoval, trimRosterRemovals, putRosterVersion, putDocument, deleteDocument,
-        appendEntry, putCursor, putLastActivity, raiseCeiling, nextAccount, insertAccount, findAccount, insertCredential,
+        appendEntry, putCursor, putArchiveFloor, raiseArchiveFloors, putLastActivity, raiseCeiling, nextAccount, insertAccount, findAccount, insertCredential,
         deleteCredentials, setEnabled, deleteAccount, deleteCursor, deleteLastActivity, purgeLater: any SQLStatement
 
     init(_ connection: any SQLConnection) throws(SQLError) {
@@ -54,6 +56,12 @@ final class WriteStatements {
             INSERT INTO cursor (owner, delivered) SELECT $1, $2 FROM account WHERE id = $1
             ON CONFLICT (owner) DO UPDATE SET delivered = excluded.delivered WHERE excluded.delivered > cursor.delivered
             """)
+        putArchiveFloor = try connection.prepare(
+            """
+            INSERT INTO archive_account (owner, floor, messages, bytes) SELECT $1, $2, 0, 0 FROM account WHERE id = $1
+            ON CONFLICT (owner) DO UPDATE SET floor = excluded.floor WHERE excluded.floor > archive_account.floor
+            """)
+        raiseArchiveFloors = try connection.prepare("UPDATE meta SET value = $1 WHERE name = 'archive_floor' AND value < $1")
         putLastActivity = try connection.prepare(
             """
             INSERT INTO last_activity (account, time, status) SELECT $1, $2, $3 FROM account WHERE id = $1
@@ -84,6 +92,8 @@ final class WriteStatements {
         case .document(let id, let key, let content): try put(content, as: key, of: id)
         case .log(let entry): try append(entry, &effects)
         case .cursor(let id, let view): try move(id, upTo: view, &effects)
+        case .archiveFloor(let id, let view): try raiseArchiveFloor(of: id, to: view, &effects)
+        case .archiveFloors(let view): try raiseArchiveFloors(to: view, &effects)
         case .lastActivity(let id, let time, let status): try put(LastActivity(time: time, status: status), of: id)
         case .idCeiling(let ceiling):
             let ceiling = try signed(ceiling)
@@ -149,8 +159,7 @@ final class WriteStatements {
         for view in entry.views { _ = try signed(view.id) }
         effects.lastEntry += 1
         let id = effects.lastEntry
-        var views = ByteBuffer()
-        LogEntry.View.encode(entry.views, into: &views)
+        let views = EncodedViews.encode(entry.views)
         try appendEntry.run {
             $0.bind(id, at: 1)
             $0.bind(entry.time, at: 2)
@@ -158,7 +167,7 @@ final class WriteStatements {
             $0.bind(entry.stanza.bytes, at: 4)
         }
         let size = entry.stanza.bytes.readableBytes
-        for view in entry.views { effects.postings.append(Posting(owner: view.owner, view: view.id, log: id, size: size)) }
+        for view in entry.views { effects.postings.append(Posting(view, log: id, size: size)) }
     }
 
     private func move(_ id: AccountID, upTo view: UInt64, _ effects: inout CommitEffects) throws(SQLError) {
@@ -168,6 +177,21 @@ final class WriteStatements {
             $0.bind(view, at: 2)
         }
         effects.movedCursors.append(id)
+    }
+
+    private func raiseArchiveFloor(of id: AccountID, to view: UInt64, _ effects: inout CommitEffects) throws(SQLError) {
+        let view = try signed(view)
+        try putArchiveFloor.run {
+            $0.bind(id.raw, at: 1)
+            $0.bind(view, at: 2)
+        }
+        effects.movedCursors.append(id)
+    }
+
+    private func raiseArchiveFloors(to view: UInt64, _ effects: inout CommitEffects) throws(SQLError) {
+        let floor = try signed(view)
+        try raiseArchiveFloors.run { $0.bind(floor, at: 1) }
+        effects.archiveFloor = max(effects.archiveFloor ?? 0, view)
     }
 
     private func put(_ activity: LastActivity, of id: AccountID) throws(SQLError) {

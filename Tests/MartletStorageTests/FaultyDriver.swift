@@ -58,6 +58,7 @@ struct FaultyDriver: SQLDriver {
         }
         func prepare(_ sql: String) throws(SQLError) -> any SQLStatement { try base.prepare(sql) }
         func tidy() throws(SQLError) { try base.tidy() }
+        var changes: Int { base.changes }
         var promise: String { base.promise }
         func close() { base.close() }
     }

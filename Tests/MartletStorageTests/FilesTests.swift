@@ -141,6 +141,8 @@ struct FilesTests {
     @Test(
         "the check finds what SQLite cannot know",
         arguments: [
+            "INSERT INTO archive VALUES (1, 1, 999, 1, 1, 0)", "INSERT INTO archive_account VALUES (1, 0, 3, 0)",
+            "UPDATE log SET views = x'01000000000000000100000000000000070200000000' WHERE id = 7", "DELETE FROM meta WHERE name = 'archive_floor'",
             "DELETE FROM log WHERE id = 5", "DELETE FROM posting WHERE view_id = 7", "UPDATE log SET views = x'00' WHERE id = 3",
             "UPDATE account SET domainpart = 'Capulet.Example'", "UPDATE credential SET stored_key = x'00'",
             "DELETE FROM meta WHERE name = 'id_ceiling'", "UPDATE meta SET value = 0 WHERE name = 'last_account'",
@@ -207,8 +209,10 @@ struct FilesTests {
 
     // MARK: Upgrades
 
-    private static let broken = Migration(version: 3) { _ in ["CREATE TABLE a (x INTEGER)", "CREATE TABLE a (x INTEGER)"] }
-    private static let second = Migration(version: 2) { _ in
+    /// The versions after those of this server.
+    private static let known = Schema.migrations.last?.version ?? 0
+    private static let broken = Migration(version: known + 2) { _ in ["CREATE TABLE a (x INTEGER)", "CREATE TABLE a (x INTEGER)"] }
+    private static let second = Migration(version: known + 1) { _ in
         ["CREATE TABLE extra (x INTEGER)", "INSERT INTO extra SELECT id FROM account"]
     }
 
@@ -217,18 +221,18 @@ struct FilesTests {
         try await makeStore()
         #expect(throws: StorageError.self) { try open { $0.migrations = Schema.migrations + [Self.second, Self.broken] } }
         let report = try SQLiteStore.verify(folder: data, migrations: Schema.migrations + [Self.second])
-        #expect(report.schema == 2 && report.problems.isEmpty && report.accounts == 1)
-        let repaired = Migration(version: 3) { _ in ["CREATE TABLE a (x INTEGER)"] }
+        #expect(report.schema == Self.known + 1 && report.problems.isEmpty && report.accounts == 1)
+        let repaired = Migration(version: Self.known + 2) { _ in ["CREATE TABLE a (x INTEGER)"] }
         let store = try open { $0.migrations = Schema.migrations + [Self.second, repaired] }
         #expect(try await store.load(juliet)?.undelivered == 100)
         store.close()
     }
 
-    @Test("each step of an upgrade can die before its commit (P16)", arguments: 1...3)
+    @Test("each step of an upgrade can die before its commit (P16)", arguments: 1...4)
     func migrationDies(_ commit: Int) async throws {
         let faults = FaultyDriver.Faults()
         faults.fail(with: SQLError(.io, "dies"), at: commit)
-        let migrations = Schema.migrations + [Self.second, Migration(version: 3) { _ in ["CREATE TABLE a (x INTEGER)"] }]
+        let migrations = Schema.migrations + [Self.second, Migration(version: Self.known + 2) { _ in ["CREATE TABLE a (x INTEGER)"] }]
         #expect(throws: StorageError.self) {
             try open {
                 $0.migrations = migrations
@@ -247,7 +251,7 @@ struct FilesTests {
     func copy() async throws {
         try await makeStore()
         try open { $0.migrations = Schema.migrations + [Self.second] }.close()
-        let kept = data + "/martlet.db.schema-1"
+        let kept = data + "/martlet.db.schema-\(Self.known)"
         #expect(permissions(kept) == 0o600)
         unlink(database)
         rename(kept, database)
@@ -259,10 +263,10 @@ struct FilesTests {
     @Test("an older version refuses a newer schema and leaves it alone (P16)")
     func newerSchema() async throws {
         try open { $0.migrations = Schema.migrations + [Self.second] }.close()
-        let error = StorageError.newerSchema(database, found: 2, known: 1)
+        let error = StorageError.newerSchema(database, found: Self.known + 1, known: Self.known)
         #expect(throws: error) { try open() }
-        #expect(error.description.contains("written by a newer version (schema 2; this version knows up to 1)"))
-        #expect(try SQLiteStore.verify(folder: data).problems == ["the schema 2 is newer than this version's, 1"])
+        #expect(error.description.contains("written by a newer version (schema \(Self.known + 1); this version knows up to \(Self.known))"))
+        #expect(try SQLiteStore.verify(folder: data).problems == ["the schema \(Self.known + 1) is newer than this version's, \(Self.known)"])
         try open { $0.migrations = Schema.migrations + [Self.second] }.close()
     }
 

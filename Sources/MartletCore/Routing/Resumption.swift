@@ -119,8 +119,8 @@ extension Router {
 }
 
 extension Stanza {
-    /// A stanza as it was sent to a client; `nil` for one without a sender, which was the server's own.
-    init?(sent stanza: EncodedStanza) {
+    /// A stanza as it was sent to a client, or logged for one; `nil` for one without a sender, which was the server's own.
+    package init?(sent stanza: EncodedStanza) {
         guard let element = try? parseElement(stanza.bytes, limits: .ownWriting),
             let from = element.root.attribute("from").flatMap({ try? JID($0) })
         else { return nil }

@@ -164,6 +164,14 @@ package final class InMemoryStore: Store {
         read({ $0[account]?.messages(after: after, limit: limit) ?? [] }, done)
     }
 
+    package func archive(of account: AccountID, _ request: ArchiveRequest) async throws(StoreError) -> ArchivePage? {
+        try await read { contents throws(StoreError) in (contents[account]?.archive ?? StoredArchive()).page(request) }
+    }
+
+    package func archiveEnds(of account: AccountID) async throws(StoreError) -> ArchiveEnds? {
+        try await read { $0[account]?.archive.ends }
+    }
+
     package func document(_ account: AccountID, _ key: DocumentKey) async throws(StoreError) -> ByteBuffer? {
         try await read { $0[account]?.documents[key] }
     }

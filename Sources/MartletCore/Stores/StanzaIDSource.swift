@@ -14,7 +14,7 @@ package final class StanzaIDSource: Sendable {
     /// The latest millisecond that a name began with.
     private let latest = Atomic<UInt64>(0)
     /// The bits of a name below its millisecond.
-    private static let countMask: UInt64 = (1 << 20) - 1
+    package static let countMask: UInt64 = (1 << 20) - 1
 
     /// - Parameter floor: the ceiling found on disk at start.
     package init(floor: UInt64) {

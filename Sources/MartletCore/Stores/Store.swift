@@ -35,7 +35,17 @@ package struct LogEntry: Sendable {
         package var owner: AccountID
         /// The account's own name for the message: sorts by time, never repeats; the stanza-id of XEP-0359.
         package var id: UInt64
-        package init(owner: AccountID, id: UInt64) { self.owner = owner; self.id = id }
+        /// Whether the account is still to take delivery of it: then it stays until the account's cursor has passed it.
+        package var awaitsDelivery: Bool
+        /// Set where the account's archive keeps it: then it stays until that is told to forget it.
+        package var archived: ArchiveMark?
+
+        package init(owner: AccountID, id: UInt64, awaitsDelivery: Bool = true, archived: ArchiveMark? = nil) {
+            self.owner = owner
+            self.id = id
+            self.awaitsDelivery = awaitsDelivery
+            self.archived = archived
+        }
     }
 
     /// As it is delivered, but for `to` and the stanza-ids, which are the views'.
@@ -63,6 +73,10 @@ package enum Write: Sendable {
     case log(LogEntry)
     /// The account has taken delivery of everything up to and including this view.
     case cursor(AccountID, upTo: UInt64)
+    /// The account's archive forgets everything up to and including this view.
+    case archiveFloor(AccountID, upTo: UInt64)
+    /// Every archive does.
+    case archiveFloors(upTo: UInt64)
     /// When the account was last online, and the status it left with (RFC 6121 §4.7.2.2, XEP-0012).
     case lastActivity(AccountID, time: Int64, status: String?)
     /// Names up to this one may be given out after a restart only beyond it (`StanzaIDSource`).
@@ -161,8 +175,12 @@ package protocol Store: Sendable {
     /// Reads an account by address, including whatever was submitted before the call. `done` runs on some thread;
     /// `nil` if there is no such account.
     func loadAccount(_ address: BareJID, _ done: @escaping @Sendable (Result<StoredAccount?, StoreError>) -> Void)
-    /// At most `limit` messages of the account's view after `after`, in order, including whatever was submitted before.
+    /// At most `limit` messages that wait for the account after `after`, in order, including whatever was submitted before.
     func messages(of account: AccountID, after: UInt64, limit: Int, _ done: @escaping @Sendable (Result<[LoggedMessage], StoreError>) -> Void)
+    /// A page of the account's archive, including whatever was submitted before; `nil` if one of `request.named` is not in it.
+    func archive(of account: AccountID, _ request: ArchiveRequest) async throws(StoreError) -> ArchivePage?
+    /// The first and the last message of the account's archive; `nil` if it is empty.
+    func archiveEnds(of account: AccountID) async throws(StoreError) -> ArchiveEnds?
     /// One document, including whatever was submitted before.
     func document(_ account: AccountID, _ key: DocumentKey) async throws(StoreError) -> ByteBuffer?
     /// The credentials and standing of an account, for `EmbeddedAccountSource`.

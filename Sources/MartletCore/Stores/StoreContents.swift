@@ -14,6 +14,8 @@ package struct StoreContents: Sendable {
     private var ids: [BareJID: AccountID] = [:]
     private var lastAccountID: Int64 = 0
     private(set) package var idCeiling: UInt64 = 0
+    /// What every archive has forgotten.
+    private var archiveFloor: UInt64 = 0
 
     package init() {}
 
@@ -31,6 +33,7 @@ package struct StoreContents: Sendable {
         /// Undelivered messages by view.
         package var messages: [LoggedMessage] = []
         package var deliveredUpTo: UInt64 = 0
+        package var archive = StoredArchive()
         package var lastActivity: LastActivity?
     }
 
@@ -43,7 +46,7 @@ package struct StoreContents: Sendable {
 extension StoreContents {
     /// All of `writes`, or, when one of them is refused, none.
     package mutating func apply(_ writes: [Write], now: Int64) throws(StoreError) {
-        var undo = Undo(idCeiling: idCeiling)
+        var undo = Undo(idCeiling: idCeiling, archiveFloor: archiveFloor)
         do throws(StoreError) {
             for write in writes { try apply(write, now: now, &undo) }
         } catch {
@@ -56,10 +59,12 @@ extension StoreContents {
     private struct Undo {
         var before: [AccountID: Account?] = [:]
         var idCeiling: UInt64
+        var archiveFloor: UInt64
     }
 
     private mutating func restore(_ undo: Undo) {
         idCeiling = undo.idCeiling
+        archiveFloor = undo.archiveFloor
         for id in undo.before.keys {
             if let address = accounts[id]?.address { ids[address] = nil }
         }
@@ -83,10 +88,18 @@ extension StoreContents {
             changeIfPresent(id, &undo) { $0.documents[key] = nil }
         case .log(let entry):
             for view in entry.views { try Self.check(view.id) }
-            for view in entry.views { changeIfPresent(view.owner, &undo) { $0.append(entry, as: view.id) } }
+            let floor = archiveFloor
+            for view in entry.views { changeIfPresent(view.owner, &undo) { $0.append(entry, as: view, archiveFloor: floor) } }
         case .cursor(let id, let view):
             try Self.check(view)
             changeIfPresent(id, &undo) { $0.deliver(upTo: view) }
+        case .archiveFloor(let id, let view):
+            try Self.check(view)
+            changeIfPresent(id, &undo) { $0.archive.raiseFloor(to: view) }
+        case .archiveFloors(let view):
+            try Self.check(view)
+            archiveFloor = max(archiveFloor, view)
+            for id in accounts.keys { changeIfPresent(id, &undo) { $0.archive.forget(upTo: view) } }
         case .lastActivity(let id, let time, let status):
             changeIfPresent(id, &undo) { $0.lastActivity = LastActivity(time: time, status: status) }
         case .idCeiling(let ceiling):
@@ -167,8 +180,14 @@ extension StoreContents.Account {
         rosterRemovals.removeFirst(max(0, rosterRemovals.count - StoredAccount.rosterRemovalsMax))
     }
 
+    fileprivate mutating func append(_ entry: LogEntry, as view: LogEntry.View, archiveFloor: UInt64) {
+        if view.awaitsDelivery { append(entry, waitingAs: view.id) }
+        guard let mark = view.archived, view.id > archiveFloor else { return }
+        archive.append(LoggedMessage(view: view.id, time: entry.time, stanza: entry.stanza), mark)
+    }
+
     /// A view that is there already, or delivered, stays as it is: an entry that is submitted again changes nothing.
-    fileprivate mutating func append(_ entry: LogEntry, as view: UInt64) {
+    private mutating func append(_ entry: LogEntry, waitingAs view: UInt64) {
         guard view > deliveredUpTo else { return }
         let place = messages.lastIndex { $0.view <= view }.map { $0 + 1 } ?? 0
         if place > 0, messages[place - 1].view == view { return }
@@ -178,6 +197,52 @@ extension StoreContents.Account {
     fileprivate mutating func deliver(upTo view: UInt64) {
         deliveredUpTo = max(deliveredUpTo, view)
         messages.removeAll { $0.view <= deliveredUpTo }
+    }
+}
+
+/// An account's archive.
+package struct StoredArchive: Sendable {
+    /// By view.
+    private var messages: [(message: LoggedMessage, mark: ArchiveMark)] = []
+    private var floor: UInt64 = 0
+
+    package init() {}
+
+    /// The highest name that it ever gave, as far as it remembers.
+    fileprivate var lastView: UInt64 { max(floor, messages.last?.message.view ?? 0) }
+
+    /// As for deliveries: what is there already, or forgotten, stays so.
+    fileprivate mutating func append(_ message: LoggedMessage, _ mark: ArchiveMark) {
+        guard message.view > floor else { return }
+        let place = messages.lastIndex { $0.message.view <= message.view }.map { $0 + 1 } ?? 0
+        if place > 0, messages[place - 1].message.view == message.view { return }
+        messages.insert((message, mark), at: place)
+    }
+
+    fileprivate mutating func raiseFloor(to view: UInt64) {
+        floor = max(floor, view)
+        forget(upTo: view)
+    }
+
+    fileprivate mutating func forget(upTo view: UInt64) {
+        messages.removeAll { $0.message.view <= view }
+    }
+
+    package func page(_ request: ArchiveRequest) -> ArchivePage? {
+        guard request.named.isSubset(of: messages.lazy.map(\.message.view)) else { return nil }
+        var builder = ArchivePageBuilder(request)
+        guard let views = request.views else { return builder.page() }
+        let candidates = messages.filter { views.contains($0.message.view) && request.mayPass($0.message.view, $0.mark) }
+        for candidate in request.isBackwards ? candidates.reversed() : candidates {
+            if builder.isDone { break }
+            builder.look(at: candidate.message, candidate.mark)
+        }
+        return builder.page()
+    }
+
+    package var ends: ArchiveEnds? {
+        guard let first = messages.first?.message, let last = messages.last?.message else { return nil }
+        return ArchiveEnds(first: .init(view: first.view, time: first.time), last: .init(view: last.view, time: last.time))
     }
 }
 
@@ -192,7 +257,7 @@ extension StoreContents.Account {
         stored.rosterRemovals = rosterRemovals
         stored.rosterVersion = rosterVersion
         stored.blocked = try blocked()
-        stored.lastViewID = max(deliveredUpTo, messages.last?.view ?? 0)
+        stored.lastViewID = max(deliveredUpTo, messages.last?.view ?? 0, archive.lastView)
         stored.deliveredUpTo = deliveredUpTo
         stored.undelivered = messages.count
         stored.undeliveredBytes = messages.reduce(0) { $0 + $1.stanza.bytes.readableBytes }

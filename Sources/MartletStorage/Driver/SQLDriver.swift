@@ -39,6 +39,8 @@ package protocol SQLConnection: AnyObject {
     /// Statements without parameters and without results, separated by semicolons.
     func execute(_ sql: String) throws(SQLError)
     func prepare(_ sql: String) throws(SQLError) -> any SQLStatement
+    /// Rows that the last change changed.
+    var changes: Int { get }
     /// What the database wants done between commits, and may take milliseconds for.
     func tidy() throws(SQLError)
     /// For the operator: which database, and what it promises of a commit.

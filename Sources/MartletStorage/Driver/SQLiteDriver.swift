@@ -131,6 +131,8 @@ final class SQLiteConnection: SQLConnection {
         try checkpoint(SQLITE_CHECKPOINT_PASSIVE)
     }
 
+    var changes: Int { Int(sqlite3_changes(handle)) }
+
     private(set) var promise = "SQLite \(String(cString: sqlite3_libversion())), for reading"
 
     func checkpoint(_ mode: Int32) throws(SQLError) {

@@ -44,7 +44,7 @@ enum Verification {
         report.messages = try count("log", connection)
         report.problems = try connection.rows("PRAGMA foreign_key_check") { "a row of \($0.text(0)) belongs to no \($0.text(2))" }
         report.problems += try numbers(connection) + addresses(connection) + credentials(connection) + rosters(connection)
-        report.problems += try cursors(connection) + postings(connection) + entries(connection)
+        report.problems += try cursors(connection) + postings(connection) + archives(connection) + entries(connection)
         report.problems = Array(report.problems.prefix(VerificationReport.problemsMax))
         return report
     }
@@ -57,7 +57,7 @@ enum Verification {
 
     private static func numbers(_ connection: any SQLConnection) throws(SQLError) -> [String] {
         let names = try connection.rows("SELECT name FROM meta") { $0.text(0) }
-        let missing = ["id_ceiling", "indexed_up_to", "last_account"].filter { !names.contains($0) }
+        let missing = ["archive_floor", "id_ceiling", "indexed_up_to", "last_account"].filter { !names.contains($0) }
         let tooHigh = try connection.rows(
             "SELECT id FROM account WHERE id > (SELECT value FROM meta WHERE name = 'last_account')"
         ) { "account \($0.integer(0)) was never given its number" }
@@ -109,7 +109,26 @@ enum Verification {
         ) { "the message \($0.integer(1)) of account \($0.integer(0)) is gone" }
     }
 
-    /// Every indexed entry can be found by those who wait for it.
+    private static func archives(_ connection: any SQLConnection) throws(SQLError) -> [String] {
+        let lost = try connection.rows(
+            """
+            SELECT v.owner, v.view_id FROM archive v JOIN account a ON a.id = v.owner LEFT JOIN archive_account r ON r.owner = v.owner
+            WHERE v.view_id > COALESCE(r.floor, 0) AND v.view_id > (SELECT value FROM meta WHERE name = 'archive_floor')
+                AND NOT EXISTS (SELECT 1 FROM log l WHERE l.id = v.log)
+            LIMIT \(VerificationReport.problemsMax)
+            """
+        ) { "the message \($0.integer(1)) in the archive of account \($0.integer(0)) is gone" }
+        let miscounted = try connection.rows(
+            """
+            SELECT r.owner FROM archive_account r WHERE r.messages <> (SELECT COUNT(*) FROM archive v WHERE v.owner = r.owner)
+                OR r.bytes <> (SELECT COALESCE(SUM(v.size), 0) FROM archive v WHERE v.owner = r.owner)
+            LIMIT \(VerificationReport.problemsMax)
+            """
+        ) { "the archive of account \($0.integer(0)) is counted wrong" }
+        return lost + miscounted
+    }
+
+    /// Every indexed entry can be found by those who wait for it, and in the archives that hold it.
     private static func entries(_ connection: any SQLConnection) throws(SQLError) -> [String] {
         let isFound = try connection.prepare(
             """
@@ -117,19 +136,33 @@ enum Verification {
                 OR NOT EXISTS (SELECT 1 FROM account WHERE id = $1)
                 OR EXISTS (SELECT 1 FROM cursor WHERE owner = $1 AND delivered >= $2)
             """)
+        let isArchived = try connection.prepare(
+            """
+            SELECT 1 WHERE EXISTS (SELECT 1 FROM archive WHERE owner = $1 AND view_id = $2)
+                OR NOT EXISTS (SELECT 1 FROM account WHERE id = $1)
+                OR EXISTS (SELECT 1 FROM archive_account WHERE owner = $1 AND floor >= $2)
+                OR EXISTS (SELECT 1 FROM meta WHERE name = 'archive_floor' AND value >= $2)
+            """)
         let indexed = "(SELECT value FROM meta WHERE name = 'indexed_up_to')"
         return try connection.rows("SELECT id, views, id <= \(indexed) FROM log") { row throws(SQLError) -> String? in
-            let length = row.withBytes(1) { $0.count }
-            guard length > 0, length % LogEntry.View.encodedBytes == 0 else { return "the entry \(row.integer(0)) has broken views" }
+            guard row.withBytes(1, { EncodedViews.isWellFormed($0) }) else { return "the entry \(row.integer(0)) has broken views" }
             guard row.flag(2) else { return nil }
-            for view in row.withBytes(1, { LogEntry.View.decode($0) }) {
-                let found = try isFound.first({
-                    $0.bind(view.owner.raw, at: 1)
-                    $0.bind(Int64(clamping: view.id), at: 2)
-                }) { _ in true }
-                if found == nil { return "the entry \(row.integer(0)) is not in the index of account \(view.owner.raw)" }
+            for view in row.withBytes(1, { EncodedViews.decode($0) }) {
+                if view.awaitsDelivery, try !isThere(view, isFound) {
+                    return "the entry \(row.integer(0)) is not in the index of account \(view.owner.raw)"
+                }
+                if view.archived != nil, try !isThere(view, isArchived) {
+                    return "the entry \(row.integer(0)) is not in the archive of account \(view.owner.raw)"
+                }
             }
             return nil
         }.compactMap { $0 }
+    }
+
+    private static func isThere(_ view: LogEntry.View, _ statement: any SQLStatement) throws(SQLError) -> Bool {
+        try statement.first({
+            $0.bind(view.owner.raw, at: 1)
+            $0.bind(Int64(clamping: view.id), at: 2)
+        }) { _ in true } ?? false
     }
 }

@@ -9,8 +9,9 @@ internal import NIOCore
 /// into the table many at a time. `meta.indexed_up_to` says up to which entry that has happened; what is beyond is read
 /// from the log's end at start.
 ///
-/// An entry goes when every owner's cursor has passed its view. Most go before they were ever indexed: the recipients
-/// were online.
+/// A view is wanted until its owner has taken delivery of it, if it is one to deliver, and until its owner's archive has forgotten it, if
+/// it is in there. An entry goes with its last wanted view; where there are no archives that is mostly before it was ever indexed:
+/// the recipients were online. Both ends are numbers that are raised in commits; what they leave behind is cleared here.
 final class LogIndex {
     /// Postings or entries that one step works on: a few milliseconds.
     static let stepMax = 2_048
@@ -20,6 +21,9 @@ final class LogIndex {
     static let idlePurgeThreshold = 256
     /// …and for so many while writes are waiting.
     static let purgeThreshold = 16_384
+
+    /// Archives that hold more than they may are left alone up to so many while writes are waiting.
+    static let fullArchivesMax = 1_024
 
     private let statements: Statements
     private let connection: any SQLConnection
@@ -36,8 +40,23 @@ final class LogIndex {
     /// Where a look through all cursors has come to.
     private var sweep: Int64?
     private var hasDeletedOwners = true
-    /// What ``delivered(of:)`` has found in the present step.
-    private var cursors: [AccountID: UInt64] = [:]
+    /// What ``ends(of:)`` has found in the present step.
+    private var ends: [AccountID: Ends] = [:]
+    private let archive: ArchiveIndex
+    /// What every archive has forgotten.
+    private var archiveFloor: UInt64 = 0
+    /// Where a look through all archives has come to.
+    private var archiveSweep: Int64?
+    /// Accounts whose archives have to forget something because there is no more room for them.
+    private var fullArchives: Set<AccountID> = []
+
+    /// Up to where an account wants nothing any more.
+    private struct Ends {
+        var delivered: UInt64
+        var forgotten: UInt64
+        /// Of an account that is gone.
+        static let gone = Ends(delivered: .max, forgotten: .max)
+    }
 
     private struct Merge {
         var postings: [Posting]
@@ -51,12 +70,16 @@ final class LogIndex {
     }
 
     private final class Statements {
-        let delivered, insertPosting, setIndexed, deleteEntry, entryViews, ownerPostings, deletePostings, deletedOwner, forgetOwner,
+        let ends, archiveFloor, insertPosting, setIndexed, deleteEntry, entryViews, ownerPostings, deletePostings, deletedOwner, forgetOwner,
             sweepOwners: any SQLStatement
 
         init(_ connection: any SQLConnection) throws(SQLError) {
-            delivered = try connection.prepare(
-                "SELECT COALESCE(c.delivered, 0) FROM account a LEFT JOIN cursor c ON c.owner = a.id WHERE a.id = $1")
+            ends = try connection.prepare(
+                """
+                SELECT COALESCE(c.delivered, 0), COALESCE(r.floor, 0) FROM account a LEFT JOIN cursor c ON c.owner = a.id
+                LEFT JOIN archive_account r ON r.owner = a.id WHERE a.id = $1
+                """)
+            archiveFloor = try connection.prepare("SELECT value FROM meta WHERE name = 'archive_floor'")
             insertPosting = try connection.prepare(
                 "INSERT INTO posting (owner, view_id, log, size) VALUES ($1, $2, $3, $4) ON CONFLICT (owner, view_id) DO NOTHING")
             setIndexed = try connection.prepare("UPDATE meta SET value = $1 WHERE name = 'indexed_up_to'")
@@ -75,12 +98,17 @@ final class LogIndex {
         }
     }
 
-    init(_ connection: any SQLConnection, tail: LogTail, mergeThreshold: Int) throws(SQLError) {
+    init(
+        _ connection: any SQLConnection, tail: LogTail, mergeThreshold: Int, quota: ArchiveQuota
+    ) throws(SQLError) {
         self.connection = connection
         self.tail = tail
         self.mergeThreshold = mergeThreshold
         statements = try Statements(connection)
+        archive = try ArchiveIndex(connection, quota: quota)
+        archiveFloor = try statements.archiveFloor.first({ _ in }) { $0.unsigned(0) } ?? 0
         sweep = 0
+        archiveSweep = 0
         try readTail()
     }
 
@@ -93,9 +121,7 @@ final class LogIndex {
         while try unread.step() {
             lastEntry = unread.integer(0)
             let size = Int(unread.integer(2))
-            tail.append(unread.withBytes(1) { LogEntry.View.decode($0) }.map {
-                Posting(owner: $0.owner, view: $0.id, log: lastEntry, size: size)
-            })
+            tail.append(unread.withBytes(1) { EncodedViews.decode($0) }.map { Posting($0, log: lastEntry, size: size) })
         }
     }
 
@@ -117,17 +143,26 @@ final class LogIndex {
         }
     }
 
+    func archiveFloorRaised(to floor: UInt64) {
+        guard floor > archiveFloor else { return }
+        archiveFloor = floor
+        archiveSweep = 0
+    }
+
     /// What the account had in the tail goes with the next merge.
     func accountDeleted() { hasDeletedOwners = true }
 
     // MARK: Steps
 
     /// Whether a step is due even while writes are waiting.
-    var isDue: Bool { merge != nil || tail.count >= mergeThreshold || cursorMoves >= Self.purgeThreshold }
+    var isDue: Bool {
+        merge != nil || tail.count >= mergeThreshold || cursorMoves >= Self.purgeThreshold || archiveSweep != nil
+            || fullArchives.count >= Self.fullArchivesMax
+    }
 
     /// Whether there is something to do while no writes are waiting.
     var hasWork: Bool {
-        merge != nil || sweep != nil || hasDeletedOwners || cursorMoves >= Self.idlePurgeThreshold
+        merge != nil || sweep != nil || archiveSweep != nil || hasDeletedOwners || !fullArchives.isEmpty || cursorMoves >= Self.idlePurgeThreshold
             || tail.count >= max(1, mergeThreshold / 2)
     }
 
@@ -136,7 +171,9 @@ final class LogIndex {
         if merge != nil || tail.count >= max(1, mergeThreshold / 2) { return try stepMerge() }
         if hasDeletedOwners { return try stepDeletedOwner() }
         if cursorMoves >= Self.idlePurgeThreshold { return try stepMovedOwners() }
+        if !fullArchives.isEmpty { return try stepFullArchives() }
         if let position = sweep { return try stepSweep(after: position) }
+        if let position = archiveSweep { return try stepArchiveSweep(after: position) }
     }
 
     /// Merges and purges everything, whatever the thresholds.
@@ -145,11 +182,13 @@ final class LogIndex {
         while merge != nil { try stepMerge() }
         while hasDeletedOwners { try stepDeletedOwner() }
         while let position = sweep { try stepSweep(after: position) }
+        while let position = archiveSweep { try stepArchiveSweep(after: position) }
+        while !fullArchives.isEmpty { try stepFullArchives() }
         while !movedOwners.isEmpty { try stepMovedOwners() }
     }
 
     private func transaction<Result>(_ body: () throws(SQLError) -> Result) throws(SQLError) -> Result {
-        cursors.removeAll(keepingCapacity: true)
+        ends.removeAll(keepingCapacity: true)
         return try connection.transaction(body)
     }
 
@@ -172,20 +211,39 @@ final class LogIndex {
 
     private func mergePostings(_ merge: inout Merge) throws(SQLError) {
         let end = min(merge.position + Self.stepMax, merge.postings.count)
+        var added = ArchiveIndex.Addition()
         for posting in merge.postings[merge.position..<end] {
-            guard posting.view > (try delivered(of: posting.owner)) else { continue }
-            merge.kept.insert(posting.log)
-            try statements.insertPosting.run {
-                $0.bind(posting.owner.raw, at: 1)
-                $0.bind(Int64(clamping: posting.view), at: 2)
-                $0.bind(posting.log, at: 3)
-                $0.bind(Int64(posting.size), at: 4)
+            let ends = try ends(of: posting.owner)
+            if posting.awaitsDelivery, posting.view > ends.delivered {
+                merge.kept.insert(posting.log)
+                try insert(posting)
+            }
+            if let mark = posting.archived, posting.view > ends.forgotten {
+                merge.kept.insert(posting.log)
+                if added.owner != posting.owner { try finish(&added, next: posting.owner) }
+                try archive.insert(posting, mark, &added)
             }
         }
+        try finish(&added, next: nil)
         merge.position = end
         if end == merge.postings.count {
             merge.unwanted = Set(merge.postings.lazy.map(\.log)).subtracting(merge.kept).sorted()
         }
+    }
+
+    private func insert(_ posting: Posting) throws(SQLError) {
+        try statements.insertPosting.run {
+            $0.bind(posting.owner.raw, at: 1)
+            $0.bind(Int64(clamping: posting.view), at: 2)
+            $0.bind(posting.log, at: 3)
+            $0.bind(Int64(posting.size), at: 4)
+        }
+    }
+
+    /// Postings come sorted by owner: what they add up to is noted once for each.
+    private func finish(_ added: inout ArchiveIndex.Addition, next owner: AccountID?) throws(SQLError) {
+        if let owner = added.owner, try archive.add(added) { fullArchives.insert(owner) }
+        added = ArchiveIndex.Addition(owner: owner)
     }
 
     private func deleteUnwanted(_ merge: inout Merge) throws(SQLError) {
@@ -203,12 +261,14 @@ final class LogIndex {
 
     // MARK: Purging
 
-    /// Up to where an account has taken delivery; everything, if it is gone.
-    private func delivered(of owner: AccountID) throws(SQLError) -> UInt64 {
-        if let known = cursors[owner] { return known }
-        let delivered = try statements.delivered.first({ $0.bind(owner.raw, at: 1) }) { $0.unsigned(0) } ?? .max
-        cursors[owner] = delivered
-        return delivered
+    private func ends(of owner: AccountID) throws(SQLError) -> Ends {
+        if let known = ends[owner] { return known }
+        let floor = archiveFloor
+        let found = try statements.ends.first({ $0.bind(owner.raw, at: 1) }) {
+            Ends(delivered: $0.unsigned(0), forgotten: max(floor, $0.unsigned(1)))
+        } ?? .gone
+        ends[owner] = found
+        return found
     }
 
     private func stepDeletedOwner() throws(SQLError) {
@@ -217,7 +277,10 @@ final class LogIndex {
             return
         }
         try transaction { () throws(SQLError) in
-            if try purge(owner) < Self.stepMax { try statements.forgetOwner.run { $0.bind(owner.raw, at: 1) } }
+            if try purge(owner) < Self.stepMax {
+                try archive.removeAccount(owner)
+                try statements.forgetOwner.run { $0.bind(owner.raw, at: 1) }
+            }
         }
     }
 
@@ -245,19 +308,54 @@ final class LogIndex {
         sweep = owners.count < Self.stepMax ? nil : owners.last?.id.raw
     }
 
-    /// Removes an owner's delivered postings, at most ``stepMax``, and the entries that nobody else waits for.
-    /// - Returns: how many postings.
+    private func stepArchiveSweep(after position: Int64) throws(SQLError) {
+        let owners = try archive.accounts(after: position, limit: Self.stepMax, floor: archiveFloor)
+        for owner in owners {
+            if owner.hasForgotten { movedOwners.insert(owner.id) }
+            if owner.isFull { fullArchives.insert(owner.id) }
+        }
+        if !movedOwners.isEmpty { cursorMoves = max(cursorMoves, Self.purgeThreshold) }
+        archiveSweep = owners.count < Self.stepMax ? nil : owners.last?.id.raw
+    }
+
+    /// Makes archives forget their oldest messages, until there is room again.
+    private func stepFullArchives() throws(SQLError) {
+        let done = try transaction { () throws(SQLError) in
+            var (done, count) = ([AccountID](), 0)
+            for owner in fullArchives.prefix(Self.stepMax) where count < Self.stepMax {
+                guard let floor = try archive.floorToFit(owner, after: try ends(of: owner).forgotten, rowsMax: Self.stepMax) else {
+                    done.append(owner)
+                    continue
+                }
+                try archive.raiseFloor(of: owner, to: floor)
+                ends[owner] = nil
+                count += try purge(owner)
+            }
+            return done
+        }
+        fullArchives.subtract(done)
+    }
+
+    /// Removes what an owner has taken delivery of, and what his archive has forgotten, at most ``stepMax`` of each, and the entries that
+    /// nobody else wants.
+    /// - Returns: how many of the more frequent kind.
     private func purge(_ owner: AccountID) throws(SQLError) -> Int {
-        let delivered = try delivered(of: owner)
+        let ends = try ends(of: owner)
+        let delivered = try purgePostings(of: owner, upTo: ends.delivered)
+        let forgotten = try archive.purge(owner, upTo: ends.forgotten, rowsMax: Self.stepMax) { entry throws(SQLError) in
+            try deleteUnlessWanted(entry)
+        }
+        return max(delivered, forgotten)
+    }
+
+    private func purgePostings(of owner: AccountID, upTo delivered: UInt64) throws(SQLError) -> Int {
         let postings = try statements.ownerPostings.rows {
             $0.bind(owner.raw, at: 1)
             $0.bind(Int64(clamping: delivered), at: 2)
             $0.bind(Int64(Self.stepMax), at: 3)
         } _: { (view: $0.integer(0), log: $0.integer(1)) }
         guard let last = postings.last else { return 0 }
-        for posting in postings where try isDelivered(posting.log) {
-            try statements.deleteEntry.run { $0.bind(posting.log, at: 1) }
-        }
+        for posting in postings { try deleteUnlessWanted(posting.log) }
         try statements.deletePostings.run {
             $0.bind(owner.raw, at: 1)
             $0.bind(last.view, at: 2)
@@ -265,30 +363,14 @@ final class LogIndex {
         return postings.count
     }
 
-    /// Whether every owner of a view of the entry has taken delivery of it.
-    private func isDelivered(_ entry: Int64) throws(SQLError) -> Bool {
-        let views = try statements.entryViews.first({ $0.bind(entry, at: 1) }) { $0.withBytes(0) { LogEntry.View.decode($0) } }
-        for view in views ?? [] where try delivered(of: view.owner) < view.id { return false }
-        return true
-    }
-}
-
-extension LogEntry.View {
-    /// Bytes of a view in `log.views`: owner and name, big-endian.
-    static let encodedBytes = 16
-
-    static func encode(_ views: [LogEntry.View], into buffer: inout ByteBuffer) {
-        for view in views {
-            buffer.writeInteger(view.owner.raw)
-            buffer.writeInteger(view.id)
+    /// Deletes an entry that no owner of a view wants any more.
+    private func deleteUnlessWanted(_ entry: Int64) throws(SQLError) {
+        let views = try statements.entryViews.first({ $0.bind(entry, at: 1) }) { $0.withBytes(0) { EncodedViews.decode($0) } }
+        for view in views ?? [] {
+            let ends = try ends(of: view.owner)
+            if view.awaitsDelivery, view.id > ends.delivered { return }
+            if view.archived != nil, view.id > ends.forgotten { return }
         }
-    }
-
-    static func decode(_ bytes: UnsafeRawBufferPointer) -> [LogEntry.View] {
-        stride(from: 0, to: bytes.count - bytes.count % encodedBytes, by: encodedBytes).map { place in
-            LogEntry.View(
-                owner: AccountID(raw: Int64(bigEndian: bytes.loadUnaligned(fromByteOffset: place, as: Int64.self))),
-                id: UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: place + 8, as: UInt64.self)))
-        }
+        try statements.deleteEntry.run { $0.bind(entry, at: 1) }
     }
 }

@@ -10,6 +10,18 @@ struct Posting: Hashable, Sendable {
     var log: Int64
     /// Bytes of the stanza.
     var size: Int
+    /// As in ``LogEntry/View``.
+    var awaitsDelivery: Bool
+    var archived: ArchiveMark?
+
+    init(_ view: LogEntry.View, log: Int64, size: Int) {
+        owner = view.owner
+        self.view = view.id
+        self.log = log
+        self.size = size
+        awaitsDelivery = view.awaitsDelivery
+        archived = view.archived
+    }
 }
 
 /// The part of the message log's index that is in memory only: the postings of entries beyond `meta.indexed_up_to`.
@@ -47,6 +59,16 @@ final class LogTail: Sendable {
             guard let postings = state.postings[owner] else { return [] }
             let start = postings.lastIndex { $0.view <= view }.map { $0 + 1 } ?? 0
             return Array(postings[start...])
+        }
+    }
+
+    /// The archived ones that `isWanted`, by view.
+    func archived(of owner: AccountID, where isWanted: (Posting, ArchiveMark) -> Bool) -> [Posting] {
+        state.withLockedValue { state in
+            (state.postings[owner] ?? []).filter { posting in
+                guard let mark = posting.archived else { return false }
+                return isWanted(posting, mark)
+            }
         }
     }
 

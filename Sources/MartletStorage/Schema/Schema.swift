@@ -13,7 +13,8 @@ package struct Migration: Sendable {
 /// The tables, as the steps that made them. A step that has been released never changes.
 package enum Schema {
     package static let migrations: [Migration] = [
-        Migration(version: 1, statements: accountsAndLog)
+        Migration(version: 1, statements: accountsAndLog),
+        Migration(version: 2, statements: archives),
     ]
 
     /// Numbers of accounts come from `meta` and are never given twice; `log.id` ascends with the order of commits.
@@ -76,6 +77,29 @@ package enum Schema {
             // Accounts that are gone and whose messages are not, yet.
             "CREATE TABLE purge (owner \(d.integer) PRIMARY KEY NOT NULL) \(d.tableOptions)",
             "INSERT INTO meta (name, value) VALUES ('last_account', 0), ('id_ceiling', 0), ('indexed_up_to', 0)",
+        ]
+    }
+}
+
+extension Schema {
+    /// Archives are views of the log, as deliveries are. `archive` is derived from it like `posting`; `peer` is the hash of the other
+    /// party's bare address (`ArchiveMark`). `archive_account` says up to where an account's archive has forgotten, and what is in
+    /// `archive`; like `cursor` it does not refer to its account. `meta.archive_floor` is what every archive has forgotten.
+    private static let archives: @Sendable (SQLDialect) -> [String] = { d in
+        [
+            """
+            CREATE TABLE archive (
+                owner \(d.integer) NOT NULL, view_id \(d.integer) NOT NULL, log \(d.integer) NOT NULL, size \(d.integer) NOT NULL,
+                peer \(d.integer) NOT NULL, sent \(d.integer) NOT NULL, PRIMARY KEY (owner, view_id)) \(d.clusteredTableOptions)
+            """,
+            // With all that a page is made of besides the log: SQLite chooses it only if the table need not be read as well.
+            "CREATE INDEX archive_by_peer ON archive (owner, peer, view_id, log, sent)",
+            """
+            CREATE TABLE archive_account (
+                owner \(d.integer) PRIMARY KEY NOT NULL, floor \(d.integer) NOT NULL, messages \(d.integer) NOT NULL,
+                bytes \(d.integer) NOT NULL) \(d.tableOptions)
+            """,
+            "INSERT INTO meta (name, value) VALUES ('archive_floor', 0)",
         ]
     }
 }

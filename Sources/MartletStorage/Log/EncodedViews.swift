@@ -1,0 +1,68 @@
+internal import MartletCore
+internal import NIOCore
+
+/// Views as they stand in `log.views`; numbers are big-endian.
+///
+/// Where all that an entry is for is delivery: 16 bytes for each view, owner and name. Otherwise a byte 1 and then 21 bytes for each: owner,
+/// name, what it is for, and the hash of the other party's address. Numbers of accounts begin with a byte 0 for as long as anybody lives.
+enum EncodedViews {
+    /// Bytes of a view, at most.
+    static let viewBytesMax = 21
+    private static let plainBytes = 16
+    private static let marked: UInt8 = 1
+
+    private struct Purposes: OptionSet {
+        let rawValue: UInt8
+        static let delivery = Purposes(rawValue: 1)
+        static let archive = Purposes(rawValue: 2)
+        static let sent = Purposes(rawValue: 4)
+
+        init(rawValue: UInt8) { self.rawValue = rawValue }
+
+        init(_ view: LogEntry.View) {
+            self = []
+            if view.awaitsDelivery { insert(.delivery) }
+            guard let mark = view.archived else { return }
+            insert(mark.isSent ? [.archive, .sent] : .archive)
+        }
+    }
+
+    static func encode(_ views: [LogEntry.View]) -> ByteBuffer {
+        var buffer = ByteBuffer()
+        let isPlain = views.allSatisfy { $0.awaitsDelivery && $0.archived == nil }
+        if !isPlain { buffer.writeInteger(marked) }
+        for view in views {
+            buffer.writeInteger(view.owner.raw)
+            buffer.writeInteger(view.id)
+            if isPlain { continue }
+            buffer.writeInteger(Purposes(view).rawValue)
+            buffer.writeInteger(view.archived?.peerHash ?? 0)
+        }
+        return buffer
+    }
+
+    /// Nothing for bytes that are no views.
+    static func decode(_ bytes: UnsafeRawBufferPointer) -> [LogEntry.View] {
+        guard isWellFormed(bytes) else { return [] }
+        let isPlain = bytes[0] != marked
+        let first = isPlain ? 0 : 1
+        return stride(from: first, to: bytes.count, by: isPlain ? plainBytes : viewBytesMax).map { place in
+            var view = LogEntry.View(
+                owner: AccountID(raw: Int64(bigEndian: bytes.loadUnaligned(fromByteOffset: place, as: Int64.self))),
+                id: UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: place + 8, as: UInt64.self)))
+            if isPlain { return view }
+            let purposes = Purposes(rawValue: bytes[place + 16])
+            view.awaitsDelivery = purposes.contains(.delivery)
+            if purposes.contains(.archive) {
+                let hash = UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: place + 17, as: UInt32.self))
+                view.archived = ArchiveMark(peerHash: hash, isSent: purposes.contains(.sent))
+            }
+            return view
+        }
+    }
+
+    static func isWellFormed(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        guard let first = bytes.first else { return false }
+        return first == marked ? bytes.count > 1 && bytes.count % viewBytesMax == 1 : bytes.count % plainBytes == 0
+    }
+}
