@@ -28,6 +28,12 @@ package struct StanzaIDs: AnnotatingStage, NamingStage {
 
     /// A name as clients see it. Opaque to them.
     package static func text(of id: UInt64) -> String { String(id) }
+
+    /// The name that ``text(of:)`` writes so; `nil` for what it never writes.
+    package static func id(of text: String) -> UInt64? {
+        guard let id = UInt64(text), Int64(exactly: id) != nil, self.text(of: id) == text else { return nil }
+        return id
+    }
 }
 
 extension Stanza {

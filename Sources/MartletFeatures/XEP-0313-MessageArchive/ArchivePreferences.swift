@@ -1,0 +1,102 @@
+package import MartletCore
+package import MartletXML
+package import MartletXMPP
+package import NIOCore
+
+/// With whom an account wants its messages kept (XEP-0441).
+package struct ArchivePreferences: Hashable, Sendable {
+    /// Addresses in `always` and `never` together.
+    package static let addressesMax = 1_000
+    /// The document in which an account's preferences are kept.
+    package static let key = DocumentKey(namespace: Namespace.archive.name)
+
+    package enum Default: String, Hashable, Sendable, CaseIterable {
+        case always, never
+        /// With those in the roster.
+        case roster
+    }
+
+    /// For those in neither list.
+    package var `default`: Default
+    package var always: Set<JID>
+    package var never: Set<JID>
+
+    package init(_ default: Default = .always, always: Set<JID> = [], never: Set<JID> = []) {
+        self.default = `default`
+        self.always = always
+        self.never = never
+    }
+
+    /// Whether what is exchanged with `peer` is kept: the more exact of the listed addresses counts (§2.3).
+    ///
+    /// - Parameter isContact: whether the peer's bare address is in the roster.
+    package func keeps(with peer: JID, isContact: Bool) -> Bool {
+        for address in [peer, .bare(peer.bare)] {
+            if always.contains(address) { return true }
+            if never.contains(address) { return false }
+        }
+        return switch `default` {
+        case .always: true
+        case .never: false
+        case .roster: isContact
+        }
+    }
+}
+
+extension ArchivePreferences {
+    /// Reads `<prefs/>`. Throws `bad-request` where something is missing or contradicts itself, `jid-malformed` for what is no address,
+    /// and `policy-violation` for too many.
+    package init(_ element: ElementView) throws(StanzaError) {
+        guard let `default` = element.attribute("default").flatMap(Default.init(rawValue:)) else {
+            throw .badRequest("the default is always, never or roster")
+        }
+        self.init(`default`, always: try Self.addresses("always", element), never: try Self.addresses("never", element))
+        guard always.count + never.count <= Self.addressesMax else {
+            throw .policyViolation("preferences may list \(Self.addressesMax) addresses")
+        }
+        guard always.isDisjoint(with: never) else { throw .badRequest("an address is in both lists") }
+    }
+
+    private static func addresses(_ name: StaticString, _ element: ElementView) throws(StanzaError) -> Set<JID> {
+        guard let list = element.firstChild(name, .archive) else { return [] }
+        var addresses: Set<JID> = []
+        for child in list.children where child.isNamed("jid", .archive) {
+            guard let address = try? JID(child.text) else { throw .jidMalformed }
+            addresses.insert(address)
+        }
+        return addresses
+    }
+
+    /// `<prefs/>`, both lists always in it (§2.1), in the order of the addresses' bytes.
+    package func write(to writer: inout XMLWriter) {
+        writer.element("prefs", .archive, ["default": `default`.rawValue]) { writer in
+            Self.write("always", always, to: &writer)
+            Self.write("never", never, to: &writer)
+        }
+    }
+
+    private static func write(_ name: StaticString, _ addresses: Set<JID>, to writer: inout XMLWriter) {
+        writer.element(name, .archive) { writer in
+            let texts = addresses.map(\.description).sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+            for text in texts { writer.element("jid", .archive, text: text) }
+        }
+    }
+
+    // MARK: The document
+
+    /// As it is stored.
+    package var document: ByteBuffer {
+        var writer = XMLWriter(contentNamespace: .none)
+        write(to: &writer)
+        return writer.buffer
+    }
+
+    /// Throws `internal-server-error` for a document that is none: to guess would keep what is to be forgotten, or the other way
+    /// round.
+    package init(document: ByteBuffer) throws(StanzaError) {
+        guard let element = try? parseElement(document, limits: .ownWriting, defaultNamespace: .none),
+            element.root.isNamed("prefs", .archive), let preferences = try? ArchivePreferences(element.root)
+        else { throw .internalServerError }
+        self = preferences
+    }
+}

@@ -1,0 +1,52 @@
+import MartletXML
+package import MartletXMPP
+
+/// Which messages go into the archive of an account (§6.1.1): what somebody may want to read again, on another device or later.
+package enum ArchiveRules {
+    /// - Parameters:
+    ///   - peer: the other party: `to` of what the account sends, `from` of what it receives (XEP-0441 §2.3).
+    ///   - isContact: whether the peer is in the account's roster.
+    package static func keeps(
+        _ message: borrowing Stanza, with peer: JID, isContact: Bool, _ preferences: ArchivePreferences
+    ) -> Bool {
+        isWorthKeeping(message) && preferences.keeps(with: peer, isContact: isContact)
+    }
+
+    /// By type, then by what the sender asks for, then by content.
+    private static func isWorthKeeping(_ message: borrowing Stanza) -> Bool {
+        guard case .message(let type) = message.kind else { return false }
+        switch type {
+        // Rooms have archives of their own; headlines are of today; errors are of the moment.
+        case .groupchat, .headline, .error: return false
+        case .normal, .chat: break
+        }
+        let hints = message.hints
+        if !hints.isDisjoint(with: [.noStore, .noPermanentStore]) { return false }
+        return hints.contains(.store) || message.element.root.children.contains { isContent($0) }
+    }
+
+    private static func isContent(_ child: ElementView) -> Bool {
+        if child.isNamed("body", .client) { return true }
+        return contents.contains { namespace, names in child.isIn(namespace) && names.contains { child.isNamed($0, namespace) } }
+    }
+
+    /// What counts besides a body.
+    private static let contents: [(Namespace, [StaticString])] = [
+        // Encrypted: whatever is in there (XEP-0380, 0384, 0373, 0027).
+        ("urn:xmpp:eme:0", ["encryption"]),
+        ("eu.siacs.conversations.axolotl", ["encrypted"]),
+        ("urn:xmpp:omemo:1", ["encrypted"]),
+        ("urn:xmpp:omemo:2", ["encrypted"]),
+        ("urn:xmpp:openpgp:0", ["openpgp"]),
+        ("jabber:x:encrypted", ["x"]),
+        // What becomes of other messages: receipts, markers, reactions, retractions (XEP-0184, 0333, 0444, 0424). A message that only
+        // asks for such a thing says nothing.
+        ("urn:xmpp:receipts", ["received"]),
+        ("urn:xmpp:chat-markers:0", ["received", "displayed", "acknowledged"]),
+        ("urn:xmpp:reactions:0", ["reactions"]),
+        ("urn:xmpp:message-retract:0", ["retract"]),
+        ("urn:xmpp:message-retract:1", ["retract"]),
+        // An invitation to a room (XEP-0249).
+        ("jabber:x:conference", ["x"]),
+    ]
+}
