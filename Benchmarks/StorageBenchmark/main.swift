@@ -12,7 +12,8 @@ import NIOCore
 //     StorageBenchmark                            every workload, 200,000 messages each
 //     StorageBenchmark <workload> <messages>      one, with 1,000 accounts: for scripts/bench-counts
 //
-// Workloads are offline-64, offline-512, offline-4096 and delivered-…; the databases are made below TMPDIR, and removed.
+// Workloads are offline-64, offline-512, offline-4096, delivered-…, and archive: what one archive with half of all messages costs
+// to fill, to open and to read. The databases are made below TMPDIR, and removed.
 
 struct SystemTime: TimeSource {
     var monotonic: NIODeadline { .now() }
@@ -77,9 +78,13 @@ struct Traffic {
         }
     }
 
-    private mutating func account() -> AccountID {
+    mutating func next() -> UInt64 {
         seed = seed &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-        let id = AccountID(raw: Int64(seed >> 33) % Int64(accounts) + 1)
+        return seed >> 33
+    }
+
+    mutating func account() -> AccountID {
+        let id = AccountID(raw: Int64(next()) % Int64(accounts) + 1)
         touched.insert(id)
         return id
     }
@@ -114,6 +119,64 @@ func benchmark(_ name: String, batch: Int, deliversEvery: Int?) throws {
     }
 }
 
+// MARK: Archives
+
+/// One large archive among many small ones: what it costs to fill, to open and to read.
+func benchmarkArchive(_ count: Int) async throws {
+    let path = folder + "/archive"
+    let peers = try (0..<200).map { try BareJID(localpart: "peer\($0)", domainpart: "montague.example") }
+    let sessions = try peers.map { JID.full(try $0.with(resourcepart: "a")) }
+    let large = AccountID(raw: 1)
+    let start: UInt64 = 1_700_000_000_000
+    func fill() throws {
+        let store = try open(path)
+        defer { store.close() }
+        try makeAccounts(accounts, store)
+        var traffic = Traffic()
+        measure("archive, commits of 512", count: count) {
+            for place in 0..<count {
+                let name = (start + UInt64(place) * 1_000) << 20
+                let peer = peers[Int(traffic.next() % UInt64(peers.count))]
+                let message = "<message from='\(peer)/a' to='account0@capulet.example'><body>\(String(repeating: "x", count: 250))</body></message>"
+                // Every other message is the large archive's; two accounts hold each.
+                let owner = place % 2 == 0 ? large : traffic.account()
+                let views = [owner, traffic.account()].map {
+                    LogEntry.View(owner: $0, id: name, awaitsDelivery: false, archived: ArchiveMark(with: peer, isSent: false))
+                }
+                let stanza = EncodedStanza(ByteBuffer(string: message))
+                store.submit([.log(LogEntry(stanza: stanza, views: views, time: Int64(start) + Int64(place) * 1_000))])
+                if place % 512 == 511 { settle(store, []) }
+            }
+            settle(store, [])
+        }
+    }
+    func read(_ name: String, _ store: SQLiteStore, _ request: (Int) -> ArchiveRequest) async throws {
+        let (rounds, cpu) = (200, cpuSeconds())
+        var found = 0
+        for round in 0..<rounds { found += try await store.archive(of: large, request(round))?.messages.count ?? 0 }
+        print("\(name): \(Int((cpuSeconds() - cpu) * 1e6) / rounds) µs CPU, \(found / rounds) messages")
+    }
+    func page(_ change: (inout ArchiveRequest) -> Void) -> ArchiveRequest {
+        var request = ArchiveRequest(limit: 50)
+        change(&request)
+        return request
+    }
+    try fill()
+    let cpu = cpuSeconds()
+    let store = try open(path)
+    print("start with \(count) entries: \(Int((cpuSeconds() - cpu) * 1e3)) ms CPU")
+    try await store.finishIndex()
+    let step = UInt64(max(1, count / 200))
+    func name(_ round: Int) -> UInt64 { (start + UInt64(round) * step * 1_000) << 20 }
+    try await read("last page", store) { _ in page { $0.isBackwards = true } }
+    try await read("page after a name", store) { round in page { $0.after = name(round) } }
+    try await read("page with one of 200", store) { round in page { ($0.after, $0.peer) = (name(round), .bare(peers[round])) } }
+    try await read("last page with one of 200", store) { round in page { ($0.isBackwards, $0.peer) = (true, .bare(peers[round])) } }
+    try await read("page with a full address", store) { round in page { $0.peer = sessions[round] } }
+    try await read("page from a time", store) { round in page { $0.start = Int64(name(round) >> 20) } }
+    store.close()
+}
+
 print("storage: SQLite, synchronous=FULL; \(messages) messages, \(accounts) accounts")
 try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
 for batch in [64, 512, 4_096] {
@@ -121,4 +184,5 @@ for batch in [64, 512, 4_096] {
     // As often as a busy server moves its cursors: once in 10,000 messages.
     if wanted == nil || wanted == "delivered-\(batch)" { try benchmark("delivered", batch: batch, deliversEvery: 10_000) }
 }
+if wanted == "archive" { try await benchmarkArchive(messages) }
 try FileManager.default.removeItem(atPath: folder)

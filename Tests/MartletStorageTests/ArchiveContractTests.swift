@@ -482,6 +482,12 @@ struct ArchiveIndexTests {
         #expect(try count("log", folder) == 1_000)
     }
 
+    @Test("the hash by which a party is found is the same in every process and version: it is on disk")
+    func hashes() {
+        #expect(ArchiveMark(with: romeo, isSent: false).peerHash == 0xd36f_7593)
+        #expect(ArchiveMark(with: jid("montague.example"), isSent: true).peerHash == 0x7036_899f)
+    }
+
     @Test("every request that names a party is answered from the index by party, every other from the index by view")
     func plans() throws {
         let folder = TemporaryFolder()

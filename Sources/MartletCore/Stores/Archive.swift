@@ -74,7 +74,7 @@ extension ArchiveRequest {
         if let start, message.time < start { return false }
         if let end, message.time > end { return false }
         guard let peer else { return true }
-        guard let stanza = Stanza(logged: message.stanza) else { return false }
+        guard let stanza = Stanza(sent: message.stanza) else { return false }
         let (sender, recipient) = (stanza.from, stanza.to ?? .bare(stanza.from.bare))
         let other = mark.isSent ? recipient : sender
         guard other.bare == peer.bare else { return false }

@@ -8,7 +8,7 @@ package enum ArchiveAnswers {
     ///
     /// - Returns: `nil` for a log entry that is no message.
     package static func result(_ logged: LoggedMessage, of account: BareJID, to session: FullJID, queryID: String?) -> EncodedStanza? {
-        guard let message = Stanza(logged: logged.stanza) else { return nil }
+        guard let message = Stanza(sent: logged.stanza) else { return nil }
         return StanzaBuilder.message(.normal, from: .bare(account), to: .full(session)) { writer in
             writer.element("result", .archive, ["queryid": queryID, "id": StanzaIDs.text(of: logged.view)]) { writer in
                 writer.forwarded(message, since: logged.time)
