@@ -65,6 +65,9 @@ public struct NamespaceTable: Sendable {
     /// The table as it is now. Cheap while nothing is added.
     public static var current: NamespaceTable { NamespaceTable(names: NamespaceRegistry.shared.snapshot()) }
 
+    /// Whether no name was added since.
+    var isCurrent: Bool { names.count == NamespaceRegistry.shared.count }
+
     /// How many names there are; a namespace with a number from here on was added later.
     var count: Int { names.count }
 
@@ -157,6 +160,10 @@ private final class NamespaceRegistry: @unchecked Sendable {
     private let names = UnsafeMutablePointer<StaticString>.allocate(capacity: namesMax)
     // Taken at start-up and for cold questions only; a parser reads its own frozen table, a writer the names themselves.
     private let state = Mutex(State())
+    private let added = Atomic<Int>(0)
+
+    /// How many names there are.
+    var count: Int { added.load(ordering: .acquiring) }
 
     init() {
         names.initialize(repeating: "", count: Self.namesMax)
@@ -172,6 +179,7 @@ private final class NamespaceRegistry: @unchecked Sendable {
             names[Int(id)] = name
             state.ids[name.description] = id
             state.snapshot = nil
+            added.store(state.ids.count, ordering: .releasing)
             return id
         }
     }

@@ -40,7 +40,7 @@ public struct XMLStreamParser: ~Copyable {
 
     private var effectiveLimits: XMLLimits
     private let contentNamespace: Namespace
-    private let table: NamespaceTable
+    private var table: NamespaceTable
     private let scratch: XMLParserScratch
     private var phase = Phase.beginning(afterRestart: false)
     private var scope = StreamScope.usual
@@ -137,6 +137,8 @@ extension XMLStreamParser {
                 if second == UInt8(ascii: "/") {
                     phase = .endTag
                 } else {
+                    // A name that the code has used since for the first time has a number now. What the header declared keeps its own.
+                    if !table.isCurrent, scope === StreamScope.usual { table = .current }
                     workspace.tokenizer.reset(.element, outer: scope)
                     phase = .element
                 }

@@ -299,7 +299,7 @@ struct ArchiveAnswersTests {
             String(buffer: result.bytes) == """
                 <message from='juliet@capulet.example' to='juliet@capulet.example/chamber'><result xmlns='urn:xmpp:mam:2' queryid='f&apos;27' id='42'>\
                 <forwarded xmlns='urn:xmpp:forward:0'><delay xmlns='urn:xmpp:delay' stamp='2010-07-10T23:08:25Z'/>\
-                <message xmlns='jabber:client' id='m1' type='chat' from='witch@shakespeare.example/a' to='juliet@capulet.example'><body>Hail &amp; thee</body></message>\
+                <message xmlns='jabber:client' from='witch@shakespeare.example/a' to='juliet@capulet.example' id='m1' type='chat'><body>Hail &amp; thee</body></message>\
                 </forwarded></result></message>
                 """)
         let other = try #require(ArchiveAnswers.result(message, of: account, to: session, queryID: nil))

@@ -1,5 +1,5 @@
 import MartletXML
-package import MartletXMPP
+import MartletXMPP
 import NIOCore
 
 /// Delivery of what waited in the message log (XEP-0160), page by page. Live messages wait behind it.
