@@ -13,8 +13,13 @@ package struct DelayedDelivery: AnnotatingStage, DelayStage {
     package var disco: DiscoFeatures { DiscoFeatures(host: [.delay]) }
     package init() {}
 
-    package func annotate(_ stanza: inout Stanza, _ route: borrowing Route) {
-        stanza.omitChildren("delay", .delay, claiming: "from", of: route.account)
+    package func annotate(_ message: inout Stanza, _ route: borrowing Route) {
+        let account = route.account
+        message.omitChildren("delay", .delay, claiming: "from") { $0.bare == account || $0 == .bare(account.domain) }
+    }
+
+    package func annotate(_ presence: inout Stanza, of hosts: HostTable) {
+        presence.omitChildren("delay", .delay, claiming: "from") { hosts.host(of: $0.bare) != nil }
     }
 
     package func delay(_ message: inout Stanza, by address: BareJID, since milliseconds: Int64) {

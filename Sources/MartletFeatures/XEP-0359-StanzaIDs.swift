@@ -13,8 +13,13 @@ package struct StanzaIDs: AnnotatingStage, NamingStage {
     package init() {}
 
     /// Takes off what claims to be by the account or its server. Those of others, such as rooms, stay.
-    package func annotate(_ stanza: inout Stanza, _ route: borrowing Route) {
-        stanza.omitChildren("stanza-id", .stanzaIDs, claiming: "by", of: route.account)
+    package func annotate(_ message: inout Stanza, _ route: borrowing Route) {
+        let account = route.account
+        message.omitChildren("stanza-id", .stanzaIDs, claiming: "by") { $0.bare == account || $0 == .bare(account.domain) }
+    }
+
+    package func annotate(_ presence: inout Stanza, of hosts: HostTable) {
+        presence.omitChildren("stanza-id", .stanzaIDs, claiming: "by") { hosts.host(of: $0.bare) != nil }
     }
 
     package func name(_ message: inout Stanza, _ id: UInt64, by account: BareJID) {
@@ -37,15 +42,14 @@ package struct StanzaIDs: AnnotatingStage, NamingStage {
 }
 
 extension Stanza {
-    /// Takes away the direct children of a name whose address in `attribute` is the account, one of its resources, or its
-    /// domain. Addresses are compared prepared: no way of writing one gets round it (`reliability.md` rule 17).
-    mutating func omitChildren(_ local: StaticString, _ namespace: Namespace, claiming attribute: StaticString, of account: BareJID) {
+    /// Takes away the direct children of a name whose address in `attribute` is one of ours, such as the account, one of its resources, or
+    /// its domain. Addresses are compared prepared: no way of writing one gets round it (`reliability.md` rule 17).
+    mutating func omitChildren(
+        _ local: StaticString, _ namespace: Namespace, claiming attribute: StaticString, _ isOurs: (JID) -> Bool
+    ) {
         for (index, child) in element.root.children.enumerated() where child.isNamed(local, namespace) {
             let isClaimed = child.withAttribute(attribute) { span in
-                span.withUnsafeBytes { bytes in
-                    guard let address = try? JID(parsing: bytes) else { return false }
-                    return address.bare == account || address == .bare(account.domain)
-                }
+                span.withUnsafeBytes { bytes in (try? JID(parsing: bytes)).map(isOurs) ?? false }
             }
             if isClaimed == true { omitChild(at: index) }
         }

@@ -26,9 +26,12 @@ package protocol ScreeningStage: Feature {
     func screen(_ stanza: borrowing Stanza, _ home: AccountHome, _ route: borrowing Route) -> Verdict
 }
 
-/// Corrects marks as a message or a presence enters an account, such as a forged `<stanza-id/>` (`reliability.md` rule 19).
+/// Corrects marks that only we may make, such as a forged `<stanza-id/>` (`reliability.md` rule 19).
 package protocol AnnotatingStage: Feature {
-    func annotate(_ stanza: inout Stanza, _ route: borrowing Route)
+    /// As a message enters an account.
+    func annotate(_ message: inout Stanza, _ route: borrowing Route)
+    /// As a presence enters the server, once for all whom it reaches: nothing in it may be in the name of one of our domains.
+    func annotate(_ presence: inout Stanza, of hosts: HostTable)
 }
 
 /// Sessions of one account, by their place in ``AccountHome/sessions``; an account has at most 64.

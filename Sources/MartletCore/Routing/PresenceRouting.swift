@@ -4,7 +4,10 @@ package import MartletXMPP
 /// The life of presence (RFC 6121 §4). The account's home decides who hears of it; contacts are told after its lock was
 /// released, each in his own home, as one multicast.
 extension Router {
-    func presence(_ stanza: Stanza, _ type: PresenceType, from session: ClientSession, _ completion: Completion) -> Progress {
+    func presence(_ sent: Stanza, _ type: PresenceType, from session: ClientSession, _ completion: Completion) -> Progress {
+        guard let host = session.context.hosts.host(of: session.account) else { return .done }
+        var stanza = sent
+        for stage in host.annotating { stage.annotate(&stanza, of: session.context.hosts) }
         switch (type, stanza.to) {
         case (.available, nil): return announce(stanza, from: session)
         case (.unavailable, nil):
@@ -233,9 +236,7 @@ extension Router {
         guard case .presence(let type) = stanza.kind,
             case .deliver(let recipients) = DeliveryRules.presence(type, to: to, sessions: home.sessions), !recipients.isEmpty
         else { return }
-        var presence = stanza
-        for stage in host.annotating { stage.annotate(&presence, route) }
-        post(presence.encoded(to: to), to: recipients, of: home, context)
+        post(stanza.encoded(to: to), to: recipients, of: home, context)
     }
 
     // MARK: Probes

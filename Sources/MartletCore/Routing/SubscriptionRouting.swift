@@ -75,13 +75,10 @@ extension Router {
         }
     }
 
-    private func receive(_ kind: SubscriptionStanza, _ arriving: Stanza, _ host: Host, _ home: AccountHome, _ context: LoopContext) {
-        let contact = arriving.from.bare
+    private func receive(_ kind: SubscriptionStanza, _ stanza: Stanza, _ host: Host, _ home: AccountHome, _ context: LoopContext) {
+        let contact = stanza.from.bare
         let route = Route(account: home.address, direction: .received, origin: nil, peer: .bare(contact))
-        for stage in host.screening where stage.screen(arriving, home, route) != .pass { return }
-        var marked = arriving
-        for stage in host.annotating { stage.annotate(&marked, route) }
-        let stanza = marked
+        for stage in host.screening where stage.screen(stanza, home, route) != .pass { return }
         let request = kind == .subscribe ? stanza.encoded(to: .bare(home.address)) : nil
         let result = home.roster.receive(kind, from: contact, request: request, owner: home.address, limits: host.limits)
         let ticket = submit(result, home)
