@@ -37,6 +37,23 @@ struct LoopTests {
         return connection
     }
 
+    @Test("a loop that is behind by more than it may be is noticed by who posts to it, and so is its catching up", arguments: [0, 1])
+    func congestion(excess: Int) {
+        let second = server.addLoop()
+        let other = SessionRef(id: 1, mailbox: second.mailbox)
+        let mebibyte = EncodedStanza(ByteBuffer(repeating: 0x20, count: 1 << 20))
+        for _ in 0..<(LoopMailbox.waitingBytesMax >> 20) { server.context.post(mebibyte, to: other) }
+        if excess > 0 { server.context.post(EncodedStanza(ByteBuffer(string: " ")), to: other) }
+        #expect(server.context.isCongested == (excess > 0))
+        server.context.flush()
+        server.run()
+        #expect(!server.context.isCongested)
+        // What a loop has for itself it takes before it reads on.
+        let own = SessionRef(id: 2, mailbox: server.context.mailbox)
+        for _ in 0...(LoopMailbox.waitingBytesMax >> 20) { server.context.post(mebibyte, to: own) }
+        #expect(!server.context.isCongested)
+    }
+
     @Test("a session begins on the loop of its stream, whichever loop loads the account, and however often")
     func bindWhileAnotherLoads() {
         server.createAccount("juliet")

@@ -23,6 +23,8 @@ package final class LoopContext {
     @exclusivity(unchecked) private var effects: [(LoopContext) -> Void] = []
     private var waitingForDisk: [(ticket: CommitTicket, act: (LoopContext, Result<Void, StoreError>) -> Void)] = []
     @exclusivity(unchecked) private var batch: [Post] = []
+    /// A mailbox that took a post and has more than it should.
+    @exclusivity(unchecked) private var fullMailbox: LoopMailbox?
     @exclusivity(unchecked) private var isFlushing = false
     @exclusivity(unchecked) private var isRunningEffects = false
 
@@ -40,7 +42,17 @@ package final class LoopContext {
     package func post(_ stanza: EncodedStanza, to session: SessionRef) { post(.deliver(stanza, to: session), to: session.mailbox) }
 
     package func post(_ post: Post, to mailbox: LoopMailbox) {
-        if mailbox.post(post) { wakes.append(mailbox) }
+        let (wasEmpty, isFull) = mailbox.post(post)
+        if wasEmpty { wakes.append(mailbox) }
+        if isFull, mailbox !== self.mailbox { fullMailbox = mailbox }
+    }
+
+    /// Whether another loop is so far behind with what this one has for it that its clients are to wait: nothing that was posted is
+    /// dropped, and what waits for a loop is bounded all the same.
+    package var isCongested: Bool {
+        guard let fullMailbox else { return false }
+        if fullMailbox.hasRoom { self.fullMailbox = nil }
+        return self.fullMailbox != nil
     }
 
     /// Does `effect` once no lock is held any more, before the loop goes on to the next stanza.

@@ -27,6 +27,10 @@ package final class LoopMailbox: @unchecked Sendable {
     private let lock = NIOLock()
     // The lock is what keeps it exclusive.
     @exclusivity(unchecked) private var waiting: [Post] = []
+    /// Bytes of stanzas that wait.
+    @exclusivity(unchecked) private var waitingBytes = 0
+    /// Bytes of stanzas that may wait before the loops that post here read no more from their clients, see ``LoopContext/isCongested``.
+    package static let waitingBytesMax = 16 * 1024 * 1024
     /// Set once before the loop serves anything; used on the loop only.
     private unowned var context: LoopContext?
 
@@ -34,16 +38,21 @@ package final class LoopMailbox: @unchecked Sendable {
 
     func attach(_ context: LoopContext) { self.context = context }
 
-    /// - Returns: whether the mailbox was empty: then whoever posts sees to it that the loop is woken.
-    package func post(_ post: Post) -> Bool {
-        lock.withLock {
+    /// - Returns: whether the mailbox was empty: then whoever posts sees to it that the loop is woken; and whether too much waits.
+    func post(_ post: Post) -> (wasEmpty: Bool, isFull: Bool) {
+        let bytes = post.byteCount
+        return lock.withLock {
             waiting.append(post)
-            return waiting.count == 1
+            waitingBytes += bytes
+            return (waiting.count == 1, waitingBytes > Self.waitingBytesMax)
         }
     }
 
+    /// Whether so much has been taken that there is room again.
+    var hasRoom: Bool { lock.withLock { waitingBytes <= Self.waitingBytesMax / 2 } }
+
     /// Posts from a thread that is no event loop.
-    package func postAndWake(_ post: Post) { if self.post(post) { wake() } }
+    package func postAndWake(_ post: Post) { if self.post(post).wasEmpty { wake() } }
 
     package func wake() {
         loop.execute { [self] in context?.flush() }
@@ -53,7 +62,20 @@ package final class LoopMailbox: @unchecked Sendable {
     package func run(_ work: @escaping @Sendable (LoopContext) -> Void) { postAndWake(.run(work)) }
 
     func take(into batch: inout [Post]) {
-        lock.withLock { swap(&waiting, &batch) }
+        lock.withLock {
+            swap(&waiting, &batch)
+            waitingBytes = 0
+        }
+    }
+}
+
+extension Post {
+    /// Of the stanza in it.
+    fileprivate var byteCount: Int {
+        switch self {
+        case .deliver(let stanza, _), .deliverStored(let stanza, _): stanza.bytes.readableBytes
+        case .end, .awaitProof, .settled, .complete, .completeInherited, .run: 0
+        }
     }
 }
 

@@ -367,6 +367,7 @@ extension ClientConnection {
         var taken = 0
         while takesInput, !inputFailed, !machine.isClosed {
             guard taken < stanzasMax else { return resumeLater() }
+            if loop.context.isCongested { return resumeLater(after: Self.congestionRest) }
             taken += 1
             do throws(XMLError) {
                 guard let event = try parser.next(from: &input) else {
@@ -402,17 +403,23 @@ extension ClientConnection {
     }
 
     /// Goes on with what has arrived when the loop has served others.
-    private func resumeLater() {
+    ///
+    /// - Parameter rest: how long others have to have been served; `nil`: once.
+    private func resumeLater(after rest: TimeAmount? = nil) {
         guard !isResumptionScheduled else { return }
         isResumptionScheduled = true
-        loop.loop.assumeIsolated().execute { [self] in
+        let goOn = { [self] in
             isResumptionScheduled = false
             parse(stanzasMax: service.settings.stanzasPerTurnMax)
             loop.context.flush()
             flushIfNeeded()
             readIfPending()
         }
+        if let rest { _ = loop.loop.assumeIsolated().scheduleTask(in: rest, goOn) } else { loop.loop.assumeIsolated().execute(goOn) }
     }
+
+    /// How long a client waits before it is looked whether another loop has caught up.
+    private static let congestionRest = TimeAmount.milliseconds(1)
 
     private func readIfPending() {
         guard isReadPending, takesInput else { return }
