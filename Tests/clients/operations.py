@@ -15,7 +15,7 @@ import socket
 import tempfile
 import time
 
-from harness import STEP, World, check, equal, require
+from harness import STEP, World, check, equal, is_message, require
 
 PASSWORD = "r0m30"
 # haproxy connects from here, so that nothing of the client's address can come from the connection itself.
@@ -58,19 +58,25 @@ class Server:
 
     async def __aenter__(self):
         (self.folder / "data").mkdir(mode=0o700)
+        await self.start()
+        await self.command("account", "add", f"romeo@{self.domain}", input=PASSWORD.encode() + b"\n")
+        return self
+
+    async def start(self):
         limit = (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (self.files, self.files))) if self.files else None
         with open(self.log, "wb") as log:
             self.process = await asyncio.create_subprocess_exec(
                 self.binary, "serve", "--config", self.configuration, env=self.environment, stdin=asyncio.subprocess.DEVNULL,
                 stdout=log, stderr=log, preexec_fn=limit)
         await until(lambda: "is ready" in self.text(), "the server's start")
-        await self.command("account", "add", f"romeo@{self.domain}", input=PASSWORD.encode() + b"\n")
-        return self
 
-    async def __aexit__(self, *_):
+    async def stop(self):
         if self.process.returncode is None:
             self.process.terminate()
             await self.process.wait()
+
+    async def __aexit__(self, *_):
+        await self.stop()
         shutil.rmtree(self.folder)
 
     def text(self):
@@ -79,7 +85,7 @@ class Server:
     def world(self, port=None):
         """For clients: of the server, or of something in front of it."""
         certificate = str(self.folder / "data" / "certificates" / f"{self.domain}.pem")
-        return World("127.0.0.1", port or self.port, 0, self.domain, certificate, "", {"romeo": PASSWORD}, [], "martlet", "")
+        return World("127.0.0.1", port or self.port, 0, self.domain, certificate, "", {"romeo": PASSWORD, "juliet": PASSWORD}, [], "martlet", "")
 
     def cpu_seconds(self):
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
@@ -188,3 +194,28 @@ async def _(world):
                 stranger.close()
         async with connected(server.world()) as again:
             require(again.boundjid.resource, "there is no session")
+
+
+# A stop
+
+
+@check("restart: what a session without its connection had not got is there after a stop and a start (XEP-0198 §4)", only="martlet")
+async def _(world):
+    async with Server(world) as server:
+        await server.command("account", "add", f"juliet@{server.domain}", input=PASSWORD.encode() + b"\n")
+        world = server.world()
+        try:
+            juliet = await world.client("juliet", stream_management=True)
+            romeo = await world.client("romeo")
+            await juliet.break_connection()
+            for body in ("one", "two"):
+                romeo.send_message(juliet.boundjid.bare, body)
+            await romeo.fence()
+            await server.stop()
+            await server.start()
+            again = await world.client("juliet", "chamber")
+            for body in ("one", "two"):
+                await again.expect(is_message(body), f"the message {body}")
+        finally:
+            for client in world.clients:
+                client.abort()

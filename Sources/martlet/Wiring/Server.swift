@@ -178,6 +178,7 @@ final class Server: Sendable {
 
     private func close() async {
         if let free = System.freeBytes(start.loaded.configuration.server.dataFolder), free < Self.freeBytesMin { core.store.releaseReserve() }
+        await core.endSessions()
         await core.close()
         await passwords.stop()
         start.logs.server.notice("stopped")

@@ -75,6 +75,17 @@ struct ServerCore: Sendable {
     /// For what comes from no loop.
     var mailbox: LoopMailbox { pool.loops[0].context.mailbox }
 
+    /// Ends the sessions whose connections are gone already: what their clients did not get waits on disk for them.
+    func endSessions() async {
+        for session in router.allSessions() { session.ref.mailbox.postAndWake(.end(session.ref, StreamError(.systemShutdown))) }
+        // Once for what was posted, once for what came of that.
+        for _ in 0..<2 {
+            for loop in pool.loops {
+                await withCheckedContinuation { continuation in loop.context.mailbox.run { _ in continuation.resume() } }
+            }
+        }
+    }
+
     /// Commits what is queued and ends all threads.
     func close() async {
         store.close()
