@@ -464,11 +464,11 @@ extension XMLWriter {
         let node = element.node
         let flags = element.storage.header.flags
         let isClient = node.namespace == Namespace.client.id
+        if element.index == 0, flags.isDisjoint(with: [.notCanonical, .rootDeclaresContent]), scope == .known(.client) { return .whole }
         if node.flags.contains(.declaresDefault) {
             // The content namespace is never declared on a stanza, wherever the stanza comes from.
             return canSpliceParts(element) && !isClient ? .whole : .none
         }
-        if element.index == 0, flags.isDisjoint(with: .notCanonical), scope == .known(.client) { return .whole }
         guard canSpliceParts(element) else { return .none }
         let name = name(of: node, element.storage)
         return name == scope ? .whole : .withNamespace(name)

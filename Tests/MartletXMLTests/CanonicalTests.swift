@@ -16,7 +16,7 @@ import Testing
 
     @Test("the canonical subset is forwarded byte for byte (reliability rule 3)", arguments: [
         "<message to='a'  type=\"chat\" ><body>x &lt;&amp;&gt;&apos;&quot; y</body ></message>", "<a>\n\t<b/>\n</a>", "<a xml:lang='en'/>",
-        "<a xmlns='urn:x'><b xmlns=''/></a>", "<x:a xmlns:x='urn:x' x:b=''><c/></x:a>", "<presence/>", "<a>é 😀</a>",
+        "<a xmlns='urn:x'><b xmlns=''/></a>", "<x:a xmlns:x='urn:x' x:b=''><c/></x:a>", "<p:a xmlns='urn:x' xmlns:p='urn:y'/>", "<presence/>", "<a>é 😀</a>",
         "<a><f xmlns='urn:xmpp:forward:0'><message xmlns='jabber:client'><body/></message></f></a>",
     ])
     func canonical(_ text: String) throws {
