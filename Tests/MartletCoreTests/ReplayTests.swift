@@ -163,6 +163,20 @@ struct ReplayTests {
         #expect(juliet.closing?.condition == .resourceConstraint)
     }
 
+    @Test("and that its connection says late how far it is behind changes nothing")
+    func slowAndLate() {
+        let server = server(page: 10, outboundBytesMax: 1_000)
+        let romeo = server.online("romeo/orchard")
+        write(1...50, romeo)
+        commit(server)
+        let juliet = server.client("juliet/balcony")
+        juliet.isSlow = true
+        juliet.reportedFrom = 5_000
+        juliet.send("<presence/>")
+        #expect(!juliet.isClosed)
+        #expect(ids(juliet) == names(1...50))
+    }
+
     @Test("a flood while both accounts are being loaded, and their clients are coming, keeps its order on two loops")
     func flood() {
         let server = server(page: 10)

@@ -100,6 +100,21 @@ struct AcknowledgementTests {
         withExtendedLifetime(server) {}
     }
 
+    @Test("what the connection says itself, such as a ping, and what it answers itself, is counted too")
+    func connection() {
+        let server = TestServer()
+        let juliet = server.online("juliet/balcony")
+        juliet.manage(.enable(resumes: true, secondsMax: nil))
+        let ping = StanzaBuilder.iq(.get, from: nil, to: nil, id: "p") { $0.element("ping", "urn:xmpp:ping") }
+        juliet.session?.say(ping)
+        juliet.session?.noteAnswered(StanzaBuilder.iq(.result, from: nil, to: nil, id: "s"))
+        juliet.manage(.request)
+        #expect(juliet.splitReceived().said.contains("a 1"))
+        juliet.manage(.acknowledge(2))
+        #expect(juliet.closing == nil)
+        withExtendedLifetime(server) {}
+    }
+
     @Test("a second enable, and anything before the first, is unexpected (§3)")
     func unexpected() {
         let server = TestServer()
@@ -253,6 +268,74 @@ struct ResumptionTests {
         #expect(messages.map { $0.id ?? "" } == names(1...3))
         let stamps = messages.map { String($0.child("delay")?.attribute("stamp")?.prefix(19) ?? "") }
         #expect(stamps == ["2020-09-13T12:26:40", "2020-09-13T12:26:40", "2020-09-13T12:36:40"])
+    }
+
+    @Test("what was on its way when a session came to its end is not lost, whatever ended it", arguments: ["overflow", "password", "disabled", "closed"])
+    func onItsWay(how: String) {
+        var settings = RouterSettings()
+        settings.unacknowledgedStanzasMax = how == "overflow" ? 3 : 100
+        let server = TestServer(settings: settings)
+        let second = server.addLoop()
+        let juliet = server.online("juliet/balcony")
+        let account = server.address("juliet")
+        _ = enable(juliet)
+        let romeo = server.online("romeo/orchard", on: second)
+        juliet.breakConnection()
+        // In one batch, behind the end if there is one.
+        func flood(_ ids: ClosedRange<Int>) {
+            for id in ids { romeo.sendOnly("<message to='juliet@capulet.example' type='chat' id='m\(id)'><body>b</body></message>") }
+        }
+        func change(_ change: AccountChange) {
+            server.router.changeAccount(account, change, ending: StreamError(.notAuthorized), server.context) { _ in }
+        }
+        flood(1...4)
+        switch how {
+        case "password": change(.setCredentials(account, []))
+        case "disabled": change(.setEnabled(account, false))
+        case "closed": server.router.endSessions(of: account, StreamError(.policyViolation))
+        default: break
+        }
+        flood(5...8)
+        for context in [second, server.context] { context.flush() }
+        server.run()
+        if how == "disabled" { change(.setEnabled(account, true)) }
+        server.context.flush()
+        server.run()
+        let again = server.client("juliet/chamber")
+        again.send("<presence/>")
+        #expect(again.messages() == names(1...8))
+        #expect(romeo.receivedBesidesPresence() == [])
+        withExtendedLifetime(server) {}
+    }
+
+    @Test("a client that comes back without resuming is not kept out by its own lost sessions")
+    func limit() {
+        var limits = HostLimits()
+        limits.sessionsMax = 2
+        let server = TestServer(limits: limits)
+        let desk = server.online("juliet/desk")
+        var phone = server.online("juliet/phone1")
+        _ = enable(phone)
+        send(1...1, server.online("romeo/orchard"), to: "juliet@capulet.example/phone1")
+        phone.breakConnection()
+        phone = server.client("juliet/phone2")
+        #expect(phone.session != nil && !desk.isClosed)
+        #expect(server.client("juliet/phone3").refusal?.condition == .resourceConstraint)
+        withExtendedLifetime(server) {}
+    }
+
+    @Test("what an account says to itself waits like anything else")
+    func toOneself() {
+        let juliet = server.online("juliet/balcony")
+        _ = enable(juliet)
+        let phone = server.online("juliet/phone")
+        juliet.breakConnection()
+        phone.send("<message to='juliet@capulet.example/balcony' type='chat' id='m1'><body>b</body></message>")
+        phone.disconnect()
+        server.advance(by: .seconds(600))
+        let again = server.client("juliet/chamber")
+        again.send("<presence/>")
+        #expect(again.messages() == ["m1"])
     }
 
     @Test("what another session has copies of is not delivered twice")

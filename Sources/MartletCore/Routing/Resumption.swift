@@ -52,6 +52,7 @@ extension Router {
         session.awaitHandOver(to: transport, acknowledging: handled, done)
         ref.session = session
         home.sessions[index].ref = ref
+        home.sessions[index].isDetached = false
         moveReplay(from: old, to: ref, home, context)
         let handOver = Post.run { _ in
             if let session = old.session { session.handOver(to: ref) } else { ClientSession.handOverNothing(to: ref) }
@@ -73,7 +74,7 @@ extension Router {
 // MARK: What nobody acknowledged
 
 /// A message that a client was sent and has not acknowledged, when its session has ended for good.
-struct UndeliveredMessage {
+struct UndeliveredMessage: Sendable {
     var stanza: Stanza
     var type: MessageType
     /// When the server took it, in milliseconds since 1970.
@@ -88,24 +89,42 @@ extension Router {
     func undelivered(_ unacknowledged: UnacknowledgedStanzas, of account: BareJID, _ context: LoopContext) -> [UndeliveredMessage] {
         var messages: [UndeliveredMessage] = []
         for item in unacknowledged.all where !item.isStored {
-            // What the account's own sessions or the server sent needs no second delivery.
-            guard let stanza = Stanza(sent: item.stanza), stanza.from.bare != account else { continue }
-            switch stanza.kind {
-            case .message(let type): messages.append(.init(stanza: stanza, type: type, time: item.time, origin: session(of: stanza.from)))
-            case .iq(.get), .iq(.set): bounce(stanza, .serviceUnavailable, session(of: stanza.from), context)
-            case .iq, .presence: continue
-            }
+            if let message = undelivered(item.stanza, at: item.time, of: account, context) { messages.append(message) }
         }
         return messages
+    }
+
+    /// The same for one stanza.
+    func undelivered(_ stanza: EncodedStanza, at time: Int64, of account: BareJID, _ context: LoopContext) -> UndeliveredMessage? {
+        // What the server sent in the account's name, such as copies, needs no second delivery.
+        guard let stanza = Stanza(sent: stanza), stanza.from != .bare(account) else { return nil }
+        switch stanza.kind {
+        case .message(let type): return UndeliveredMessage(stanza: stanza, type: type, time: time, origin: session(of: stanza.from))
+        case .iq(.get), .iq(.set): bounce(stanza, .serviceUnavailable, session(of: stanza.from), context)
+        case .iq, .presence: break
+        }
+        return nil
     }
 
     /// Treats messages as if they came now, for an account without the session (XEP-0198 §4). Under the lock.
     ///
     /// If other sessions get copies of the account's messages, they have them.
     func deliverAgain(_ messages: [UndeliveredMessage], _ home: AccountHome, _ context: LoopContext) {
-        guard !messages.isEmpty, let host = context.hosts.host(of: home.address), home.isResident else { return }
+        guard !messages.isEmpty else { return }
+        guard !home.isResident else { return deliverNow(messages, home, context) }
+        // The account is being read anew: what decides about its messages is not known before.
+        let bytes = messages.reduce(0) { $0 + $1.stanza.element.byteCount }
+        let isParked = park(home.address, bytes: bytes, in: home.shard, context) { [self] home, context in deliverNow(messages, home, context) }
+        if isParked { return }
+        for message in messages { bounce(message.stanza, StanzaError(.resourceConstraint, .wait), message.origin, context) }
+    }
+
+    private func deliverNow(_ messages: [UndeliveredMessage], _ home: AccountHome, _ context: LoopContext) {
+        guard let host = context.hosts.host(of: home.address) else { return }
         guard !home.sessions.contains(where: { $0.flags.contains(.carbons) }) else { return }
         for message in messages where message.type == .chat || message.type == .normal {
+            // What one of the account's sessions said to it, all of them have.
+            if message.stanza.from.bare == home.address, !home.sessions.isEmpty { continue }
             let to = message.stanza.to ?? .bare(home.address)
             _ = receive(message.stanza, message.type, to, host, home, message.origin, nil, taken: message.time, context)
         }
@@ -115,6 +134,27 @@ extension Router {
         guard case .full(let full) = address else { return nil }
         let session = withResidentHome(full.bare) { home in home.index(of: full).map { home.sessions[$0].ref } }
         return session ?? nil
+    }
+}
+
+/// What is left of a session that has ended: the way back into its account for what was on its way to it.
+struct SessionRemains {
+    let router: Router
+    let home: AccountHome
+
+    func deliverAgain(_ stanza: EncodedStanza, _ context: LoopContext) {
+        let message = router.undelivered(stanza, at: context.time.wallMilliseconds, of: home.address, context)
+        if let message { deliverAgain([message], context) }
+    }
+
+    func deliverAgain(_ unacknowledged: UnacknowledgedStanzas, _ context: LoopContext) {
+        deliverAgain(router.undelivered(unacknowledged, of: home.address, context), context)
+    }
+
+    private func deliverAgain(_ messages: [UndeliveredMessage], _ context: LoopContext) {
+        // The home may have left memory since; the account's next one is as good.
+        router.withHome(of: home.address, context) { [router] home, context in router.deliverAgain(messages, home, context) }
+        context.runEffects()
     }
 }
 

@@ -48,6 +48,10 @@ extension Router {
             }
             replace(at: taken, home, context)
         }
+        if home.sessions.count >= min(limits.sessionsMax, 64), let lost = home.sessions.firstIndex(where: \.isDetached) {
+            // Whoever comes back without resuming has given the session up.
+            replace(at: lost, home, context)
+        }
         guard home.sessions.count < min(limits.sessionsMax, 64) else {
             return context.after { _ in pending.done(.refused(.resourceConstraint("too many sessions of this account"))) }
         }

@@ -12,10 +12,16 @@ package protocol SessionTransport: AnyObject {
     func close(_ error: StreamError?)
     /// Stops or resumes taking stanzas from the peer (back-pressure).
     func setReading(_ isReading: Bool)
-    /// Bytes written and not yet taken by the network.
+    /// Bytes written and not yet taken by the network. A few that it will take at once need not be counted.
     var pendingBytes: Int { get }
+    /// Whether the network has taken everything, to the last byte.
+    var hasDrained: Bool { get }
     /// The peer's address for logs, such as `192.0.2.1:40000`.
     var remoteAddress: String { get }
+}
+
+extension SessionTransport {
+    package var hasDrained: Bool { pendingBytes == 0 }
 }
 
 /// A bound client session. It lives on one event loop from bind to end and is not `Sendable`, so that the compiler refuses
@@ -179,6 +185,16 @@ package final class ClientSession {
 
     // MARK: To the client
 
+    /// A stanza of the connection's own, such as a ping: the client counts it like any other.
+    package func say(_ stanza: EncodedStanza) { deliver(stanza) }
+
+    /// A request about the stream was answered before it came here: both count (XEP-0198 §4).
+    package func noteAnswered(_ answer: EncodedStanza) {
+        guard !isEnded else { return }
+        ledger.record(.done)
+        deliver(answer)
+    }
+
     func deliver(_ stanza: EncodedStanza) { deliver(stanza, isStored: false) }
 
     private func deliver(_ stanza: EncodedStanza, isStored: Bool) {
@@ -192,7 +208,6 @@ package final class ClientSession {
         transport.write(stanza.bytes)
         let excess = transport.pendingBytes - router.settings.outboundBytesMax
         if excess > storedBytes { return end(StreamError(.resourceConstraint, "the client does not read what it is sent")) }
-        if excess <= 0 { storedBytes = 0 }
         markDirty()
     }
 
@@ -223,7 +238,10 @@ package final class ClientSession {
     func flush() {
         askForAcknowledgement()
         isDirty = false
-        if case .attached(let transport) = link { transport.flush() }
+        guard case .attached(let transport) = link else { return }
+        transport.flush()
+        // The network has taken everything.
+        if storedBytes > 0, transport.hasDrained { storedBytes = 0 }
     }
 
     // MARK: Order
@@ -320,5 +338,6 @@ package final class ClientSession {
         suspended = nil
         ref.session = nil
         ref.successor = heir
+        if heir == nil { ref.remains = SessionRemains(router: router, home: home) }
     }
 }

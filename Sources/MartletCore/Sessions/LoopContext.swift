@@ -133,7 +133,11 @@ package final class LoopContext {
 
     /// To whoever has taken over from a session that was resumed elsewhere.
     private func forward(_ post: Post, for ref: SessionRef) {
-        guard let successor = ref.successor else { return }
+        guard let successor = ref.successor else {
+            // It was posted before its sender's loop could know of the end.
+            if case .deliver(let stanza, _) = post { ref.remains?.deliverAgain(stanza, self) }
+            return
+        }
         switch post {
         case .deliver(let stanza, _): self.post(.deliver(stanza, to: successor), to: successor.mailbox)
         case .deliverStored(let stanza, _): self.post(.deliverStored(stanza, to: successor), to: successor.mailbox)

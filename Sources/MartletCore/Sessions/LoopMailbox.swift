@@ -88,6 +88,8 @@ package final class SessionRef: @unchecked Sendable, Hashable {
     @exclusivity(unchecked) package var session: ClientSession?
     /// Who has taken over from the session (XEP-0198 §5). Touched on the mailbox's loop only.
     var successor: SessionRef?
+    /// Who sees to it that what still comes for a session that has ended is not lost. Touched on the mailbox's loop only.
+    var remains: SessionRemains?
 
     package init(id: UInt64, mailbox: LoopMailbox) {
         self.id = id

@@ -53,6 +53,9 @@ extension ClientSession {
 
     private func hibernate(for seconds: Int) {
         link = .hibernating
+        home.shard.withLock {
+            if let index = home.index(of: ref) { home.sessions[index].isDetached = true }
+        }
         management?.forgetRequests()
         _ = ref.mailbox.loop.scheduleTask(in: .seconds(Int64(seconds))) { [ref] in
             ref.mailbox.run { _ in ref.session?.resumptionExpired() }
@@ -77,7 +80,10 @@ extension ClientSession {
         let estate = Estate(ledger: ledger, management: management, awaitsDeliveryProof: awaitsDeliveryProof)
         let old = link
         leave(to: heir)
-        heir.mailbox.run { _ in heir.session?.takeOver(estate) }
+        heir.mailbox.run { context in
+            // The heir may have ended before it got anything.
+            if let session = heir.session { session.takeOver(estate) } else { heir.remains?.deliverAgain(estate.management.unacknowledged, context) }
+        }
         if case .attached(let transport) = old {
             transport.close(StreamError(.conflict, "The stream was resumed on another connection."))
         }

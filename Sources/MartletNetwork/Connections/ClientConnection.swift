@@ -389,6 +389,11 @@ extension ClientConnection {
             guard let session else { return perform(machine.received(element, surroundings)) }
             let action = machine.receivedBound(element)
             if case .manage(let request) = action { return manage(request, session) }
+            if case .answer = action {
+                var writer = XMLWriter()
+                action.write(to: &writer)
+                return session.noteAnswered(EncodedStanza(writer.buffer))
+            }
             guard case .deliver = action else { return perform(action) }
             do throws(StreamError) {
                 try session.receive(element)
@@ -482,6 +487,12 @@ extension ClientConnection: SessionTransport {
     package func channelWritabilityChanged(context: ChannelHandlerContext) {
         isNetworkSlow = !context.channel.isWritable
         context.fireChannelWritabilityChanged()
+    }
+
+    package var hasDrained: Bool {
+        guard let context else { return true }
+        let buffered = try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)
+        return unflushedBytes == 0 && (buffered ?? 0) == 0
     }
 
     /// What is below the channel's high-water mark is not worth asking for.

@@ -154,8 +154,7 @@ extension ClientConnection {
         let stanza = StanzaBuilder.iq(
             .get, from: .bare(session.address.bare.domain), to: .full(session.address), id: loop.context.random.token()
         ) { $0.element("ping", Self.pingNamespace) }
-        write(stanza.bytes)
-        flush()
+        session.say(stanza)
     }
 
     private static let pingNamespace: Namespace = "urn:xmpp:ping"

@@ -117,6 +117,10 @@ private final class InProcessConnection: ConversationConnection, SessionTranspor
                 switch action {
                 case .deliver: try session?.receive(element)
                 case .manage(let request): try session?.manage(request)
+                case .answer where session != nil:
+                    var writer = XMLWriter()
+                    action.write(to: &writer)
+                    session?.noteAnswered(EncodedStanza(writer.buffer))
                 default: perform(action)
                 }
             } catch {

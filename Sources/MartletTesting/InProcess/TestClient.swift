@@ -15,7 +15,11 @@ package final class TestClient: SessionTransport {
     package private(set) var closing: StreamError?
     package private(set) var isReading = true
     /// What the server believes to be still on its way; for tests of slow clients.
-    package var pendingBytes = 0
+    package var pendingBytes: Int { unreadBytes > reportedFrom ? unreadBytes : 0 }
+    package var hasDrained: Bool { unreadBytes == 0 }
+    private var unreadBytes = 0
+    /// Below this much a connection is not asked what is on its way, and says that nothing is.
+    package var reportedFrom = 0
     /// Takes nothing of what it is sent: `pendingBytes` grows.
     package var isSlow = false
     package let remoteAddress = "192.0.2.1:40000"
@@ -116,7 +120,7 @@ package final class TestClient: SessionTransport {
             preconditionFailure("the server sent no stanza: \(String(buffer: bytes))")
         }
         inbox.append(element)
-        if isSlow { pendingBytes += bytes.readableBytes }
+        if isSlow { unreadBytes += bytes.readableBytes }
     }
 
     package func flush() {}
