@@ -499,7 +499,8 @@ extension ClientConnection: SessionTransport {
     package var pendingBytes: Int {
         guard isNetworkSlow, let context else { return unflushedBytes }
         let buffered = try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)
-        return unflushedBytes + (buffered ?? 0)
+        // The channel counts what it was given whether it is flushed or not, behind TLS only what is: nothing may count twice.
+        return max(unflushedBytes, unflushed.readableBytes + (buffered ?? 0))
     }
 
     package func setReading(_ isReading: Bool) {
