@@ -9,17 +9,21 @@ package struct FeatureConfiguration: Sendable {
     package var operatingSystem: String?
     package var contacts: ContactAddresses.Addresses
     package var time: any TimeSource
+    /// Which messages archives keep for accounts that have not said what they want; `nil`: there are no archives.
+    package var archiveDefault: ArchivePreferences.Default?
     /// Since when the server has been running.
     package var uptime: Uptime
 
     package init(
         softwareName: String = "Martlet", softwareVersion: String, operatingSystem: String? = nil,
-        contacts: ContactAddresses.Addresses = .init(), time: any TimeSource, uptime: Uptime
+        contacts: ContactAddresses.Addresses = .init(),
+        archiveDefault: ArchivePreferences.Default? = .always, time: any TimeSource, uptime: Uptime
     ) {
         self.softwareName = softwareName
         self.softwareVersion = softwareVersion
         self.operatingSystem = operatingSystem
         self.contacts = contacts
+        self.archiveDefault = archiveDefault
         self.time = time
         self.uptime = uptime
     }
@@ -46,7 +50,12 @@ package enum StandardFeatures {
             ContactAddresses(configuration.contacts),
             EntityCapabilities(),
             StreamManagement(),
-        ]
+        ] + archive(configuration)
+    }
+
+    private static func archive(_ configuration: FeatureConfiguration) -> [any Feature] {
+        guard let archiveDefault = configuration.archiveDefault else { return [] }
+        return [MessageArchive(default: archiveDefault), ArchivePreferenceManagement(default: archiveDefault)]
     }
 
     /// What is implemented, but not as a feature of a domain: in the core, the streams, the network.

@@ -18,7 +18,7 @@ package struct OfflineMessages: FallBackStage {
     /// A message with a body is kept or refused, never lost in silence. When an account has no more room, senders are told what
     /// they would be told if there were no account.
     package func fallBack(_ message: borrowing Stanza, _ home: AccountHome, _ limits: HostLimits) -> FallBack {
-        guard Self.isWorthKeeping(message) else { return Self.unkept(message, home) }
+        guard isWorthKeeping(message) else { return Self.unkept(message, home) }
         let waiting = home.offlineMessages
         let hasRoom = waiting.count < limits.offlineMessagesMax && waiting.bytes + message.element.byteCount <= limits.offlineBytesMax
         return hasRoom ? .keep : .refuse(.serviceUnavailable)
@@ -30,7 +30,7 @@ package struct OfflineMessages: FallBackStage {
     }
 
     /// §3, with the hints of XEP-0334.
-    private static func isWorthKeeping(_ message: borrowing Stanza) -> Bool {
+    package func isWorthKeeping(_ message: borrowing Stanza) -> Bool {
         guard case .message(let type) = message.kind else { return false }
         switch type {
         case .groupchat, .headline, .error: return false
@@ -38,7 +38,7 @@ package struct OfflineMessages: FallBackStage {
         }
         if message.hints.contains(.noStore) { return false }
         if message.hints.contains(.store) { return true }
-        return message.element.root.children.contains { !isPassing($0) }
+        return message.element.root.children.contains { !Self.isPassing($0) }
     }
 
     /// What says nothing once it is late, or nothing by itself.

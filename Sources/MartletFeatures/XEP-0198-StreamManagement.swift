@@ -4,11 +4,9 @@ import MartletXMPP
 
 /// Acknowledgements that wait until what a stanza wrote is on disk, and sessions that outlive their connections. What is said on the
 /// wire is `StreamManagement.swift`'s, what it does `SessionManagement.swift`'s and `SessionResumption.swift`'s.
-///
-/// A message that is delivered at once writes nothing yet: its acknowledgement is good as long as the server runs or stops in order.
 package struct StreamManagement: StreamFeatureProvider {
     package static let specification = Specification.xep(
-        198, "Stream Management", version: "1.6.2", note: "a message that is delivered at once is not on disk; no resumption after a restart, no location")
+        198, "Stream Management", version: "1.6.2", note: "no resumption after a restart, no location")
     package init() {}
 
     package func writeStreamFeatures(to writer: inout XMLWriter, of host: Host) { writer.element("sm", .streamManagement) }

@@ -22,12 +22,10 @@ package struct StanzaIDs: AnnotatingStage, NamingStage {
         presence.omitChildren("stanza-id", .stanzaIDs, claiming: "by") { hosts.host(of: $0.bare) != nil }
     }
 
-    package func name(_ message: inout Stanza, _ id: UInt64, by account: BareJID) {
-        message.add { writer in
-            writer.emptyElement("stanza-id", .stanzaIDs) {
-                $0.attribute("id", decimal: id)
-                $0.attribute("by", account)
-            }
+    package func name(_ id: UInt64, by account: BareJID, to writer: inout XMLWriter) {
+        writer.emptyElement("stanza-id", .stanzaIDs) {
+            $0.attribute("id", decimal: id)
+            $0.attribute("by", account)
         }
     }
 

@@ -82,6 +82,7 @@ final class ReadStatements {
         account.lastActivity = try lastActivity.first({ $0.bind(id.raw, at: 1) }) {
             LastActivity(time: $0.integer(0), status: $0.optionalText(1))
         }
+        for key in DocumentKey.resident { account.documents[key] = try document(id, key) }
         try readLog(into: &account, tail)
         return account
     }

@@ -49,6 +49,9 @@ struct BackPressureTests {
         for id in 1...limit { romeo.send(message(id, to: "nobody\(id % 7)@capulet.example")) }
         #expect(!romeo.isReading)
         commit()
+        // His archive has them on its way to the disk.
+        #expect(!romeo.isReading)
+        commit()
         #expect(romeo.isReading)
         #expect(romeo.received().count == limit)
     }

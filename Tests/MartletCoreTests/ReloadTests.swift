@@ -141,6 +141,7 @@ struct ReloadTests {
         #expect(juliet.received().map(\.element.localName) == ["presence"])
         server.store.failReads(with: nil)
         romeo.send("<message to='juliet@capulet.example' type='chat' id='m2'><body>b</body></message>")
+        commit()
         #expect(juliet.received().map(\.id) == ["m2"])
         #expect(!juliet.isClosed)
     }

@@ -223,7 +223,7 @@ struct ArchiveRulesTests {
             limits: .authenticated)
         let peer = jid("romeo@montague.example/orchard")
         let message = Stanza(element, kind: .message(MessageType(of: element.root)), from: peer, to: jid("juliet@capulet.example"))
-        return ArchiveRules.keeps(message, with: peer, isContact: isContact, preferences)
+        return ArchiveRules.isWorthKeeping(message) && preferences.keeps(with: peer, isContact: isContact)
     }
 
     @Test(
@@ -278,7 +278,7 @@ struct ArchiveRulesTests {
     @Test("other stanzas are not kept")
     func others() throws {
         let presence = Stanza(try parseElement(ByteBuffer(string: "<presence><body/></presence>"), limits: .authenticated), kind: .presence(.available), from: jid("a.example"), to: nil)
-        #expect(!ArchiveRules.keeps(presence, with: jid("a.example"), isContact: true, .init()))
+        #expect(!ArchiveRules.isWorthKeeping(presence))
     }
 }
 

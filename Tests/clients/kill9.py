@@ -2,8 +2,9 @@
 
 Writers change their rosters, private documents and block lists and send messages to recipients, many operations at a
 time. A ledger holds what the server has promised: a change, when its IQ was answered with a result or its push came; a
-message, when an IQ set that was sent after it on the same stream was answered. Some recipients are offline while that
-goes on and some are online. The server is killed with SIGKILL at a random moment, started again, and asked for
+message, when the server acknowledged it (XEP-0198), or without stream management, when an IQ set that was sent after it
+on the same stream was answered. Some recipients are offline while that goes on and some are online, with stream
+management, which they acknowledge by now and then, and without. The server is killed with SIGKILL at a random moment, started again, and asked for
 everything. What was under way at that moment may have happened or not, and from then on counts as what is found.
 
 scripts/kill9 prepares a server and calls this. It has nothing but Python's own library, to be fast.
@@ -161,7 +162,8 @@ class Writer:
         self.sent = collections.Counter()
         self.operation = 0
         self.unanswered = {}  # id: (operation, register, value)
-        self.unacknowledged = collections.deque()  # (operation, message)
+        self.unacknowledged = collections.deque()  # (place among the stream's stanzas, or operation; message)
+        self.written = []
         self.stream = None
 
     # Load
@@ -169,6 +171,7 @@ class Writer:
     def attach(self, stream):
         self.stream = stream
         stream.on_stanza = self.received
+        stream.on_acknowledged = lambda handled: self.acknowledge(handled + 1)
         self.unanswered.clear()
         self.unacknowledged.clear()
         self.loading = False
@@ -179,13 +182,16 @@ class Writer:
 
     def go_on(self):
         """Keeps the window full."""
-        written = []
+        written = self.written = []
         while len(self.unanswered) < WINDOW:
             if self.run.random.random() < 0.45 and len(self.unacknowledged) < MESSAGES_AHEAD:
                 written.append(self.message())
             else:
                 written.append(self.change())
-        self.stream.write("".join(written))
+        if written:
+            self.stream.write("".join(written), stanzas=len(written))
+            if self.stream.is_managed:
+                self.stream.ask()
 
     def message(self):
         recipient = self.run.random.choice(self.run.recipients)
@@ -194,7 +200,8 @@ class Writer:
         message = Message(self.name, self.sent[recipient.name], recipient.name)
         identifier = f"{self.name}-{recipient.name}-{message.number}"
         self.run.messages[identifier] = self.run.of_this_round[identifier] = message
-        self.unacknowledged.append((self.operation, message))
+        place = self.stream.sent_count + len(self.written) + 1 if self.stream.is_managed else self.operation
+        self.unacknowledged.append((place, message))
         return (
             f"<message type='chat' id='{identifier}' to={quoteattr(self.run.jid(recipient.name))}>"
             f"<body>{identifier}</body><origin-id xmlns='{IDS}' id='{identifier}'/></message>"
@@ -239,7 +246,8 @@ class Writer:
             if kind == "result":
                 register.commit(operation, value, "answer")
                 self.run.answered += 1
-                self.acknowledge(operation)
+                if not self.stream.is_managed:
+                    self.acknowledge(operation)
             else:
                 register.refuse(operation)
                 self.run.refusals.append(f"{self.name}: {identifier} was answered with {description(stanza)}")
@@ -253,9 +261,9 @@ class Writer:
         if self.loading:
             self.go_on()
 
-    def acknowledge(self, operation):
-        """An answer covers every message that was sent before its request."""
-        while self.unacknowledged and self.unacknowledged[0][0] < operation:
+    def acknowledge(self, place):
+        """Every message that was sent before that is safe."""
+        while self.unacknowledged and self.unacknowledged[0][0] < place:
             _, message = self.unacknowledged.popleft()
             message.acknowledged, message.acknowledged_at = True, time.monotonic()
             self.run.acknowledged += 1
@@ -349,8 +357,11 @@ class Recipient:
         self.stream = stream
         stream.on_stanza = self.received
 
-    async def be_online(self):
+    async def be_online(self, managed=False):
         self.attach(await self.run.login(self.name))
+        if managed:
+            await self.stream.manage()
+            self.stream.may_acknowledge = lambda: self.run.random.random() < 0.3
         self.stream.write("<presence/>")
 
     def received(self, stanza):
@@ -464,14 +475,17 @@ class Run:
         self.restarts.append(elapsed)
         for writer in others:
             writer.attach(await self.login(writer.name))
+        if self.arguments.managed:
+            for writer in self.writers:
+                await writer.stream.manage()
 
     async def load(self):
         """Returns what a killed server had still to answer."""
         self.answered = self.acknowledged = 0
         self.of_this_round.clear()
         self.online = self.random.sample(self.recipients, self.arguments.online)
-        for recipient in self.online:
-            await recipient.be_online()
+        for number, recipient in enumerate(self.online):
+            await recipient.be_online(managed=self.arguments.managed and number % 2 == 0)
             await recipient.stream.request("get", "<ping xmlns='urn:xmpp:ping'/>", to=self.domain)
         for writer in self.writers:
             writer.begin()
@@ -617,6 +631,7 @@ def arguments_of_command_line():
     parser.add_argument("--writers", type=int, default=4)
     parser.add_argument("--recipients", type=int, default=4)
     parser.add_argument("--online", type=int, default=0, help="recipients that are online while the server is killed")
+    parser.add_argument("--managed", action="store_true", help="use stream management (XEP-0198)")
     parser.add_argument("--stanza-ids", choices=("required", "optional"), default="required")
     parser.add_argument("--restart-limit", type=float, default=2.0, help="seconds from a start to the first log-in")
     parser.add_argument("--mutant", choices=MUTANTS, help="falsify the ledger, so that the run must fail")

@@ -1,6 +1,7 @@
 """A small XMPP client on plain sockets: fast, without opinions, and without waiting for anything nobody asked it to.
 
-It knows log-in with SCRAM-SHA-1, resource binding and requests. Everything else that arrives goes to `on_stanza`.
+It knows log-in with SCRAM-SHA-1, resource binding, requests and stream management (XEP-0198). Everything else that arrives goes to
+`on_stanza`.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ CLIENT = "jabber:client"
 STREAMS = "http://etherx.jabber.org/streams"
 SASL = "urn:ietf:params:xml:ns:xmpp-sasl"
 BIND = "urn:ietf:params:xml:ns:xmpp-bind"
+MANAGEMENT = "urn:xmpp:sm:3"
 
 PATIENCE = 20.0  # seconds that an answer may take
 
@@ -102,6 +104,11 @@ class Stream(asyncio.Protocol):
         self.ended = asyncio.get_running_loop().create_future()
         self.transport = None
         self.features = None
+        # Stream management: stanzas that were sent and received since it was enabled, and what to do with the server's count.
+        self.is_managed = False
+        self.sent_count = self.received_count = 0
+        self.on_acknowledged = lambda handled: None
+        self.may_acknowledge = lambda: True
 
     # asyncio.Protocol
 
@@ -135,6 +142,10 @@ class Stream(asyncio.Protocol):
         if element.tag == f"{{{STREAMS}}}error":
             self.end("stream error: " + ", ".join(child.tag.partition("}")[2] for child in element))
             return
+        if element.tag.startswith("{" + MANAGEMENT + "}"):
+            self.managed(element)
+            return
+        self.received_count += 1
         if element.get("type") in ("result", "error"):
             waiting = self.requests.pop(element.get("id"), None)
             if waiting is not None:
@@ -152,7 +163,8 @@ class Stream(asyncio.Protocol):
     async def connect(self, address, port):
         await asyncio.get_running_loop().create_connection(lambda: self, address, port)
 
-    def write(self, text):
+    def write(self, text, stanzas=1):
+        self.sent_count += stanzas
         if not self.ended.done() and not self.transport.is_closing():
             self.transport.write(text.encode())
 
@@ -167,6 +179,30 @@ class Stream(asyncio.Protocol):
             f"<?xml version='1.0'?><stream:stream xmlns='{CLIENT}' xmlns:stream='{STREAMS}' to={quoteattr(self.domain)} version='1.0'>"
         )
         self.features = await self.next_element()
+
+    async def manage(self):
+        """Enables stream management: from here on both sides count."""
+        answer = self.enabling = asyncio.get_running_loop().create_future()
+        self.write(f"<enable xmlns='{MANAGEMENT}'/>")
+        await asyncio.wait_for(answer, PATIENCE)
+        self.is_managed = True
+
+    def managed(self, element):
+        name = element.tag.partition("}")[2]
+        if name == "enabled":
+            self.sent_count = self.received_count = 0
+            self.enabling.set_result(element)
+        elif name == "r" and self.may_acknowledge():
+            self.acknowledge()
+        elif name == "a":
+            self.on_acknowledged(int(element.get("h")))
+
+    def acknowledge(self):
+        self.write(f"<a xmlns='{MANAGEMENT}' h='{self.received_count}'/>", stanzas=0)
+
+    def ask(self):
+        """Asks for the server's count."""
+        self.write(f"<r xmlns='{MANAGEMENT}'/>", stanzas=0)
 
     def new_id(self):
         self.next_id += 1

@@ -42,6 +42,10 @@ package final class AccountHome {
     /// The highest name given to a message in this account's view.
     @exclusivity(unchecked) var lastViewID: UInt64 = 0
     @exclusivity(unchecked) var offline = OfflineQueue()
+    /// Names that were given to messages of the account which are on their way to the log. In order.
+    @exclusivity(unchecked) var openViews: [UInt64] = []
+    /// Documents that decide about stanzas (``DocumentKey/resident``).
+    @exclusivity(unchecked) package var documents = ResidentDocuments()
     /// What sessions are to be told once it is on disk, in order.
     var tellings: [(ticket: CommitTicket, Telling)] = []
     /// The last ticket of the account's writes: until it is settled, the state here is ahead of the disk.
@@ -62,11 +66,25 @@ package final class AccountHome {
     package func index(of ref: SessionRef) -> Int? { sessions.indices.first { sessions[$0].ref === ref } }
     package func index(of address: FullJID) -> Int? { sessions.indices.first { sessions[$0].address == address } }
 
+    /// The slots of its sessions.
+    var slots: SessionSlots { slots(of: SessionSet(rawValue: .max)) }
+    /// The slots of some of them.
+    func slots(of set: SessionSet) -> SessionSlots {
+        var slots: SessionSlots = []
+        for index in sessions.indices where set.contains(index: index) { slots.insert(sessions[index].slots) }
+        return slots
+    }
+
     /// Takes over what is on disk. What only memory knows, sessions and a replay that is under way, stays.
     ///
     /// - Parameter usedNames: up to here names may have been given to messages of the account that were never stored.
     func install(_ stored: StoredAccount, usedNames: UInt64) {
         if id != stored.id { lastActivity = nil }
+        // Of an account that is read anew memory knows more: who has what in hand.
+        if id != stored.id || stage != .stale {
+            offline.deliveries = Deliveries(cursor: stored.deliveredUpTo, count: stored.undelivered, bytes: stored.undeliveredBytes)
+            offline.storedCursor = stored.deliveredUpTo
+        }
         id = stored.id
         isEnabled = stored.isEnabled
         isAdmin = stored.isAdmin
@@ -74,9 +92,7 @@ package final class AccountHome {
         blockList = BlockList(stored.blocked)
         lastActivity = [lastActivity, stored.lastActivity].compactMap(\.self).max { $0.time < $1.time }
         lastViewID = max(lastViewID, stored.lastViewID, stage == .stale ? 0 : usedNames)
-        offline.count = stored.undelivered
-        offline.bytes = stored.undeliveredBytes
-        offline.deliveredUpTo = stored.deliveredUpTo
+        documents = ResidentDocuments(stored.documents)
         stage = .resident
     }
 }
@@ -90,13 +106,11 @@ struct OfflineQueue {
         case replaying(to: SessionRef)
     }
     var delivery = Delivery.idle
-    /// Messages in the log beyond `deliveredUpTo`.
-    var count = 0
-    var bytes = 0
+    var deliveries = Deliveries()
     /// The cursor as it is on disk or on its way there.
-    var deliveredUpTo: UInt64 = 0
-    /// The last view handed to `recipient`, and who it was: becomes the cursor once he showed that he lives.
-    var handedOver: (upTo: UInt64, count: Int, bytes: Int, recipient: SessionRef)?
+    var storedCursor: UInt64 = 0
+    /// The loop of some session will store the cursor soon.
+    var isStoringDue = false
     /// Live messages that arrived during a replay.
     var held = WaitingWork()
 }

@@ -15,6 +15,7 @@ package final class Host: Sendable {
     package let fallBack: [any FallBackStage]
     package let naming: [any NamingStage]
     package let delaying: [any DelayStage]
+    package let archiving: (any ArchivingStage)?
     private let routes: [Namespace: [IQRoute]]
 
     package init(
@@ -31,6 +32,7 @@ package final class Host: Sendable {
         fallBack = features.compactMap { $0 as? any FallBackStage }
         naming = features.compactMap { $0 as? any NamingStage }
         delaying = features.compactMap { $0 as? any DelayStage }
+        archiving = features.lazy.compactMap { $0 as? any ArchivingStage }.first
         var routes: [Namespace: [IQRoute]] = [:]
         for route in features.flatMap({ ($0 as? any IQResponder)?.routes ?? [] }) {
             let isTaken = routes[route.namespace, default: []].contains {

@@ -34,6 +34,8 @@ package struct IQRequest: Sendable {
 /// The payload of a result; empty where the protocol wants only the acknowledgement.
 package struct IQReply: Hashable, Sendable {
     package var payload: ByteBuffer?
+    /// Sent to who asked before the reply: results of a query that come one by one.
+    package var before: [EncodedStanza] = []
     package static let empty = IQReply(payload: nil)
     package init(payload: ByteBuffer?) { self.payload = payload }
 

@@ -1,3 +1,4 @@
+package import MartletXML
 package import MartletXMPP
 
 /// One account's view of one stanza. A message between two local users passes twice: sent, then received.
@@ -58,12 +59,22 @@ package protocol RedactingStage: Feature {
 package enum FallBack: Hashable, Sendable { case keep, refuse(StanzaError), ignore }
 
 package protocol FallBackStage: Feature {
+    /// Whether the message would be kept if there were nobody to take it, and room for it.
+    func isWorthKeeping(_ message: borrowing Stanza) -> Bool
     func fallBack(_ message: borrowing Stanza, _ home: AccountHome, _ limits: HostLimits) -> FallBack
 }
 
-/// Writes an account's own name for a message into it (XEP-0359).
+/// Writes an account's own name for a message, to be added to the message (XEP-0359).
 package protocol NamingStage: Feature {
-    func name(_ message: inout Stanza, _ id: UInt64, by account: BareJID)
+    func name(_ id: UInt64, by account: BareJID, to writer: inout XMLWriter)
+}
+
+/// Says which messages an account's archive keeps (XEP-0313). A domain has one, or no archives.
+package protocol ArchivingStage: Feature {
+    /// Whether somebody may want to read the message again, whoever it is between.
+    func isWorthArchiving(_ message: borrowing Stanza) -> Bool
+    /// Whether the account wants what it exchanges with `peer` kept.
+    func archives(with peer: JID, _ home: AccountHome) -> Bool
 }
 
 /// Marks a message that comes from the log with when the server took it (XEP-0203).

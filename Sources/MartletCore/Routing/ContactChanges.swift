@@ -59,5 +59,5 @@ extension AccountHome {
     }
 
     /// Messages that wait for delivery, and their bytes (XEP-0160).
-    package var offlineMessages: (count: Int, bytes: Int) { (offline.count, offline.bytes) }
+    package var offlineMessages: (count: Int, bytes: Int) { (offline.deliveries.waitingCount, offline.deliveries.waitingBytes) }
 }

@@ -211,7 +211,7 @@ extension Router {
     private func answer(
         _ request: IQRequest, _ decision: HomeDecision, _ home: AccountHome, _ origin: SessionRef, _ context: LoopContext
     ) {
-        home.tell(.answer([decision.reply.encoded(answering: request.stanza)] + decision.pushes, to: origin), after: home.lastTicket)
+        home.tell(.answer(decision.reply.before + [decision.reply.encoded(answering: request.stanza)] + decision.pushes, to: origin), after: home.lastTicket)
         tellSettled(home, context)
         if !home.tellings.isEmpty {
             let address = home.address
@@ -226,6 +226,7 @@ extension Router {
     }
 
     private func reply(_ reply: IQReply, to request: IQRequest, _ origin: SessionRef, _ context: LoopContext) {
+        for stanza in reply.before { context.post(stanza, to: origin) }
         context.post(reply.encoded(answering: request.stanza), to: origin)
     }
 

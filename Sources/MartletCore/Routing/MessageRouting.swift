@@ -2,194 +2,314 @@ import MartletXML
 import MartletXMPP
 import NIOCore
 
+/// A message between the sender's account and the recipient's.
+struct MessageInTransit: Sendable {
+    /// Under which the sender's archive keeps it: on its way to the log together with the recipient's view.
+    struct SentView: Sendable {
+        let account: BareJID
+        let view: LogEntry.View
+    }
+
+    var stanza: Stanza
+    let type: MessageType
+    let to: JID
+    /// The session that sent it, if it is one of ours.
+    let origin: SessionRef?
+    let completion: Completion?
+    /// Whether the sender is told when the message is safe (XEP-0198): then it goes to the log.
+    var isPromised = false
+    /// Whether it is worth archiving, once somebody has asked.
+    var isArchivable: Bool?
+    var sent: SentView?
+    /// When the server took it, in milliseconds since 1970, if that was not now.
+    var taken: Int64?
+
+    init(_ stanza: Stanza, _ type: MessageType, to: JID, origin: SessionRef?, _ completion: Completion? = nil) {
+        self.stanza = stanza
+        self.type = type
+        self.to = to
+        self.origin = origin
+        self.completion = completion
+    }
+}
+
 /// The life of a message (RFC 6121 §5, §8). Two passes: the sender's account, then the recipient's; each reads from top to
 /// bottom, and there is no other place where a message is decided on.
 extension Router {
-    func message(_ stanza: Stanza, _ type: MessageType, from session: ClientSession, _ completion: Completion) -> Progress {
+    func message(_ stanza: consuming Stanza, _ type: MessageType, from session: ClientSession, _ completion: Completion) -> Progress {
         guard let to = stanza.to, let host = session.context.hosts.host(of: session.address.bare) else { return .done }
-        var message = stanza
-        let route = Route(account: session.address.bare, direction: .sent, origin: session.ref, peer: to)
-        let verdict = session.home.shard.withLock { send(&message, host, session.home, route, session.context) }
+        var message = MessageInTransit(stanza, type, to: to, origin: session.ref, completion)
+        message.isPromised = session.management != nil
+        let verdict = session.home.shard.withLock { send(&message, host, session.home, session.context) }
         switch verdict {
-        case .pass: return deliver(message, type, to, origin: session.ref, completion, session.context)
+        case .pass: break
         case .drop: return .done
-        case .bounce(let error): return session.refuse(stanza, error)
+        case .bounce(let error): return session.refuse(message.stanza, error)
         }
+        let sent = message.sent
+        let progress = deliver(message, session.context)
+        if let sent, progress != .pending { session.home.shard.withLock { session.home.close(sent.view.id) } }
+        return progress
     }
 
     // MARK: The sender's account
 
     /// Under the lock of the sender's shard.
-    private func send(_ message: inout Stanza, _ host: Host, _ home: AccountHome, _ route: borrowing Route, _ context: LoopContext) -> Verdict {
+    private func send(_ message: inout MessageInTransit, _ host: Host, _ home: AccountHome, _ context: LoopContext) -> Verdict {
+        let route = Route(account: home.address, direction: .sent, origin: message.origin, peer: message.to)
         for stage in host.screening {
-            let verdict = stage.screen(message, home, route)
+            let verdict = stage.screen(message.stanza, home, route)
             if verdict != .pass { return verdict }
         }
-        copy(message, host, home, route, besides: [], context)
-        for stage in host.redacting { stage.redact(&message, route) }
+        openSentView(of: &message, host, home, context)
+        copySent(message, host, home, route, context)
+        for stage in host.redacting { stage.redact(&message.stanza, route) }
         return .pass
+    }
+
+    /// A name in the sender's archive, if that keeps the message. What an account says to itself is kept once, as it arrives.
+    private func openSentView(of message: inout MessageInTransit, _ host: Host, _ home: AccountHome, _ context: LoopContext) {
+        guard message.to.bare != home.address, archives(&message, with: message.to, host, home) else { return }
+        let id = nextViewID(home, context)
+        home.openViews.append(id)
+        let mark = ArchiveMark(with: message.to.bare, isSent: true)
+        message.sent = .init(account: home.address, view: .init(owner: home.id, id: id, awaitsDelivery: false, archived: mark))
+    }
+
+    private func archives(_ message: inout MessageInTransit, with peer: JID, _ host: Host, _ home: AccountHome) -> Bool {
+        guard let archiving = host.archiving else { return false }
+        if message.isArchivable == nil { message.isArchivable = archiving.isWorthArchiving(message.stanza) }
+        return message.isArchivable == true && archiving.archives(with: peer, home)
+    }
+
+    private func copySent(
+        _ message: borrowing MessageInTransit, _ host: Host, _ home: AccountHome, _ route: borrowing Route, _ context: LoopContext
+    ) {
+        let copies = copies(of: message.stanza, host, home, route, besides: [])
+        post(copies, of: message.stanza, named: message.sent?.view.id, host, home, route, view: 0, context)
     }
 
     // MARK: On to the recipient
 
-    func deliver(_ message: Stanza, _ type: MessageType, _ to: JID, origin: SessionRef?, _ completion: Completion?, _ context: LoopContext) -> Progress {
-        switch Destination(to, context) {
-        case .remote: return deliverRemote(message, origin: origin, context)
-        case .host:
-            bounce(message, .serviceUnavailable, origin, context)
-            return .done
+    private func deliver(_ message: MessageInTransit, _ context: LoopContext) -> Progress {
+        switch Destination(message.to, context) {
+        case .remote: return logSent(message, after: deliverRemote(message.stanza, origin: message.origin, context), context)
+        case .host: return refuse(message, .serviceUnavailable, context)
         case .account(let host):
-            let shard = placement.shard(of: to.bare)
+            let address = message.to.bare
+            let shard = placement.shard(of: address)
             return shard.withLock {
-                if let home = readyHome(to.bare, in: shard, context) {
-                    return receive(message, type, to, host, home, origin, completion, context)
+                if let home = readyHome(address, in: shard, context) { return receive(message, host, home, context) }
+                let isParked = park(address, bytes: message.stanza.element.byteCount, in: shard, context) { [self] home, context in
+                    receiveLater(message, host, home, context)
                 }
-                let isParked = park(to.bare, bytes: message.element.byteCount, in: shard, context) { [self] home, context in
-                    let progress = receive(message, type, to, host, home, origin, completion, context)
-                    completion?.complete(progress, in: context)
-                }
-                if isParked { return .pending }
-                bounce(message, StanzaError(.resourceConstraint, .wait), origin, context)
-                return .done
+                return isParked ? .pending : refuse(message, StanzaError(.resourceConstraint, .wait), context)
             }
         }
+    }
+
+    /// What had to wait. Under the lock of the recipient's shard.
+    private func receiveLater(_ message: MessageInTransit, _ host: Host, _ home: AccountHome, _ context: LoopContext) {
+        let progress = receive(message, host, home, context)
+        guard progress != .pending else { return }
+        if let sent = message.sent { context.after { [self] _ in close(sent) } }
+        message.completion?.complete(progress, in: context)
+    }
+
+    /// It does not go on; the sender's archive has it all the same, as its other sessions have copies.
+    private func refuse(_ message: borrowing MessageInTransit, _ error: StanzaError, _ context: LoopContext) -> Progress {
+        bounce(message.stanza, error, message.origin, context)
+        return logSent(message, after: .done, context)
     }
 
     // MARK: The recipient's account
 
     /// Under the lock of the recipient's shard.
-    ///
-    /// - Parameter taken: when the server took the message, in milliseconds since 1970, if that was not now.
-    func receive(
-        _ stanza: Stanza, _ type: MessageType, _ to: JID, _ host: Host, _ home: AccountHome, _ origin: SessionRef?,
-        _ completion: Completion?, taken: Int64? = nil, _ context: LoopContext
-    ) -> Progress {
+    func receive(_ arriving: MessageInTransit, _ host: Host, _ home: AccountHome, _ context: LoopContext) -> Progress {
         guard home.isResident else {
-            bounce(stanza, home.stage == .absent ? .serviceUnavailable : StanzaError(.internalServerError, .wait), origin, context)
-            return .done
+            return refuse(arriving, home.stage == .absent ? .serviceUnavailable : StanzaError(.internalServerError, .wait), context)
         }
-        if case .replaying = home.offline.delivery {
-            return hold(stanza, type, to, host, home, origin, completion, taken, context)
-        }
-        var message = stanza
-        let route = Route(account: home.address, direction: .received, origin: origin, peer: stanza.from)
+        if case .replaying = home.offline.delivery { return hold(arriving, host, home, context) }
+        var message = arriving
+        let route = Route(account: home.address, direction: .received, origin: message.origin, peer: message.stanza.from)
         for stage in host.screening {
-            switch stage.screen(message, home, route) {
+            switch stage.screen(message.stanza, home, route) {
             case .pass: continue
-            case .drop: return .done
-            case .bounce(let error):
-                bounce(message, error, origin, context)
-                return .done
+            case .drop: return logSent(message, after: .done, context)
+            case .bounce(let error): return refuse(message, error, context)
             }
         }
-        for stage in host.annotating { stage.annotate(&message, route) }
-
-        let recipients: SessionSet
-        switch DeliveryRules.message(type, to: to, sessions: home.sessions, policy: host.limits.messagesTo) {
-        case .deliver(let sessions): recipients = sessions
-        case .fallBack: return fallBack(message, host, home, origin, taken, context)
-        case .refuse(let error):
-            bounce(message, error, origin, context)
-            return .done
-        case .ignore: return .done
-        }
-        if let id = name(type, home, context) {
-            for stage in host.naming { stage.name(&message, id, by: home.address) }
-        }
-        copy(message, host, home, route, besides: recipients, context)
-        for stage in host.redacting { stage.redact(&message, route) }
-        post(message.encoded(), to: recipients, of: home, context)
-        shardIdle(home)
-        return .done
-    }
-
-    /// A name in the account's view for what may ever be looked up by it: chat and normal messages.
-    private func name(_ type: MessageType, _ home: AccountHome, _ context: LoopContext) -> UInt64? {
-        switch type {
-        case .chat, .normal:
-            home.lastViewID = ids.next(after: home.lastViewID, wallMilliseconds: context.time.wallMilliseconds)
-            return home.lastViewID
-        case .groupchat, .headline, .error: return nil
+        for stage in host.annotating { stage.annotate(&message.stanza, route) }
+        switch DeliveryRules.message(message.type, to: message.to, sessions: home.sessions, policy: host.limits.messagesTo) {
+        case .deliver(let recipients): return deliver(message, to: recipients, host, home, route, context)
+        case .fallBack: return fallBack(message, host, home, route, context)
+        case .refuse(let error): return refuse(message, error, context)
+        case .ignore: return logSent(message, after: .done, context)
         }
     }
 
-    /// Copies to other sessions of the account, such as carbons.
-    private func copy(
-        _ message: Stanza, _ host: Host, _ home: AccountHome, _ route: borrowing Route, besides recipients: SessionSet, _ context: LoopContext
-    ) {
-        guard home.sessions.count > 1 || (route.direction == .received && recipients.isEmpty) else { return }
+    private func deliver(
+        _ arrived: consuming MessageInTransit, to recipients: SessionSet, _ host: Host, _ home: AccountHome, _ route: borrowing Route,
+        _ context: LoopContext
+    ) -> Progress {
+        var message = arrived
+        let id = message.type.isNamed ? nextViewID(home, context) : nil
+        let copies = copies(of: message.stanza, host, home, route, besides: recipients)
+        let holders = copies.reduce(recipients) { $0.union($1.sessions) }
+        var view: LogEntry.View?
+        if let id { view = receivedView(id, &message, to: holders, host, home, route) }
+        let handedOut = view?.awaitsDelivery == true ? view?.id ?? 0 : 0
+        post(copies, of: message.stanza, named: id, host, home, route, view: handedOut, context)
+        for stage in host.redacting { stage.redact(&message.stanza, route) }
+        defer { shardIdle(home) }
+        guard let view else {
+            if let id { name(&message.stanza, id, host, home) }
+            let progress = logSent(message, after: .done, context)
+            post(message.stanza.encoded(), to: recipients, of: home, context)
+            return progress
+        }
+        let stanza = message.stanza.encoded()
+        let ticket = log(message, stanza, view, to: holders, home, context)
+        let named = stanza.adding { writer in for stage in host.naming { stage.name(view.id, by: home.address, to: &writer) } }
+        post(named, to: recipients, of: home, view: handedOut, context)
+        return .done(ticket)
+    }
+
+    /// The account's view of a message for the log, if it goes there: where the archive keeps it, and where somebody is to be told
+    /// that it is safe or can tell that it has arrived.
+    private func receivedView(
+        _ id: UInt64, _ message: inout MessageInTransit, to holders: SessionSet, _ host: Host, _ home: AccountHome, _ route: borrowing Route
+    ) -> LogEntry.View? {
+        let isOwn = route.peer.bare == home.address
+        let mark = archives(&message, with: route.peer, host, home) ? ArchiveMark(with: route.peer.bare, isSent: isOwn) : nil
+        var awaitsDelivery = message.isPromised || home.sessions.indices.contains {
+            holders.contains(index: $0) && home.sessions[$0].flags.contains(.managed)
+        }
+        if awaitsDelivery, mark == nil { awaitsDelivery = host.fallBack.contains { $0.isWorthKeeping(message.stanza) } }
+        guard mark != nil || awaitsDelivery else { return nil }
+        return .init(owner: home.id, id: id, awaitsDelivery: awaitsDelivery, archived: mark)
+    }
+
+    private func nextViewID(_ home: AccountHome, _ context: LoopContext) -> UInt64 {
+        home.lastViewID = ids.next(after: home.lastViewID, wallMilliseconds: context.time.wallMilliseconds)
+        return home.lastViewID
+    }
+
+    private func name(_ stanza: inout Stanza, _ id: UInt64, _ host: Host, _ home: AccountHome) {
+        for stage in host.naming { stanza.add { stage.name(id, by: home.address, to: &$0) } }
+    }
+
+    private typealias Copies = (stage: any FanOutStage, sessions: SessionSet)
+
+    /// Who else in the account gets a message, such as by carbons.
+    private func copies(
+        of message: borrowing Stanza, _ host: Host, _ home: AccountHome, _ route: borrowing Route, besides recipients: SessionSet
+    ) -> [Copies] {
+        guard home.sessions.count > 1 || (route.direction == .received && recipients.isEmpty) else { return [] }
+        var copies: [Copies] = []
         for stage in host.fanOut {
-            let copies = stage.copies(of: message, home, route, besides: recipients)
-            if copies.isEmpty { continue }
-            for (index, entry) in home.sessions.enumerated() where copies.contains(index: index) {
-                context.post(stage.encodeCopy(of: message, for: entry, route), to: entry.ref)
+            let sessions = stage.copies(of: message, home, route, besides: recipients)
+            if !sessions.isEmpty { copies.append((stage, sessions)) }
+        }
+        return copies
+    }
+
+    private func post(
+        _ copies: [Copies], of message: borrowing Stanza, named id: UInt64?, _ host: Host, _ home: AccountHome, _ route: borrowing Route,
+        view: UInt64, _ context: LoopContext
+    ) {
+        if copies.isEmpty { return }
+        var message = copy message
+        if let id { name(&message, id, host, home) }
+        for (stage, sessions) in copies {
+            for index in home.sessions.indices where sessions.contains(index: index) {
+                context.post(stage.encodeCopy(of: message, for: home.sessions[index], route), to: home.sessions[index].ref, view: view)
             }
         }
     }
 
-    func post(_ stanza: EncodedStanza, to recipients: SessionSet, of home: AccountHome, _ context: LoopContext) {
+    func post(_ stanza: EncodedStanza, to recipients: SessionSet, of home: AccountHome, view: UInt64 = 0, _ context: LoopContext) {
         // By index: walking over the entries would copy each of them.
-        for index in home.sessions.indices where recipients.contains(index: index) { context.post(stanza, to: home.sessions[index].ref) }
+        for index in home.sessions.indices where recipients.contains(index: index) {
+            context.post(stanza, to: home.sessions[index].ref, view: view)
+        }
     }
 
     // MARK: Nobody there
 
     private func fallBack(
-        _ message: Stanza, _ host: Host, _ home: AccountHome, _ origin: SessionRef?, _ taken: Int64?, _ context: LoopContext
+        _ arrived: consuming MessageInTransit, _ host: Host, _ home: AccountHome, _ route: borrowing Route, _ context: LoopContext
     ) -> Progress {
+        var message = arrived
         defer { shardIdle(home) }
         for stage in host.fallBack {
-            switch stage.fallBack(message, home, host.limits) {
-            case .keep: return .done(log(message, host, home, origin, taken, context))
-            case .refuse(let error):
-                bounce(message, error, origin, context)
-                return .done
-            case .ignore: return .done
+            switch stage.fallBack(message.stanza, home, host.limits) {
+            case .keep:
+                let isOwn = route.peer.bare == home.address
+                let mark = archives(&message, with: route.peer, host, home) ? ArchiveMark(with: route.peer.bare, isSent: isOwn) : nil
+                for stage in host.redacting { stage.redact(&message.stanza, route) }
+                let view = LogEntry.View(owner: home.id, id: nextViewID(home, context), archived: mark)
+                return .done(log(message, message.stanza.encoded(), view, to: [], home, context))
+            case .refuse(let error): return refuse(message, error, context)
+            case .ignore: return logSent(message, after: .done, context)
             }
         }
-        bounce(message, .serviceUnavailable, origin, context)
-        return .done
+        return refuse(message, .serviceUnavailable, context)
     }
 
-    /// Appends to the message log, in the order in which the account's lock was taken. If the disk refuses, the sender learns
-    /// of it: nothing was promised before.
+    // MARK: The log
+
+    /// Appends to the message log what the recipient's account has of a message, and the sender's archive, in the order in which the
+    /// recipient's lock was taken. If the disk refuses, the sender learns of it where anything was promised.
     private func log(
-        _ message: Stanza, _ host: Host, _ home: AccountHome, _ origin: SessionRef?, _ taken: Int64?, _ context: LoopContext
+        _ message: borrowing MessageInTransit, _ stanza: EncodedStanza, _ view: LogEntry.View, to holders: SessionSet, _ home: AccountHome,
+        _ context: LoopContext
     ) -> CommitTicket {
-        let now = context.time.wallMilliseconds
-        home.lastViewID = ids.next(after: home.lastViewID, wallMilliseconds: now)
-        var kept = message
-        for stage in host.redacting { stage.redact(&kept, Route(account: home.address, direction: .received, origin: origin, peer: message.from)) }
-        let stanza = kept.encoded()
-        let bytes = stanza.bytes.readableBytes
-        let ticket = store.submit([.log(LogEntry(stanza: stanza, views: [.init(owner: home.id, id: home.lastViewID)], time: taken ?? now))])
+        var views = [view]
+        if let sent = message.sent { views.insert(sent.view, at: 0) }
+        let entry = LogEntry(stanza: stanza, views: views, time: message.taken ?? context.time.wallMilliseconds)
+        let ticket = store.submit([.log(entry)])
         home.lastTicket = ticket
-        home.offline.count += 1
-        home.offline.bytes += bytes
-        let address = home.address
+        guard view.awaitsDelivery else { return ticket }
+        let isOwn = message.stanza.from.bare == home.address
+        home.offline.deliveries.append(view.id, bytes: stanza.bytes.readableBytes, isOwn: isOwn, to: home.slots(of: holders))
+        let (address, origin, refused) = (home.address, message.origin, message.stanza)
         context.afterCommit(ticket) { [self] context, outcome in
             guard case .failure(let error) = outcome else { return }
-            bounce(message, StanzaError(refusal: error), origin, context)
-            reload(address, context)
+            bounce(refused, StanzaError(refusal: error), origin, context)
+            withdraw(view.id, of: address)
         }
         return ticket
+    }
+
+    /// The log has not taken a message: nobody is to wait for its delivery.
+    private func withdraw(_ view: UInt64, of account: BareJID) {
+        let shard = placement.shard(of: account)
+        shard.withLock { shard.home(account)?.offline.deliveries.deliver(view) }
+    }
+
+    /// Appends a message that only the sender's archive keeps.
+    private func logSent(_ message: borrowing MessageInTransit, after progress: Progress, _ context: LoopContext) -> Progress {
+        guard let sent = message.sent else { return progress }
+        let entry = LogEntry(stanza: message.stanza.encoded(), views: [sent.view], time: message.taken ?? context.time.wallMilliseconds)
+        return .done(store.submit([.log(entry)]))
+    }
+
+    /// A name that is on its way to the log has been submitted. With no lock held.
+    private func close(_ sent: MessageInTransit.SentView) {
+        let shard = placement.shard(of: sent.account)
+        shard.withLock { shard.home(sent.account)?.close(sent.view.id) }
     }
 
     // MARK: Replay
 
     /// What arrives while the log is being read waits behind it: order is kept (P5).
-    private func hold(
-        _ stanza: Stanza, _ type: MessageType, _ to: JID, _ host: Host, _ home: AccountHome, _ origin: SessionRef?,
-        _ completion: Completion?, _ taken: Int64?, _ context: LoopContext
-    ) -> Progress {
-        guard home.offline.held.hasRoom(forBytes: stanza.element.byteCount, host.limits) else {
-            bounce(stanza, StanzaError(.resourceConstraint, .wait), origin, context)
-            return .done
+    private func hold(_ message: MessageInTransit, _ host: Host, _ home: AccountHome, _ context: LoopContext) -> Progress {
+        let bytes = message.stanza.element.byteCount
+        guard home.offline.held.hasRoom(forBytes: bytes, host.limits) else {
+            return refuse(message, StanzaError(.resourceConstraint, .wait), context)
         }
-        home.offline.held.append(bytes: stanza.element.byteCount) { [self] home, context in
-            let progress = receive(stanza, type, to, host, home, origin, completion, taken: taken, context)
-            completion?.complete(progress, in: context)
-        }
+        home.offline.held.append(bytes: bytes) { [self] home, context in receiveLater(message, host, home, context) }
         return .pending
     }
 
@@ -205,5 +325,22 @@ extension StanzaError {
         case .full: self.init(.resourceConstraint, .wait, text: "the server has no space left")
         case .unavailable, .constraint, .corrupt: self.init(.internalServerError, .wait)
         }
+    }
+}
+
+extension MessageType {
+    /// Whether messages of the type get a name in the account's view: those that may ever be looked up by it.
+    fileprivate var isNamed: Bool {
+        switch self {
+        case .chat, .normal: true
+        case .groupchat, .headline, .error: false
+        }
+    }
+}
+
+extension AccountHome {
+    /// A name that was given to a message is in the log now. Under the lock.
+    func close(_ view: UInt64) {
+        if let index = openViews.firstIndex(of: view) { openViews.remove(at: index) }
     }
 }

@@ -2,17 +2,18 @@ import MartletXML
 import MartletXMPP
 import NIOCore
 
-/// Delivery of what waited in the message log (XEP-0160), page by page. Live messages wait behind it.
+/// Delivery of what waits in the message log (XEP-0160), page by page. Live messages wait behind it.
 extension Router {
     /// Under the lock.
     func startReplay(to entry: SessionEntry, _ home: AccountHome, _ context: LoopContext) {
-        guard home.offline.delivery == .idle, home.offline.handedOver == nil, home.offline.count > 0 else { return }
+        guard home.offline.delivery == .idle, home.offline.deliveries.waitingCount > 0 else { return }
         home.offline.delivery = .replaying(to: entry.ref)
-        readPage(after: home.offline.deliveredUpTo, to: entry.ref, home, context)
+        readPage(after: home.offline.deliveries.cursor, to: entry.ref, home, context)
     }
 
     /// Under the lock. The log goes to the session that would get its messages if they came now.
     func continueReplay(_ home: AccountHome, _ context: LoopContext) {
+        guard home.offline.deliveries.waitingCount > 0 else { return }
         guard let entry = home.sessions.filter(\.takesMessages).max(by: { $0.priority < $1.priority }) else { return }
         startReplay(to: entry, home, context)
     }
@@ -32,8 +33,13 @@ extension Router {
             switch result {
             case .success(let messages):
                 for message in messages { replay(message, to: recipient, host, home, context) }
-                if !messages.isEmpty { context.post(.awaitProof(recipient), to: recipient.mailbox) }
-                guard messages.count >= settings.replayPage, let last = messages.last else { return finishReplay(home, context) }
+                guard messages.count >= settings.replayPage, let last = messages.last else {
+                    home.offline.deliveries.didReadAll()
+                    // What another session gave back meanwhile comes before what is held.
+                    guard home.offline.deliveries.waitingCount > 0 else { return finishReplay(home, context) }
+                    return readPage(after: home.offline.deliveries.cursor, to: recipient, home, context)
+                }
+                home.offline.deliveries.didRead(upTo: last.view)
                 readPage(after: last.view, to: recipient, home, context)
             case .failure(.unavailable), .failure(.full): context.after { [self] in readPageLater(address, after: view, recipient, $0) }
             // It will not be better the next time; live messages must not wait for that.
@@ -66,40 +72,41 @@ extension Router {
     }
 
     private func replay(_ logged: LoggedMessage, to recipient: SessionRef, _ host: Host, _ home: AccountHome, _ context: LoopContext) {
-        let old = home.offline.handedOver
-        home.offline.handedOver = (
-            logged.view, (old?.count ?? 0) + 1, (old?.bytes ?? 0) + logged.stanza.bytes.readableBytes, recipient
-        )
-        // `nil` if the log's bytes are no stanza with a sender: then the log is damaged.
-        guard var message = Stanza(sent: logged.stanza) else { return }
-        for stage in host.naming { stage.name(&message, logged.view, by: home.address) }
+        guard let index = home.index(of: recipient) else { return }
+        let message = Stanza(sent: logged.stanza)
+        let isTaken = home.offline.deliveries.take(
+            logged.view, bytes: logged.stanza.bytes.readableBytes, isOwn: message?.from.bare == home.address, by: home.sessions[index].slots)
+        guard isTaken else { return }
+        // The log's bytes are no stanza with a sender: the log is damaged, and nobody will ever take delivery of that.
+        guard var message else { return home.offline.deliveries.deliver(logged.view) }
+        for stage in host.naming { message.add { stage.name(logged.view, by: home.address, to: &$0) } }
         for stage in host.delaying { stage.delay(&message, by: host.domain, since: logged.time) }
-        context.post(.deliverStored(message.encoded(), to: recipient), to: recipient.mailbox)
+        context.post(.deliverStored(message.encoded(), to: recipient, view: logged.view), to: recipient.mailbox)
     }
 
-    /// The log is empty: what arrived meanwhile follows, in order.
+    /// The log was read: what arrived meanwhile follows, in order.
     private func finishReplay(_ home: AccountHome, _ context: LoopContext) {
         home.offline.delivery = .idle
         releaseHeld(home, context)
     }
 
-    /// A session has ended. What it did not live to acknowledge goes to another one, if there is one; what was held follows that or
-    /// goes its usual way. Under the lock.
-    func takeBackReplay(of ref: SessionRef, _ home: AccountHome, _ context: LoopContext) {
-        if home.offline.handedOver?.recipient === ref { home.offline.handedOver = nil }
-        let wasReplaying = home.offline.delivery == .replaying(to: ref)
+    /// A session has left the account. What it did not live to acknowledge goes to another one, if there is one; what was held follows
+    /// that or goes its usual way. Under the lock.
+    func takeBackDeliveries(of entry: SessionEntry, _ home: AccountHome, _ context: LoopContext) {
+        home.offline.deliveries.release(entry.slots, remaining: home.slots)
+        let wasReplaying = home.offline.delivery == .replaying(to: entry.ref)
         if wasReplaying { home.offline.delivery = .idle }
         continueReplay(home, context)
-        if wasReplaying { releaseHeld(home, context) }
+        if wasReplaying, home.offline.delivery == .idle { releaseHeld(home, context) }
+        noteCursor(of: home, context)
     }
 
     /// A session takes another one's place: the messages that are being read for that one go to it. Under the lock.
     func moveReplay(from old: SessionRef, to new: SessionRef, _ home: AccountHome, _ context: LoopContext) {
-        if home.offline.handedOver?.recipient === old { home.offline.handedOver?.recipient = new }
         guard home.offline.delivery == .replaying(to: old) else { return }
         home.offline.delivery = .replaying(to: new)
         // The page that is under way is for somebody who does not wait for it any more.
-        readPage(after: home.offline.handedOver?.upTo ?? home.offline.deliveredUpTo, to: new, home, context)
+        readPage(after: home.offline.deliveries.cursor, to: new, home, context)
     }
 
     private func releaseHeld(_ home: AccountHome, _ context: LoopContext) {
@@ -112,21 +119,40 @@ extension Router {
             return true
         }
     }
+}
 
-    /// A client that sends something after its stored messages were written has read them, as far as can be known without
-    /// stream management (P2): the cursor moves.
-    func noteLife(of session: ClientSession) {
-        guard session.awaitsDeliveryProof else { return }
+// MARK: The cursor
+
+extension Router {
+    /// A client has what it was sent.
+    func delivered(_ views: [UInt64], to session: ClientSession) {
         let home = session.home
         home.shard.withLock {
-            guard home.offline.delivery == .idle, home.isResident else { return }
-            session.awaitsDeliveryProof = false
-            guard let handedOver = home.offline.handedOver, handedOver.recipient === session.ref else { return }
-            home.offline.handedOver = nil
-            home.offline.deliveredUpTo = handedOver.upTo
-            home.offline.count = max(0, home.offline.count - handedOver.count)
-            home.offline.bytes = max(0, home.offline.bytes - handedOver.bytes)
-            home.lastTicket = store.submit([.cursor(home.id, upTo: handedOver.upTo)])
+            for view in views { home.offline.deliveries.deliver(view) }
+            noteCursor(of: home, session.context)
+        }
+    }
+
+    /// The cursor may have moved. It is stored a little later: many acknowledgements are one write. Under the lock.
+    private func noteCursor(of home: AccountHome, _ context: LoopContext) {
+        guard home.offline.deliveries.cursor > home.offline.storedCursor, home.isInMemory else { return }
+        if home.sessions.isEmpty { storeCursor(of: home) } else { context.storeCursorSoon(of: home, self) }
+    }
+
+    /// Under the lock. That a disk refuses it does no harm: it is behind for longer.
+    private func storeCursor(of home: AccountHome) {
+        home.offline.storedCursor = home.offline.deliveries.cursor
+        home.lastTicket = store.submit([.cursor(home.id, upTo: home.offline.storedCursor)])
+    }
+
+    /// One write for all of them would leave the accounts without a ticket of their own to wait for.
+    func storeCursors(of homes: [AccountHome]) {
+        for home in homes {
+            home.shard.withLock {
+                home.offline.isStoringDue = false
+                if home.isInMemory, home.offline.deliveries.cursor > home.offline.storedCursor { storeCursor(of: home) }
+                if home.sessions.isEmpty { home.shard.noteIdle(home, settled: store.settled) }
+            }
         }
     }
 }

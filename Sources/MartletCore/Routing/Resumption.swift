@@ -85,10 +85,10 @@ struct UndeliveredMessage: Sendable {
 
 extension Router {
     /// Messages among what a client has not acknowledged. Requests are answered at once: whoever asked gets his one answer
-    /// (RFC 6120 §8.2.3). What came from the message log is still there; presence and answers are of no use later.
+    /// (RFC 6120 §8.2.3). What the message log has for the account is still there; presence and answers are of no use later.
     func undelivered(_ unacknowledged: UnacknowledgedStanzas, of account: BareJID, _ context: LoopContext) -> [UndeliveredMessage] {
         var messages: [UndeliveredMessage] = []
-        for item in unacknowledged.all where !item.isStored {
+        for item in unacknowledged.all where item.view == 0 {
             if let message = undelivered(item.stanza, at: item.time, of: account, context) { messages.append(message) }
         }
         return messages
@@ -126,7 +126,9 @@ extension Router {
             // What one of the account's sessions said to it, all of them have.
             if message.stanza.from.bare == home.address, !home.sessions.isEmpty { continue }
             let to = message.stanza.to ?? .bare(home.address)
-            _ = receive(message.stanza, message.type, to, host, home, message.origin, nil, taken: message.time, context)
+            var again = MessageInTransit(message.stanza, message.type, to: to, origin: message.origin)
+            again.taken = message.time
+            _ = receive(again, host, home, context)
         }
     }
 

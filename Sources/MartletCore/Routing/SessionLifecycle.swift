@@ -52,13 +52,13 @@ extension Router {
             // Whoever comes back without resuming has given the session up.
             replace(at: lost, home, context)
         }
-        guard home.sessions.count < min(limits.sessionsMax, 64) else {
+        guard home.sessions.count < min(limits.sessionsMax, 64), let slot = home.slots.firstFree else {
             return context.after { _ in pending.done(.refused(.resourceConstraint("too many sessions of this account"))) }
         }
         let ref = SessionRef(id: nextSessionID(), mailbox: context.mailbox)
         let session = ClientSession(address: full, ref: ref, home: home, router: self, context: context, transport: pending.transport)
         ref.session = session
-        home.sessions.append(SessionEntry(ref: ref, address: full))
+        home.sessions.append(SessionEntry(ref: ref, address: full, slot: slot))
         home.shard.noteUse(home)
         context.after { _ in pending.done(.bound(session)) }
     }
@@ -83,7 +83,7 @@ extension Router {
 
     /// Under the lock.
     func remove(at index: Int, _ home: AccountHome, _ context: LoopContext) {
-        takeBackReplay(of: home.sessions.remove(at: index).ref, home, context)
+        takeBackDeliveries(of: home.sessions.remove(at: index), home, context)
     }
 
     /// A session ended, whatever the reason. Called on its loop.

@@ -50,8 +50,8 @@ package final class ClientSession {
     @exclusivity(unchecked) var management: SessionManagement?
     @exclusivity(unchecked) private var isDirty = false
     @exclusivity(unchecked) private(set) var isEnded = false
-    /// Stored messages were handed to this session; its next stanza proves that it lives.
-    @exclusivity(unchecked) var awaitsDeliveryProof = false
+    /// Messages of the log that a client without stream management was sent.
+    @exclusivity(unchecked) var unproven = UnprovenDeliveries()
     /// Stanzas of this session that must wait for a `.suspending` request (RFC 6120 §10.1).
     @exclusivity(unchecked) private var suspended: [FlatElement]?
     @exclusivity(unchecked) private var isReading = true
@@ -90,8 +90,7 @@ package final class ClientSession {
     package func receive(_ element: FlatElement) throws(StreamError) {
         guard !isEnded else { return }
         if let suspended { return try wait(element, behind: suspended.count) }
-        // With stream management the client says itself what it has got.
-        if management == nil { router.noteLife(of: self) }
+        if !unproven.isEmpty { router.delivered(unproven.takeAll(), to: self) }
         let sequence = ledger.nextSequence
         let progress = try route(element, Completion(session: ref, sequence: sequence))
         ledger.record(progress)
@@ -195,14 +194,20 @@ package final class ClientSession {
         deliver(answer)
     }
 
-    func deliver(_ stanza: EncodedStanza) { deliver(stanza, isStored: false) }
-
-    private func deliver(_ stanza: EncodedStanza, isStored: Bool) {
+    /// - Parameters:
+    ///   - view: under which the message log has it; 0 for what is not there.
+    ///   - isStored: whether it was read from there.
+    func deliver(_ stanza: EncodedStanza, view: UInt64 = 0, isStored: Bool = false) {
         guard !isEnded else { return }
-        if case .inheriting = link { return inherit(stanza, isStored: isStored) }
+        if case .inheriting = link { return inherit(stanza, view: view, isStored: isStored) }
         context.counters.sent(stanza.bytes)
-        if management != nil, !keep(stanza, isStored: isStored) {
-            return end(StreamError(.resourceConstraint, "the client does not acknowledge what it is sent"))
+        if management != nil {
+            guard keep(stanza, view: view, isStored: isStored) else {
+                return end(StreamError(.resourceConstraint, "the client does not acknowledge what it is sent"))
+            }
+        } else if view != 0 {
+            let old = unproven.append(view, at: context.time.monotonic)
+            if !old.isEmpty { router.delivered(old, to: self) }
         }
         guard case .attached(let transport) = link else { return }
         transport.write(stanza.bytes)
@@ -213,9 +218,9 @@ package final class ClientSession {
 
     /// Delivers a message from the log. They all come at once, and an account may keep more than a client may be behind with: what
     /// bounds them is the account's limit (`offlineBytesMax`). A slow client could otherwise never take delivery of them.
-    func deliverStored(_ stanza: EncodedStanza) {
+    func deliverStored(_ stanza: EncodedStanza, view: UInt64) {
         allowForStored(stanza.bytes.readableBytes)
-        deliver(stanza, isStored: true)
+        deliver(stanza, view: view, isStored: true)
     }
 
     func allowForStored(_ bytes: Int) { storedBytes += bytes }
@@ -311,10 +316,18 @@ package final class ClientSession {
 
     // MARK: End
 
-    /// The stream was closed, or its connection is gone for good: the session ends, and its contacts learn of it.
+    /// The client has closed its stream, which shows as well as a stanza that it has read what it was sent.
+    package func streamClosed() {
+        if !isEnded, !unproven.isEmpty { router.delivered(unproven.takeAll(), to: self) }
+        transportClosed()
+    }
+
+    /// The stream was closed by the server, or its connection is gone for good: the session ends, and its contacts learn of it.
     package func transportClosed() {
         guard !isEnded else { return }
         if case .inheriting(let inheritance) = link { keepEarly(inheritance) }
+        let read = unproven.takeOld(at: context.time.monotonic)
+        if !read.isEmpty { router.delivered(read, to: self) }
         leave(to: nil)
         router.sessionEnded(self)
         context.runEffects()

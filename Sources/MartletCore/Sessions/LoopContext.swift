@@ -23,6 +23,8 @@ package final class LoopContext {
     @exclusivity(unchecked) private var effects: [(LoopContext) -> Void] = []
     private var waitingForDisk: [(ticket: CommitTicket, act: (LoopContext, Result<Void, StoreError>) -> Void)] = []
     @exclusivity(unchecked) private var batch: [Post] = []
+    /// Accounts whose cursor in the message log is to be stored.
+    @exclusivity(unchecked) private var movedCursors: [AccountHome] = []
     /// A mailbox that took a post and has more than it should.
     @exclusivity(unchecked) private var fullMailbox: LoopMailbox?
     @exclusivity(unchecked) private var isFlushing = false
@@ -39,7 +41,11 @@ package final class LoopContext {
     }
 
     /// Hands a stanza to a session on whatever loop. Memory only: allowed under a shard's lock, where it fixes the order.
-    package func post(_ stanza: EncodedStanza, to session: SessionRef) { post(.deliver(stanza, to: session), to: session.mailbox) }
+    ///
+    /// - Parameter view: as in ``Post/deliver(_:to:view:)``.
+    package func post(_ stanza: EncodedStanza, to session: SessionRef, view: UInt64 = 0) {
+        post(.deliver(stanza, to: session, view: view), to: session.mailbox)
+    }
 
     package func post(_ post: Post, to mailbox: LoopMailbox) {
         let (wasEmpty, isFull) = mailbox.post(post)
@@ -80,6 +86,24 @@ package final class LoopContext {
 
     func markDirty(_ session: ClientSession) { dirty.append(session) }
 
+    /// Stores an account's cursor in the message log within ``storeCursorsAfter``, together with those of others. Under the home's lock.
+    func storeCursorSoon(of home: AccountHome, _ router: Router) {
+        guard !home.offline.isStoringDue else { return }
+        home.offline.isStoringDue = true
+        movedCursors.append(home)
+        guard movedCursors.count == 1 else { return }
+        _ = mailbox.loop.scheduleTask(in: Self.storeCursorsAfter) { [mailbox] in
+            mailbox.run { context in
+                let homes = context.movedCursors
+                context.movedCursors = []
+                router.storeCursors(of: homes)
+            }
+        }
+    }
+
+    /// What was delivered less than that before the process dies is delivered again, under the same name (P2).
+    static var storeCursorsAfter: TimeAmount { .seconds(1) }
+
     /// Wakes other loops, delivers what was posted to this one, releases what waited for the disk, and flushes every
     /// transport that was written to: once per read burst, not once per stanza.
     package func flush() {
@@ -113,14 +137,12 @@ package final class LoopContext {
         mailbox.take(into: &batch)
         for post in batch {
             switch post {
-            case .deliver(let stanza, let ref):
-                if let session = ref.session { session.deliver(stanza) } else { forward(post, for: ref) }
-            case .deliverStored(let stanza, let ref):
-                if let session = ref.session { session.deliverStored(stanza) } else { forward(post, for: ref) }
+            case .deliver(let stanza, let ref, let view):
+                if let session = ref.session { session.deliver(stanza, view: view) } else { forward(post, for: ref) }
+            case .deliverStored(let stanza, let ref, let view):
+                if let session = ref.session { session.deliverStored(stanza, view: view) } else { forward(post, for: ref) }
             case .end(let ref, let error):
                 if let session = ref.session { session.end(error) } else { forward(post, for: ref) }
-            case .awaitProof(let ref):
-                if let session = ref.session { session.awaitsDeliveryProof = true } else { forward(post, for: ref) }
             case .settled: releaseSettled()
             case .complete(let completion, let ticket):
                 completed(completion, ticket, at: completion.session)
@@ -134,15 +156,14 @@ package final class LoopContext {
     /// To whoever has taken over from a session that was resumed elsewhere.
     private func forward(_ post: Post, for ref: SessionRef) {
         guard let successor = ref.successor else {
-            // It was posted before its sender's loop could know of the end.
-            if case .deliver(let stanza, _) = post { ref.remains?.deliverAgain(stanza, self) }
+            // It was posted before its sender's loop could know of the end. What is in the log waits there again.
+            if case .deliver(let stanza, _, 0) = post { ref.remains?.deliverAgain(stanza, self) }
             return
         }
         switch post {
-        case .deliver(let stanza, _): self.post(.deliver(stanza, to: successor), to: successor.mailbox)
-        case .deliverStored(let stanza, _): self.post(.deliverStored(stanza, to: successor), to: successor.mailbox)
+        case .deliver(let stanza, _, let view): self.post(.deliver(stanza, to: successor, view: view), to: successor.mailbox)
+        case .deliverStored(let stanza, _, let view): self.post(.deliverStored(stanza, to: successor, view: view), to: successor.mailbox)
         case .end(_, let error): self.post(.end(successor, error), to: successor.mailbox)
-        case .awaitProof: self.post(.awaitProof(successor), to: successor.mailbox)
         case .complete, .completeInherited, .settled, .run: break
         }
     }

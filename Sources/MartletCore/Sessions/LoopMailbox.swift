@@ -4,12 +4,11 @@ package import NIOCore
 
 /// What one loop asks of another.
 package enum Post: Sendable {
-    case deliver(EncodedStanza, to: SessionRef)
-    /// A message from the log.
-    case deliverStored(EncodedStanza, to: SessionRef)
+    /// `view`: under which the message log has it for the account to take delivery of; 0 for what is not there.
+    case deliver(EncodedStanza, to: SessionRef, view: UInt64)
+    /// A message that was read from the log.
+    case deliverStored(EncodedStanza, to: SessionRef, view: UInt64)
     case end(SessionRef, StreamError)
-    /// Stored messages were posted before this: what the session sends next proves that they arrived.
-    case awaitProof(SessionRef)
     /// Everything the store took up to a ticket is settled; look at what waits for it.
     case settled
     case complete(Completion, CommitTicket)
@@ -73,8 +72,8 @@ extension Post {
     /// Of the stanza in it.
     fileprivate var byteCount: Int {
         switch self {
-        case .deliver(let stanza, _), .deliverStored(let stanza, _): stanza.bytes.readableBytes
-        case .end, .awaitProof, .settled, .complete, .completeInherited, .run: 0
+        case .deliver(let stanza, _, _), .deliverStored(let stanza, _, _): stanza.bytes.readableBytes
+        case .end, .settled, .complete, .completeInherited, .run: 0
         }
     }
 }

@@ -11,12 +11,16 @@ package struct SessionFlags: OptionSet, Hashable, Sendable {
     package static let carbons = SessionFlags(rawValue: 2)
     /// Asked for the block list: gets its pushes (XEP-0191 §3.3).
     package static let blockListInterested = SessionFlags(rawValue: 4)
+    /// Enabled stream management (XEP-0198): says what it has got.
+    static let managed = SessionFlags(rawValue: 8)
 }
 
 /// One session as its account's home knows it. The home decides; the connection only carries out.
 package struct SessionEntry: Sendable {
     package var ref: SessionRef
     package let address: FullJID
+    /// Its place among what sessions have in hand (``Deliveries``): no other session of the account has it while this one lives.
+    let slot: UInt8
     /// The last presence without `to`, once the session sent one; `nil` while it is only connected (RFC 6121 §4.7.2).
     package var presence: Stanza?
     /// −128…127; means something only with a presence (RFC 6121 §4.7.2.3).
@@ -29,12 +33,14 @@ package struct SessionEntry: Sendable {
     /// Whom this session sent directed presence (RFC 6121 §4.6). Bounded by `directedPresenceMax`.
     package var directed: [JID] = []
 
-    package init(ref: SessionRef, address: FullJID) {
+    package init(ref: SessionRef, address: FullJID, slot: UInt8 = 0) {
         self.ref = ref
         self.address = address
+        self.slot = slot
     }
 
     /// RFC 6121: "available resource".
     package var isAvailable: Bool { presence != nil }
     package var takesMessages: Bool { presence != nil && priority >= 0 }
+    var slots: SessionSlots { SessionSlots(slot) }
 }

@@ -52,6 +52,9 @@ extension ClientSession {
         guard management == nil else { return say(.failed(.unexpectedRequest, handled: nil)) }
         let resumption = resumes ? makeResumption(secondsMax) : nil
         management = SessionManagement(base: nextSequence, resumption: resumption)
+        home.shard.withLock {
+            if let index = home.index(of: ref) { home.sessions[index].flags.insert(.managed) }
+        }
         say(.enabled(resumption: resumption))
     }
 
@@ -101,9 +104,9 @@ extension ClientSession {
 
     func takeAcknowledgement(_ handled: UInt32) throws(StreamError) {
         guard var management else { return }
-        try management.unacknowledged.acknowledge(handled)
+        let views = try management.unacknowledged.acknowledge(handled)
         self.management = management
-        if management.unacknowledged.storedCount == 0 { router.noteLife(of: self) }
+        if !views.isEmpty { router.delivered(views, to: self) }
     }
 
     /// Asks the client what it has handled, once per burst.
@@ -118,12 +121,12 @@ extension ClientSession {
     /// Keeps a stanza until the client has acknowledged it.
     ///
     /// - Returns: whether there was room.
-    func keep(_ stanza: EncodedStanza, isStored: Bool) -> Bool {
+    func keep(_ stanza: EncodedStanza, view: UInt64, isStored: Bool) -> Bool {
         guard var management = self.management.take() else { return true }
-        management.unacknowledged.append(stanza, at: context.time.wallMilliseconds, isStored: isStored)
+        management.unacknowledged.append(stanza, at: context.time.wallMilliseconds, view: view, isStored: isStored)
         self.management = management
         let settings = router.settings
-        let unstored = management.unacknowledged.count - management.unacknowledged.storedCount
-        return unstored <= settings.unacknowledgedStanzasMax && management.unacknowledged.unstoredBytes <= settings.unacknowledgedBytesMax
+        return management.unacknowledged.unstoredCount <= settings.unacknowledgedStanzasMax
+            && management.unacknowledged.unstoredBytes <= settings.unacknowledgedBytesMax
     }
 }

@@ -12,7 +12,7 @@ extension ClientSession {
         let handled: UInt32
         let done: (ResumptionOutcome) -> Void
         /// What is to be delivered once it is known what comes before.
-        var early: [(stanza: EncodedStanza, isStored: Bool)] = []
+        var early: [(stanza: EncodedStanza, view: UInt64, isStored: Bool)] = []
         /// Somebody who wants to take over in turn.
         var heir: SessionRef?
     }
@@ -21,7 +21,7 @@ extension ClientSession {
     struct Estate: Sendable {
         var ledger: InboundLedger
         var management: SessionManagement
-        var awaitsDeliveryProof: Bool
+        var unproven: UnprovenDeliveries
     }
 
     /// How long a resumption waits for stanzas that the earlier session took and that are not finished. Past it the client is told
@@ -77,7 +77,7 @@ extension ClientSession {
             return link = .inheriting(inheritance)
         }
         guard !isEnded, let management else { return Self.handOverNothing(to: heir) }
-        let estate = Estate(ledger: ledger, management: management, awaitsDeliveryProof: awaitsDeliveryProof)
+        let estate = Estate(ledger: ledger, management: management, unproven: unproven)
         let old = link
         leave(to: heir)
         heir.mailbox.run { context in
@@ -100,11 +100,11 @@ extension ClientSession {
         awaitsInheritedStanzas = true
     }
 
-    func inherit(_ stanza: EncodedStanza, isStored: Bool) {
+    func inherit(_ stanza: EncodedStanza, view: UInt64, isStored: Bool) {
         guard case .inheriting(var inheritance) = link else { return }
         // So that there is one reference to the list.
         link = .hibernating
-        inheritance.early.append((stanza, isStored))
+        inheritance.early.append((stanza, view, isStored))
         link = .inheriting(inheritance)
     }
 
@@ -119,7 +119,7 @@ extension ClientSession {
         }
         ledger = estate.ledger
         management = estate.management
-        awaitsDeliveryProof = estate.awaitsDeliveryProof
+        unproven = estate.unproven
         _ = ref.mailbox.loop.scheduleTask(in: Self.unfinishedDeadline) { [ref] in
             ref.mailbox.run { _ in ref.session?.stopWaitingForUnfinished() }
         }
@@ -159,7 +159,7 @@ extension ClientSession {
     /// Their number is bounded by what may wait for a session that hibernates: past it the next delivery ends the session.
     func keepEarly(_ inheritance: Inheritance) {
         if management == nil { management = SessionManagement(base: 0, resumption: nil) }
-        for (stanza, isStored) in inheritance.early { _ = keep(stanza, isStored: isStored) }
+        for (stanza, view, isStored) in inheritance.early { _ = keep(stanza, view: view, isStored: isStored) }
     }
 
     /// Sends what the client has not acknowledged, once it knows that its stream was resumed.

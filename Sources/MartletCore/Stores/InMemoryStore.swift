@@ -40,6 +40,14 @@ package final class InMemoryStore: Store {
         self.time = time
     }
 
+    /// The disk of a server that has crashed: what was settled is on it, and nothing else.
+    package func afterCrash() -> InMemoryStore {
+        let store = InMemoryStore(commits: commits, callbacks: callbacks, time: time)
+        let contents = state.withLockedValue { $0.contents }
+        store.state.withLockedValue { $0.contents = contents }
+        return store
+    }
+
     private struct State {
         var contents = StoreContents()
         var issued: UInt64 = 0
@@ -235,6 +243,9 @@ package final class InMemoryStore: Store {
     package func failReads(with error: StoreError?) {
         state.withLockedValue { $0.readFailure = error }
     }
+
+    /// Submits that were ever taken.
+    package var submitCount: Int { state.withLockedValue { Int($0.issued) } }
 
     /// Submits that wait for a commit.
     package var queuedSubmits: Int { state.withLockedValue { $0.queue.count } }

@@ -93,6 +93,36 @@ package struct DocumentKey: Hashable, Sendable {
     /// Which one of that kind; empty where there is only one.
     package var key: String
     package init(namespace: String, key: String = "") { self.namespace = namespace; self.key = key }
+    /// Where an account's wishes about its archive are kept (XEP-0441).
+    package static let archivePreferences = DocumentKey(namespace: "urn:xmpp:mam:2")
+    /// Documents that decide about stanzas: they are in memory while the account is (``StoredAccount/documents``).
+    package static let resident = [archivePreferences]
+}
+
+/// The documents of an account that decide about its stanzas, each read by the feature it belongs to when it is first wanted.
+package struct ResidentDocuments {
+    private var documents: [DocumentKey: ByteBuffer]
+    private var read: [DocumentKey: any Sendable] = [:]
+
+    package init(_ documents: [DocumentKey: ByteBuffer] = [:]) { self.documents = documents }
+
+    package subscript(key: DocumentKey) -> ByteBuffer? {
+        get { documents[key] }
+        set {
+            documents[key] = newValue
+            read[key] = nil
+        }
+    }
+
+    /// What `read` makes of a document; `nil` where there is none. Most accounts have none at all.
+    package mutating func value<Value: Sendable>(_ key: DocumentKey, _ read: (ByteBuffer) -> Value) -> Value? {
+        if documents.isEmpty { return nil }
+        guard let document = documents[key] else { return nil }
+        if let known = self.read[key] as? Value { return known }
+        let value = read(document)
+        self.read[key] = value
+        return value
+    }
 }
 
 package enum AccountChange: Sendable {
@@ -120,6 +150,8 @@ package struct StoredAccount: Sendable {
     package var undelivered: Int
     package var undeliveredBytes: Int
     package var lastActivity: LastActivity?
+    /// Those of ``DocumentKey/resident``.
+    package var documents: [DocumentKey: ByteBuffer] = [:]
 
     package init(id: AccountID) {
         self.id = id

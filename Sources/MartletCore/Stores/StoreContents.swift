@@ -262,6 +262,7 @@ extension StoreContents.Account {
         stored.undelivered = messages.count
         stored.undeliveredBytes = messages.reduce(0) { $0 + $1.stanza.bytes.readableBytes }
         stored.lastActivity = lastActivity
+        stored.documents = documents.filter { DocumentKey.resident.contains($0.key) }
         return stored
     }
 

@@ -3,17 +3,8 @@ package import MartletXMPP
 
 /// Which messages go into the archive of an account (§6.1.1): what somebody may want to read again, on another device or later.
 package enum ArchiveRules {
-    /// - Parameters:
-    ///   - peer: the other party: `to` of what the account sends, `from` of what it receives (XEP-0441 §2.3).
-    ///   - isContact: whether the peer is in the account's roster.
-    package static func keeps(
-        _ message: borrowing Stanza, with peer: JID, isContact: Bool, _ preferences: ArchivePreferences
-    ) -> Bool {
-        isWorthKeeping(message) && preferences.keeps(with: peer, isContact: isContact)
-    }
-
     /// By type, then by what the sender asks for, then by content.
-    private static func isWorthKeeping(_ message: borrowing Stanza) -> Bool {
+    package static func isWorthKeeping(_ message: borrowing Stanza) -> Bool {
         guard case .message(let type) = message.kind else { return false }
         switch type {
         // Rooms have archives of their own; headlines are of today; errors are of the moment.

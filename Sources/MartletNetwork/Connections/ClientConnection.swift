@@ -195,10 +195,10 @@ extension ClientConnection {
     }
 
     /// The stream is closed: so is its session.
-    func endSession() {
+    private func endSession(_ end: (ClientSession) -> Void) {
         guard let session else { return }
         self.session = nil
-        session.transportClosed()
+        end(session)
         service.router.audit.record(.sessionEnded(session.address, reason: endReason))
     }
 
@@ -551,11 +551,11 @@ extension ClientConnection: SessionTransport {
             closeAfterFlush()
         case .close(let error, _):
             if let error { endReason = error.text ?? error.condition.rawValue }
-            endSession()
+            endSession { $0.transportClosed() }
             send(action)
             beginClosing()
         case .finish:
-            endSession()
+            endSession { $0.streamClosed() }
             send(action)
             closeAfterFlush()
         }

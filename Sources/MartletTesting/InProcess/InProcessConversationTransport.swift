@@ -144,8 +144,12 @@ private final class InProcessConnection: ConversationConnection, SessionTranspor
             server.router.bind(account, resource: resource, self, server.context) { [self] in bound($0) }
         case .resume(let account, let previous, let handled):
             server.router.resume(account, previous: previous, handled: handled, self, server.context) { [self] in resumed($0, previous) }
-        case .close, .finish, .failFinally, .refuseTLS:
-            endSession()
+        case .finish:
+            endSession { $0.streamClosed() }
+            put(action)
+            isOpen = false
+        case .close, .failFinally, .refuseTLS:
+            endSession { $0.transportClosed() }
             put(action)
             isOpen = false
         }
@@ -182,8 +186,8 @@ private final class InProcessConnection: ConversationConnection, SessionTranspor
         }
     }
 
-    private func endSession() {
-        session?.transportClosed()
+    private func endSession(_ end: (ClientSession) -> Void) {
+        if let session { end(session) }
         session = nil
     }
 

@@ -9,13 +9,14 @@ import Synchronization
 /// step of a test it runs until nothing more can happen.
 package final class TestServer {
     package let domain: BareJID
-    package let time = ManualTime()
+    package let time: ManualTime
     package let random: SeededRandom
     package let store: InMemoryStore
     package let router: Router
     package let context: LoopContext
     package let loop = EmbeddedEventLoop()
     private let hosts: HostTable
+    private let settings: RouterSettings
     private var otherLoops: [EmbeddedEventLoop] = []
     private let executor = ManualExecutor()
     private var postponed: [() -> Void] = []
@@ -30,6 +31,8 @@ package final class TestServer {
         commits: InMemoryStore.Commits = .automatic, policy: AccessPolicy = AccessPolicy(), remote: any RemoteDelivery = NoFederation(), seed: UInt64 = 1,
         contacts: ContactAddresses.Addresses = .init(), features: ((FeatureConfiguration) -> [any Feature])? = nil
     ) {
+        self.settings = settings
+        time = ManualTime()
         random = SeededRandom(seed: seed)
         store = InMemoryStore(commits: commits, callbacks: .queued, time: time)
         router = Router(
@@ -47,6 +50,20 @@ package final class TestServer {
         domain = first.domain
         self.hosts = HostTable(hosts)
         context = LoopContext(loop: loop, hosts: self.hosts, store: store, time: time, random: random)
+    }
+
+    /// The server that is started after `crashed` died: it has what was on disk, and its clock goes on.
+    package init(after crashed: TestServer, seed: UInt64 = 2) {
+        settings = crashed.settings
+        random = SeededRandom(seed: seed)
+        store = crashed.store.afterCrash()
+        time = crashed.time
+        router = Router(
+            store: store, ids: StanzaIDSource(floor: 0), remote: NoFederation(), audit: NoAudit(),
+            settings: settings, executor: executor)
+        domain = crashed.domain
+        hosts = crashed.hosts
+        context = LoopContext(loop: loop, hosts: hosts, store: store, time: time, random: random)
     }
 
     /// Another event loop, for sessions that share their accounts with those of the first one.

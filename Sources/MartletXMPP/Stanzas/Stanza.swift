@@ -85,6 +85,25 @@ public struct Stanza: Sendable {
 @frozen public struct EncodedStanza: Sendable, Hashable {
     public var bytes: ByteBuffer
     @inlinable public init(_ bytes: ByteBuffer) { self.bytes = bytes }
+
+    /// The same with what `write` writes after its children, in the content namespace. For an element that has children.
+    public func adding(_ write: (inout XMLWriter) -> Void) -> EncodedStanza {
+        // An end tag has no `<` but its first character.
+        let content = bytes.readableBytesView
+        guard let end = content.lastIndex(of: UInt8(ascii: "<")), let tag = bytes.getSlice(at: end, length: bytes.writerIndex - end),
+            let start = bytes.getSlice(at: bytes.readerIndex, length: end - bytes.readerIndex), end > content.startIndex
+        else { return self }
+        var buffer = ByteBufferAllocator().buffer(capacity: content.count + Self.addedRoom)
+        buffer.writeImmutableBuffer(start)
+        var writer = XMLWriter(buffer)
+        buffer = ByteBuffer()
+        write(&writer)
+        writer.buffer.writeImmutableBuffer(tag)
+        return EncodedStanza(writer.buffer)
+    }
+
+    /// Bytes set aside for what is added.
+    private static var addedRoom: Int { 160 }
 }
 
 extension Stanza {

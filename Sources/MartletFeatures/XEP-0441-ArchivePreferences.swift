@@ -3,12 +3,42 @@ package import MartletXML
 package import MartletXMPP
 package import NIOCore
 
+/// Lets an account say with whom it wants its messages kept. What is said holds from then on; what is in the archive stays.
+package struct ArchivePreferenceManagement: IQResponder {
+    package static let specification = Specification.xep(441, "Message Archive Management Preferences", version: "0.2.0")
+    private let `default`: ArchivePreferences.Default
+
+    /// - Parameter default: for accounts that have not said what they want.
+    package init(default: ArchivePreferences.Default) { self.default = `default` }
+
+    package var routes: [IQRoute] {
+        [
+            .home(.get, "prefs", .archive) { [self] _, home, _ throws(StanzaError) in
+                HomeDecision(IQReply { home.archivePreferences(default: `default`).write(to: &$0) })
+            },
+            .home(.set, "prefs", .archive) { request, home, _ throws(StanzaError) in
+                let preferences = try ArchivePreferences(request.child)
+                home.documents[.archivePreferences] = preferences.document
+                return HomeDecision(
+                    IQReply { preferences.write(to: &$0) }, writes: [.document(home.id, .archivePreferences, preferences.document)])
+            },
+        ]
+    }
+}
+
+extension AccountHome {
+    /// What the account has said, or what holds for those that have said nothing. Of what cannot be read nothing is kept: to guess would
+    /// keep what is to be forgotten.
+    func archivePreferences(default: ArchivePreferences.Default) -> ArchivePreferences {
+        documents.value(.archivePreferences) { (try? ArchivePreferences(document: $0)) ?? ArchivePreferences(.never) }
+            ?? ArchivePreferences(`default`)
+    }
+}
+
 /// With whom an account wants its messages kept (XEP-0441).
 package struct ArchivePreferences: Hashable, Sendable {
     /// Addresses in `always` and `never` together.
     package static let addressesMax = 1_000
-    /// The document in which an account's preferences are kept.
-    package static let key = DocumentKey(namespace: Namespace.archive.name)
 
     package enum Default: String, Hashable, Sendable, CaseIterable {
         case always, never
@@ -30,15 +60,17 @@ package struct ArchivePreferences: Hashable, Sendable {
     /// Whether what is exchanged with `peer` is kept: the more exact of the listed addresses counts (§2.3).
     ///
     /// - Parameter isContact: whether the peer's bare address is in the roster.
-    package func keeps(with peer: JID, isContact: Bool) -> Bool {
-        for address in [peer, .bare(peer.bare)] {
-            if always.contains(address) { return true }
-            if never.contains(address) { return false }
+    package func keeps(with peer: JID, isContact: @autoclosure () -> Bool) -> Bool {
+        if !always.isEmpty || !never.isEmpty {
+            for address in [peer, .bare(peer.bare)] {
+                if always.contains(address) { return true }
+                if never.contains(address) { return false }
+            }
         }
         return switch `default` {
         case .always: true
         case .never: false
-        case .roster: isContact
+        case .roster: isContact()
         }
     }
 }

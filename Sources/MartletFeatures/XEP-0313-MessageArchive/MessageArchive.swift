@@ -1,0 +1,66 @@
+package import MartletCore
+import MartletXML
+package import MartletXMPP
+
+/// What an account has said and heard, to be read again on any device: queries, pages, metadata. What is kept is decided here and by
+/// the account's preferences (XEP-0441); keeping is the message log's.
+///
+/// Only the account itself is answered (`IQRoute.Scope.ownAccount`).
+package struct MessageArchive: IQResponder, ArchivingStage {
+    package static let specification = Specification.xep(313, "Message Archive Management", version: "1.1.3", note: "for accounts")
+    package var disco: DiscoFeatures { DiscoFeatures(account: [.archive, .archiveExtended, .archiveGroupchatField]) }
+    private let `default`: ArchivePreferences.Default
+
+    /// - Parameter default: for accounts that have not said what they want.
+    package init(default: ArchivePreferences.Default) { self.default = `default` }
+
+    package var routes: [IQRoute] {
+        [
+            .suspending(.set, "query", .archive) { request, router throws(StanzaError) in try await Self.answer(request, router) },
+            .immediate(.get, "query", .archive, at: .ownAccount) { _, _ in ArchiveAnswers.form(searches: false) },
+            .suspending(.get, "metadata", .archive) { request, router throws(StanzaError) in
+                let account = try Self.account(request)
+                return try await reading { () throws(StoreError) in
+                    ArchiveAnswers.metadata(try await router.store.archiveEnds(of: account))
+                }
+            },
+        ]
+    }
+
+    // MARK: What is kept
+
+    package func isWorthArchiving(_ message: borrowing Stanza) -> Bool { ArchiveRules.isWorthKeeping(message) }
+
+    package func archives(with peer: JID, _ home: AccountHome) -> Bool {
+        home.archivePreferences(default: `default`).keeps(with: peer, isContact: home.roster.state(of: peer.bare).isInRoster)
+    }
+
+    // MARK: Queries
+
+    private static func account(_ request: IQRequest) throws(StanzaError) -> AccountID {
+        guard let account = request.account else { throw .serviceUnavailable }
+        return account
+    }
+
+    private static func answer(_ request: IQRequest, _ router: Router) async throws(StanzaError) -> IQReply {
+        let account = try account(request)
+        guard case .full(let session) = request.actor else { throw .serviceUnavailable }
+        let query = try ArchiveQuery(request.child)
+        if query.text != nil { throw StanzaError(.featureNotImplemented, text: "texts cannot be searched for") }
+        let found = try await reading { () throws(StoreError) in try await router.archive(of: request.owner, account, query.request) }
+        guard let page = found else { throw .itemNotFound() }
+        // The client could not tell where to go on.
+        guard page.isComplete || !page.messages.isEmpty || query.limit == 0 else {
+            throw .resourceConstraint("too many messages were looked at: narrow the query")
+        }
+        var reply = ArchiveAnswers.fin(page)
+        let messages = query.isFlipped ? page.messages.reversed() : page.messages
+        reply.before = messages.compactMap { ArchiveAnswers.result($0, of: request.owner, to: session, queryID: query.queryID) }
+        return reply
+    }
+}
+
+/// What the store cannot answer now, the client may ask again later.
+private func reading<Value>(_ body: () async throws(StoreError) -> Value) async throws(StanzaError) -> Value {
+    do throws(StoreError) { return try await body() } catch { throw StanzaError(.internalServerError, .wait) }
+}

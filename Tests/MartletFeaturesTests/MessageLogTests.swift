@@ -1,0 +1,214 @@
+import MartletCore
+import MartletFeatures
+import MartletTesting
+import MartletXML
+import MartletXMPP
+import Testing
+
+/// Romeo writes to Juliet. What the server has acknowledged, Juliet gets, whatever happens to her connection or to the server, and what
+/// she has got she does not get again but under the same name.
+@Suite("What is acknowledged is in the log, and stays there until it is delivered (P1, P2)")
+struct MessageLogTests {
+    private func message(_ id: String, to: String = "juliet@capulet.example", _ content: String = "<body>b</body>") -> String {
+        "<message to='\(to)' type='chat' id='\(id)'>\(content)</message>"
+    }
+
+    private func server(commits: InMemoryStore.Commits = .automatic, archive: ArchivePreferences.Default? = nil) -> TestServer {
+        let server = TestServer(commits: commits) { configuration in
+            var configuration = configuration
+            configuration.archiveDefault = archive
+            return StandardFeatures.all(configuration)
+        }
+        for name in ["juliet", "romeo"] { server.createAccount(name) }
+        return server
+    }
+
+    private func managed(_ name: String, _ server: TestServer) -> TestClient {
+        let client = server.online(name)
+        server.store.commit()
+        server.run()
+        client.manage(.enable(resumes: true, secondsMax: nil))
+        client.forget()
+        return client
+    }
+
+    private func messages(_ client: TestClient) -> [TestStanza] { client.received().filter { $0.element.localName == "message" } }
+    private func ids(_ client: TestClient) -> [String] { messages(client).map { $0.id ?? "" } }
+    private func names(_ client: TestClient) -> [String] {
+        messages(client).map { $0.child("stanza-id")?.attribute("id") ?? "" }
+    }
+
+    /// What Juliet gets from a server that is started after this one died.
+    private func afterCrash(_ server: TestServer) -> TestClient {
+        let next = TestServer(after: server)
+        let juliet = next.client("juliet/chamber")
+        juliet.send("<presence/>")
+        kept.append(next)
+        return juliet
+    }
+    private let kept = Kept()
+    private final class Kept {
+        var servers: [TestServer] = []
+        func append(_ server: TestServer) { servers.append(server) }
+    }
+
+    @Test("a message that was delivered and not acknowledged is there after a crash, under the same name and marked as late")
+    func unacknowledged() {
+        let server = server()
+        let juliet = managed("juliet/balcony", server)
+        let romeo = managed("romeo/orchard", server)
+        for id in ["m1", "m2", "m3"] { romeo.send(message(id)) }
+        juliet.manage(.acknowledge(1))
+        server.advance(by: .seconds(1))
+        let before = names(juliet)
+        let again = afterCrash(server)
+        let late = messages(again)
+        #expect(late.map(\.id) == ["m2", "m3"])
+        #expect(late.map { $0.child("stanza-id")?.attribute("id") } == Array(before.dropFirst()))
+        #expect(late.allSatisfy { $0.child("delay") != nil })
+        withExtendedLifetime(server) {}
+    }
+
+    @Test("what was delivered less than a second before a crash is delivered again, and nothing else is")
+    func cursor() {
+        let server = server()
+        let juliet = managed("juliet/balcony", server)
+        let romeo = managed("romeo/orchard", server)
+        for id in ["m1", "m2"] { romeo.send(message(id)) }
+        juliet.manage(.acknowledge(2))
+        #expect(ids(afterCrash(server)) == ["m1", "m2"])
+        server.advance(by: .milliseconds(999))
+        #expect(ids(afterCrash(server)) == ["m1", "m2"])
+        server.advance(by: .milliseconds(1))
+        #expect(ids(afterCrash(server)) == [])
+        withExtendedLifetime(server) {}
+    }
+
+    @Test("a session that ends leaves what it did not acknowledge to the next one, without what another one acknowledged")
+    func sessionEnds() {
+        let server = server()
+        let juliet = managed("juliet/balcony", server)
+        let romeo = managed("romeo/orchard", server)
+        for id in ["m1", "m2", "m3"] { romeo.send(message(id)) }
+        juliet.manage(.acknowledge(2))
+        juliet.breakConnection()
+        server.advance(by: .seconds(601))
+        let again = server.client("juliet/chamber")
+        again.send("<presence/>")
+        #expect(ids(again) == ["m3"])
+        withExtendedLifetime(server) {}
+    }
+
+    @Test("nobody is promised anything without stream management: nothing is written", arguments: [false, true])
+    func nothingPromised(isManaged: Bool) {
+        let server = server()
+        let juliet = server.online("juliet/balcony")
+        let romeo = isManaged ? managed("romeo/orchard", server) : server.online("romeo/orchard")
+        let before = server.store.submitCount
+        romeo.send(message("m1"))
+        romeo.send(message("m2", "<composing xmlns='http://jabber.org/protocol/chatstates'/>"))
+        romeo.send(message("m3", "<body>b</body><no-store xmlns='urn:xmpp:hints'/>"))
+        #expect(ids(juliet) == ["m1", "m2", "m3"])
+        #expect(server.store.submitCount - before == (isManaged ? 1 : 0))
+        withExtendedLifetime(server) {}
+    }
+
+    @Test("a client without stream management has what came before the next that it says, or before it closed its stream")
+    func proof() {
+        for says in [true, false] {
+            let server = server()
+            let juliet = server.online("juliet/balcony")
+            let romeo = managed("romeo/orchard", server)
+            romeo.send(message("m1"))
+            if says { juliet.send("<iq type='get' id='p'><ping xmlns='urn:xmpp:ping'/></iq>") } else { juliet.session?.streamClosed() }
+            server.advance(by: .seconds(1))
+            if says { romeo.send(message("m2")) }
+            #expect(ids(afterCrash(server)) == (says ? ["m2"] : []))
+            withExtendedLifetime(server) {}
+        }
+    }
+
+    @Test("a client that says nothing for half a minute is believed to have what it was sent when its session ends", arguments: [29, 30])
+    func silence(seconds: Int) {
+        let server = server()
+        let juliet = server.online("juliet/balcony")
+        managed("romeo/orchard", server).send(message("m1"))
+        server.advance(by: .seconds(seconds))
+        juliet.breakConnection()
+        let again = server.client("juliet/chamber")
+        again.send("<presence/>")
+        #expect(ids(again) == (seconds < 30 ? ["m1"] : []))
+        withExtendedLifetime(server) {}
+    }
+
+    @Test("one of two sessions that have a message is enough; a copy counts as well as the message")
+    func carbons() {
+        let server = server()
+        let balcony = managed("juliet/balcony", server)
+        let chamber = managed("juliet/chamber", server)
+        chamber.send("<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>")
+        chamber.forget()
+        let romeo = managed("romeo/orchard", server)
+        for id in ["m1", "m2"] { romeo.send(message(id, to: "juliet@capulet.example/balcony")) }
+        #expect(messages(chamber).count == 2)
+        // The answer about carbons, and one copy.
+        chamber.manage(.acknowledge(2))
+        balcony.session?.end(nil)
+        chamber.forget()
+        chamber.send("<presence/>")
+        #expect(ids(chamber) == [])
+        chamber.session?.end(nil)
+        let again = server.client("juliet/garden")
+        again.send("<presence/>")
+        #expect(ids(again) == ["m2"])
+        withExtendedLifetime(server) {}
+    }
+
+    @Test("what the disk refuses comes back, and does not wait for anybody")
+    func refused() {
+        let server = server(commits: .manual)
+        let juliet = managed("juliet/balcony", server)
+        let romeo = managed("romeo/orchard", server)
+        server.store.failSubmits(with: .full, next: 1)
+        romeo.send(message("m1"))
+        server.store.commit()
+        server.run()
+        #expect(messages(romeo).map(\.error) == ["wait/resource-constraint"])
+        juliet.session?.end(nil)
+        server.store.commit()
+        server.run()
+        let again = server.client("juliet/chamber")
+        again.send("<presence/>")
+        server.store.commit()
+        server.run()
+        #expect(ids(again) == [])
+        withExtendedLifetime(server) {}
+    }
+
+    @Test("what was in hand when another session came and went keeps its place before what comes later (P5)")
+    func order() {
+        let server = server()
+        let balcony = managed("juliet/balcony", server)
+        let romeo = managed("romeo/orchard", server)
+        for id in ["m1", "m2"] { romeo.send(message(id)) }
+        let chamber = managed("juliet/chamber", server)
+        balcony.session?.end(nil)
+        romeo.send(message("m3"))
+        #expect(ids(chamber) == ["m1", "m2", "m3"])
+        withExtendedLifetime(server) {}
+    }
+
+    @Test("a message is one entry for both accounts, and the sender's is not to be delivered")
+    func oneEntry() {
+        let server = server(archive: .always)
+        let juliet = server.online("juliet/balcony")
+        let romeo = server.online("romeo/orchard")
+        let before = server.store.submitCount
+        romeo.send(message("m1"))
+        romeo.send(message("m2", to: "nobody@capulet.example"))
+        #expect(server.store.submitCount - before == 2)
+        #expect(ids(juliet) == ["m1"])
+        #expect(ids(afterCrash(server)) == [])
+        withExtendedLifetime(server) {}
+    }
+}
