@@ -76,6 +76,15 @@ struct DeliveriesTests {
         #expect(deliveries.cursor == 20)
     }
 
+    @Test("when everything that was counted is known, nothing holds the cursor back")
+    func allKnown() {
+        var deliveries = Deliveries(cursor: 7, count: 2, bytes: 20)
+        for view in [8, 9] as [UInt64] { check(deliveries.take(view, bytes: 10, isOwn: false, by: one), true) }
+        deliveries.deliver(8)
+        deliveries.deliver(9)
+        #expect((deliveries.cursor, deliveries.waitingCount) == (9, 0))
+    }
+
     @Test("what was counted and is not in the log any more does not wait for ever")
     func miscounted() {
         var deliveries = Deliveries(cursor: 0, count: 3, bytes: 30)

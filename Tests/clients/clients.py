@@ -219,6 +219,44 @@ async def _(world):
     romeo.refuses_stanza(is_presence(juliet.boundjid.full), "presence of the resumed session")
 
 
+@check("slixmpp: the archive has what was said, by page, by person, and for its owner alone (XEP-0313)", only="martlet")
+async def _(world):
+    romeo, juliet = await pair(world)
+    for each in (romeo, juliet):
+        each.register_plugin("xep_0313")
+    nurse = await world.client("nurse")
+    bodies = [text() for _ in range(5)]
+    for body in bodies[:3]:
+        romeo.send_message(juliet.boundjid.bare, body)
+        await juliet.expect(is_message(body), "a message")
+    nurse.send_message(juliet.boundjid.bare, bodies[3])
+    juliet.send_message(romeo.boundjid.full, bodies[4])
+    await romeo.expect(is_message(bodies[4]), "an answer")
+    await nurse.fence(juliet)
+
+    async def archive(client, **options):
+        found = []
+        async for result in client.plugin["xep_0313"].iterate(**options):
+            found.append(result["mam_result"]["forwarded"]["stanza"]["body"])
+        return [body for body in found if body in bodies]
+
+    equal(await archive(juliet, rsm={"max": 2}), bodies, "her archive, two at a time")
+    equal(await archive(juliet, with_jid=romeo.boundjid.bare), bodies[:3] + bodies[4:], "what was between the two")
+    equal(await archive(romeo), bodies[:3] + bodies[4:], "his archive")
+    equal(await archive(romeo, reverse=True, rsm={"max": 2}, total=4), (bodies[:3] + bodies[4:])[::-1], "his archive from its end")
+    refusal = await refused_iq(romeo.plugin["xep_0313"].retrieve(jid=juliet.boundjid.bare))
+    equal(refusal, "service-unavailable", "the answer about somebody else's archive")
+
+
+async def refused_iq(question):
+    """The condition of the error that answers a request."""
+    try:
+        await question
+    except slixmpp.exceptions.IqError as error:
+        return error.condition
+    return None
+
+
 @check("slixmpp: roster items have names and groups, all clients are told, and removal removes")
 async def _(world):
     balcony, garden = await world.client("romeo"), await world.client("romeo", "garden", tls="direct")

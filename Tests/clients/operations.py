@@ -199,23 +199,52 @@ async def _(world):
 # A stop
 
 
-@check("restart: what a session without its connection had not got is there after a stop and a start (XEP-0198 §4)", only="martlet")
+@check("restart: a session is resumed on the server that is started after its own stopped, and has what came (XEP-0198 §5)", only="martlet")
 async def _(world):
+    async with two_accounts(world) as (server, world):
+        juliet = await world.client("juliet", stream_management=True)
+        romeo = await world.client("romeo")
+        romeo.send_message(juliet.boundjid.bare, "one")
+        await juliet.expect(is_message("one"), "the message before the stop")
+        await juliet.break_connection()
+        for body in ("two", "three"):
+            romeo.send_message(juliet.boundjid.bare, body)
+        await romeo.fence()
+        await server.stop()
+        await server.start()
+        await juliet.resume()
+        for body in ("two", "three"):
+            await juliet.expect(is_message(body), f"the message {body}")
+        again = await world.client("romeo", "garden")
+        again.send_message(juliet.boundjid.full, "four")
+        await juliet.expect(is_message("four"), "a message to the resumed session")
+        juliet.refuses_stanza(is_message("one"), "a message again")
+
+
+@check("restart: what was acknowledged is there after kill -9, whoever had it in hand (P1, P2)", only="martlet")
+async def _(world):
+    async with two_accounts(world) as (server, world):
+        juliet = await world.client("juliet", stream_management=True)
+        romeo = await world.client("romeo", stream_management=True)
+        await juliet.break_connection()
+        for body in ("one", "two"):
+            romeo.send_message(juliet.boundjid.bare, body)
+        await romeo.fence()
+        server.process.kill()
+        await server.process.wait()
+        await server.start()
+        again = await world.client("juliet", "chamber")
+        for body in ("one", "two"):
+            await again.expect(is_message(body), f"the message {body}")
+
+
+@contextlib.asynccontextmanager
+async def two_accounts(world):
     async with Server(world) as server:
         await server.command("account", "add", f"juliet@{server.domain}", input=PASSWORD.encode() + b"\n")
-        world = server.world()
+        inside = server.world()
         try:
-            juliet = await world.client("juliet", stream_management=True)
-            romeo = await world.client("romeo")
-            await juliet.break_connection()
-            for body in ("one", "two"):
-                romeo.send_message(juliet.boundjid.bare, body)
-            await romeo.fence()
-            await server.stop()
-            await server.start()
-            again = await world.client("juliet", "chamber")
-            for body in ("one", "two"):
-                await again.expect(is_message(body), f"the message {body}")
+            yield server, inside
         finally:
-            for client in world.clients:
+            for client in inside.clients:
                 client.abort()

@@ -72,6 +72,7 @@ package struct Deliveries: Sendable {
         removeWaiting(bytes)
         unknownCount = max(0, unknownCount - 1)
         unknownBytes = max(0, unknownBytes - bytes)
+        if unknownCount == 0 { knownUpTo = .max }
         return true
     }
 

@@ -139,6 +139,11 @@ extension Router {
         if home.sessions.isEmpty { storeCursor(of: home) } else { context.storeCursorSoon(of: home, self) }
     }
 
+    /// The session that would have had it stored is gone. Under the lock.
+    func storeCursorNow(of home: AccountHome) {
+        if home.offline.deliveries.cursor > home.offline.storedCursor, home.isInMemory { storeCursor(of: home) }
+    }
+
     /// Under the lock. That a disk refuses it does no harm: it is behind for longer.
     private func storeCursor(of home: AccountHome) {
         home.offline.storedCursor = home.offline.deliveries.cursor

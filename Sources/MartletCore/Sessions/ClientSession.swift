@@ -16,12 +16,15 @@ package protocol SessionTransport: AnyObject {
     var pendingBytes: Int { get }
     /// Whether the network has taken everything, to the last byte.
     var hasDrained: Bool { get }
+    /// Closes the connection without a word: to the client it breaks.
+    func drop()
     /// The peer's address for logs, such as `192.0.2.1:40000`.
     var remoteAddress: String { get }
 }
 
 extension SessionTransport {
     package var hasDrained: Bool { pendingBytes == 0 }
+    package func drop() { close(nil) }
 }
 
 /// A bound client session. It lives on one event loop from bind to end and is not `Sendable`, so that the compiler refuses
@@ -56,6 +59,7 @@ package final class ClientSession {
     @exclusivity(unchecked) private var suspended: [FlatElement]?
     @exclusivity(unchecked) private var isReading = true
     @exclusivity(unchecked) private var isLedgerFull = false
+    private var isStopping = false
     private var awaitsDisk = false
     /// Stanzas that an earlier session took and has not finished count here.
     var awaitsInheritedStanzas = false
@@ -73,6 +77,20 @@ package final class ClientSession {
         self.context = context
         link = .attached(transport)
         remoteAddress = transport.remoteAddress
+    }
+
+    /// A session of a server that has stopped (`SessionRestart.swift`).
+    init(_ saved: SavedSession, ref: SessionRef, home: AccountHome, router: Router, context: LoopContext, secondsLeft: Int) {
+        address = saved.address
+        self.ref = ref
+        self.home = home
+        self.router = router
+        self.context = context
+        link = .hibernating
+        remoteAddress = ""
+        ledger = InboundLedger(firstOpen: saved.handled)
+        management = SessionManagement(saved)
+        awaitResumption(for: secondsLeft)
     }
 
     package let remoteAddress: String
@@ -278,10 +296,16 @@ package final class ClientSession {
     }
 
     private func updateReading() {
-        let shouldRead = !isLedgerFull && suspended == nil
+        let shouldRead = !isLedgerFull && suspended == nil && !isStopping
         guard shouldRead != isReading, !isEnded, case .attached(let transport) = link else { return }
         isReading = shouldRead
         transport.setReading(shouldRead)
+    }
+
+    /// The server stops: nothing more is taken from the client.
+    func stopReading() {
+        isStopping = true
+        updateReading()
     }
 
     /// Nobody reports that a stanza which is done but for the disk has reached it: a session that waits for that asks.
@@ -343,6 +367,13 @@ package final class ClientSession {
         case .inheriting(let inheritance): inheritance.refuse()
         case .hibernating: break
         }
+    }
+
+    /// The session ends without a word to anybody.
+    func drop() {
+        let ended = link
+        leave(to: nil)
+        if case .attached(let transport) = ended { transport.drop() }
     }
 
     /// Nothing reaches this session any more; what is posted to it goes to its heir, if there is one.

@@ -40,7 +40,8 @@ package struct InboundLedger: Sendable {
     /// The sequence number of `open[0]`.
     private(set) package var firstOpen: UInt32 = 0
 
-    package init() {}
+    /// - Parameter firstOpen: stanzas that have been handled, modulo 2³².
+    package init(firstOpen: UInt32 = 0) { self.firstOpen = firstOpen }
 
     package var nextSequence: UInt32 { firstOpen &+ UInt32(open.count) }
     package var openCount: Int { open.count }

@@ -20,6 +20,12 @@ struct SessionManagement: Sendable {
         self.resumption = resumption
     }
 
+    init(_ saved: SavedSession) {
+        self.init(base: 0, resumption: .init(id: saved.resumptionID, seconds: saved.seconds))
+        unacknowledged = UnacknowledgedStanzas(acknowledged: saved.acknowledged)
+        for item in saved.unacknowledged { unacknowledged.append(item.stanza, at: item.time, view: item.view, isStored: item.isStored) }
+    }
+
     /// The connection on which somebody asked is gone.
     mutating func forgetRequests() {
         askedAt = nil

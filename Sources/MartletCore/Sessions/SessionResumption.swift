@@ -57,9 +57,28 @@ extension ClientSession {
             if let index = home.index(of: ref) { home.sessions[index].isDetached = true }
         }
         management?.forgetRequests()
+        awaitResumption(for: seconds)
+    }
+
+    func awaitResumption(for seconds: Int) {
         _ = ref.mailbox.loop.scheduleTask(in: .seconds(Int64(seconds))) { [ref] in
             ref.mailbox.run { _ in ref.session?.resumptionExpired() }
         }
+    }
+
+    // MARK: Over a restart of the server
+
+    /// Whether a server that is started after this one can go on with the session.
+    var canBeSaved: Bool {
+        if case .inheriting = link { return false }
+        return !isEnded && management?.resumption != nil
+    }
+
+    /// What the client and the server owe each other; `nil` if the session cannot go on.
+    func saved() -> (management: SessionManagement, handled: UInt32)? {
+        guard canBeSaved, let management else { return nil }
+        settleLedger()
+        return (management, management.handled(ledger.firstOpen))
     }
 
     private func resumptionExpired() {

@@ -11,6 +11,13 @@ package struct UnacknowledgedStanzas: Sendable {
         package var view: UInt64
         /// It was read from the log: an account's limit bounds how many there are, not a session's.
         package var isStored: Bool
+
+        package init(stanza: EncodedStanza, time: Int64, view: UInt64, isStored: Bool) {
+            self.stanza = stanza
+            self.time = time
+            self.view = view
+            self.isStored = isStored
+        }
     }
 
     private var items = CircularBuffer<Item>()

@@ -225,8 +225,9 @@ extension ClientConnection {
     }
 
     /// Closes without another word.
-    func drop() {
+    package func drop() {
         machine.transportLost()
+        flush()
         context?.close(promise: nil)
     }
 }

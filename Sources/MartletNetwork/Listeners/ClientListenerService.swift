@@ -96,7 +96,8 @@ package final class ClientListenerService: Sendable {
         for future in ended { _ = try? await future.get() }
     }
 
-    private func stopAccepting() async {
+    /// Takes no new connections.
+    package func stopAccepting() async {
         let open = sockets.withLockedValue { sockets in
             defer { sockets = [] }
             return sockets

@@ -210,6 +210,8 @@ private final class InProcessConnection: ConversationConnection, SessionTranspor
 
     func close(_ error: StreamError?) { perform(machine.end(error, transport)) }
 
+    func drop() { isOpen = false }
+
     func setReading(_ isReading: Bool) {
         guard isReading != self.isReading else { return }
         self.isReading = isReading

@@ -130,5 +130,10 @@ package final class TestClient: SessionTransport {
         closing = error
     }
 
+    package func drop() {
+        isClosed = true
+        session = nil
+    }
+
     package func setReading(_ isReading: Bool) { self.isReading = isReading }
 }

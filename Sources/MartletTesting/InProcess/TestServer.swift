@@ -66,6 +66,28 @@ package final class TestServer {
         context = LoopContext(loop: loop, hosts: hosts, store: store, time: time, random: random)
     }
 
+    /// Stops in order.
+    ///
+    /// - Returns: the server that is started after this one.
+    package func restarted() -> TestServer {
+        router.beginStop(context)
+        run()
+        store.commit()
+        run()
+        let saved = router.saveSessions(context).compactMap { session -> SavedSession? in
+            var buffer = ByteBuffer()
+            session.write(to: &buffer)
+            return SavedSession(from: &buffer)
+        }
+        for session in router.allSessions() { session.ref.session?.end(StreamError(.systemShutdown)) }
+        run()
+        store.commit()
+        let next = TestServer(after: self)
+        for session in saved { next.router.restore(session, next.context) }
+        next.run()
+        return next
+    }
+
     /// Another event loop, for sessions that share their accounts with those of the first one.
     package func addLoop() -> LoopContext {
         let loop = EmbeddedEventLoop()

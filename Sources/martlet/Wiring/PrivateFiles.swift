@@ -48,6 +48,15 @@ enum PrivateFiles {
         }
     }
 
+    /// Removes a file; on disk when this returns.
+    static func remove(_ path: String) throws(CommandFailure) {
+        guard unlink(path) == 0 else { throw failure("\(path) cannot be removed") }
+        let folder = open(FilePath.folder(of: path), O_RDONLY | O_CLOEXEC)
+        guard folder >= 0 else { return }
+        defer { close(folder) }
+        guard fsync(folder) == 0 else { throw failure("\(path) cannot be removed") }
+    }
+
     /// The whole of a small file.
     static func read(_ path: String, bytesMax: Int) throws(CommandFailure) -> [UInt8] {
         switch ConfigurationFiles.disk.read(path, bytesMax) {

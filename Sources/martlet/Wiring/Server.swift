@@ -53,6 +53,7 @@ final class Server: Sendable {
         Self.addProbes(to: start.logs.registry, passwords, clients, isReady, core)
         let operations = Self.operations(start.logs.registry, housekeeping, isReady, core)
         let socket = ControlListener(path: configuration.controlSocketPath, on: core.pool.group) { await control.answer($0) }
+        await Self.restoreSessions(core, folder, start.logs.server)
         do throws(ListenerError) {
             try await clients.start()
             if let port = configuration.metrics.port { try await operations.start(address: configuration.metrics.address.description, port: port) }
@@ -69,7 +70,8 @@ final class Server: Sendable {
         certificateFiles = files
         // They stop in the opposite order: first no new clients and the end of those that are there.
         services = [
-            housekeeping, OpenService(stop: operations.stop), OpenService(stop: socket.stop), OpenService(stop: clients.stop),
+            housekeeping, OpenService(stop: operations.stop), OpenService(stop: socket.stop),
+            OpenService { await Self.stop(clients, core, folder, start.logs.server) },
         ]
     }
 
@@ -132,6 +134,20 @@ final class Server: Sendable {
         }
     }
 
+    /// Sessions of a server that stopped in order can be resumed here. That they cannot is no reason not to start.
+    private static func restoreSessions(_ core: ServerCore, _ folder: String, _ log: Logger) async {
+        do throws(CommandFailure) {
+            guard let sessions = try SavedSessions.take(from: folder) else {
+                return log.warning("the sessions of the last run cannot be read: their clients log in anew")
+            }
+            guard !sessions.isEmpty else { return }
+            await core.restoreSessions(sessions)
+            log.info("sessions of the last run can be resumed", metadata: ["count": "\(sessions.count)"])
+        } catch {
+            log.warning("the sessions of the last run cannot be read: their clients log in anew", metadata: ["why": "\(error.message)"])
+        }
+    }
+
     private static func addProbes(
         to registry: OpenMetricsRegistry, _ passwords: PasswordThreads, _ clients: ClientListenerService, _ isReady: NIOLockedValueBox<Bool>,
         _ core: ServerCore
@@ -160,6 +176,16 @@ final class Server: Sendable {
     }
 
     // MARK: The end
+
+    /// No new clients; those that can go on with their streams at the next start lose their connections, the others are told.
+    private static func stop(_ clients: ClientListenerService, _ core: ServerCore, _ folder: String, _ log: Logger) async {
+        await clients.stopAccepting()
+        let sessions = await core.suspendSessions()
+        do throws(CommandFailure) { try SavedSessions.write(sessions, to: folder) } catch {
+            log.warning("sessions cannot be written down: their clients log in anew", metadata: ["why": "\(error.message)"])
+        }
+        await clients.stop()
+    }
 
     /// On the signals' queue.
     private func stop(_ group: ServiceGroup) {

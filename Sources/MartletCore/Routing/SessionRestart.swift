@@ -1,0 +1,90 @@
+import MartletXMPP
+import NIOCore
+
+/// Sessions outlive the server that stops in order: what they are is written down, and the next server has them as if their
+/// connections had broken. Contacts see nothing of it (`reliability.md` P4).
+extension Router {
+    // MARK: The server that stops
+
+    /// Ends the loop's sessions that cannot be resumed, and takes no more from the others. Called on the loop.
+    package func beginStop(_ context: LoopContext) {
+        for session in sessions(on: context) {
+            if session.canBeSaved { session.stopReading() } else { session.end(StreamError(.systemShutdown)) }
+        }
+        context.flush()
+    }
+
+    /// The loop's sessions that can be resumed, which end here without a word. Called on the loop, once everything that they took is on
+    /// disk.
+    package func saveSessions(_ context: LoopContext) -> [SavedSession] {
+        context.flush()
+        return sessions(on: context).compactMap { save($0, context) }
+    }
+
+    private func sessions(on context: LoopContext) -> [ClientSession] {
+        allSessions().compactMap { $0.ref.mailbox === context.mailbox ? $0.ref.session : nil }
+    }
+
+    private func save(_ session: ClientSession, _ context: LoopContext) -> SavedSession? {
+        guard let (management, handled) = session.saved() else { return nil }
+        let home = session.home
+        let entry: SessionEntry? = home.shard.withLock {
+            guard let index = home.index(of: session.ref) else { return nil }
+            let entry = home.sessions.remove(at: index)
+            // On disk they wait for the account; nobody else is to have them.
+            home.offline.deliveries.release(entry.slots, remaining: [])
+            storeCursorNow(of: home)
+            return entry
+        }
+        session.drop()
+        guard let entry, let resumption = management.resumption else { return nil }
+        var saved = SavedSession(
+            address: entry.address, account: home.id, resumptionID: resumption.id, seconds: resumption.seconds,
+            time: context.time.wallMilliseconds, handled: handled, acknowledged: management.unacknowledged.acknowledged)
+        saved.unacknowledged = Array(management.unacknowledged.all)
+        saved.presence = entry.presence?.encoded()
+        saved.priority = entry.priority
+        saved.flags = entry.flags
+        saved.directed = entry.directed
+        return saved
+    }
+
+    // MARK: The server that is started
+
+    /// Has a session again, without a connection. Called on the loop where it is to live, before anybody is served.
+    ///
+    /// - Parameter done: runs once it is there, or is known not to come.
+    package func restore(_ saved: SavedSession, _ context: LoopContext, _ done: @escaping @Sendable () -> Void = {}) {
+        let mailbox = context.mailbox
+        withHome(of: saved.address.bare, context) { [self] home, context in
+            // Another loop may have loaded the account.
+            guard context.mailbox === mailbox else { return context.post(.run { self.restore(saved, $0, done) }, to: mailbox) }
+            restore(saved, home, context)
+            context.after { _ in done() }
+        }
+        context.runEffects()
+    }
+
+    /// Under the lock.
+    private func restore(_ saved: SavedSession, _ home: AccountHome, _ context: LoopContext) {
+        let secondsLeft = saved.seconds - Int(clamping: max(0, context.time.wallMilliseconds - saved.time) / 1_000)
+        guard secondsLeft > 0, home.isResident, home.isEnabled, home.id == saved.account, let slot = home.slots.firstFree,
+            home.index(of: saved.address) == nil
+        else { return }
+        let ref = SessionRef(id: nextSessionID(), mailbox: context.mailbox)
+        ref.session = ClientSession(saved, ref: ref, home: home, router: self, context: context, secondsLeft: secondsLeft)
+        var entry = SessionEntry(ref: ref, address: saved.address, slot: slot)
+        entry.presence = saved.presence.flatMap { Stanza(sent: $0) }
+        entry.priority = saved.priority
+        entry.flags = saved.flags
+        entry.directed = saved.directed
+        entry.resumptionID = saved.resumptionID
+        entry.isDetached = true
+        home.sessions.append(entry)
+        home.shard.noteUse(home)
+        for item in saved.unacknowledged where item.view > home.offline.deliveries.cursor {
+            _ = home.offline.deliveries.take(item.view, bytes: item.stanza.bytes.readableBytes, isOwn: false, by: entry.slots)
+        }
+        if entry.takesMessages { startReplay(to: entry, home, context) }
+    }
+}

@@ -1,0 +1,75 @@
+import MartletCore
+import MartletNetwork
+import NIOCore
+
+/// The sessions that a server had when it stopped in order, in the data folder: the next one takes them over. They are taken once: what
+/// becomes of sessions after that is not in the file.
+enum SavedSessions {
+    private static let name = "/sessions.saved"
+    /// Far more than clients may leave unacknowledged.
+    private static let bytesMax = 1 << 32
+
+    /// Writes nothing if there are none.
+    static func write(_ sessions: [SavedSession], to folder: String) throws(CommandFailure) {
+        guard !sessions.isEmpty else { return }
+        var buffer = ByteBuffer()
+        buffer.writeInteger(UInt32(clamping: sessions.count))
+        for session in sessions { session.write(to: &buffer) }
+        try PrivateFiles.write(buffer.readableBytesView, to: folder + name)
+    }
+
+    /// - Returns: `nil` for a file that another version wrote, or nobody.
+    static func take(from folder: String) throws(CommandFailure) -> [SavedSession]? {
+        let path = folder + name
+        guard PrivateFiles.exists(path) else { return [] }
+        let bytes = try PrivateFiles.read(path, bytesMax: bytesMax)
+        try PrivateFiles.remove(path)
+        var buffer = ByteBuffer(bytes: bytes)
+        guard let count = buffer.readInteger(as: UInt32.self) else { return nil }
+        var sessions: [SavedSession] = []
+        for _ in 0..<count {
+            guard let session = SavedSession(from: &buffer) else { return nil }
+            sessions.append(session)
+        }
+        return sessions
+    }
+}
+
+extension ServerCore {
+    /// Ends what cannot be resumed, and takes the rest out of the server once everything that it took is on disk.
+    func suspendSessions() async -> [SavedSession] {
+        await onEachLoop { [router] in router.beginStop($0) }
+        try? await store.commit([])
+        await onEachLoop { $0.flush() }
+        return await onEachLoop { [router] in router.saveSessions($0) }.flatMap(\.self)
+    }
+
+    /// Has the sessions of the server before, as if their connections had just broken. A few accounts at a time are read.
+    func restoreSessions(_ sessions: [SavedSession]) async {
+        var rest = sessions[...]
+        while !rest.isEmpty {
+            await withTaskGroup(of: Void.self) { group in
+                for (index, session) in rest.prefix(Self.restoredTogether).enumerated() {
+                    let mailbox = pool.loops[index % pool.loops.count].context.mailbox
+                    group.addTask { [router] in
+                        await withCheckedContinuation { continuation in
+                            mailbox.run { router.restore(session, $0) { continuation.resume() } }
+                        }
+                    }
+                }
+            }
+            rest = rest.dropFirst(Self.restoredTogether)
+        }
+    }
+
+    private static var restoredTogether: Int { 256 }
+
+    @discardableResult
+    func onEachLoop<Value: Sendable>(_ work: @escaping @Sendable (LoopContext) -> Value) async -> [Value] {
+        var values: [Value] = []
+        for loop in pool.loops {
+            values.append(await withCheckedContinuation { continuation in loop.context.mailbox.run { continuation.resume(returning: work($0)) } })
+        }
+        return values
+    }
+}
