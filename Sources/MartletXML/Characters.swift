@@ -74,6 +74,23 @@ enum Characters {
         var isPredefined: Bool
     }
 
+    /// Length of the reference at `i`, where `&` stands, if it is to one of the five entities every document has and all of it is there
+    /// (XML 1.0 §4.6); 0 otherwise.
+    @inline(__always)
+    static func predefinedLength(_ p: UnsafePointer<UInt8>, _ i: Int, _ end: Int) -> Int {
+        guard i + 6 <= end else { return 0 }
+        let next = UnsafeRawPointer(p + i).loadUnaligned(fromByteOffset: 1, as: UInt32.self).littleEndian
+        switch next & 0xFF_FFFF {
+        case 0x3B_746C, 0x3B_7467: return 4  // "lt;", "gt;"
+        default: break
+        }
+        switch next {
+        case 0x3B70_6D61: return 5  // "amp;"
+        case 0x746F_7571, 0x736F_7061: return p[i + 5] == UInt8(ascii: ";") ? 6 : 0  // "quot", "apos"
+        default: return 0
+        }
+    }
+
     /// The reference at `i`, where `&` stands, or nil if its end has not arrived (XML 1.0 §4.1).
     static func reference(_ p: UnsafePointer<UInt8>, _ i: Int, _ end: Int) throws(XMLError) -> Reference? {
         var next = i + 1

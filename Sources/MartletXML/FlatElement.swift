@@ -122,19 +122,22 @@ extension FlatElement {
     }
 
     /// Copies tape and bytes of the element the tokenizer has just completed.
+    @inline(__always)
     static func make(
-        _ tokenizer: borrowing Tokenizer, _ bytes: UnsafeRawBufferPointer, _ table: NamespaceTable, _ outer: StreamScope
+        _ tape: UnsafeBufferPointer<TapeNode>, _ flags: ElementFlags, _ bytes: UnsafeRawBufferPointer, _ table: NamespaceTable,
+        _ outer: StreamScope
     ) -> FlatStorage {
-        if tokenizer.flags.contains(.usesOuterNamespace) { return makeWithOuterNames(tokenizer, bytes, table, outer) }
-        let flags = tokenizer.flags
-        return tokenizer.withNodes { make($0, bytes, names: UnsafeRawBufferPointer(start: nil, count: 0), flags, table) }
+        if flags.contains(.usesOuterNamespace) { return makeWithOuterNames(tape, flags, bytes, table, outer) }
+        return make(tape, bytes, names: UnsafeRawBufferPointer(start: nil, count: 0), flags, table)
     }
 
     /// The rare case: names of outer namespaces go behind the bytes, as attributes of their own behind all nodes.
+    @inline(never)
     private static func makeWithOuterNames(
-        _ tokenizer: borrowing Tokenizer, _ bytes: UnsafeRawBufferPointer, _ table: NamespaceTable, _ outer: StreamScope
+        _ tape: UnsafeBufferPointer<TapeNode>, _ flags: ElementFlags, _ bytes: UnsafeRawBufferPointer, _ table: NamespaceTable,
+        _ outer: StreamScope
     ) -> FlatStorage {
-        var nodes = tokenizer.withNodes { Array($0) }
+        var nodes = Array(tape)
         let count = nodes.count
         var names: [UInt8] = []
         var moved: [UInt32: UInt32] = [:]
@@ -152,7 +155,6 @@ extension FlatElement {
             }
             nodes[index].declaration = moved[declaration] ?? 0
         }
-        let flags = tokenizer.flags
         return nodes.withUnsafeBufferPointer { nodes in
             names.withUnsafeBytes { make(nodes, bytes, names: $0, flags, table) }
         }

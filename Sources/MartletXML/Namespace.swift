@@ -72,6 +72,7 @@ public struct NamespaceTable: Sendable {
     var count: Int { names.count }
 
     /// The number of `name`, or `unknownID`.
+    @inline(__always)
     func id(of name: UnsafeRawBufferPointer) -> UInt16 { names.id(of: name) }
 
     static func hash(_ name: UnsafeRawBufferPointer) -> Int { KnownNames.hash(name) }
@@ -80,42 +81,52 @@ public struct NamespaceTable: Sendable {
 /// A hash table over the bytes of names. One object, so that handing it on costs one reference.
 final class KnownNames: Sendable {
     let count: Int
-    private let slots: [UInt16]
-    private let starts: [Int]
+    private let slots: [Slot]
     private let bytes: [UInt8]
 
+    /// A name: its number, and where it stands in `bytes`.
+    private struct Slot {
+        var id: UInt16
+        var length: UInt16
+        var start: UInt32
+    }
+
     fileprivate init(_ names: UnsafeBufferPointer<StaticString>) {
-        var slots = [UInt16](repeating: Namespace.unknownID, count: Self.slotCount(for: names.count))
-        var starts = [0]
+        let free = Slot(id: Namespace.unknownID, length: 0, start: 0)
+        var slots = [Slot](repeating: free, count: Self.slotCount(for: names.count))
         var bytes: [UInt8] = []
         for (id, name) in names.enumerated() {
-            let utf8 = Array(UnsafeBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount))
-            var slot = utf8.withUnsafeBytes { Self.hash($0) } & (slots.count - 1)
-            while slots[slot] != Namespace.unknownID { slot = (slot + 1) & (slots.count - 1) }
-            slots[slot] = UInt16(id)
+            let utf8 = UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount)
+            var slot = Self.hash(utf8) & (slots.count - 1)
+            while slots[slot].id != Namespace.unknownID { slot = (slot + 1) & (slots.count - 1) }
+            slots[slot] = Slot(id: UInt16(id), length: UInt16(utf8.count), start: UInt32(bytes.count))
             bytes += utf8
-            starts.append(bytes.count)
         }
         self.count = names.count
         self.slots = slots
-        self.starts = starts
         self.bytes = bytes
     }
 
     /// The number of `name`, or `unknownID`.
+    @inline(__always)
     func id(of name: UnsafeRawBufferPointer) -> UInt16 {
-        var slot = Self.hash(name) & (slots.count - 1)
-        while slots[slot] != Namespace.unknownID {
-            if matches(name, Int(slots[slot])) { return slots[slot] }
-            slot = (slot + 1) & (slots.count - 1)
+        var index = Self.hash(name)
+        while true {
+            index &= slots.count &- 1
+            let slot = slots[index]
+            if slot.id == Namespace.unknownID { return Namespace.unknownID }
+            if Int(slot.length) == name.count, matches(name, at: Int(slot.start)) { return slot.id }
+            index &+= 1
         }
-        return Namespace.unknownID
     }
 
-    private func matches(_ name: UnsafeRawBufferPointer, _ id: Int) -> Bool {
-        let range = starts[id]..<starts[id + 1]
-        guard range.count == name.count else { return false }
-        return bytes.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[range]).elementsEqualFast(name) }
+    /// Whether the name that begins at `start`, and is as long as `name`, is the same.
+    @inline(__always)
+    private func matches(_ name: UnsafeRawBufferPointer, at start: Int) -> Bool {
+        bytes.withUnsafeBytes { bytes in
+            precondition(start + name.count <= bytes.count, "a name ends behind the names")
+            return UnsafeRawBufferPointer(start: bytes.baseAddress.map { $0 + start }, count: name.count).elementsEqualFast(name)
+        }
     }
 
     /// At most half full, a power of two.
@@ -125,21 +136,23 @@ final class KnownNames: Sendable {
         return slots
     }
 
-    /// Eight bytes a step. Only our own names are in the table, so nobody outside can make it degenerate; elsewhere it only saves comparisons.
+    /// Of the last sixteen bytes and the length, since names differ at their ends. Only our own names are in the table, so nobody outside
+    /// can make it degenerate; elsewhere it only saves comparisons.
+    @inline(__always)
     static func hash(_ name: UnsafeRawBufferPointer) -> Int {
-        var hash = UInt64(truncatingIfNeeded: name.count)
-        var offset = 0
-        while offset + 8 <= name.count {
-            hash = (hash ^ name.loadUnaligned(fromByteOffset: offset, as: UInt64.self)) &* 0x9E37_79B9_7F4A_7C15
-            hash ^= hash >> 29
-            offset += 8
+        let count = name.count
+        var hash = UInt64(truncatingIfNeeded: count)
+        if count >= 8 {
+            hash ^= name.loadUnaligned(fromByteOffset: max(count &- 16, 0), as: UInt64.self)
+            hash = hash &* multiplier ^ name.loadUnaligned(fromByteOffset: count &- 8, as: UInt64.self)
+        } else {
+            for byte in name { hash = hash << 8 ^ UInt64(byte) }
         }
-        while offset < name.count {
-            hash = (hash ^ UInt64(name[offset])) &* 0x9E37_79B9_7F4A_7C15
-            offset += 1
-        }
-        return Int(truncatingIfNeeded: (hash ^ (hash >> 32)) & 0x7FFF_FFFF)
+        return Int(truncatingIfNeeded: (hash &* multiplier) >> 33)
     }
+
+    /// Odd, with about as many ones as zeros; the upper bits of a product depend on all bits.
+    private static let multiplier: UInt64 = 0x9E37_79B9_7F4A_7C15
 }
 
 /// Every name given a number in this process. Append only.

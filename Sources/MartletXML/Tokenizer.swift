@@ -14,17 +14,6 @@ struct Tokenizer: ~Copyable {
     /// What is parsed: an element up to its end tag, or only the start tag of a stream.
     enum Scope: UInt8 { case element, startTag }
 
-    /// A namespace declaration in scope.
-    private struct Binding {
-        var prefix: Range<Int>
-        var namespace: UInt16
-        /// Where the name is found: the first declaration of it in scope, so that equal unknown names have equal declarations.
-        var declaration: UInt32
-        /// Of the name, if it is unknown.
-        var hash: Int
-        var depth: Int
-    }
-
     // The tape. Owned, grown by doubling.
     private var nodes: UnsafeMutablePointer<TapeNode>
     private var capacity: Int
@@ -38,14 +27,13 @@ struct Tokenizer: ~Copyable {
     private var elements = 0
     /// Index of the innermost open element.
     private var open = 0
-    /// Index of the attribute whose value is being read.
-    private var attribute = 0
-    private var attributes = 0
+    /// A bit for each name that an attribute of the innermost start tag has: most names are known to be new without comparing them.
+    private var attributeNames: UInt64 = 0
     private var hasPrefixedAttributes = false
     private var quoteMark: UInt8 = 0
     private var textStart = 0
     private var textFlags: TapeNode.Flags = []
-    private var bindings: [Binding] = []
+    private var bindings = BindingStack()
     /// The default namespace in scope, and which attribute declared it (or `StreamScope.outerBit` and an index).
     private var defaultNamespace: UInt16 = 0
     private var defaultDeclaration: UInt32 = 0
@@ -81,14 +69,12 @@ struct Tokenizer: ~Copyable {
         depth = 0
         elements = 0
         open = 0
-        if !bindings.isEmpty { bindings.removeAll(keepingCapacity: true) }
+        bindings.removeAll()
         useOuterDefault(outer)
     }
 
-    /// The tape so far.
-    func withNodes<R>(_ body: (UnsafeBufferPointer<TapeNode>) -> R) -> R {
-        body(UnsafeBufferPointer(start: nodes, count: count))
-    }
+    /// The tape so far, until the tokenizer is used again.
+    var tape: UnsafeBufferPointer<TapeNode> { UnsafeBufferPointer(start: nodes, count: count) }
 
     /// Reads on. True: the element is complete and ends at `position`. False: more bytes are needed.
     ///
@@ -99,22 +85,18 @@ struct Tokenizer: ~Copyable {
         guard let base = bytes.baseAddress else { return false }
         let p = base.assumingMemoryBound(to: UInt8.self)
         let end = bytes.count
-        // Most steps go straight into the next one. This loop is where a step is taken up again, and where tags have ended.
         while true {
             let advanced: Bool
-            if mode == .text {
-                advanced = try text(p, end, limits, table, outer, content)
-            } else {
-                switch mode {
-                case .markup: advanced = try markup(p, end, limits, table, outer, content)
-                case .tag: advanced = try tag(p, end, limits, table, outer, content)
-                case .equals: advanced = try equals(p, end)
-                case .quote: advanced = try quote(p, end)
-                case .value: advanced = try value(p, end, limits, table, outer, content)
-                case .text, .cdata: advanced = try cdata(p, end, limits)
-                case .endTag: advanced = try endTag(p, end, outer)
-                case .complete: return true
-                }
+            switch mode {
+            case .text: advanced = try text(p, end, limits)
+            case .markup: advanced = try markup(p, end, limits, table, outer, content)
+            case .tag: advanced = try startTag(p, end, limits, table, outer, content)
+            case .equals: advanced = try equals(p, end)
+            case .quote: advanced = try quote(p, end)
+            case .value: advanced = try value(p, end, limits, table, outer, content)
+            case .cdata: advanced = try cdata(p, end, limits)
+            case .endTag: advanced = try endTag(p, end, outer)
+            case .complete: return true
             }
             guard advanced else { return false }
         }
@@ -132,15 +114,13 @@ struct Tokenizer: ~Copyable {
         case UInt8(ascii: "/"): return try endTagName(p, end, outer)
         case UInt8(ascii: "!"): return try cdataStart(p, end)
         case UInt8(ascii: "?"): throw .restrictedXML
-        default:
-            guard try startTagName(p, end, limits) else { return false }
-            return try tag(p, end, limits, table, outer, content)
+        default: return try startTag(p, end, limits, table, outer, content)
         }
     }
 
     @inline(__always)
     private mutating func startTagName(_ p: UnsafePointer<UInt8>, _ end: Int, _ limits: XMLLimits) throws(XMLError) -> Bool {
-        guard let name = try name(p, position + 1, end, limits) else { return false }
+        guard let name = try Self.name(p, position + 1, end, limits) else { return false }
         guard depth < limits.depthMax else { throw .limitExceeded(.depth) }
         guard elements < limits.elementsMax else { throw .limitExceeded(.elements) }
         var node = TapeNode(.element, start: position, contentStart: 0, next: open)
@@ -148,104 +128,113 @@ struct Tokenizer: ~Copyable {
         node.localLength = name.localLength
         open = count
         try append(node, limits)
-        elements += 1
-        depth += 1
-        attributes = 0
+        elements &+= 1
+        depth &+= 1
+        attributeNames = 0
         hasPrefixedAttributes = false
         position = name.end
         mode = .tag
         return true
     }
 
-    /// Inside a start tag: attributes, and the end of the tag.
-    private mutating func tag(
+    /// A start tag: its name if that has not been read, attributes, and the end of the tag.
+    @inline(never)
+    private mutating func startTag(
         _ p: UnsafePointer<UInt8>, _ end: Int, _ limits: XMLLimits, _ table: NamespaceTable, _ outer: StreamScope, _ content: UInt16
     ) throws(XMLError) -> Bool {
-        while true {
-            // One space and something else is by far the usual.
-            let next = position &+ 1
-            let i = next < end && p[position] == 0x20 && p[next] > 0x20 ? next : skipSpace(p, position, end)
-            let spaced = i > position
-            // The last white space is looked at again, so that it is known to be there.
-            let stay = spaced ? i &- 1 : i
-            guard i < end else {
-                position = stay
-                return false
-            }
-            if p[i] == UInt8(ascii: ">") {
-                position = i &+ 1
-                try finishStartTag(p, isEmpty: false, outer)
-                return true
-            }
-            if p[i] == UInt8(ascii: "/") {
-                guard i + 1 < end else {
-                    position = stay
-                    return false
-                }
-                guard p[i + 1] == UInt8(ascii: ">") else { throw .notWellFormed }
-                position = i + 2
-                try finishStartTag(p, isEmpty: true, outer)
-                return true
-            }
-            guard spaced else { throw .notWellFormed }
-            guard let name = try name(p, i, end, limits) else {
-                position = stay
-                return false
-            }
-            try startAttribute(p, i, name, limits)
-            let after = name.end
-            guard after + 1 < end, p[after] == UInt8(ascii: "="), p[after + 1] == UInt8(ascii: "'") || p[after + 1] == UInt8(ascii: "\"") else {
-                position = after
-                mode = .equals
-                return true
-            }
-            startValue(p[after + 1], after + 2)
-            guard try value(p, end, limits, table, outer, content) else { return false }
+        if mode == .markup {
+            guard try startTagName(p, end, limits) else { return false }
         }
+        while true {
+            let plain = cscan_attribute(p + position, end &- position)
+            guard plain.name > 0, plain.name <= limits.nameBytesMax else { break }
+            let name = Name(prefixLength: 0, localLength: UInt16(truncatingIfNeeded: plain.name), end: position &+ 1 &+ plain.name)
+            let valueStart = name.end &+ 2
+            let valueEnd = valueStart &+ plain.value
+            let isDeclaration = try appendAttribute(p, position &+ 1, name, valueStart: valueStart, valueEnd: valueEnd, limits)
+            position = valueEnd &+ 1
+            if isDeclaration {
+                markDeclaration()
+                try bind(p, limits, table, outer, content)
+            }
+        }
+        guard position < end else { return false }
+        let isEmpty = p[position] == UInt8(ascii: "/")
+        let last = isEmpty ? position &+ 1 : position
+        guard last < end, p[last] == UInt8(ascii: ">") else { return try restOfTag(p, end, limits) }
+        position = last &+ 1
+        try finishStartTag(p, isEmpty: isEmpty, outer)
+        return true
     }
 
+    /// In front of the end of the tag, or the name of an attribute that is not written as most are.
+    @inline(never)
+    private mutating func restOfTag(_ p: UnsafePointer<UInt8>, _ end: Int, _ limits: XMLLimits) throws(XMLError) -> Bool {
+        let i = skipSpace(p, position, end)
+        let spaced = i > position
+        // The last white space is looked at again, so that it is known to be there.
+        let stay = spaced ? i &- 1 : i
+        guard i < end else {
+            position = stay
+            return false
+        }
+        if p[i] == UInt8(ascii: ">") || p[i] == UInt8(ascii: "/") {
+            position = i
+            guard p[i] == UInt8(ascii: "/") else { return true }
+            guard i + 1 < end else { return false }
+            guard p[i + 1] == UInt8(ascii: ">") else { throw .notWellFormed }
+            return true
+        }
+        guard spaced else { throw .notWellFormed }
+        guard let name = try Self.name(p, i, end, limits) else {
+            position = stay
+            return false
+        }
+        if try appendAttribute(p, i, name, valueStart: 0, valueEnd: 0, limits) { markDeclaration() }
+        position = name.end
+        mode = .equals
+        return true
+    }
+
+    /// Adds an attribute of the innermost start tag; what is behind the name may still be to come. Whether it declares a namespace.
     @inline(__always)
-    private mutating func startAttribute(
-        _ p: UnsafePointer<UInt8>, _ start: Int, _ name: Name, _ limits: XMLLimits
-    ) throws(XMLError) {
-        guard attributes < limits.attributesMax else { throw .limitExceeded(.attributes) }
-        var node = TapeNode(.attribute, start: start, contentStart: 0, next: count &+ 1)
+    private mutating func appendAttribute(
+        _ p: UnsafePointer<UInt8>, _ start: Int, _ name: Name, valueStart: Int, valueEnd: Int, _ limits: XMLLimits
+    ) throws(XMLError) -> Bool {
+        guard count &- open <= limits.attributesMax else { throw .limitExceeded(.attributes) }
+        let bit = 1 as UInt64 &<< UInt64(p[start] &+ p[name.end &- 1])
+        if attributeNames & bit != 0 { try refuseDuplicate(p, start..<name.end) }
+        attributeNames |= bit
+        var node = TapeNode(.attribute, start: start, contentStart: valueStart, next: count &+ 1)
         node.prefixLength = name.prefixLength
         node.localLength = name.localLength
-        if attributes > 0 { try refuseDuplicate(p, node) }
-        if name.prefixLength != 0 {
-            if equals(p, node.prefixRange, "xmlns") {
-                node.flags = .declaration
-                node.namespace = Namespace.xmlns.id
-            } else {
-                hasPrefixedAttributes = true
-            }
-        } else if name.localLength == 5, p[start] == UInt8(ascii: "x"), equals(p, node.localRange, "xmlns") {
-            node.flags = .declaration
-            node.namespace = Namespace.xmlns.id
-        }
-        attribute = count
+        node.contentEnd = UInt32(truncatingIfNeeded: valueEnd)
+        node.end = UInt32(truncatingIfNeeded: valueEnd &+ 1)
         try append(node, limits)
-        attributes &+= 1
+        if name.prefixLength == 0 { return name.localLength == 5 && Self.equals(p, node.localRange, "xmlns") }
+        if Self.equals(p, node.prefixRange, "xmlns") { return true }
+        hasPrefixedAttributes = true
+        return false
+    }
+
+    /// The attribute last added declares a namespace.
+    @inline(__always)
+    private mutating func markDeclaration() {
+        nodes[count - 1].flags = .declaration
+        nodes[count - 1].namespace = Namespace.xmlns.id
     }
 
     /// No attribute twice (XML 1.0 §3.1). By expanded name it is checked at the end of the tag, when all prefixes are known.
     ///
     /// It changes nothing; as one that might, it is not handed a copy of the tokenizer.
-    private mutating func refuseDuplicate(_ p: UnsafePointer<UInt8>, _ node: TapeNode) throws(XMLError) {
-        let first = p[Int(node.start)]
-        var index = open &+ 1
-        while index < count {
-            let other = nodes + index
-            if other.pointee.localLength == node.localLength, other.pointee.prefixLength == node.prefixLength,
-                p[Int(other.pointee.start)] == first, same(p, other.pointee.nameRange, node.nameRange)
-            {
-                throw .notWellFormed
-            }
-            index &+= 1
+    @inline(never)
+    private mutating func refuseDuplicate(_ p: UnsafePointer<UInt8>, _ name: Range<Int>) throws(XMLError) {
+        for index in (open &+ 1)..<count where Self.same(p, nodes[index].nameRange, name) {
+            throw .notWellFormed
         }
     }
 
+    @inline(never)
     private mutating func equals(_ p: UnsafePointer<UInt8>, _ end: Int) throws(XMLError) -> Bool {
         position = skipSpace(p, position, end)
         guard position < end else { return false }
@@ -255,6 +244,7 @@ struct Tokenizer: ~Copyable {
         return true
     }
 
+    @inline(never)
     private mutating func quote(_ p: UnsafePointer<UInt8>, _ end: Int) throws(XMLError) -> Bool {
         position = skipSpace(p, position, end)
         guard position < end else { return false }
@@ -264,15 +254,16 @@ struct Tokenizer: ~Copyable {
         return true
     }
 
+    @inline(__always)
     private mutating func startValue(_ mark: UInt8, _ start: Int) {
         quoteMark = mark
-        nodes[attribute].contentStart = UInt32(truncatingIfNeeded: start)
+        nodes[count - 1].contentStart = UInt32(truncatingIfNeeded: start)
         position = start
         mode = .value
     }
 
     /// An attribute's value up to its quote (XML 1.0 §2.3 [10]).
-    @inline(__always)
+    @inline(never)
     private mutating func value(
         _ p: UnsafePointer<UInt8>, _ end: Int, _ limits: XMLLimits, _ table: NamespaceTable, _ outer: StreamScope, _ content: UInt16
     ) throws(XMLError) -> Bool {
@@ -281,7 +272,7 @@ struct Tokenizer: ~Copyable {
             i = try restOfValue(p, i, end)
             guard i < end else { return false }
         }
-        let node = nodes + attribute
+        let node = nodes + (count - 1)
         node.pointee.contentEnd = UInt32(truncatingIfNeeded: i)
         node.pointee.end = UInt32(truncatingIfNeeded: i &+ 1)
         position = i &+ 1
@@ -297,7 +288,7 @@ struct Tokenizer: ~Copyable {
         while i < end, p[i] != quoteMark {
             let byte = p[i]
             guard let length = try special(byte, p, i, end, in: .attribute) else { break }
-            if byte < 0x80 { nodes[attribute].flags.insert(.encoded) }
+            if byte < 0x80 { nodes[count - 1].flags.insert(.encoded) }
             i += length
             i += cscan_value(p + i, end - i, quoteMark)
         }
@@ -335,7 +326,7 @@ struct Tokenizer: ~Copyable {
     /// In a stream nothing is waited for behind the start tag of another header (RFC 6120 §4.3). A document that stands alone may be one.
     @inline(never)
     private func refuseSecondHeader(_ p: UnsafePointer<UInt8>, _ index: Int, _ outer: StreamScope) throws(XMLError) {
-        if scope == .element, !outer.headerName.isEmpty, equals(p, nodes[index].localRange, "stream") { throw .secondHeader }
+        if scope == .element, !outer.headerName.isEmpty, Self.equals(p, nodes[index].localRange, "stream") { throw .secondHeader }
     }
 
     // MARK: End tags
@@ -344,21 +335,22 @@ struct Tokenizer: ~Copyable {
     private mutating func endTagName(_ p: UnsafePointer<UInt8>, _ end: Int, _ outer: StreamScope) throws(XMLError) -> Bool {
         guard depth > 0 else { throw .notWellFormed }
         let name = nodes[open].nameRange
-        let start = position + 2
-        let arrived = min(name.count, end - start)
-        guard same(p, start..<(start + arrived), name.lowerBound..<(name.lowerBound + arrived)) else { throw .notWellFormed }
+        let start = position &+ 2
+        let arrived = min(name.count, end &- start)
+        guard cscan_same(p + start, p + name.lowerBound, arrived) else { throw .notWellFormed }
         guard arrived == name.count else { return false }
         nodes[open].contentEnd = UInt32(truncatingIfNeeded: position)
-        position = start + arrived
+        position = start &+ arrived
         mode = .endTag
         return try endTag(p, end, outer)
     }
 
+    @inline(__always)
     private mutating func endTag(_ p: UnsafePointer<UInt8>, _ end: Int, _ outer: StreamScope) throws(XMLError) -> Bool {
         if position < end, p[position] != UInt8(ascii: ">") { position = skipSpace(p, position, end) }
         guard position < end else { return false }
         guard p[position] == UInt8(ascii: ">") else { throw .notWellFormed }
-        position += 1
+        position &+= 1
         close(contentEnd: Int(nodes[open].contentEnd), outer)
         return true
     }
@@ -367,8 +359,8 @@ struct Tokenizer: ~Copyable {
     private mutating func close(contentEnd: Int, _ outer: StreamScope) {
         let parent = Int(nodes[open].next)
         finish(open, contentEnd: contentEnd)
-        if let last = bindings.last, last.depth == depth { unbind(outer) }
-        depth -= 1
+        if bindings.innermostDepth == depth { unbind(outer) }
+        depth &-= 1
         open = parent
         mode = depth == 0 ? .complete : .text
         textStart = position
@@ -383,18 +375,22 @@ struct Tokenizer: ~Copyable {
 
     // MARK: Text
 
-    private mutating func text(
-        _ p: UnsafePointer<UInt8>, _ end: Int, _ limits: XMLLimits, _ table: NamespaceTable, _ outer: StreamScope, _ content: UInt16
-    ) throws(XMLError) -> Bool {
+    @inline(__always)
+    private mutating func text(_ p: UnsafePointer<UInt8>, _ end: Int, _ limits: XMLLimits) throws(XMLError) -> Bool {
+        guard position < end else { return false }
+        mode = .markup
+        if p[position] == UInt8(ascii: "<"), position == textStart { return true }
         var i = position &+ cscan_text(p + position, end &- position)
         if i >= end || p[i] != UInt8(ascii: "<") {
             i = try restOfText(p, i, end)
-            guard i < end else { return false }
+            guard i < end else {
+                mode = .text
+                return false
+            }
         }
         try appendText(upTo: i, limits)
         position = i
-        mode = .markup
-        return try markup(p, end, limits, table, outer, content)
+        return true
     }
 
     /// Where the `<` is behind something that is not plain, or `end`; then `position` is where to go on.
@@ -410,6 +406,7 @@ struct Tokenizer: ~Copyable {
         return i < end && p[i] == UInt8(ascii: "<") ? i : end
     }
 
+    @inline(never)
     private mutating func cdataStart(_ p: UnsafePointer<UInt8>, _ end: Int) throws(XMLError) -> Bool {
         let opening: StaticString = "<![CDATA["
         let arrived = min(opening.utf8CodeUnitCount, end - position)
@@ -426,6 +423,7 @@ struct Tokenizer: ~Copyable {
         return true
     }
 
+    @inline(never)
     private mutating func cdata(_ p: UnsafePointer<UInt8>, _ end: Int, _ limits: XMLLimits) throws(XMLError) -> Bool {
         var i = position
         while true {
@@ -473,6 +471,11 @@ struct Tokenizer: ~Copyable {
             textFlags.insert(.encoded)
             return 1
         case UInt8(ascii: "&") where place != .cdata:
+            let predefined = Characters.predefinedLength(p, i, end)
+            if predefined > 0 {
+                textFlags.insert(.encoded)
+                return predefined
+            }
             guard let reference = try Characters.reference(p, i, end) else { return nil }
             if !reference.isPredefined { flags.insert(.notCanonical) }
             textFlags.insert(.encoded)
@@ -500,36 +503,38 @@ struct Tokenizer: ~Copyable {
 
     /// The qualified name at `start` (Namespaces in XML 1.0 §4), or nil if its end has not arrived.
     @inline(__always)
-    private func name(_ p: UnsafePointer<UInt8>, _ start: Int, _ end: Int, _ limits: XMLLimits) throws(XMLError) -> Name? {
+    private static func name(_ p: UnsafePointer<UInt8>, _ start: Int, _ end: Int, _ limits: XMLLimits) throws(XMLError) -> Name? {
         // One byte more than a name may have: whoever gets there is too long, in however many pieces it comes.
         let stop = min(end, start &+ limits.nameBytesMax &+ 1)
         guard start < stop else { return nil }
-        guard cscan_is_name_start(p[start]) else { return try wideName(p, start, stop, limits) }
         let i = start &+ cscan_name(p + start, stop &- start)
-        guard i < stop else { return try unfinished(start, stop, limits) }
-        if p[i] == UInt8(ascii: ":") || p[i] >= 0x80 { return try wideName(p, start, stop, limits) }
+        // Name characters from 0x40 on are those that may begin a name.
+        guard i > start, i < stop, p[start] >= 0x40, p[i] < 0x80, p[i] != UInt8(ascii: ":") else { return try otherName(p, start, stop, limits) }
         return Name(prefixLength: 0, localLength: UInt16(truncatingIfNeeded: i &- start), end: i)
     }
 
     /// The same for names with a prefix or with characters above ASCII.
-    private func wideName(_ p: UnsafePointer<UInt8>, _ start: Int, _ stop: Int, _ limits: XMLLimits) throws(XMLError) -> Name? {
+    @inline(never)
+    private static func otherName(_ p: UnsafePointer<UInt8>, _ start: Int, _ stop: Int, _ limits: XMLLimits) throws(XMLError) -> Name? {
         var i = start
         var colon: Int?
         var isFirst = true
         while i < stop {
-            if isFirst ? cscan_is_name_start(p[i]) : cscan_is_name(p[i]) {
-                i += 1
+            let run = cscan_name(p + i, stop - i)
+            if run > 0 {
+                if isFirst, !cscan_is_name_start(p[i]) { throw .notWellFormed }
+                i += run
                 isFirst = false
             } else if p[i] >= 0x80 {
                 guard let length = try wideNameCharacter(p, i, stop, isFirst: isFirst) else { return try unfinished(start, stop, limits) }
                 i += length
                 isFirst = false
-            } else if p[i] == UInt8(ascii: ":"), !isFirst, colon == nil {
+            } else if isFirst {
+                throw .notWellFormed
+            } else if p[i] == UInt8(ascii: ":"), colon == nil {
                 colon = i
                 i += 1
                 isFirst = true
-            } else if isFirst {
-                throw .notWellFormed
             } else {
                 let local = colon.map { $0 + 1 } ?? start
                 return Name(
@@ -540,12 +545,12 @@ struct Tokenizer: ~Copyable {
         return try unfinished(start, stop, limits)
     }
 
-    private func unfinished(_ start: Int, _ stop: Int, _ limits: XMLLimits) throws(XMLError) -> Name? {
+    private static func unfinished(_ start: Int, _ stop: Int, _ limits: XMLLimits) throws(XMLError) -> Name? {
         guard stop - start <= limits.nameBytesMax else { throw .limitExceeded(.nameBytes) }
         return nil
     }
 
-    private func wideNameCharacter(_ p: UnsafePointer<UInt8>, _ i: Int, _ end: Int, isFirst: Bool) throws(XMLError) -> Int? {
+    private static func wideNameCharacter(_ p: UnsafePointer<UInt8>, _ i: Int, _ end: Int, isFirst: Bool) throws(XMLError) -> Int? {
         guard let length = try Characters.sequence(p, i, end) else { return nil }
         let scalar = Characters.scalar(p, i, length)
         guard isFirst ? Characters.isNameStart(scalar) : Characters.isName(scalar) else { throw .notWellFormed }
@@ -553,42 +558,58 @@ struct Tokenizer: ~Copyable {
     }
 
     /// Takes the namespace declaration that has just been read (Namespaces in XML 1.0 §3, §5).
+    @inline(never)
     private mutating func bind(
         _ p: UnsafePointer<UInt8>, _ limits: XMLLimits, _ table: NamespaceTable, _ outer: StreamScope, _ content: UInt16
     ) throws(XMLError) {
         guard bindings.count < limits.namespacesMax else { throw .limitExceeded(.namespaces) }
-        let node = nodes[attribute]
-        let isDefault = node.prefixLength == 0
-        let prefix = isDefault ? 0..<0 : node.localRange
-        let isPrefixXML = !isDefault && equals(p, prefix, "xml")
-        var id = lookUp(p, node, table)
-        if isPrefixXML {
-            guard id == Namespace.xml.id else { throw .notWellFormed }
-            flags.insert(.notCanonical)
-            return
+        let attribute = count - 1
+        let node = nodes + attribute
+        let value = UnsafeRawBufferPointer(start: p + Int(node.pointee.contentStart), count: node.pointee.contentRange.count)
+        let id = node.pointee.flags.contains(.encoded) ? decodedID(p, node.pointee, table) : table.id(of: value)
+        var binding = BindingStack.Binding(prefix: 0..<0, namespace: id, declaration: UInt32(truncatingIfNeeded: attribute), hash: 0, depth: depth)
+        let isDefault = node.pointee.prefixLength == 0
+        if !isDefault {
+            binding.prefix = node.pointee.localRange
+            if Self.equals(p, binding.prefix, "xml") {
+                guard id == Namespace.xml.id else { throw .notWellFormed }
+                flags.insert(.notCanonical)
+                return
+            }
+            guard !value.isEmpty, !Self.equals(p, binding.prefix, "xmlns") else { throw .notWellFormed }
         }
         guard id != Namespace.xml.id, id != Namespace.xmlns.id else { throw .notWellFormed }
-        guard isDefault || node.contentStart < node.contentEnd && !equals(p, prefix, "xmlns") else { throw .notWellFormed }
         if id == content || id == Namespace.client.id {
             noteContent(isDefault: isDefault, isLiteral: id == Namespace.client.id)
-            id = Namespace.client.id
+            binding.namespace = Namespace.client.id
         } else if id == Namespace.server.id {
             // Something else than content here, and content on a stream between servers: it never goes out as it came.
             flags.insert(.notCanonical)
+        } else if id == Namespace.unknownID {
+            findDeclaration(p, node.pointee, &binding, outer)
         }
-        var binding = Binding(prefix: prefix, namespace: id, declaration: UInt32(truncatingIfNeeded: attribute), hash: 0, depth: depth)
-        if id == Namespace.unknownID { findDeclaration(p, node, &binding, outer) }
         bindings.append(binding)
         if isDefault {
             nodes[open].flags.insert(.declaresDefault)
-            defaultNamespace = id
-            defaultDeclaration = binding.declaration
-            defaultIsForeign = false
+            useDefault(binding)
         }
     }
 
+    @inline(never)
+    private func decodedID(_ p: UnsafePointer<UInt8>, _ node: TapeNode, _ table: NamespaceTable) -> UInt16 {
+        decoded(p, node).withUnsafeBytes { table.id(of: $0) }
+    }
+
+    @inline(__always)
+    private mutating func useDefault(_ binding: BindingStack.Binding) {
+        defaultNamespace = binding.namespace
+        defaultDeclaration = binding.declaration
+        defaultIsForeign = false
+    }
+
     /// Leads an unknown name to its first declaration in scope, so that later two names need not be compared to be told apart.
-    private mutating func findDeclaration(_ p: UnsafePointer<UInt8>, _ node: TapeNode, _ binding: inout Binding, _ outer: StreamScope) {
+    @inline(never)
+    private mutating func findDeclaration(_ p: UnsafePointer<UInt8>, _ node: TapeNode, _ binding: inout BindingStack.Binding, _ outer: StreamScope) {
         let declaration = withName(p, node) { outer.unknown(named: $0) }
         if let declaration {
             flags.insert(.usesOuterNamespace)
@@ -597,7 +618,9 @@ struct Tokenizer: ~Copyable {
         }
         let hash = withName(p, node) { NamespaceTable.hash($0) }
         binding.hash = hash
-        for other in bindings where other.hash == hash && other.namespace == Namespace.unknownID && other.declaration & StreamScope.outerBit == 0 {
+        for index in 0..<bindings.count {
+            let other = bindings[index]
+            guard other.hash == hash, other.namespace == Namespace.unknownID, other.declaration & StreamScope.outerBit == 0 else { continue }
             let isSame = withName(p, node) { name in
                 withName(p, nodes[Int(other.declaration)]) { name.elementsEqualFast($0) }
             }
@@ -620,10 +643,6 @@ struct Tokenizer: ~Copyable {
         }
     }
 
-    private func lookUp(_ p: UnsafePointer<UInt8>, _ node: TapeNode, _ table: NamespaceTable) -> UInt16 {
-        withName(p, node) { table.id(of: $0) }
-    }
-
     /// The name an attribute declares, decoded.
     @inline(__always)
     private func withName<R>(_ p: UnsafePointer<UInt8>, _ node: TapeNode, _ body: (UnsafeRawBufferPointer) -> R) -> R {
@@ -633,25 +652,23 @@ struct Tokenizer: ~Copyable {
         return decoded(p, node).withUnsafeBytes(body)
     }
 
+    @inline(never)
     private func decoded(_ p: UnsafePointer<UInt8>, _ node: TapeNode) -> [UInt8] {
         let raw = UnsafeBufferPointer(start: p + Int(node.contentStart), count: node.contentRange.count)
         return Decoder.decode(raw.span, isAttribute: true)
     }
 
+    /// Forgets what the innermost element declared.
+    @inline(never)
     private mutating func unbind(_ outer: StreamScope) {
-        var defaultEnds = false
-        while let last = bindings.last, last.depth == depth {
-            if last.prefix.isEmpty { defaultEnds = true }
-            bindings.removeLast()
+        while bindings.innermostDepth == depth { bindings.removeLast() }
+        guard nodes[open].flags.contains(.declaresDefault) else { return }
+        var index = bindings.count
+        while index > 0 {
+            index &-= 1
+            if bindings[index].prefix.isEmpty { return useDefault(bindings[index]) }
         }
-        guard defaultEnds else { return }
-        if let inherited = bindings.last(where: { $0.prefix.isEmpty }) {
-            defaultNamespace = inherited.namespace
-            defaultDeclaration = inherited.declaration
-            defaultIsForeign = false
-        } else {
-            useOuterDefault(outer)
-        }
+        useOuterDefault(outer)
     }
 
     private mutating func useOuterDefault(_ outer: StreamScope) {
@@ -668,16 +685,16 @@ struct Tokenizer: ~Copyable {
     /// Finds the namespace of a prefixed element or attribute.
     private mutating func resolve(_ p: UnsafePointer<UInt8>, _ index: Int, _ outer: StreamScope) throws(XMLError) {
         let prefix = nodes[index].prefixRange
-        if equals(p, prefix, "xml") {
+        if Self.equals(p, prefix, "xml") {
             nodes[index].namespace = Namespace.xml.id
             // Allowed on attributes anywhere; on an element it is a prefix like others.
             if index == open { flags.insert(.usesPrefixes) }
             return
         }
         flags.insert(.usesPrefixes)
-        if let binding = bindings.last(where: { !$0.prefix.isEmpty && same(p, $0.prefix, prefix) }) {
-            nodes[index].namespace = binding.namespace
-            nodes[index].declaration = binding.declaration
+        for inner in (0..<bindings.count).reversed() where Self.same(p, bindings[inner].prefix, prefix) {
+            nodes[index].namespace = bindings[inner].namespace
+            nodes[index].declaration = bindings[inner].declaration
             return
         }
         let name = UnsafeRawBufferPointer(start: p + prefix.lowerBound, count: prefix.count)
@@ -689,12 +706,12 @@ struct Tokenizer: ~Copyable {
 
     /// Prefixed attributes of the innermost element: their namespaces, and none twice (Namespaces in XML 1.0 §6.3).
     private mutating func resolveAttributes(_ p: UnsafePointer<UInt8>, _ outer: StreamScope) throws(XMLError) {
-        for index in (open + 1)..<(open + 1 + attributes) {
+        for index in (open + 1)..<count {
             let node = nodes[index]
             guard node.prefixLength != 0, !node.flags.contains(.declaration) else { continue }
             try resolve(p, index, outer)
-            for other in (open + 1)..<index where isPrefixed(other) && same(p, nodes[other].localRange, node.localRange) {
-                if sameNamespace(nodes[other], nodes[index]) { throw .notWellFormed }
+            for other in (open + 1)..<index where isPrefixed(other) && Self.same(p, nodes[other].localRange, node.localRange) {
+                if Self.sameNamespace(nodes[other], nodes[index]) { throw .notWellFormed }
             }
         }
     }
@@ -703,7 +720,7 @@ struct Tokenizer: ~Copyable {
         nodes[index].prefixLength != 0 && !nodes[index].flags.contains(.declaration)
     }
 
-    private func sameNamespace(_ a: TapeNode, _ b: TapeNode) -> Bool {
+    private static func sameNamespace(_ a: TapeNode, _ b: TapeNode) -> Bool {
         a.namespace == b.namespace && (a.namespace != Namespace.unknownID || a.declaration == b.declaration)
     }
 
@@ -724,23 +741,13 @@ struct Tokenizer: ~Copyable {
     }
 
     @inline(__always)
-    private func same(_ p: UnsafePointer<UInt8>, _ a: Range<Int>, _ b: Range<Int>) -> Bool {
-        guard a.count == b.count else { return false }
-        var i = a.lowerBound
-        var k = b.lowerBound
-        while i < a.upperBound {
-            if p[i] != p[k] { return false }
-            i += 1
-            k += 1
-        }
-        return true
+    private static func same(_ p: UnsafePointer<UInt8>, _ a: Range<Int>, _ b: Range<Int>) -> Bool {
+        a.count == b.count && cscan_same(p + a.lowerBound, p + b.lowerBound, a.count)
     }
 
-    private func equals(_ p: UnsafePointer<UInt8>, _ range: Range<Int>, _ literal: StaticString) -> Bool {
-        guard range.count == literal.utf8CodeUnitCount else { return false }
-        let q = literal.utf8Start
-        for k in 0..<range.count where p[range.lowerBound + k] != q[k] { return false }
-        return true
+    @inline(__always)
+    private static func equals(_ p: UnsafePointer<UInt8>, _ range: Range<Int>, _ literal: StaticString) -> Bool {
+        range.count == literal.utf8CodeUnitCount && cscan_same(p + range.lowerBound, literal.utf8Start, range.count)
     }
 
     @inline(__always)
@@ -748,7 +755,7 @@ struct Tokenizer: ~Copyable {
         guard count < limits.nodesMax else { throw .limitExceeded(.nodes) }
         if count == capacity { grow() }
         (nodes + count).initialize(to: node)
-        count += 1
+        count &+= 1
     }
 
     @inline(never)

@@ -60,6 +60,11 @@ public struct XMLStreamParser: ~Copyable {
     /// The next event, or nil if more bytes are needed; `input` is empty then.
     public mutating func next(from input: inout ByteBuffer) throws(XMLError) -> XMLStreamEvent? {
         if case .failed(let error) = phase { throw error }
+        // Most reads end with a stanza, and then there is nothing to do in the call that answers nil.
+        if input.readableBytes == 0, pendingByteCount == 0, isBetween {
+            if let workspace = workspace.take() { scratch.takeBack(workspace) }
+            return nil
+        }
         do {
             return try take(from: &input)
         } catch {
@@ -94,25 +99,29 @@ public struct XMLStreamParser: ~Copyable {
 }
 
 extension XMLStreamParser {
+    @inline(__always)
     private mutating func take(from input: inout ByteBuffer) throws(XMLError) -> XMLStreamEvent? {
-        let workspace = self.workspace ?? scratch.lend()
-        self.workspace = workspace
+        // Taken out while it is in use, so that nobody counts who else has it.
+        let workspace = self.workspace.take() ?? scratch.lend()
+        let event: XMLStreamEvent?
         if workspace.carry.readableBytes == 0 {
-            if let event = try parse(&input, workspace) { return event }
-            if input.readableBytes > 0 { workspace.carry.writeBuffer(&input) }
+            event = try parse(&input, workspace)
+            if event == nil, input.readableBytes > 0 { workspace.carry.writeBuffer(&input) }
         } else {
             if input.readableBytes > 0 { workspace.carry.writeBuffer(&input) }
-            let event = try parse(&workspace.carry, workspace)
+            event = try parse(&workspace.carry, workspace)
             if workspace.carry.readableBytes == 0 { workspace.carry.clear() }
-            if let event { return event }
-            workspace.carry.discardReadBytes()
+            if event == nil { workspace.carry.discardReadBytes() }
         }
-        if workspace.carry.readableBytes == 0 {
-            self.workspace = nil
+        if event != nil || workspace.carry.readableBytes > 0 {
+            self.workspace = workspace
+        } else {
             scratch.takeBack(workspace)
         }
-        return nil
+        return event
     }
+
+    private var isBetween: Bool { if case .between = phase { true } else { false } }
 
     private mutating func parse(_ buffer: inout ByteBuffer, _ workspace: Workspace) throws(XMLError) -> XMLStreamEvent? {
         while true {
@@ -128,28 +137,9 @@ extension XMLStreamParser {
                 phase = .header
             case .header:
                 return try header(&buffer, workspace)
-            case .between:
-                let (space, first, next) = Self.lookAhead(buffer)
-                if space > 0 { buffer.moveReaderIndex(forwardBy: space) }
-                guard let first else { return nil }
-                guard first == UInt8(ascii: "<") else { throw .textBetweenStanzas }
-                guard let second = next else { return nil }
-                if second == UInt8(ascii: "/") {
-                    phase = .endTag
-                } else {
-                    // A name that the code has used since for the first time has a number now. What the header declared keeps its own.
-                    if !table.isCurrent, scope === StreamScope.usual { table = .current }
-                    workspace.tokenizer.reset(.element, outer: scope)
-                    phase = .element
-                }
-            case .element:
-                let flat = try workspace.run(&buffer, effectiveLimits, table, scope, contentNamespace.id, .stanzaBytes)
-                guard let flat else { return nil }
-                phase = .between
-                // Some clients end every element with a line feed: it belongs to what it ends, so that a caller sees nothing left over.
-                let (space, _, _) = Self.lookAhead(buffer)
-                if space > 0 { buffer.moveReaderIndex(forwardBy: space) }
-                return .element(flat)
+            case .between, .element:
+                if let flat = try element(&buffer, workspace) { return .element(flat) }
+                guard case .endTag = phase else { return nil }
             case .endTag:
                 guard try endTag(&buffer) else { return nil }
                 phase = .endTagTail
@@ -170,6 +160,46 @@ extension XMLStreamParser {
                 throw error
             }
         }
+    }
+
+    /// The next element if it is complete, moved over in `buffer` with the white space around it.
+    ///
+    /// Some clients end every element with a line feed: it belongs to what it ends, so that a caller sees nothing left over.
+    private mutating func element(_ buffer: inout ByteBuffer, _ workspace: Workspace) throws(XMLError) -> FlatElement? {
+        let result = buffer.withUnsafeReadableBytes { bytes in
+            Result { () throws(XMLError) -> (flat: FlatElement?, used: Int) in
+                var start = 0
+                if isBetween {
+                    start = Self.spaceEnd(bytes, 0)
+                    try begin(bytes, start, workspace)
+                }
+                guard case .element = phase else { return (nil, start) }
+                let rest = UnsafeRawBufferPointer(rebasing: bytes[start...])
+                let flat = try workspace.run(rest, effectiveLimits, table, scope, contentNamespace.id, .stanzaBytes)
+                guard let flat else { return (nil, start) }
+                phase = .between
+                return (flat, Self.spaceEnd(bytes, start + flat.byteCount))
+            }
+        }
+        let (flat, used) = try result.get()
+        buffer.moveReaderIndex(forwardBy: used)
+        return flat
+    }
+
+    /// At the first byte of an element or of the header's end tag; the second byte tells which, and may not have arrived.
+    @inline(__always)
+    private mutating func begin(_ bytes: UnsafeRawBufferPointer, _ start: Int, _ workspace: Workspace) throws(XMLError) {
+        guard start < bytes.count else { return }
+        guard bytes[start] == UInt8(ascii: "<") else { throw .textBetweenStanzas }
+        guard start + 1 < bytes.count else { return }
+        if bytes[start + 1] == UInt8(ascii: "/") {
+            phase = .endTag
+            return
+        }
+        // A name that the code has used since for the first time has a number now. What the header declared keeps its own.
+        if !table.isCurrent, scope === StreamScope.usual { table = .current }
+        workspace.tokenizer.reset(.element, outer: scope)
+        phase = .element
     }
 
     private mutating func header(_ buffer: inout ByteBuffer, _ workspace: Workspace) throws(XMLError) -> XMLStreamEvent? {
@@ -212,14 +242,12 @@ extension XMLStreamParser {
         buffer.getInteger(at: buffer.readerIndex + offset)
     }
 
-    /// How much white space there is, and the two bytes behind it, looked at in one step.
+    /// Where the white space ends that begins at `start`.
     @inline(__always)
-    private static func lookAhead(_ buffer: ByteBuffer) -> (space: Int, first: UInt8?, second: UInt8?) {
-        buffer.withUnsafeReadableBytes { bytes in
-            var space = 0
-            while space < bytes.count, bytes[space] == 0x20 || bytes[space] == 0x09 || bytes[space] == 0x0A || bytes[space] == 0x0D { space += 1 }
-            return (space, space < bytes.count ? bytes[space] : nil, space + 1 < bytes.count ? bytes[space + 1] : nil)
-        }
+    private static func spaceEnd(_ bytes: UnsafeRawBufferPointer, _ start: Int) -> Int {
+        var end = start
+        while end < bytes.count, bytes[end] == 0x20 || bytes[end] == 0x09 || bytes[end] == 0x0A || bytes[end] == 0x0D { end += 1 }
+        return end
     }
 
     static func skipSpace(_ buffer: inout ByteBuffer) {
@@ -291,22 +319,28 @@ final class Workspace {
         if carry.capacity > Self.carryKeptMax { carry = ByteBuffer() }
     }
 
-    /// Lets the tokenizer read on. The element, moved over in `buffer`, or nil if it is not complete.
+    /// Lets the tokenizer read on in what has arrived of one element, which begins with its `<`. Nil if it is not complete.
+    func run(
+        _ arrived: UnsafeRawBufferPointer, _ limits: XMLLimits, _ table: NamespaceTable, _ outer: StreamScope, _ content: UInt16,
+        _ limit: XMLError.Limit
+    ) throws(XMLError) -> FlatElement? {
+        let bytesMax = limit == .headerBytes ? limits.headerBytesMax : limits.stanzaBytesMax
+        let window = UnsafeRawBufferPointer(rebasing: arrived[..<min(arrived.count, bytesMax)])
+        guard try tokenizer.run(window, limits, table, outer, content) else {
+            if arrived.count > bytesMax { throw .limitExceeded(limit) }
+            return nil
+        }
+        let element = UnsafeRawBufferPointer(rebasing: window[..<tokenizer.position])
+        return FlatElement(storage: FlatStorage.make(tokenizer.tape, tokenizer.flags, element, table, outer))
+    }
+
+    /// The same, and moves over the element in `buffer`.
     func run(
         _ buffer: inout ByteBuffer, _ limits: XMLLimits, _ table: NamespaceTable, _ outer: StreamScope, _ content: UInt16,
         _ limit: XMLError.Limit
     ) throws(XMLError) -> FlatElement? {
-        let bytesMax = limit == .headerBytes ? limits.headerBytesMax : limits.stanzaBytesMax
-        let result = buffer.withUnsafeReadableBytes { readable in
-            Result { () throws(XMLError) -> FlatElement? in
-                let window = UnsafeRawBufferPointer(rebasing: readable.prefix(bytesMax))
-                guard try tokenizer.run(window, limits, table, outer, content) else {
-                    if readable.count > bytesMax { throw .limitExceeded(limit) }
-                    return nil
-                }
-                let element = UnsafeRawBufferPointer(rebasing: window.prefix(tokenizer.position))
-                return FlatElement(storage: FlatStorage.make(tokenizer, element, table, outer))
-            }
+        let result = buffer.withUnsafeReadableBytes { bytes in
+            Result { () throws(XMLError) -> FlatElement? in try run(bytes, limits, table, outer, content, limit) }
         }
         guard let flat = try result.get() else { return nil }
         buffer.moveReaderIndex(forwardBy: flat.byteCount)
