@@ -1,4 +1,4 @@
-// What a parsed stanza costs: CPU nanoseconds, and allocations where the preloaded counter of scripts/bench-counts is there.
+// What it costs to parse a stanza, to ask it what the server asks, and to write it: CPU nanoseconds, and allocations where the preloaded counter of scripts/bench-counts is there.
 //
 //     XMLBenchmark [seconds for each workload]
 //     XMLBenchmark <workload> <stanzas>          as many as that, in passes over 64: for scripts/bench-counts
@@ -87,6 +87,70 @@ enum Benchmark {
         print(name, "(\(stanza.utf8.count) B):", "\(Int(each)) ns,", mallocText)
     }
 
+    /// What is done with a chat message that has been parsed.
+    static let works: [(name: String, work: @Sendable (FlatElement) -> Int)] = [("chat-ask", ask), ("chat-splice", splice), ("chat-omit", omit)]
+
+    static let (from, to) = (Array("juliet@capulet.example/balcony".utf8), Array("romeo@montague.example/orchard".utf8))
+
+    /// Questions of the kind that stages and features ask on a message's way.
+    static func ask(_ stanza: FlatElement) -> Int {
+        let root = stanza.root
+        var found = root.isNamed("message", .client) && root.attributeEquals("type", "chat") ? 1 : 0
+        for name in ["to", "from", "id"] as [StaticString] {
+            found += root.withAttribute(name) { $0.count } ?? 0
+        }
+        for (name, namespace) in asked where root.hasChild(name, namespace) { found += 1 }
+        return found
+    }
+
+    static let stanzaIDs: Namespace = "urn:xmpp:sid:0"
+    static let asked: [(StaticString, Namespace)] = [
+        ("body", .client), ("stanza-id", stanzaIDs), ("delay", "urn:xmpp:delay"), ("no-store", "urn:xmpp:hints"), ("private", "urn:xmpp:carbons:2"),
+    ]
+
+    /// From the bytes as they came, with the server's addresses and what it adds.
+    static func splice(_ stanza: FlatElement) -> Int {
+        var added = XMLWriter(ByteBufferAllocator().buffer(capacity: 128))
+        added.emptyElement("stanza-id", stanzaIDs) { writer in
+            writer.attribute("id", decimal: 1_764_000_000_000_000_000)
+            to.withUnsafeBytes { writer.attribute("by", utf8: $0) }
+        }
+        var writer = XMLWriter(ByteBufferAllocator().buffer(capacity: stanza.byteCount + 256))
+        let isSpliced = from.withUnsafeBytes { from in
+            to.withUnsafeBytes { to in writer.splice(stanza, from: from, to: to, adding: added.buffer) }
+        }
+        precondition(isSpliced, "it is canonical")
+        return writer.buffer.readableBytes
+    }
+
+    /// Without one of its children.
+    static func omit(_ stanza: FlatElement) -> Int {
+        var writer = XMLWriter(ByteBufferAllocator().buffer(capacity: stanza.byteCount + 256))
+        writer.open(copying: stanza.root, setting: ["from": "juliet@capulet.example/balcony", "to": "romeo@montague.example/orchard"])
+        writer.appendContent(of: stanza.root) { !$0.isNamed("origin-id", stanzaIDs) }
+        writer.close()
+        return writer.buffer.readableBytes
+    }
+
+    static func run(_ name: String, _ work: (FlatElement) -> Int, _ extent: Extent) throws(XMLError) {
+        let stanza = try parseElement(ByteBuffer(string: chat), limits: .authenticated)
+        var (count, bytes) = (0, 0)
+        let begin = cpuNanoseconds()
+        switch extent {
+        case .seconds(let seconds):
+            repeat {
+                bytes += work(stanza)
+                count += 1
+            } while Double(cpuNanoseconds() - begin) < seconds * 1e9
+        case .stanzas(let stanzas):
+            while count < stanzas {
+                bytes += work(stanza)
+                count += 1
+            }
+        }
+        print(name + ":", (cpuNanoseconds() - begin) / max(count, 1), "ns,", bytes / max(count, 1), "bytes")
+    }
+
     static func cpuNanoseconds() -> Int {
         var time = timespec()
         clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
@@ -111,4 +175,7 @@ for (name, stanza) in [("chat", Benchmark.chat), ("presence", Benchmark.presence
     for (workload, sizes) in [(name + "-whole", [stanza.utf8.count]), (name + "-pieces", odd)] where wanted == nil || wanted == workload {
         try Benchmark.run(workload, stanza, sizes: sizes, extent)
     }
+}
+for (workload, work) in Benchmark.works where wanted == nil || wanted == workload {
+    try Benchmark.run(workload, work, extent)
 }

@@ -22,9 +22,8 @@ public import NIOCore
 
 extension ElementView {
     /// Whether this is the element `local` in `namespace`.
-    @inlinable public func isNamed(_ local: StaticString, _ namespace: Namespace) -> Bool {
-        let node = node
-        return isIn(namespace, node) && storage.matches(node.localRange, local)
+    public func isNamed(_ local: StaticString, _ namespace: Namespace) -> Bool {
+        storage.isNamed(index, local, namespace)
     }
 
     /// Whether this element is in `namespace`, also if that got its number after the element was parsed.
@@ -33,8 +32,7 @@ extension ElementView {
     }
 
     @inlinable func isIn(_ namespace: Namespace, _ node: TapeNode) -> Bool {
-        if node.namespace != Namespace.unknownID { return node.namespace == namespace.id }
-        return namespace.id >= storage.header.knownNamespaces && storage.unknownName(node) == namespace.name
+        storage.isIn(namespace, node)
     }
 
     public var localName: String { storage.string(node.localRange) }
@@ -115,17 +113,7 @@ extension ElementView {
     }
 
     @usableFromInline func find(_ name: StaticString) -> TapeNode? {
-        let end = Int(node.next)
-        var position = index + 1
-        while position < end {
-            let node = storage.node(position)
-            guard node.kind == .attribute else { return nil }
-            if node.prefixLength == 0, storage.matches(node.localRange, name) {
-                return node.flags.contains(.declaration) ? nil : node
-            }
-            position += 1
-        }
-        return nil
+        storage.attribute(of: index, name)
     }
 
     private func find(_ name: StaticString, _ namespace: Namespace) -> TapeNode? {
@@ -188,12 +176,8 @@ extension ElementView {
     @inlinable public var children: ElementChildren { ElementChildren(storage, index) }
 
     /// The first child `local` in `namespace`.
-    @inlinable public func firstChild(_ local: StaticString, _ namespace: Namespace) -> ElementView? {
-        var children = children
-        while let child = children.next() {
-            if child.isNamed(local, namespace) { return child }
-        }
-        return nil
+    public func firstChild(_ local: StaticString, _ namespace: Namespace) -> ElementView? {
+        storage.firstChild(of: index, local, namespace).map { ElementView(storage, $0) }
     }
 
     /// The first child, whatever it is.
@@ -202,8 +186,8 @@ extension ElementView {
         return children.next()
     }
 
-    @inlinable public func hasChild(_ local: StaticString, _ namespace: Namespace) -> Bool {
-        firstChild(local, namespace) != nil
+    public func hasChild(_ local: StaticString, _ namespace: Namespace) -> Bool {
+        storage.firstChild(of: index, local, namespace) != nil
     }
 
     /// Elements and text directly in this one, in document order. Neighbouring pieces of text may come apart.
@@ -298,6 +282,56 @@ extension ElementView {
         var buffer = ByteBufferAllocator().buffer(capacity: node.range.count)
         storage.write(node.range, to: &buffer)
         return buffer
+    }
+}
+
+/// Questions about names. They are asked some twenty times on the way of a message, so they read the tape where it lies and build no views.
+extension FlatStorage {
+    func isNamed(_ index: Int, _ local: StaticString, _ namespace: Namespace) -> Bool {
+        withTape { tape in isNamed(tape[index], in: tape, local, namespace) }
+    }
+
+    /// Index of the first element `local` in `namespace` directly in the element at `index`.
+    func firstChild(of index: Int, _ local: StaticString, _ namespace: Namespace) -> Int? {
+        withTape { tape in
+            let end = Int(tape[index].next)
+            var position = index + 1
+            while position < end {
+                let node = tape[position]
+                if node.kind == .element, isNamed(node, in: tape, local, namespace) { return position }
+                position = Int(node.next)
+            }
+            return nil
+        }
+    }
+
+    /// The attribute `name` without prefix of the element at `index`.
+    func attribute(of index: Int, _ name: StaticString) -> TapeNode? {
+        withTape { tape in
+            let end = Int(tape[index].next)
+            var position = index + 1
+            while position < end {
+                let node = tape[position]
+                guard node.kind == .attribute else { return nil }
+                if node.prefixLength == 0, tape.isLocal(node, name) { return node.flags.contains(.declaration) ? nil : node }
+                position &+= 1
+            }
+            return nil
+        }
+    }
+
+    @inline(__always)
+    private func isNamed(_ node: TapeNode, in tape: Tape, _ local: StaticString, _ namespace: Namespace) -> Bool {
+        isIn(namespace, node) && tape.isLocal(node, local)
+    }
+
+    @inlinable func isIn(_ namespace: Namespace, _ node: TapeNode) -> Bool {
+        node.namespace == Namespace.unknownID ? isInLater(namespace, node) : node.namespace == namespace.id
+    }
+
+    /// Whether `namespace` got its number after this was parsed, and is that of the node, which had none.
+    @inline(never) @usableFromInline func isInLater(_ namespace: Namespace, _ node: TapeNode) -> Bool {
+        namespace.id >= header.knownNamespaces && unknownName(node) == namespace.name
     }
 }
 

@@ -111,13 +111,15 @@ extension FlatElement {
 
     /// The nodes and the bytes of the element; nothing may be kept of either.
     @inline(__always)
-    func withTape<R>(_ body: (UnsafeBufferPointer<TapeNode>, UnsafeRawBufferPointer) -> R) -> R {
+    func withTape<R>(_ body: (Tape) -> R) -> R {
         object.withUnsafeMutablePointers { header, elements in
             let count = Int(header.pointee.nodeCount)
             let nodes = UnsafeRawPointer(elements).assumingMemoryBound(to: TapeNode.self)
             let bytes = UnsafeRawPointer(elements) + count * MemoryLayout<TapeNode>.stride
             return body(
-                UnsafeBufferPointer(start: nodes, count: count), UnsafeRawBufferPointer(start: bytes, count: Int(header.pointee.byteCount)))
+                Tape(
+                    nodes: UnsafeBufferPointer(start: nodes, count: count),
+                    bytes: UnsafeRawBufferPointer(start: bytes, count: Int(header.pointee.byteCount))))
         }
     }
 

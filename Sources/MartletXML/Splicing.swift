@@ -18,25 +18,26 @@ extension XMLWriter {
         guard stanza.storage.header.flags.isDisjoint(with: .notCanonical), !Self.needsEscaping(from), !Self.needsEscaping(to) else {
             return false
         }
-        return stanza.storage.withTape { nodes, bytes in
-            guard let root = nodes.first, root.prefixLength == 0, root.namespace == Namespace.client.id else { return false }
+        return stanza.storage.withTape { tape in
+            let (root, bytes) = (tape[0], tape.bytes)
+            guard root.prefixLength == 0, root.namespace == Namespace.client.id else { return false }
             endStartTag()
             let declares = scope != .known(.client)
             let roomMax = bytes.count + from.count + to.count + added.readableBytes + Int(root.localLength) + Self.spliceMarkupBytes
             buffer.append(atMost: roomMax) { cursor in
-                let name = UnsafeRawBufferPointer(rebasing: bytes[root.nameRange])
+                let name = tape[root.nameRange]
                 cursor.put("<")
                 cursor.put(name)
                 if declares { cursor.put(" xmlns='jabber:client'") }
                 Self.put(" from='", from, in: &cursor)
                 Self.put(" to='", to, in: &cursor)
-                let rest = Self.putAttributes(of: root, nodes, bytes, in: &cursor)
-                guard added.readableBytes > 0 else { return cursor.put(UnsafeRawBufferPointer(rebasing: bytes[rest...])) }
+                let rest = Self.putAttributes(of: root, tape, in: &cursor)
+                guard added.readableBytes > 0 else { return cursor.put(tape[rest..<bytes.count]) }
                 let isEmpty = root.flags.contains(.selfClosing)
-                cursor.put(UnsafeRawBufferPointer(rebasing: bytes[rest..<(isEmpty ? bytes.count - 2 : Int(root.contentEnd))]))
+                cursor.put(tape[rest..<(isEmpty ? bytes.count - 2 : Int(root.contentEnd))])
                 if isEmpty { cursor.put(">") }
                 added.withUnsafeReadableBytes { cursor.put($0) }
-                if !isEmpty { return cursor.put(UnsafeRawBufferPointer(rebasing: bytes[Int(root.contentEnd)...])) }
+                if !isEmpty { return cursor.put(tape[Int(root.contentEnd)..<bytes.count]) }
                 cursor.put("</")
                 cursor.put(name)
                 cursor.put(">")
@@ -48,6 +49,7 @@ extension XMLWriter {
     /// What is written besides the bytes, the addresses and the name: ` xmlns='jabber:client'`, ` from=''`, ` to=''`, `></>`.
     private static let spliceMarkupBytes = 48
 
+    @inline(__always)
     private static func put(_ beginning: StaticString, _ value: UnsafeRawBufferPointer, in cursor: inout ByteCursor) {
         guard value.count > 0 else { return }
         cursor.put(beginning)
@@ -58,15 +60,15 @@ extension XMLWriter {
     /// The attributes that stay, in as few pieces as possible. Where the bytes go on that have not been copied.
     @inline(__always)
     private static func putAttributes(
-        of root: TapeNode, _ nodes: UnsafeBufferPointer<TapeNode>, _ bytes: UnsafeRawBufferPointer, in cursor: inout ByteCursor
+        of root: TapeNode, _ tape: Tape, in cursor: inout ByteCursor
     ) -> Int {
         var copied = root.nameRange.upperBound
         var end = copied
         var index = 1
-        while index < nodes.count, nodes[index].kind == .attribute {
-            let node = nodes[index]
-            if isReplaced(node, bytes) {
-                if copied < end { cursor.put(UnsafeRawBufferPointer(rebasing: bytes[copied..<end])) }
+        while index < tape.nodes.count, tape[index].kind == .attribute {
+            let node = tape[index]
+            if isReplaced(node, tape) {
+                if copied < end { cursor.put(tape[copied..<end]) }
                 copied = Int(node.end)
             }
             end = Int(node.end)
@@ -77,17 +79,13 @@ extension XMLWriter {
 
     /// `from`, `to`, and the declaration of the default namespace, which on a stanza is that of the content namespace.
     @inline(__always)
-    private static func isReplaced(_ node: TapeNode, _ bytes: UnsafeRawBufferPointer) -> Bool {
+    private static func isReplaced(_ node: TapeNode, _ tape: Tape) -> Bool {
         guard node.prefixLength == 0 else { return false }
-        let start = Int(node.start)
         switch node.localLength {
-        case 2: return bytes[start] == UInt8(ascii: "t") && bytes[start + 1] == UInt8(ascii: "o")
-        case 4: return bytes.loadUnaligned(fromByteOffset: start, as: UInt32.self) == fromName
+        case 2: return tape.isLocal(node, "to")
+        case 4: return tape.isLocal(node, "from")
         case 5: return node.flags.contains(.declaration)
         default: return false
         }
     }
-
-    /// `from` as the machine reads four bytes.
-    private static let fromName = UInt32(littleEndian: 0x6D6F_7266)
 }

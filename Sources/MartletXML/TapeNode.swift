@@ -1,3 +1,5 @@
+internal import CMartletScan
+
 /// One element, attribute or piece of text, as offsets into the bytes of the whole element.
 ///
 /// The nodes of an element stand in document order: the element, its attributes, its content. 32 bytes each.
@@ -47,14 +49,14 @@
     }
 
     /// First byte of the qualified name of an element or attribute.
-    @inlinable var nameStart: Int { Int(start) + (kind == .element ? 1 : 0) }
+    @inlinable @inline(__always) var nameStart: Int { Int(start) + (kind == .element ? 1 : 0) }
     /// First byte of the local part.
-    @inlinable var localStart: Int { nameStart + (prefixLength == 0 ? 0 : Int(prefixLength) + 1) }
-    @inlinable var prefixRange: Range<Int> { nameStart..<(nameStart + Int(prefixLength)) }
-    @inlinable var localRange: Range<Int> { localStart..<(localStart + Int(localLength)) }
-    @inlinable var nameRange: Range<Int> { nameStart..<(localStart + Int(localLength)) }
-    @inlinable var contentRange: Range<Int> { Int(contentStart)..<Int(contentEnd) }
-    @inlinable var range: Range<Int> { Int(start)..<Int(end) }
+    @inlinable @inline(__always) var localStart: Int { nameStart + (prefixLength == 0 ? 0 : Int(prefixLength) + 1) }
+    @inlinable @inline(__always) var prefixRange: Range<Int> { nameStart..<(nameStart + Int(prefixLength)) }
+    @inlinable @inline(__always) var localRange: Range<Int> { localStart..<(localStart + Int(localLength)) }
+    @inlinable @inline(__always) var nameRange: Range<Int> { nameStart..<(localStart + Int(localLength)) }
+    @inlinable @inline(__always) var contentRange: Range<Int> { Int(contentStart)..<Int(contentEnd) }
+    @inlinable @inline(__always) var range: Range<Int> { Int(start)..<Int(end) }
 }
 
 /// What was noticed about an element as a whole while it was parsed.
@@ -69,4 +71,35 @@
     @usableFromInline static var rootDeclaresContent: ElementFlags { ElementFlags(rawValue: 4) }
     /// An unknown namespace declared outside is used.
     @usableFromInline static var usesOuterNamespace: ElementFlags { ElementFlags(rawValue: 8) }
+}
+
+/// The nodes of an element and its bytes, where they lie. Every index and range is checked.
+struct Tape {
+    let nodes: UnsafeBufferPointer<TapeNode>
+    let bytes: UnsafeRawBufferPointer
+
+    subscript(index: Int) -> TapeNode {
+        @inline(__always) get {
+            precondition(index >= 0 && index < nodes.count, "no such node")
+            return nodes[index]
+        }
+    }
+
+    subscript(range: Range<Int>) -> UnsafeRawBufferPointer {
+        @inline(__always) get {
+            precondition(range.lowerBound >= 0 && range.upperBound <= bytes.count, "no such bytes")
+            return UnsafeRawBufferPointer(rebasing: bytes[range])
+        }
+    }
+
+    /// Whether the local part of a node's name is `name`.
+    @inline(__always)
+    func isLocal(_ node: TapeNode, _ name: StaticString) -> Bool {
+        let count = name.utf8CodeUnitCount
+        guard Int(node.localLength) == count else { return false }
+        let start = node.localStart
+        precondition(start + count <= bytes.count, "no such bytes")
+        guard let base = bytes.baseAddress else { return false }
+        return cscan_same((base + start).assumingMemoryBound(to: UInt8.self), name.utf8Start, count)
+    }
 }

@@ -166,22 +166,19 @@ extension XMLStreamParser {
     ///
     /// Some clients end every element with a line feed: it belongs to what it ends, so that a caller sees nothing left over.
     private mutating func element(_ buffer: inout ByteBuffer, _ workspace: Workspace) throws(XMLError) -> FlatElement? {
-        let result = buffer.withUnsafeReadableBytes { bytes in
-            Result { () throws(XMLError) -> (flat: FlatElement?, used: Int) in
-                var start = 0
-                if isBetween {
-                    start = Self.spaceEnd(bytes, 0)
-                    try begin(bytes, start, workspace)
-                }
-                guard case .element = phase else { return (nil, start) }
-                let rest = UnsafeRawBufferPointer(rebasing: bytes[start...])
-                let flat = try workspace.run(rest, effectiveLimits, table, scope, contentNamespace.id, .stanzaBytes)
-                guard let flat else { return (nil, start) }
-                phase = .between
-                return (flat, Self.spaceEnd(bytes, start + flat.byteCount))
+        let (flat, used) = try buffer.withUnsafeReadableBytes { (bytes) throws(XMLError) -> (FlatElement?, Int) in
+            var start = 0
+            if isBetween {
+                start = Self.spaceEnd(bytes, 0)
+                try begin(bytes, start, workspace)
             }
+            guard case .element = phase else { return (nil, start) }
+            let rest = UnsafeRawBufferPointer(rebasing: bytes[start...])
+            let flat = try workspace.run(rest, effectiveLimits, table, scope, contentNamespace.id, .stanzaBytes)
+            guard let flat else { return (nil, start) }
+            phase = .between
+            return (flat, Self.spaceEnd(bytes, start + flat.byteCount))
         }
-        let (flat, used) = try result.get()
         buffer.moveReaderIndex(forwardBy: used)
         return flat
     }
@@ -339,10 +336,10 @@ final class Workspace {
         _ buffer: inout ByteBuffer, _ limits: XMLLimits, _ table: NamespaceTable, _ outer: StreamScope, _ content: UInt16,
         _ limit: XMLError.Limit
     ) throws(XMLError) -> FlatElement? {
-        let result = buffer.withUnsafeReadableBytes { bytes in
-            Result { () throws(XMLError) -> FlatElement? in try run(bytes, limits, table, outer, content, limit) }
+        let flat = try buffer.withUnsafeReadableBytes { (bytes) throws(XMLError) -> FlatElement? in
+            try run(bytes, limits, table, outer, content, limit)
         }
-        guard let flat = try result.get() else { return nil }
+        guard let flat else { return nil }
         buffer.moveReaderIndex(forwardBy: flat.byteCount)
         return flat
     }

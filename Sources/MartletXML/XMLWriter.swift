@@ -131,9 +131,13 @@ extension XMLWriter {
             buffer.writeStaticString("/>")
             return
         }
-        buffer.writeStaticString("</")
-        repeatName(of: element)
-        buffer.writeInteger(UInt8(ascii: ">"))
+        let name = element.nameStart..<(element.nameStart + element.nameLength)
+        buffer.append(atMost: name.count + 3) { cursor, written in
+            precondition(name.upperBound <= written.count, "the buffer was read from while an element was open")
+            cursor.put("</")
+            cursor.put(UnsafeRawBufferPointer(rebasing: written[name]))
+            cursor.put(">")
+        }
     }
 
     /// A whole element; attributes that are nil are left out.
@@ -155,15 +159,6 @@ extension XMLWriter {
         for (name, value) in attributes { attribute(name, value) }
         try content(&self)
         close()
-    }
-
-    private mutating func repeatName(of element: Open) {
-        do {
-            try buffer.copyBytes(at: element.nameStart, to: buffer.writerIndex, length: element.nameLength)
-        } catch {
-            preconditionFailure("the buffer was read from while an element was open")
-        }
-        buffer.moveWriterIndex(forwardBy: element.nameLength)
     }
 
     private struct StartTag {
@@ -218,16 +213,21 @@ extension XMLWriter {
 
     /// Adds an attribute whose value is UTF-8 already.
     public mutating func attribute(_ name: StaticString, utf8 value: UnsafeRawBufferPointer) {
+        attribute(UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount), utf8: value)
+    }
+
+    /// The same; `name` is one that a parser has accepted.
+    private mutating func attribute(_ name: UnsafeRawBufferPointer, utf8 value: UnsafeRawBufferPointer) {
         if Self.needsEscaping(value) {
             beginAttribute()
-            buffer.writeStaticString(name)
+            buffer.writeBytes(name)
             buffer.writeStaticString("='")
             escape(value, isAttribute: true)
             buffer.writeInteger(UInt8(ascii: "'"))
             return
         }
         precondition(isInStartTag, "attributes come before content")
-        buffer.append(atMost: name.utf8CodeUnitCount + value.count + 4) { cursor in
+        buffer.append(atMost: name.count + value.count + 4) { cursor in
             cursor.put(" ")
             cursor.put(name)
             cursor.put("='")
@@ -499,11 +499,11 @@ extension XMLWriter {
             if attribute.prefixLength != 0 {
                 self.attribute(storage.string(attribute.localRange), name(of: attribute, storage), storage.value(attribute))
             } else if !changes.contains(where: { storage.matches(attribute.localRange, $0.key) }) {
-                beginAttribute()
-                storage.write(attribute.localRange, to: &buffer)
-                buffer.writeStaticString("='")
-                storage.withValue(attribute) { escape($0, isAttribute: true) }
-                buffer.writeInteger(UInt8(ascii: "'"))
+                storage.withValue(attribute) { value in
+                    value.withUnsafeBytes { value in
+                        storage.withTape { self.attribute($0[attribute.localRange], utf8: value) }
+                    }
+                }
             }
         }
         for (name, value) in changes { attribute(name, value) }

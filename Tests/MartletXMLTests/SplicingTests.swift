@@ -93,7 +93,7 @@ struct SplicingTests {
         }
     }
 
-    @Test("numbers are written in decimal digits", arguments: [0, 9, 10, 1_234_567_890, .max] as [UInt64])
+    @Test("numbers are written in decimal digits", arguments: [0, 9, 10, 99, 100, 101, 999, 1_234_567_890, .max] as [UInt64])
     func decimals(_ number: UInt64) {
         var writer = XMLWriter()
         writer.open("a", .client)

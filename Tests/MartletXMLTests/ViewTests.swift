@@ -39,6 +39,19 @@ import Testing
         #expect(try parse("<a xmlns='urn:x&amp;y'/>").root.namespaceName == "urn:x&y")
     }
 
+    @Test("a child and an attribute are found by their whole name, and only directly in their element")
+    func found() throws {
+        let text = "<a body='1' x:b='2' xmlns:x='urn:x'>body<c><body n='0'/></c><bodies/><bod/><body xmlns='urn:x'/><body n='1'/><body n='2'/></a>"
+        let root = try parse(text).root
+        #expect(root.firstChild("body", .client)?.attribute("n") == "1")
+        #expect(root.hasChild("c", .client) && root.hasChild("bodies", .client) && root.hasChild("bod", .client))
+        #expect(!root.hasChild("a", .client) && !root.hasChild("bo", .client) && !root.hasChild("body", .server))
+        #expect(root.attribute("body") == "1" && root.attribute("bod") == nil && root.attribute("b") == nil && root.attribute("x") == nil)
+        let empty = try #require(root.firstChild("bod", .client))
+        #expect(!empty.hasChild("body", .client) && empty.firstChild("n", .client) == nil && empty.attribute("n") == nil)
+        #expect(empty.isNamed("bod", .client) && !empty.isNamed("bodies", .client) && !empty.isNamed("bad", .client))
+    }
+
     @Test("numbers of namespaces are stable, and 0 is none")
     func numbers() {
         let ping: Namespace = "urn:xmpp:ping"

@@ -71,20 +71,24 @@ MARTLET_INLINE size_t cscan_value(const uint8_t *_Nonnull p, size_t n, uint8_t q
     return i;
 }
 
+/// A bit for each of the sixteen bytes at `p` that needs a second look.
+MARTLET_INLINE unsigned cscan_escape_mask(const uint8_t *_Nonnull p) {
+    __m128i v = _mm_loadu_si128((const __m128i *)p);
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(
+        _mm_or_si128(_mm_cmplt_epi8(v, _mm_set1_epi8(0x20)), _mm_cmpeq_epi8(_mm_or_si128(v, _mm_set1_epi8(1)), _mm_set1_epi8('\''))),
+        _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('<')), _mm_cmpeq_epi8(v, _mm_set1_epi8('>')))));
+}
+
 MARTLET_INLINE size_t cscan_escape(const uint8_t *_Nonnull p, size_t n) {
     size_t i = 0;
-    const __m128i space = _mm_set1_epi8(0x20);
-    const __m128i less = _mm_set1_epi8('<');
-    const __m128i greater = _mm_set1_epi8('>');
-    const __m128i ampersand = _mm_set1_epi8('&');
-    const __m128i apostrophe = _mm_set1_epi8('\'');
     for (; i + 16 <= n; i += 16) {
-        __m128i v = _mm_loadu_si128((const __m128i *)(p + i));
-        __m128i m = _mm_or_si128(
-            _mm_or_si128(_mm_cmplt_epi8(v, space), _mm_cmpeq_epi8(v, apostrophe)),
-            _mm_or_si128(_mm_cmpeq_epi8(v, ampersand), _mm_or_si128(_mm_cmpeq_epi8(v, less), _mm_cmpeq_epi8(v, greater))));
-        unsigned mask = (unsigned)_mm_movemask_epi8(m);
+        unsigned mask = cscan_escape_mask(p + i);
         if (mask) return i + (size_t)__builtin_ctz(mask);
+    }
+    if (i > 0 && i < n) {
+        // The last sixteen, of which some have been looked at.
+        unsigned mask = cscan_escape_mask(p + n - 16);
+        return mask ? n - 16 + (size_t)__builtin_ctz(mask) : n;
     }
     while (i < n && !cscan_stops_escape(p[i])) i++;
     return i;
