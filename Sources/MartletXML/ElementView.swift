@@ -22,8 +22,10 @@ public import NIOCore
 
 extension ElementView {
     /// Whether this is the element `local` in `namespace`.
-    public func isNamed(_ local: StaticString, _ namespace: Namespace) -> Bool {
-        storage.isNamed(index, local, namespace)
+    @inlinable public func isNamed(_ local: StaticString, _ namespace: Namespace) -> Bool {
+        // Most are told apart by their namespaces, without a call.
+        let node = node
+        return isIn(namespace, node) && Int(node.localLength) == local.utf8CodeUnitCount && storage.isName(local, at: node.localStart)
     }
 
     /// Whether this element is in `namespace`, also if that got its number after the element was parsed.
@@ -287,8 +289,9 @@ extension ElementView {
 
 /// Questions about names. They are asked some twenty times on the way of a message, so they read the tape where it lies and build no views.
 extension FlatStorage {
-    func isNamed(_ index: Int, _ local: StaticString, _ namespace: Namespace) -> Bool {
-        withTape { tape in isNamed(tape[index], in: tape, local, namespace) }
+    /// Whether `name` stands at `start`.
+    @usableFromInline func isName(_ name: StaticString, at start: Int) -> Bool {
+        withTape { tape in tape.isName(name, at: start) }
     }
 
     /// Index of the first element `local` in `namespace` directly in the element at `index`.

@@ -95,10 +95,14 @@ struct Tape {
     /// Whether the local part of a node's name is `name`.
     @inline(__always)
     func isLocal(_ node: TapeNode, _ name: StaticString) -> Bool {
+        Int(node.localLength) == name.utf8CodeUnitCount && isName(name, at: node.localStart)
+    }
+
+    /// Whether the bytes from `start` on begin with `name`.
+    @inline(__always)
+    func isName(_ name: StaticString, at start: Int) -> Bool {
         let count = name.utf8CodeUnitCount
-        guard Int(node.localLength) == count else { return false }
-        let start = node.localStart
-        precondition(start + count <= bytes.count, "no such bytes")
+        precondition(start >= 0 && start + count <= bytes.count, "no such bytes")
         guard let base = bytes.baseAddress else { return false }
         return cscan_same((base + start).assumingMemoryBound(to: UInt8.self), name.utf8Start, count)
     }
