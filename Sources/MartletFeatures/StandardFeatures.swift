@@ -50,6 +50,7 @@ package enum StandardFeatures {
             ContactAddresses(configuration.contacts),
             EntityCapabilities(),
             StreamManagement(),
+            ClientState(),
         ] + archive(configuration)
     }
 

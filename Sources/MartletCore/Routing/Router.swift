@@ -43,6 +43,8 @@ package struct RouterSettings: Hashable, Sendable {
     package var unacknowledgedStanzasMax = 10_000
     /// The same in bytes.
     package var unacknowledgedBytesMax = 4 * 1024 * 1024
+    /// What may wait for an inactive client (XEP-0352), or one without a connection; past it everything that waits is sent.
+    package var held = ClientStateQueue.Limits()
     package init() {}
 }
 

@@ -51,6 +51,8 @@ package final class ClientSession {
     @exclusivity(unchecked) var ledger = InboundLedger()
     /// Once the client has enabled stream management.
     @exclusivity(unchecked) var management: SessionManagement?
+    /// What waits for the client; `nil` unless it is inactive (XEP-0352) or has no connection.
+    @exclusivity(unchecked) var held: HeldStanzas?
     @exclusivity(unchecked) private var isDirty = false
     @exclusivity(unchecked) private(set) var isEnded = false
     /// Messages of the log that a client without stream management was sent.
@@ -218,6 +220,7 @@ package final class ClientSession {
     func deliver(_ stanza: EncodedStanza, view: UInt64 = 0, isStored: Bool = false) {
         guard !isEnded else { return }
         if case .inheriting = link { return inherit(stanza, view: view, isStored: isStored) }
+        if let held, holdsBack(stanza, view: view, held) { return }
         context.counters.sent(stanza.bytes)
         if management != nil {
             guard keep(stanza, view: view, isStored: isStored) else {

@@ -22,6 +22,7 @@ extension ClientSession {
         var ledger: InboundLedger
         var management: SessionManagement
         var unproven: UnprovenDeliveries
+        var held: ClientStateQueue?
     }
 
     /// How long a resumption waits for stanzas that the earlier session took and that are not finished. Past it the client is told
@@ -53,6 +54,7 @@ extension ClientSession {
 
     private func hibernate(for seconds: Int) {
         link = .hibernating
+        beginHolding()
         home.shard.withLock {
             if let index = home.index(of: ref) { home.sessions[index].isDetached = true }
         }
@@ -96,7 +98,7 @@ extension ClientSession {
             return link = .inheriting(inheritance)
         }
         guard !isEnded, let management else { return Self.handOverNothing(to: heir) }
-        let estate = Estate(ledger: ledger, management: management, unproven: unproven)
+        let estate = Estate(ledger: ledger, management: management, unproven: unproven, held: held?.queue)
         let old = link
         leave(to: heir)
         heir.mailbox.run { context in
@@ -139,6 +141,7 @@ extension ClientSession {
         ledger = estate.ledger
         management = estate.management
         unproven = estate.unproven
+        held = estate.held.map(HeldStanzas.init)
         _ = ref.mailbox.loop.scheduleTask(in: Self.unfinishedDeadline) { [ref] in
             ref.mailbox.run { _ in ref.session?.stopWaitingForUnfinished() }
         }
@@ -163,6 +166,8 @@ extension ClientSession {
             if let heir = inheritance.heir { Self.handOverNothing(to: heir) }
             return
         }
+        // A resumed stream begins as active (XEP-0352 §5.2). What was held came before what came since.
+        endHolding()
         keepEarly(inheritance)
         management?.forgetRequests()
         if let heir = inheritance.heir {

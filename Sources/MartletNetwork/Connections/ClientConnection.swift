@@ -390,6 +390,7 @@ extension ClientConnection {
             guard let session else { return perform(machine.received(element, surroundings)) }
             let action = machine.receivedBound(element)
             if case .manage(let request) = action { return manage(request, session) }
+            if case .indicate(let indication) = action { return session.indicate(indication) }
             if case .answer = action {
                 var writer = XMLWriter()
                 action.write(to: &writer)
@@ -533,7 +534,7 @@ extension ClientConnection: SessionTransport {
     /// Does what the machine says.
     func perform(_ action: ClientStreamMachine.Action) {
         switch action {
-        case .wait, .deliver, .manage: break
+        case .wait, .deliver, .manage, .indicate: break
         case .open, .challenge, .confirmBind, .managed, .answer: send(action)
         case .proceed(let domain): startTLS(domain, action)
         case .lookUp(let mechanism, let identity, let question): ask(mechanism, identity, question)

@@ -117,6 +117,7 @@ private final class InProcessConnection: ConversationConnection, SessionTranspor
                 switch action {
                 case .deliver: try session?.receive(element)
                 case .manage(let request): try session?.manage(request)
+                case .indicate(let indication): session?.indicate(indication)
                 case .answer where session != nil:
                     var writer = XMLWriter()
                     action.write(to: &writer)
@@ -131,7 +132,7 @@ private final class InProcessConnection: ConversationConnection, SessionTranspor
 
     private func perform(_ action: ClientStreamMachine.Action) {
         switch action {
-        case .wait, .deliver, .manage: break
+        case .wait, .deliver, .manage, .indicate: break
         case .open, .challenge, .confirmBind, .managed, .answer, .fail, .proceed: put(action)
         case .lookUp(_, let identity, let question):
             perform(machine.answered(transport.answer(question, about: identity.account)))

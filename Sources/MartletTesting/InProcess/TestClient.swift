@@ -18,6 +18,9 @@ package final class TestClient: SessionTransport {
     package var pendingBytes: Int { unreadBytes > reportedFrom ? unreadBytes : 0 }
     package var hasDrained: Bool { unreadBytes == 0 }
     private var unreadBytes = 0
+    private var isUnflushed = false
+    /// Times that the network was given something: each would wake a sleeping radio.
+    package private(set) var writes = 0
     /// Below this much a connection is not asked what is on its way, and says that nothing is.
     package var reportedFrom = 0
     /// Takes nothing of what it is sent: `pendingBytes` grows.
@@ -96,6 +99,12 @@ package final class TestClient: SessionTransport {
         flushAndRun()
     }
 
+    /// Says whether somebody looks at it (XEP-0352).
+    package func indicate(_ indication: ClientStateIndication) {
+        session?.indicate(indication)
+        flushAndRun()
+    }
+
     func resumed(_ outcome: ResumptionOutcome, previous: String) {
         switch outcome {
         case .resumed(let session, let handled):
@@ -120,10 +129,14 @@ package final class TestClient: SessionTransport {
             preconditionFailure("the server sent no stanza: \(String(buffer: bytes))")
         }
         inbox.append(element)
+        isUnflushed = true
         if isSlow { unreadBytes += bytes.readableBytes }
     }
 
-    package func flush() {}
+    package func flush() {
+        if isUnflushed { writes += 1 }
+        isUnflushed = false
+    }
 
     package func close(_ error: StreamError?) {
         isClosed = true

@@ -95,6 +95,8 @@ public struct ClientStreamMachine: Sendable {
         case manage(StreamManagementRequest)
         /// Answers what the client says about the stream.
         case managed(StreamManagementAnswer)
+        /// What the client says about its state is for the session (XEP-0352).
+        case indicate(ClientStateIndication)
         /// Answers a request that never reaches the session.
         case answer(id: String, StanzaError?)
         /// What was given is for the session.
@@ -260,7 +262,9 @@ extension ClientStreamMachine {
         case .negotiating(let negotiation): return receive(element, negotiation, environment)
         case .authenticating(let attempt, let negotiation): return receive(element, attempt, negotiation)
         case .awaitingBind(let account):
-            return element.root.isIn(.streamManagement) ? receiveManagement(element, account) : receiveBind(element, account)
+            if element.root.isIn(.streamManagement) { return receiveManagement(element, account) }
+            // Without a session there is nothing to hold back; a client cannot rely on more (XEP-0352 §5).
+            return ClientStateIndication(element) == nil ? receiveBind(element, account) : .wait
         case .bound: return receivedBound(element)
         case .startingTLS, .lookingUp, .binding, .resuming: return end(StreamError(.policyViolation, "An answer is to come first."))
         case .awaitingHeader, .authenticated: return end(StreamError(.badFormat, "A stream begins with its header."), environment)
@@ -467,6 +471,7 @@ extension ClientStreamMachine {
         guard case .bound(let address) = state else { return .wait }
         guard element.root.isIn(.client) else {
             if element.root.isIn(.streamManagement) { return receivedManagement(element) }
+            if let indication = ClientStateIndication(element) { return .indicate(indication) }
             return end(element.isNamed("error", .streams) ? nil : StreamError(.unsupportedStanzaType))
         }
         guard element.isNamed("iq", .client), let child = element.root.firstChild, let id = element.attribute("id"),

@@ -160,6 +160,15 @@ package enum ConfigurationSchema {
             "unacknowledged-bytes", \.unacknowledgedBytesMax, .bytes(64 * kibibyte...(1024 * mebibyte)), .restart,
             "Most bytes of them."),
         .value(
+            "held-stanzas", \.heldStanzasMax, .integer(0...100_000), .restart,
+            """
+            Most presence and chat states that wait for a client which says that nobody looks at it (XEP-0352), or whose connection broke. \
+            Past it they are sent. 0: nothing waits.
+            """),
+        .value(
+            "held-bytes", \.heldBytesMax, .bytes(16 * kibibyte...(16 * mebibyte)), .restart,
+            "Most bytes of them that wait for one client."),
+        .value(
             "parked-stanzas", \.parkedStanzasMax, .integer(1...100_000), .reload,
             "Most stanzas that wait while an account's data is loaded. Further ones are refused for the moment."),
         .value(

@@ -102,6 +102,8 @@ extension ServerConfiguration {
         package var resumptionTimeout = Duration.seconds(600)
         package var unacknowledgedStanzasMax = 10_000
         package var unacknowledgedBytesMax = 4 * 1024 * 1024
+        package var heldStanzasMax = 1_000
+        package var heldBytesMax = 256 * 1024
         package var parkedStanzasMax = 256
         package var parkedBytesMax = 4 * 1024 * 1024
         package var rosterItemsMax = 5000

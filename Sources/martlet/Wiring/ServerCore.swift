@@ -69,6 +69,7 @@ struct ServerCore: Sendable {
         settings.resumptionSeconds = Int(clamping: configuration.limits.resumptionTimeout.components.seconds)
         settings.unacknowledgedStanzasMax = configuration.limits.unacknowledgedStanzasMax
         settings.unacknowledgedBytesMax = configuration.limits.unacknowledgedBytesMax
+        settings.held = ClientStateQueue.Limits(stanzasMax: configuration.limits.heldStanzasMax, bytesMax: configuration.limits.heldBytesMax)
         return settings
     }
 

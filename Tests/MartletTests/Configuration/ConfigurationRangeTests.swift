@@ -43,6 +43,8 @@ struct ConfigurationRangeTests {
         KeyRange("limits.resumption-timeout", ["0s", "1d"], not: ["-1s", "25h"]),
         KeyRange("limits.unacknowledged-stanzas", ["100", "1000000"], not: ["99", "1000001"]),
         KeyRange("limits.unacknowledged-bytes", ["64KiB", "1GiB"], not: ["63KiB", "1025MiB"]),
+        KeyRange("limits.held-stanzas", ["0", "100000"], not: ["-1", "100001"]),
+        KeyRange("limits.held-bytes", ["16KiB", "16MiB"], not: ["15KiB", "17MiB"]),
         KeyRange("limits.parked-stanzas", ["1", "100000"], not: ["0", "100001"]),
         KeyRange("limits.parked-bytes", ["64KiB", "1GiB"], not: ["63KiB", "1025MiB"]),
         KeyRange("limits.roster-items", ["1", "100000"], not: ["0", "100001"]),

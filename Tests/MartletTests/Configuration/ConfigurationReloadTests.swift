@@ -72,6 +72,8 @@ struct ConfigurationReloadTests {
         KeyChange("limits.resumption-timeout", .restart) { $0.limits.resumptionTimeout = .seconds(7) },
         KeyChange("limits.unacknowledged-stanzas", .restart) { $0.limits.unacknowledgedStanzasMax += 1 },
         KeyChange("limits.unacknowledged-bytes", .restart) { $0.limits.unacknowledgedBytesMax += 1 },
+        KeyChange("limits.held-stanzas", .restart) { $0.limits.heldStanzasMax += 1 },
+        KeyChange("limits.held-bytes", .restart) { $0.limits.heldBytesMax += 1 },
         KeyChange("limits.parked-stanzas", .hosts) { $0.limits.parkedStanzasMax += 1 },
         KeyChange("limits.parked-bytes", .hosts) { $0.limits.parkedBytesMax += 1 },
         KeyChange("limits.roster-items", .hosts) { $0.limits.rosterItemsMax += 1 },

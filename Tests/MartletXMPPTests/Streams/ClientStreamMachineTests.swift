@@ -18,7 +18,7 @@ enum StreamEvent: CaseIterable, Sendable {
     case header, foreignHeader
     case startTLS, plain, weakMechanism, response, abort, bindRequest, bindQuery, sessionRequest, presence, nonza, streamError
     case xmlError, end, secured, rightPassword, wrongPassword, noAnswer, bound, refusedBind, serverEnds, transportLost
-    case enable, acknowledge, badAcknowledge, resume, resumed, refusedResumption
+    case enable, acknowledge, badAcknowledge, resume, resumed, refusedResumption, inactive, active, otherState
 
     static func element(_ text: String) throws -> FlatElement {
         try parseElement(ByteBuffer(string: text), limits: .authenticated)
@@ -56,6 +56,9 @@ enum StreamEvent: CaseIterable, Sendable {
         case .resume: machine.received(try Self.element("<resume xmlns='urn:xmpp:sm:3' previd='x' h='1'/>"), server)
         case .resumed: machine.resumed(try FullJID(parsing: "juliet@verona.example/balcony"), previous: "x", handled: 2)
         case .refusedResumption: machine.refusedResumption(.itemNotFound, handled: nil)
+        case .inactive: machine.received(try Self.element("<inactive xmlns='urn:xmpp:csi:0'/>"), server)
+        case .active: machine.received(try Self.element("<active xmlns='urn:xmpp:csi:0'/>"), server)
+        case .otherState: machine.received(try Self.element("<asleep xmlns='urn:xmpp:csi:0'/>"), server)
         case .transportLost:
             {
                 machine.transportLost()
@@ -88,6 +91,7 @@ extension ClientStreamMachine.Action {
         case .answer(_, let error): error.map { "refuse \($0.condition.rawValue)" } ?? "result"
         case .resume(_, let previous, let handled): "resume \(previous) \(handled)"
         case .manage: "manage"
+        case .indicate(let indication): "\(indication)"
         case .managed(.resumed(let previous, let handled)): "resumed \(previous) \(handled)"
         case .managed(.failed(let condition, _)): "failed \(condition.rawValue)"
         case .managed: "managed"
@@ -177,6 +181,10 @@ extension ClientStreamMachine.Action {
         case (.offeredBind, .badAcknowledge), (.bound, .badAcknowledge): "failed bad-request"
         case (.bound, .enable), (.bound, .acknowledge): "manage"
         case (.bound, .resume): "failed unexpected-request"
+        // Before there is a session there is nothing to hold back.
+        case (.offeredBind, .inactive), (.offeredBind, .active): "wait"
+        case (.bound, .inactive): "inactive"
+        case (.bound, .active): "active"
         case (.offeredBind, .bindRequest): "bind any"
         case (.offeredBind, .bindQuery): "refuse bad-request"
         case (.offeredTLS, _), (.offeredSASL, _), (.challenged, _), (.offeredBind, _): "end not-authorized"
