@@ -302,6 +302,45 @@ async def _(world):
     await juliet.expect(is_presence(romeo.boundjid.full, "available"), "the presence")
 
 
+@check("slixmpp: an inactive client gets the presence of ten contacts in one piece, the newest of each, before the next message", only="martlet")
+async def _(world):
+    juliet = await world.client("juliet", client_state=True)
+    names = ("romeo", "mercutio", "nurse", "benvolio", "rosaline")
+    contacts = [await world.client(name, resource) for name in names for resource in ("balcony", "garden")]
+    for contact in contacts[::2]:
+        await befriend(world, contact, juliet)
+    require(juliet.plugin["xep_0352"].enabled, "client state indication is not offered")
+    juliet.plugin["xep_0352"].send_inactive()
+    await juliet.fence(*contacts)
+    juliet.forget()
+    pieces = juliet.pieces
+
+    async def storm(turns):
+        for turn in turns:
+            for contact in contacts:
+                contact.send_presence(pstatus=f"turn {turn}")
+        for contact in contacts:
+            await contact.fence()
+
+    def seen():
+        return sorted((stanza["from"].full, stanza["status"]) for stanza in juliet.stanzas if is_presence(kind="available")(stanza))
+
+    await storm(range(5))
+    equal((juliet.pieces - pieces, juliet.stanzas), (0, []), "what came to the inactive client")
+    body = text()
+    contacts[0].send_message(mto=juliet.boundjid.bare, mbody=body, mtype="chat")
+    await juliet.gather(is_message(body))
+    equal(juliet.pieces - pieces, 1, "pieces that woke the client")
+    require(is_message(body)(juliet.stanzas[-1]), "the message came before presence that was sent before it")
+    equal(seen(), sorted((contact.boundjid.full, "turn 4") for contact in contacts), "presence before the message")
+
+    juliet.forget()
+    await storm(range(5, 7))
+    juliet.plugin["xep_0352"].send_active()
+    await juliet.fence()
+    equal(seen(), sorted((contact.boundjid.full, "turn 6") for contact in contacts), "presence of the active client")
+
+
 @check("slixmpp: a connection that breaks off ends the presence")
 async def _(world):
     romeo, juliet = await pair(world)

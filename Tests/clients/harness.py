@@ -74,7 +74,8 @@ class Client(slixmpp.ClientXMPP):
     """
 
     def __init__(
-        self, world, name, resource, password=None, mechanism=None, tls="starttls", certificate=None, domain=None, stream_management=False
+        self, world, name, resource, password=None, mechanism=None, tls="starttls", certificate=None, domain=None, stream_management=False,
+        client_state=False,
     ):
         super().__init__(
             f"{name}@{domain or world.domain}/{resource}", world.passwords[name] if password is None else password, sasl_mech=mechanism
@@ -88,6 +89,7 @@ class Client(slixmpp.ClientXMPP):
         self.roster.auto_authorize = None
         self.roster.auto_subscribe = False
         self.stanzas = []
+        self.pieces = 0  # that came from the network
         self.arrived = asyncio.Event()
         self.ended = asyncio.Event()
         self.failures = []
@@ -107,7 +109,13 @@ class Client(slixmpp.ClientXMPP):
             self.register_plugin("xep_0198")
             self.resumed = asyncio.Event()
             self.add_event_handler("session_resumed", lambda _: self.resumed.set())
+        if client_state:
+            self.register_plugin("xep_0352")
         world.clients.append(self)
+
+    def data_received(self, data):
+        self.pieces += 1
+        super().data_received(data)
 
     def settle(self, outcome):
         if not self.outcome.done():
