@@ -84,6 +84,18 @@ struct SessionRestartTests {
         withExtendedLifetime((server, next)) {}
     }
 
+    @Test("presence that waited for a client without a connection is not lost with the server")
+    func heldPresence() {
+        server.befriend("romeo", "juliet")
+        let (juliet, id) = managed("juliet/balcony", server)
+        juliet.breakConnection()
+        server.online("romeo/orchard").send("<presence><show>xa</show></presence>")
+        let next = server.restarted()
+        let resumed = next.resume("juliet", previous: id, handled: 0)
+        #expect(stanzas(resumed).contains { $0.description.contains("<show>xa</show>") })
+        withExtendedLifetime((server, next)) {}
+    }
+
     @Test("who does not come back in time is seen to leave, and the messages wait", arguments: [599, 600])
     func expires(seconds: Int) {
         server.befriend("romeo", "juliet")

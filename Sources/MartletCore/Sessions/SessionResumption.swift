@@ -78,8 +78,11 @@ extension ClientSession {
 
     /// What the client and the server owe each other; `nil` if the session cannot go on.
     func saved() -> (management: SessionManagement, handled: UInt32)? {
-        guard canBeSaved, let management else { return nil }
+        guard canBeSaved else { return nil }
+        // What waits is counted as sent: the client gets it when it resumes.
+        endHolding()
         settleLedger()
+        guard let management else { return nil }
         return (management, management.handled(ledger.firstOpen))
     }
 
