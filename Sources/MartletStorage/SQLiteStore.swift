@@ -61,7 +61,7 @@ package final class SQLiteStore: Store {
     ) throws(SQLError) {
         let tail = LogTail()
         let quota = ArchiveQuota(messagesMax: options.archiveMessagesMax, bytesMax: options.archiveBytesMax)
-        let index = try LogIndex(connection, tail: tail, mergeThreshold: options.indexThreshold, quota: quota)
+        let index = try LogIndex(connection, tail: tail, mergeThreshold: options.indexThreshold, quota: quota, time: options.time)
         // The two need each other's numbers: readers wait for the writer, the writer wakes readers.
         let link = Link()
         let writer = try StoreWriter(

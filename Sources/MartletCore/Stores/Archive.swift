@@ -1,4 +1,5 @@
 package import MartletXMPP
+internal import NIOCore
 
 /// What an archive's index says of a message beside its place: enough to find those exchanged with somebody (XEP-0313 §4.1.1).
 package struct ArchiveMark: Hashable, Sendable {
@@ -40,8 +41,12 @@ package struct ArchiveRequest: Hashable, Sendable {
     package var named: Set<UInt64> = []
     /// Whether the page is the last one that fits instead of the first. Its messages are in order all the same.
     package var isBackwards = false
+    /// To be found in the message: all words of it (``SearchWords``, XEP-0431). A text without words is found nowhere.
+    package var text: String?
     /// Most messages on the page.
     package var limit: Int
+    /// Most bytes of stanzas on the page, but one message is always on it: what a page holds in memory on its way to the client.
+    package var bytesMax = 1 << 20
 
     package init(limit: Int) { self.limit = max(0, limit) }
 }
@@ -70,11 +75,20 @@ extension ArchiveRequest {
     }
 
     /// Whether a message passes, that ``mayPass(_:_:)``.
-    package func passes(_ message: LoggedMessage, _ mark: ArchiveMark) -> Bool {
+    ///
+    /// - Parameter words: those of ``text``.
+    package func passes(_ message: LoggedMessage, _ mark: ArchiveMark, words: Set<String>?) -> Bool {
         if let start, message.time < start { return false }
         if let end, message.time > end { return false }
+        if peer == nil, words == nil { return true }
+        guard let stanza = Stanza(sent: message.stanza), isExchanged(stanza, mark) else { return false }
+        guard let words else { return true }
+        return !words.isEmpty && words.isSubset(of: SearchWords.inBodies(of: stanza))
+    }
+
+    /// Whether the other party of a message is ``peer``, if that is given.
+    private func isExchanged(_ stanza: Stanza, _ mark: ArchiveMark) -> Bool {
         guard let peer else { return true }
-        guard let stanza = Stanza(sent: message.stanza) else { return false }
         let (sender, recipient) = (stanza.from, stanza.to ?? .bare(stanza.from.bare))
         let other = mark.isSent ? recipient : sender
         guard other.bare == peer.bare else { return false }
@@ -87,8 +101,8 @@ extension ArchiveRequest {
 package struct ArchivePage: Sendable {
     /// In order.
     package var messages: [LoggedMessage]
-    /// Whether nothing more would pass in the direction of the request. A page that is neither complete nor full stopped at
-    /// ``ArchiveRequest/scanMax``.
+    /// Whether nothing more would pass in the direction of the request. A page that is neither complete nor has ``ArchiveRequest/limit``
+    /// messages stopped at ``ArchiveRequest/bytesMax`` or ``ArchiveRequest/scanMax``.
     package var isComplete: Bool
 
     package init(messages: [LoggedMessage], isComplete: Bool) {
@@ -100,19 +114,29 @@ package struct ArchivePage: Sendable {
 /// Collects a page from candidates in the order in which they were asked for.
 package struct ArchivePageBuilder {
     private let request: ArchiveRequest
+    private let words: Set<String>?
     private var messages: [LoggedMessage] = []
+    private var bytes = 0
+    /// Whether a message did not fit into the bytes of the page.
+    private var isHeavy = false
     private var looked = 0
 
-    package init(_ request: ArchiveRequest) { self.request = request }
+    package init(_ request: ArchiveRequest) {
+        self.request = request
+        words = request.text.map(SearchWords.words)
+    }
 
     /// Whether the page is full and known to have a successor, or enough was looked at.
-    package var isDone: Bool { messages.count > request.limit || looked >= ArchiveRequest.scanMax }
+    package var isDone: Bool { messages.count > request.limit || isHeavy || looked >= ArchiveRequest.scanMax }
     /// Messages still to find: one more than fits, which says that the page is not the last.
     package var missing: Int { request.limit + 1 - messages.count }
 
     package mutating func look(at message: LoggedMessage, _ mark: ArchiveMark) {
         looked += 1
-        if request.passes(message, mark) { messages.append(message) }
+        guard request.passes(message, mark, words: words) else { return }
+        bytes += message.stanza.bytes.readableBytes
+        isHeavy = !messages.isEmpty && bytes > request.bytesMax
+        if !isHeavy { messages.append(message) }
     }
 
     package func page() -> ArchivePage {

@@ -90,12 +90,13 @@ final class SQLiteConnection: SQLConnection {
         handle = nil
     }
 
-    /// WAL, synchronisation, foreign keys; each is read back, because a pragma that is not understood says nothing.
+    /// WAL, synchronisation, foreign keys, deletion; each is read back, because a pragma that is not understood says nothing.
     fileprivate func becomeWriter(_ synchronous: SQLiteDriver.Synchronous) throws(SQLError) {
         try execute(
             """
             PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY;
             PRAGMA cache_size = -8192; PRAGMA synchronous = \(synchronous.pragma); PRAGMA foreign_keys = ON;
+            PRAGMA secure_delete = ON;
             PRAGMA journal_size_limit = \(SQLiteDriver.journalBytesKept)
             """)
         let mode = try prepare("PRAGMA journal_mode = WAL").first { $0.text(0) }
@@ -103,6 +104,8 @@ final class SQLiteConnection: SQLConnection {
         try require("synchronous", synchronous.pragma)
         promise = "SQLite \(String(cString: sqlite3_libversion())), WAL, synchronous=\(synchronous.rawValue.uppercased())"
         try require("foreign_keys", 1)
+        // What is deleted is overwritten: messages that nobody keeps are not left behind in free pages.
+        try require("secure_delete", 1)
         countJournalPages()
     }
 

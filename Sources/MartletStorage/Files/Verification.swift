@@ -1,6 +1,7 @@
 internal import CSQLite
 internal import MartletCore
 internal import MartletXMPP
+internal import NIOCore
 
 /// What a check of a database found.
 package struct VerificationReport: Hashable, Sendable {
@@ -45,6 +46,7 @@ enum Verification {
         report.problems = try connection.rows("PRAGMA foreign_key_check") { "a row of \($0.text(0)) belongs to no \($0.text(2))" }
         report.problems += try numbers(connection) + addresses(connection) + credentials(connection) + rosters(connection)
         report.problems += try cursors(connection) + postings(connection) + archives(connection) + entries(connection)
+        report.problems += try words(connection) + leftWords(connection)
         report.problems = Array(report.problems.prefix(VerificationReport.problemsMax))
         return report
     }
@@ -57,7 +59,9 @@ enum Verification {
 
     private static func numbers(_ connection: any SQLConnection) throws(SQLError) -> [String] {
         let names = try connection.rows("SELECT name FROM meta") { $0.text(0) }
-        let missing = ["archive_floor", "id_ceiling", "indexed_up_to", "last_account"].filter { !names.contains($0) }
+        let missing = [
+            "archive_floor", "id_ceiling", "indexed_up_to", "last_account", "text_indexed_up_to", "text_remains", "text_rules",
+        ].filter { !names.contains($0) }
         let tooHigh = try connection.rows(
             "SELECT id FROM account WHERE id > (SELECT value FROM meta WHERE name = 'last_account')"
         ) { "account \($0.integer(0)) was never given its number" }
@@ -157,6 +161,39 @@ enum Verification {
             }
             return nil
         }.compactMap { $0 }
+    }
+
+    /// Every archived message that is in the table of words is found there by its own.
+    private static func words(_ connection: any SQLConnection) throws(SQLError) -> [String] {
+        let isFound = try connection.prepare("SELECT 1 FROM archive_text WHERE archive_text MATCH $1 AND rowid = $2")
+        let indexed = "(SELECT value FROM meta WHERE name = 'text_indexed_up_to')"
+        return try connection.rows("SELECT id, views, stanza FROM log WHERE id <= \(indexed)") { row throws(SQLError) -> String? in
+            let (entry, views) = (row.integer(0), row.withBytes(1) { EncodedViews.decode($0) })
+            let owners = views.filter { $0.archived != nil }.map(\.owner)
+            guard !owners.isEmpty, let message = Stanza(sent: EncodedStanza(row.buffer(2))) else { return nil }
+            let words = SearchWords.inBodies(of: message)
+            for owner in words.isEmpty ? [] : owners {
+                let isThere = try isFound.first({
+                    $0.bind(TextIndex.expression(owner, words), at: 1)
+                    $0.bind(entry, at: 2)
+                }) { _ in true }
+                if isThere == nil { return "the entry \(entry) cannot be found by its words in the archive of account \(owner.raw)" }
+            }
+            return nil
+        }.compactMap { $0 }
+    }
+
+    /// Nobody finds a message that is gone.
+    private static func leftWords(_ connection: any SQLConnection) throws(SQLError) -> [String] {
+        let left = try connection.prepare(
+            "SELECT rowid FROM archive_text WHERE archive_text MATCH $1 AND rowid NOT IN (SELECT id FROM log) LIMIT \(VerificationReport.problemsMax)")
+        let last = try connection.rows("SELECT value FROM meta WHERE name = 'last_account'") { $0.integer(0) }.first ?? 0
+        var problems: [String] = []
+        for number in 1...max(1, last) where problems.count < VerificationReport.problemsMax {
+            let word = TextIndex.ownerWord(AccountID(raw: number))
+            problems += try left.rows({ $0.bind("\"\(word)\"", at: 1) }) { "there are words of the entry \($0.integer(0)), which is gone" }
+        }
+        return problems
     }
 
     private static func isThere(_ view: LogEntry.View, _ statement: any SQLStatement) throws(SQLError) -> Bool {

@@ -9,7 +9,46 @@ final class ArchiveStatements {
     private static let scanRows = 256
 
     private let floor, view, first, last, entry: any SQLStatement
-    private let forwards, backwards, forwardsWithPeer, backwardsWithPeer: any SQLStatement
+    /// By what ``Order`` says.
+    private var inOrder: [Order: any SQLStatement] = [:]
+
+    /// Which way, and what is filtered by.
+    private struct Order: Hashable {
+        var isBackwards: Bool
+        var isWithPeer: Bool
+        var isWithText: Bool
+
+        init(isBackwards: Bool, isWithPeer: Bool, isWithText: Bool) {
+            self.isBackwards = isBackwards
+            self.isWithPeer = isWithPeer
+            self.isWithText = isWithText
+        }
+
+        init(_ request: ArchiveRequest) {
+            self.init(isBackwards: request.isBackwards, isWithPeer: request.peer != nil, isWithText: request.text != nil)
+        }
+
+        static let all = [false, true].flatMap { isBackwards in
+            [false, true].flatMap { isWithPeer in
+                [false, true].map { Order(isBackwards: isBackwards, isWithPeer: isWithPeer, isWithText: $0) }
+            }
+        }
+
+        /// What is not in the table of words yet is let through: the messages themselves tell.
+        var sql: String {
+            let words = """
+                AND (a.log > (SELECT value FROM meta WHERE name = 'text_indexed_up_to')
+                    OR a.log IN (SELECT rowid FROM archive_text WHERE archive_text MATCH $8))
+                """
+            return """
+                \(ArchiveStatements.columns) AND a.view_id >= $2 AND a.view_id <= $3 AND l.time >= $4 AND l.time <= $5
+                \(isWithPeer ? "AND a.peer = $7" : "") \(isWithText ? words : "") ORDER BY a.view_id \(isBackwards ? "DESC" : "") LIMIT $6
+                """
+        }
+    }
+
+    private static let columns =
+        "SELECT a.view_id, l.time, l.stanza, a.peer, a.sent FROM archive a CROSS JOIN log l WHERE l.id = a.log AND a.owner = $1"
 
     init(_ connection: any SQLConnection) throws(SQLError) {
         floor = try connection.prepare(
@@ -18,13 +57,8 @@ final class ArchiveStatements {
                 COALESCE((SELECT value FROM meta WHERE name = 'archive_floor'), 0)
             FROM account a WHERE a.id = $1
             """)
-        let columns = "SELECT a.view_id, l.time, l.stanza, a.peer, a.sent FROM archive a CROSS JOIN log l WHERE l.id = a.log AND a.owner = $1"
-        view = try connection.prepare("\(columns) AND a.view_id = $2")
-        let range = "AND a.view_id >= $2 AND a.view_id <= $3 AND l.time >= $4 AND l.time <= $5"
-        forwards = try connection.prepare("\(columns) \(range) ORDER BY a.view_id LIMIT $6")
-        backwards = try connection.prepare("\(columns) \(range) ORDER BY a.view_id DESC LIMIT $6")
-        forwardsWithPeer = try connection.prepare("\(columns) \(range) AND a.peer = $7 ORDER BY a.view_id LIMIT $6")
-        backwardsWithPeer = try connection.prepare("\(columns) \(range) AND a.peer = $7 ORDER BY a.view_id DESC LIMIT $6")
+        view = try connection.prepare("\(Self.columns) AND a.view_id = $2")
+        for order in Order.all { inOrder[order] = try connection.prepare(order.sql) }
         let end = "SELECT a.view_id, l.time FROM archive a CROSS JOIN log l WHERE l.id = a.log AND a.owner = $1 AND a.view_id > $2 ORDER BY a.view_id"
         first = try connection.prepare("\(end) LIMIT 1")
         last = try connection.prepare("\(end) DESC LIMIT 1")
@@ -124,30 +158,42 @@ final class ArchiveStatements {
         }
 
         private func read() throws(SQLError) {
-            guard let views = rest else { return }
-            let (owner, request) = (owner, request)
-            let isWithPeer = request.peer != nil
-            let statement = request.isBackwards
-                ? (isWithPeer ? statements.backwardsWithPeer : statements.backwards)
-                : (isWithPeer ? statements.forwardsWithPeer : statements.forwards)
-            // With a bare address nearly every row passes, with a full one perhaps few.
-            let limit = max(request.limit + 1, request.peer?.resourcepart == nil ? 1 : ArchiveStatements.scanRows)
-            rows = try statement.rows({
-                $0.bind(owner.raw, at: 1)
-                $0.bind(Int64(clamping: views.lowerBound), at: 2)
-                $0.bind(Int64(clamping: views.upperBound), at: 3)
-                $0.bind(request.start ?? .min, at: 4)
-                $0.bind(request.end ?? .max, at: 5)
-                $0.bind(Int64(limit), at: 6)
-                if let peer = request.peer { $0.bind(Int64(peer.bare.shardHash), at: 7) }
-            }, ArchiveStatements.candidate)[...]
+            guard let views = rest, let statement = statements.inOrder[Order(request)] else { return }
+            // With a bare address nearly every row passes, with a full one or a text perhaps few.
+            let isScan = request.peer?.resourcepart != nil || request.text != nil
+            let limit = max(request.limit + 1, isScan ? ArchiveStatements.scanRows : 1)
+            let isComplete = try read(statement, views, limit: limit)
             rest = nil
-            guard rows.count == limit, let last = rows.last?.message.view else { return }
+            guard !isComplete, let last = rows.last?.message.view else { return }
             if request.isBackwards {
                 if last > views.lowerBound { rest = views.lowerBound...(last - 1) }
             } else if last < views.upperBound {
                 rest = (last + 1)...views.upperBound
             }
+        }
+
+        /// - Returns: whether there are no more rows. Otherwise there are `limit` of them, or more bytes than a page may have.
+        private func read(_ statement: any SQLStatement, _ views: ClosedRange<UInt64>, limit: Int) throws(SQLError) -> Bool {
+            defer { statement.reset() }
+            bind(statement, views, limit: limit)
+            var (found, bytes) = ([Candidate](), 0)
+            while bytes <= request.bytesMax, try statement.step() {
+                found.append(ArchiveStatements.candidate(statement))
+                bytes += found.last?.message.stanza.bytes.readableBytes ?? 0
+            }
+            rows = found[...]
+            return found.count < limit && bytes <= request.bytesMax
+        }
+
+        private func bind(_ statement: any SQLStatement, _ views: ClosedRange<UInt64>, limit: Int) {
+            statement.bind(owner.raw, at: 1)
+            statement.bind(Int64(clamping: views.lowerBound), at: 2)
+            statement.bind(Int64(clamping: views.upperBound), at: 3)
+            statement.bind(request.start ?? .min, at: 4)
+            statement.bind(request.end ?? .max, at: 5)
+            statement.bind(Int64(limit), at: 6)
+            if let peer = request.peer { statement.bind(Int64(peer.bare.shardHash), at: 7) }
+            if let text = request.text { statement.bind(TextIndex.expression(owner, SearchWords.words(text)), at: 8) }
         }
     }
 

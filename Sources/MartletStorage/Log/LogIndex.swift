@@ -11,7 +11,8 @@ internal import NIOCore
 ///
 /// A view is wanted until its owner has taken delivery of it, if it is one to deliver, and until its owner's archive has forgotten it, if
 /// it is in there. An entry goes with its last wanted view; where there are no archives that is mostly before it was ever indexed:
-/// the recipients were online. Both ends are numbers that are raised in commits; what they leave behind is cleared here.
+/// the recipients were online. Both ends are numbers that are raised in commits; what they leave behind is cleared here. The words of what
+/// archives hold follow the index at a distance (``TextIndex``).
 final class LogIndex {
     /// Postings or entries that one step works on: a few milliseconds.
     static let stepMax = 2_048
@@ -34,6 +35,8 @@ final class LogIndex {
     private var merge: Merge?
     /// The last entry in the log.
     private(set) var lastEntry: Int64 = 0
+    /// The last entry that is in the tables.
+    private var indexedUpTo: Int64 = 0
     private var movedOwners: Set<AccountID> = []
     /// Moves of cursors since `movedOwners` was last empty.
     private var cursorMoves = 0
@@ -49,6 +52,10 @@ final class LogIndex {
     private var archiveSweep: Int64?
     /// Accounts whose archives have to forget something because there is no more room for them.
     private var fullArchives: Set<AccountID> = []
+    private let text: TextIndex
+    private let time: any TimeSource
+    /// When the words of what is deleted may be cleaned away again.
+    private var cleaningTime = NIODeadline.distantPast
 
     /// Up to where an account wants nothing any more.
     private struct Ends {
@@ -99,13 +106,15 @@ final class LogIndex {
     }
 
     init(
-        _ connection: any SQLConnection, tail: LogTail, mergeThreshold: Int, quota: ArchiveQuota
+        _ connection: any SQLConnection, tail: LogTail, mergeThreshold: Int, quota: ArchiveQuota, time: any TimeSource
     ) throws(SQLError) {
         self.connection = connection
         self.tail = tail
         self.mergeThreshold = mergeThreshold
+        self.time = time
         statements = try Statements(connection)
         archive = try ArchiveIndex(connection, quota: quota)
+        text = try TextIndex(connection)
         archiveFloor = try statements.archiveFloor.first({ _ in }) { $0.unsigned(0) } ?? 0
         sweep = 0
         archiveSweep = 0
@@ -115,6 +124,7 @@ final class LogIndex {
     /// Reads what the last process had not indexed.
     private func readTail() throws(SQLError) {
         lastEntry = try connection.prepare("SELECT value FROM meta WHERE name = 'indexed_up_to'").first { $0.integer(0) } ?? 0
+        indexedUpTo = lastEntry
         let unread = try connection.prepare("SELECT id, views, LENGTH(stanza) FROM log WHERE id > $1 ORDER BY id")
         defer { unread.reset() }
         unread.bind(lastEntry, at: 1)
@@ -157,14 +167,16 @@ final class LogIndex {
     /// Whether a step is due even while writes are waiting.
     var isDue: Bool {
         merge != nil || tail.count >= mergeThreshold || cursorMoves >= Self.purgeThreshold || archiveSweep != nil
-            || fullArchives.count >= Self.fullArchivesMax
+            || fullArchives.count >= Self.fullArchivesMax || text.upTo < indexedUpTo
     }
 
     /// Whether there is something to do while no writes are waiting.
     var hasWork: Bool {
         merge != nil || sweep != nil || archiveSweep != nil || hasDeletedOwners || !fullArchives.isEmpty || cursorMoves >= Self.idlePurgeThreshold
-            || tail.count >= max(1, mergeThreshold / 2)
+            || tail.count >= max(1, mergeThreshold / 2) || text.upTo < indexedUpTo || isCleaningDue
     }
+
+    private var isCleaningDue: Bool { text.remains > 0 && time.monotonic >= cleaningTime }
 
     /// Does one step in one transaction. A step that fails is done again later.
     func step() throws(SQLError) {
@@ -174,17 +186,21 @@ final class LogIndex {
         if !fullArchives.isEmpty { return try stepFullArchives() }
         if let position = sweep { return try stepSweep(after: position) }
         if let position = archiveSweep { return try stepArchiveSweep(after: position) }
+        if text.upTo < indexedUpTo { return try stepText() }
+        if isCleaningDue { try stepCleaning() }
     }
 
-    /// Merges and purges everything, whatever the thresholds.
+    /// Merges, purges and cleans everything, whatever the thresholds.
     func finish() throws(SQLError) {
-        if tail.count > 0, merge == nil { begin() }
-        while merge != nil { try stepMerge() }
+        // One merge may be under way, and what came since is for the next.
+        while merge != nil || tail.count > 0 { try stepMerge() }
         while hasDeletedOwners { try stepDeletedOwner() }
         while let position = sweep { try stepSweep(after: position) }
         while let position = archiveSweep { try stepArchiveSweep(after: position) }
         while !fullArchives.isEmpty { try stepFullArchives() }
         while !movedOwners.isEmpty { try stepMovedOwners() }
+        while text.upTo < indexedUpTo { try stepText() }
+        while text.remains > 0 { try stepCleaning() }
     }
 
     private func transaction<Result>(_ body: () throws(SQLError) -> Result) throws(SQLError) -> Result {
@@ -256,7 +272,19 @@ final class LogIndex {
     private func finishMerge(_ merge: Merge) throws(SQLError) {
         try statements.setIndexed.run { $0.bind(merge.upTo, at: 1) }
         tail.removeAll(upTo: merge.upTo)
+        indexedUpTo = merge.upTo
         self.merge = nil
+    }
+
+    // MARK: Words
+
+    private func stepText() throws(SQLError) {
+        try transaction { () throws(SQLError) in try text.fill(upTo: indexedUpTo) }
+    }
+
+    private func stepCleaning() throws(SQLError) {
+        let isClean = try transaction { () throws(SQLError) in try text.clean() }
+        if isClean { cleaningTime = time.monotonic + TextIndex.cleaningInterval }
     }
 
     // MARK: Purging
@@ -371,6 +399,7 @@ final class LogIndex {
             if view.awaitsDelivery, view.id > ends.delivered { return }
             if view.archived != nil, view.id > ends.forgotten { return }
         }
+        try text.remove(entry)
         try statements.deleteEntry.run { $0.bind(entry, at: 1) }
     }
 }

@@ -15,6 +15,7 @@ package enum Schema {
     package static let migrations: [Migration] = [
         Migration(version: 1, statements: accountsAndLog),
         Migration(version: 2, statements: archives),
+        Migration(version: 3, statements: archiveText),
     ]
 
     /// Numbers of accounts come from `meta` and are never given twice; `log.id` ascends with the order of commits.
@@ -100,6 +101,21 @@ extension Schema {
                 bytes \(d.integer) NOT NULL) \(d.tableOptions)
             """,
             "INSERT INTO meta (name, value) VALUES ('archive_floor', 0)",
+        ]
+    }
+}
+
+extension Schema {
+    /// The words of archived messages, see ``TextIndex``: derived from `log` up to `meta.text_indexed_up_to` by the rules
+    /// `meta.text_rules`. FTS5 gets words that are folded already: its tokenizer only parts them at spaces. It keeps neither texts
+    /// (`content`), nor where words stand (`detail`), nor how many there are (`columnsize`). Another database has its own kind of table here.
+    private static let archiveText: @Sendable (SQLDialect) -> [String] = { _ in
+        [
+            """
+            CREATE VIRTUAL TABLE archive_text USING
+                fts5(words, content = '', detail = none, columnsize = 0, tokenize = "ascii tokenchars '_'")
+            """,
+            "INSERT INTO meta (name, value) VALUES ('text_indexed_up_to', 0), ('text_remains', 0), ('text_rules', 0)",
         ]
     }
 }

@@ -12,6 +12,11 @@ package enum UnicodeNormalization {
 
     // MARK: Decomposition
 
+    /// Normalisation Form KD: letters and their marks apart, variants of width and form gone.
+    package static func compatiblyDecomposed(_ text: [Unicode.Scalar]) -> [Unicode.Scalar] {
+        decomposed(text, compatibility: true)
+    }
+
     private static func decomposed(_ text: [Unicode.Scalar], compatibility: Bool) -> [Unicode.Scalar] {
         var result: [Unicode.Scalar] = []
         result.reserveCapacity(text.count)
