@@ -54,7 +54,7 @@ package enum SearchWords {
         private mutating func append(_ scalar: Unicode.Scalar) {
             guard length < SearchWords.scalarsMax else { return }
             length += 1
-            word.append(contentsOf: SearchWords.folded(scalar))
+            if scalar.isASCII { word.append(SearchWords.lowercase(scalar)) } else { word.append(contentsOf: SearchWords.folded(scalar)) }
         }
 
         mutating func endWord() {
@@ -68,7 +68,12 @@ package enum SearchWords {
     private enum Role { case part, word, nothing, space }
 
     private static func role(of scalar: Unicode.Scalar) -> Role {
-        if scalar.isASCII { return scalar.properties.isAlphabetic || scalar.properties.numericType != nil ? .part : .space }
+        if scalar.isASCII {
+            switch scalar {
+            case "a"..."z", "A"..."Z", "0"..."9": return .part
+            default: return .space
+            }
+        }
         switch scalar.properties.generalCategory {
         case .uppercaseLetter, .lowercaseLetter, .titlecaseLetter, .modifierLetter, .otherLetter, .decimalNumber, .letterNumber, .otherNumber,
             .privateUse:
@@ -92,9 +97,13 @@ package enum SearchWords {
         scalar.properties.isIdeographic || unspacedBlocks.contains { $0.contains(scalar.value) }
     }
 
+    /// Of ASCII.
+    private static func lowercase(_ scalar: Unicode.Scalar) -> Unicode.Scalar {
+        ("A"..."Z").contains(scalar) ? Unicode.Scalar(UInt8(truncatingIfNeeded: scalar.value) | 0x20) : scalar
+    }
+
     /// By way of the upper case, so that what has the same is the same: `ß` and `ss`, the two small sigmas.
     private static func folded(_ scalar: Unicode.Scalar) -> String.UnicodeScalarView {
-        if scalar.isASCII { return scalar.properties.lowercaseMapping.unicodeScalars }
-        return scalar.properties.uppercaseMapping.lowercased().unicodeScalars
+        scalar.properties.uppercaseMapping.lowercased().unicodeScalars
     }
 }

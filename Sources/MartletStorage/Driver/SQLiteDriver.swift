@@ -30,10 +30,13 @@ package struct SQLiteDriver: SQLDriver {
 
     package var file: String
     package var synchronous: Synchronous
+    /// The name of SQLite's file system to use instead of the usual one; tests have one that fails.
+    package var fileSystem: String?
 
-    package init(file: String, synchronous: Synchronous = .full) {
+    package init(file: String, synchronous: Synchronous = .full, fileSystem: String? = nil) {
         self.file = file
         self.synchronous = synchronous
+        self.fileSystem = fileSystem
     }
 
     package var dialect: SQLDialect {
@@ -42,7 +45,7 @@ package struct SQLiteDriver: SQLDriver {
     }
 
     package func openWriter() throws(SQLError) -> any SQLConnection {
-        let connection = try SQLiteConnection(file: file, flags: SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)
+        let connection = try SQLiteConnection(file: file, flags: SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, fileSystem: fileSystem)
         do throws(SQLError) {
             try connection.becomeWriter(synchronous)
         } catch {
@@ -53,7 +56,7 @@ package struct SQLiteDriver: SQLDriver {
     }
 
     package func openReader() throws(SQLError) -> any SQLConnection {
-        let connection = try SQLiteConnection(file: file, flags: SQLITE_OPEN_READONLY)
+        let connection = try SQLiteConnection(file: file, flags: SQLITE_OPEN_READONLY, fileSystem: fileSystem)
         do throws(SQLError) {
             try connection.execute("PRAGMA query_only = ON; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY")
         } catch {
@@ -71,9 +74,11 @@ final class SQLiteConnection: SQLConnection {
     private var journalPages: Int32 = 0
     /// How many there were when they were last written back; the log only starts over when no reader needs it.
     private var checkpointedPages: Int32 = 0
+    /// A write or an fsync failed.
+    private var hasFailed = false
 
-    init(file: String, flags: Int32) throws(SQLError) {
-        let code = sqlite3_open_v2(file, &handle, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, nil)
+    init(file: String, flags: Int32, fileSystem: String? = nil) throws(SQLError) {
+        let code = sqlite3_open_v2(file, &handle, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, fileSystem)
         guard code == SQLITE_OK else {
             let error = error(code)
             close()
@@ -84,7 +89,10 @@ final class SQLiteConnection: SQLConnection {
 
     deinit { close() }
 
+    /// After a failed write or fsync the handle is left as it is, until the process ends: the last connection that closes writes the
+    /// write-ahead log back, and tries the fsync again that has failed.
     func close() {
+        if hasFailed { handle = nil }
         // Statements that are still alive keep the handle as a zombie until they go.
         sqlite3_close_v2(handle)
         handle = nil
@@ -162,7 +170,9 @@ final class SQLiteConnection: SQLConnection {
 
     func error(_ code: Int32) -> SQLError {
         let message = String(cString: handle == nil ? sqlite3_errstr(code) : sqlite3_errmsg(handle))
-        return SQLError(Self.kind(of: code, errno: handle == nil ? 0 : sqlite3_system_errno(handle)), code: code, message)
+        let kind = Self.kind(of: code, errno: handle == nil ? 0 : sqlite3_system_errno(handle))
+        if kind == .io { hasFailed = true }
+        return SQLError(kind, code: code, message)
     }
 
     /// Out of space also comes as a failed write or as a failed growth of the shared memory; neither loses anything.
