@@ -16,6 +16,7 @@ package enum ConfigurationSchema {
         .section("authentication", \.authentication, authentication, "How accounts prove who they are."),
         .section("storage", \.storage, storage, "Where accounts, rosters and messages are kept."),
         .section("messages", \.messages, messages, "What happens to messages besides their delivery."),
+        .section("archive", \.archive, archive, "How much of their messages accounts find again (XEP-0313)."),
         .section("log", \.log, log, "What the server tells its operator."),
         .section("metrics", \.metrics, metrics, "The HTTP port for metrics and health checks."),
         .section("access", \.access, access, "Who may do what."),
@@ -256,6 +257,9 @@ package enum ConfigurationSchema {
             "reserve", \.reserveBytes, .orOff(.bytes(mebibyte...(1024 * mebibyte))), .restart,
             "Size of a file that is kept so that a full disk leaves room for a clean stop."),
         .value(
+            "free-space-warning", \.freeSpaceWarning, .orOff(.bytes(mebibyte...(1024 * 1024 * mebibyte))), .reload,
+            "Free space on the disk of the data folder below which the log has a warning, looked at once a minute."),
+        .value(
             "readers", \.readers, .integer(1...64), .restart,
             "Connections that read while another writes, each with a thread of its own."),
     ])
@@ -267,6 +271,21 @@ package enum ConfigurationSchema {
             Whether messages are kept for accounts that are offline (XEP-0160). Otherwise they are refused, and \
             their senders told.
             """)
+    ])
+
+    static let archive = ConfigurationMapping<ServerConfiguration.Archive>([
+        .value(
+            "messages-max", \.messagesMax, .integer(1...1_000_000_000), .restart,
+            "Most messages in the archive of an account. Beyond, the oldest are forgotten."),
+        .value(
+            "bytes-max", \.bytesMax, .bytes(mebibyte...(1024 * 1024 * mebibyte)), .restart,
+            "Most bytes of messages in the archive of an account. Beyond, the oldest are forgotten."),
+        .value(
+            "retention", \.retention, .duration(.zero...(.seconds(36_500 * 86_400))), .reload,
+            """
+            Age at which messages leave the archives, as in 365d. 0s: none, they stay for as long as there is room. Looked at \
+            once an hour, and not while the machine's clock jumps.
+            """),
     ])
 
     static let log = ConfigurationMapping<ServerConfiguration.Log>([

@@ -19,6 +19,7 @@ package struct ServerConfiguration: ConfigurationSection {
     package var authentication = Authentication()
     package var storage = Storage()
     package var messages = Messages()
+    package var archive = Archive()
     package var log = Log()
     package var metrics = Metrics()
     package var access = Access()
@@ -146,6 +147,7 @@ extension ServerConfiguration {
         package var kind = StorageKind.sqlite
         package var synchronous = Synchronous.full
         package var reserveBytes: Int? = 64 * 1024 * 1024
+        package var freeSpaceWarning: Int? = 1024 * 1024 * 1024
         package var readers = 2
 
         package init() {}
@@ -154,6 +156,16 @@ extension ServerConfiguration {
     /// What happens to messages besides their delivery.
     package struct Messages: ConfigurationSection {
         package var offline = true
+
+        package init() {}
+    }
+
+    /// How much of their messages accounts find again.
+    package struct Archive: ConfigurationSection {
+        package var messagesMax = 1_000_000
+        package var bytesMax = 1024 * 1024 * 1024
+        /// Zero is for ever.
+        package var retention = Duration.zero
 
         package init() {}
     }

@@ -20,6 +20,8 @@ package final class ServerMetrics: Sendable {
     private let storeReads: CoreMetrics.Timer
     private let storeCommits: CoreMetrics.Timer
     private let storeCommitSubmits: Recorder
+    private let dataFreeBytes: Meter
+    private let dataFreePercent: Meter
     private let certificateEnds: NIOLockedValueBox<[String: Meter]>
 
     package init(_ factory: any MetricsFactory) {
@@ -30,6 +32,8 @@ package final class ServerMetrics: Sendable {
         storeReads = CoreMetrics.Timer(label: "martlet_store_read_seconds", factory: factory)
         storeCommits = CoreMetrics.Timer(label: "martlet_store_commit_seconds", factory: factory)
         storeCommitSubmits = Recorder(label: "martlet_store_commit_submits", aggregate: true, factory: factory)
+        dataFreeBytes = Meter(label: "martlet_data_free_bytes", factory: factory)
+        dataFreePercent = Meter(label: "martlet_data_free_percent", factory: factory)
         certificateEnds = NIOLockedValueBox([:])
     }
 
@@ -44,6 +48,8 @@ package final class ServerMetrics: Sendable {
         registry.describe("martlet_store_commit_submits", .histogram, "Submits that one commit carried.")
         registry.describe("martlet_stanzas", .counter, "Stanzas taken from clients and given to them since the start, by kind.")
         registry.describe("martlet_certificate_end_seconds", .gauge, "When the certificate of a domain ends, in seconds since 1970.")
+        registry.describe("martlet_data_free_bytes", .gauge, "Free space on the disk of the data folder.")
+        registry.describe("martlet_data_free_percent", .gauge, "The same in percent of the disk.")
         registry.describe("martlet_ready", .gauge, "1 while the server takes clients.")
         registry.describe("martlet_connections", .gauge, "Connections of clients.")
         registry.describe("martlet_connections_unauthenticated", .gauge, "Connections that have not logged in.")
@@ -91,6 +97,11 @@ package final class ServerMetrics: Sendable {
                 counter.increment(by: Int64(count))
             }
         }
+    }
+
+    package func dataSpace(freeBytes: Int, freePercent: Int) {
+        dataFreeBytes.set(freeBytes)
+        dataFreePercent.set(freePercent)
     }
 
     package func certificate(of domain: String, ends: Int) {

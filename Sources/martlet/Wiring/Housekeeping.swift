@@ -7,32 +7,49 @@ import NIOCore
 import ServiceLifecycle
 
 /// What the server does for itself every few seconds: sees whether the store answers, reserves names for messages, looks at its
-/// certificates.
+/// certificates and its disk, and lets archives forget.
 final class Housekeeping: Service {
     static let interval = Duration.seconds(5)
     /// Without a sign of life of the store for so long the server counts as ill.
     static let silenceMax = Duration.seconds(30)
-    /// Turns between two looks at the certificates: an hour.
-    private static let certificateTurns = 720
+    /// Turns between two looks at the disk: a minute.
+    private static let diskTurns = 12
+    /// Turns between two looks at certificates and at the age of messages: an hour.
+    private static let hourlyTurns = 720
 
     private struct State {
         var lastAnswer: Int64
         var problem: String?
+        var retention: Duration
+        var freeSpaceWarning: Int?
     }
 
     private let core: ServerCore
     private let certificates: CertificateStore
     private let logs: ServerLogs
     private let time: SystemClock
+    private let dataFolder: String
     // Once per turn, and for whoever asks for the server's health.
     private let state: NIOLockedValueBox<State>
 
-    init(_ core: ServerCore, _ certificates: CertificateStore, _ logs: ServerLogs, _ time: SystemClock) {
+    init(_ core: ServerCore, _ certificates: CertificateStore, _ logs: ServerLogs, _ time: SystemClock, _ configuration: ServerConfiguration) {
         self.core = core
         self.certificates = certificates
         self.logs = logs
         self.time = time
-        state = NIOLockedValueBox(State(lastAnswer: time.wallMilliseconds))
+        dataFolder = configuration.server.dataFolder
+        state = NIOLockedValueBox(
+            State(
+                lastAnswer: time.wallMilliseconds, retention: configuration.archive.retention,
+                freeSpaceWarning: configuration.storage.freeSpaceWarning))
+    }
+
+    /// After a reload.
+    func apply(_ configuration: ServerConfiguration) {
+        state.withLockedValue {
+            $0.retention = configuration.archive.retention
+            $0.freeSpaceWarning = configuration.storage.freeSpaceWarning
+        }
     }
 
     var health: OperationsStatus {
@@ -45,9 +62,14 @@ final class Housekeeping: Service {
 
     func run() async throws {
         try? await cancelWhenGracefulShutdown { [self] in
-            var turns = 0
+            var (turns, retention, disk) = (0, ArchiveRetention(), DiskWatch())
             while !Task.isCancelled {
-                await turn(looksAtCertificates: turns % Self.certificateTurns == 0)
+                await lookAtStore()
+                if turns % Self.diskTurns == 0 { lookAtDisk(&disk) }
+                if turns % Self.hourlyTurns == 0 {
+                    lookAtCertificates()
+                    await cutArchives(&retention)
+                }
                 turns += 1
                 try await Task.sleep(for: Self.interval)
             }
@@ -56,7 +78,7 @@ final class Housekeeping: Service {
         try? await gracefulShutdown()
     }
 
-    private func turn(looksAtCertificates: Bool) async {
+    private func lookAtStore() async {
         do throws(StoreError) {
             let start = time.monotonic
             _ = try await core.store.idCeiling()
@@ -66,7 +88,6 @@ final class Housekeeping: Service {
         } catch {
             settle(CommandFailure(error, in: "the data folder").message)
         }
-        if looksAtCertificates { lookAtCertificates() }
     }
 
     private func reserve() async throws(StoreError) {
@@ -86,6 +107,28 @@ final class Housekeeping: Service {
         }
         if let problem, before == nil { logs.server.error("the store does not take writes", metadata: ["why": "\(problem)"]) }
         if problem == nil, before != nil { logs.server.notice("the store takes writes again") }
+    }
+
+    private func lookAtDisk(_ watch: inout DiskWatch) {
+        guard let space = DiskSpace(of: dataFolder) else { return }
+        logs.metrics.dataSpace(freeBytes: space.freeBytes, freePercent: space.freePercent)
+        let warning = state.withLockedValue { $0.freeSpaceWarning }
+        let metadata: Logger.Metadata = ["folder": "\(dataFolder)", "free": "\(space.freeBytes)", "percent": "\(space.freePercent)"]
+        switch watch.look(at: space, warning: warning) {
+        case .low: logs.server.warning("there is little space for the database", metadata: metadata)
+        case .enough: logs.server.notice("there is space for the database again", metadata: metadata)
+        case nil: break
+        }
+    }
+
+    private func cutArchives(_ retention: inout ArchiveRetention) async {
+        let age = state.withLockedValue { $0.retention }
+        guard let floor = retention.floor(keeping: age, wall: time.wallMilliseconds, monotonic: time.monotonic) else { return }
+        do throws(StoreError) {
+            try await core.store.commit([.archiveFloors(upTo: floor)])
+        } catch {
+            logs.server.warning("archives keep what is too old; they are looked at again in an hour", metadata: ["why": "\(error)"])
+        }
     }
 
     private func lookAtCertificates() {

@@ -47,7 +47,7 @@ final class Server: Sendable {
             router: core.router, accounts: accounts, certificates: certificates, settings: NetworkAssembly(configuration: configuration).settings,
             log: start.logs.server)
         let clients = ClientListenerService(NetworkAssembly(configuration: configuration).listeners, service, on: core.pool)
-        let housekeeping = Housekeeping(core, certificates, start.logs, start.time)
+        let housekeeping = Housekeeping(core, certificates, start.logs, start.time, configuration)
         let control = ServerControl(core, certificates, clients, housekeeping, start)
         let isReady = NIOLockedValueBox(false)
         Self.addProbes(to: start.logs.registry, passwords, clients, isReady, core)
@@ -203,7 +203,7 @@ final class Server: Sendable {
     }
 
     private func close() async {
-        if let free = System.freeBytes(start.loaded.configuration.server.dataFolder), free < Self.freeBytesMin { core.store.releaseReserve() }
+        if let space = DiskSpace(of: start.loaded.configuration.server.dataFolder), space.freeBytes < Self.freeBytesMin { core.store.releaseReserve() }
         await core.endSessions()
         await core.close()
         await passwords.stop()
@@ -239,11 +239,4 @@ private struct OpenService: Service {
 /// What the machine has.
 enum System {
     static var coreCount: Int { max(ProcessInfo.processInfo.activeProcessorCount, 1) }
-
-    /// Space that is left on the disk of a folder; `nil` if the system does not say.
-    static func freeBytes(_ folder: String) -> Int? {
-        var status = statvfs()
-        guard statvfs(folder, &status) == 0 else { return nil }
-        return Int(clamping: UInt64(status.f_bavail) * UInt64(status.f_frsize))
-    }
 }

@@ -147,6 +147,7 @@ actor ServerControl {
         currentStopTimeout.withLockedValue { $0 = next.server.stopTimeout }
         if next.log.level != oldLevel { logs.output.level = Logger.Level(next.log.level) }
         clients.apply(NetworkAssembly(configuration: next).settings)
+        housekeeping.apply(next)
         await replaceHosts(hosts)
         endSessionsWithoutHost(hosts)
         let report = ReloadReport(

@@ -55,6 +55,8 @@ struct ServerCore: Sendable {
         options.readers = configuration.storage.readers
         let synchronous: SQLiteDriver.Synchronous = configuration.storage.synchronous == .full ? .full : .normal
         options.driver = { SQLiteDriver(file: $0, synchronous: synchronous) }
+        options.archiveMessagesMax = configuration.archive.messagesMax
+        options.archiveBytesMax = configuration.archive.bytesMax
         options.reserveBytes = configuration.storage.reserveBytes ?? 0
         do throws(StorageError) {
             return try SQLiteStore.open(folder: configuration.server.dataFolder, options: options)

@@ -65,6 +65,10 @@ struct ConfigurationRangeTests {
         KeyRange("authentication.password-hashes", ["1", "64"], not: ["0", "65"]),
         KeyRange("authentication.password-hash-queue", ["1", "100000"], not: ["0", "100001"]),
         KeyRange("storage.reserve", ["1MiB", "1GiB", "off"], not: ["1023KiB", "1025MiB"]),
+        KeyRange("storage.free-space-warning", ["1MiB", "1024GiB", "off"], not: ["1023KiB", "1025GiB"]),
+        KeyRange("archive.messages-max", ["1", "1000000000"], not: ["0", "1000000001"]),
+        KeyRange("archive.bytes-max", ["1MiB", "1024GiB"], not: ["1023KiB", "1025GiB"]),
+        KeyRange("archive.retention", ["0s", "1d", "36500d"], not: ["-1s", "36501d", "off"]),
         KeyRange("storage.readers", ["1", "64"], not: ["0", "65"]),
         KeyRange("metrics.port", ["1", "65535", "off"], not: ["0", "65536"]),
     ]
