@@ -183,31 +183,33 @@ struct PowerLossTests {
         let (folder, fatal) = (TemporaryFolder(), FatalErrors())
         let disk = FaultyDisk(folder: folder.path)
         defer { disk.remove() }
-        let store = try SQLiteStore.open(
+        var store: SQLiteStore? = try SQLiteStore.open(
             folder: folder.path,
             options: options(fatal) {
                 $0.indexThreshold = 8
                 $0.driver = { SQLiteDriver(file: $0, fileSystem: FaultyDisk.name) }
             })
-        let (a, b) = (try await store.create(juliet), try await store.create(romeo))
+        let (a, b) = (try await store!.create(juliet), try await store!.create(romeo))
         disk.fail(failure, at: operation)
         var (acknowledged, refused, problems) = ([UInt64](), [UInt64](), [String]())
-        func submit(_ number: Int) async {
+        func submit(_ number: Int, to store: SQLiteStore) async {
             switch await Result(catching: { try await store.commit(Self.writes(number, a, b).filter { !$0.forgets }) }) {
             case .success: acknowledged.append(UInt64(number))
             case .failure: refused.append(UInt64(number))
             }
         }
-        for number in 1...Self.refusedSubmits { await submit(number) }
-        _ = await Result(catching: { try await store.finishIndex() })
+        for number in 1...Self.refusedSubmits { await submit(number, to: store!) }
+        _ = await Result(catching: { try await store!.finishIndex() })
         guard disk.hasFailed else {
-            store.close()
+            store!.close()
             return nil
         }
         disk.repair()
-        await submit(Self.refusedSubmits + 1)
+        await submit(Self.refusedSubmits + 1, to: store!)
         let goesOn = acknowledged.last == UInt64(Self.refusedSubmits + 1)
-        store.close()
+        store!.close()
+        // SQLite closes a connection when its last statement is gone.
+        store = nil
         var possible = [acknowledged]
         switch failure {
         case .full:
