@@ -69,10 +69,12 @@ package enum StandardFeatures {
         .rfc(7677, "SCRAM-SHA-256", sections: "all"),
         .rfc(4616, "The PLAIN SASL Mechanism", sections: "all", note: "over TLS"),
         .rfc(5929, "Channel Bindings for TLS", sections: "4", note: "tls-server-end-point"),
+        .xep(59, "Result Set Management", version: "1.0", note: "in archives; pages by number are left out"),
         .xep(82, "XMPP Date and Time Profiles", version: "1.1.1"),
         .xep(128, "Service Discovery Extensions", version: "1.0.1"),
         .xep(297, "Stanza Forwarding", version: "1.0", note: "in carbons"),
         .xep(368, "SRV records for XMPP over TLS", version: "1.1.0"),
+        .xep(431, "Full Text Search in MAM", version: "0.2.0", note: "all words, in any order"),
         .xep(440, "SASL Channel-Binding Type Capability", version: "1.0.0"),
         .xep(237, "Roster Versioning", version: "1.3"),
     ]

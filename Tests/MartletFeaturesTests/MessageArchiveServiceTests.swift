@@ -138,6 +138,9 @@ struct MessageArchiveServiceTests {
         #expect(query(juliet, form([("ids", all.names[2])])).messages == ["r2"])
         #expect(query(juliet, set("<after>12345</after>")).error == "cancel/item-not-found")
         #expect(query(juliet, form([("fulltext", "x")])).error == "cancel/feature-not-implemented")
+        nurse.send(message("n4", "<body>Rosen duften</body>"))
+        #expect(query(juliet, form([("{urn:xmpp:fulltext:0}fulltext", "ROSEN")])).messages == ["n4"])
+        #expect(query(juliet, form([("{urn:xmpp:fulltext:0}fulltext", "Nelken")])).messages == [])
     }
 
     @Test("metadata names the first and the last message (§5)")

@@ -89,7 +89,7 @@ struct SessionRestartTests {
         server.befriend("romeo", "juliet")
         let (juliet, id) = managed("juliet/balcony", server)
         juliet.breakConnection()
-        server.online("romeo/orchard").send("<presence><show>xa</show></presence>")
+        managed("romeo/orchard", server).client.send("<presence><show>xa</show></presence>")
         let next = server.restarted()
         let resumed = next.resume("juliet", previous: id, handled: 0)
         #expect(stanzas(resumed).contains { $0.description.contains("<show>xa</show>") })

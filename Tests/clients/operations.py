@@ -14,6 +14,7 @@ import signal
 import socket
 import tempfile
 import time
+from xml.etree import ElementTree
 
 from harness import STEP, World, check, equal, is_message, require
 
@@ -236,6 +237,30 @@ async def _(world):
         again = await world.client("juliet", "chamber")
         for body in ("one", "two"):
             await again.expect(is_message(body), f"the message {body}")
+
+
+@check("archive: export and purge say and forget what they should, with the server and without it", only="martlet")
+async def _(world):
+    async with two_accounts(world) as (server, world):
+        juliet, romeo = await world.client("juliet"), await world.client("romeo")
+        for body in ("one <&>", "two"):
+            romeo.send_message(juliet.boundjid.bare, body)
+            await juliet.expect(is_message(body), f"the message {body}")
+        address = juliet.boundjid.bare
+        for runs in (True, False):
+            if not runs:
+                await server.stop()
+            exported = ElementTree.fromstring(await server.command("archive", "export", address))
+            equal([each.text for each in exported.iter("{jabber:client}body")], ["one <&>", "two"], "what was exported")
+            none = await server.command("archive", "export", address, "--end", "2020-01-01")
+            equal(len(ElementTree.fromstring(none)), 0, "messages of 2019")
+        await server.start()
+        await server.command("archive", "purge", address, "--before", "2020-01-01", "--yes")
+        equal((await server.command("archive", "export", address)).count("<result"), 2, "messages after a purge of 2019")
+        await server.command("archive", "purge", address, "--yes")
+        equal((await server.command("archive", "export", address)).count("<result"), 0, "messages after a purge")
+        equal((await server.command("archive", "export", romeo.boundjid.bare)).count("<result"), 2, "messages of the other")
+        require("archive read" in server.text() and "archive purged" in server.text(), "the audit log says nothing")
 
 
 @contextlib.asynccontextmanager

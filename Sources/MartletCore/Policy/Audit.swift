@@ -12,6 +12,9 @@ package enum AuditEvent: Hashable, Sendable {
     case refused(Refusal)
     case accountCreated(BareJID, by: String)
     case accountDeleted(BareJID, by: String)
+    /// An operator has read, or emptied, the archive of an account.
+    case archiveRead(BareJID, by: String)
+    case archivePurged(BareJID, by: String)
     case accountEnabled(BareJID, Bool, by: String)
     case passwordChanged(BareJID, by: String)
     case configurationReloaded(by: String, changed: [String])

@@ -39,6 +39,14 @@ package final class StanzaIDSource: Sendable {
     /// messages that were delivered and not stored, and the clock may have gone back since.
     package var used: UInt64 { latest.load(ordering: .relaxed) | Self.countMask }
 
+    /// The last name that can have been given to a message before a point in time, in milliseconds since 1970, by a clock that was right.
+    package func last(before milliseconds: Int64) -> UInt64 { UInt64(clamping: min(milliseconds, Int64.max >> 20)) << 20 &- 1 }
+
+    /// The last name that can have been given at all.
+    package func last(wallMilliseconds: Int64) -> UInt64 {
+        max(used, floor, UInt64(clamping: wallMilliseconds) << 20 | Self.countMask)
+    }
+
     /// The next name in a view whose last one was `last`. Called under the account's shard lock.
     package func next(after last: UInt64, wallMilliseconds: Int64) -> UInt64 {
         let ceiling = ceiling.load(ordering: .relaxed)

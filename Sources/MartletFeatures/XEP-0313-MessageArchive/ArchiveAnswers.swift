@@ -1,6 +1,7 @@
 package import MartletCore
 import MartletXML
 package import MartletXMPP
+package import NIOCore
 
 /// What an archive says: results, the end of them, and what it holds (§4.2, §4.3, §5).
 package enum ArchiveAnswers {
@@ -14,6 +15,16 @@ package enum ArchiveAnswers {
                 writer.forwarded(message, since: logged.time)
             }
         }
+    }
+
+    /// The same for itself, as exports have it (XEP-0227 §4.7).
+    package static func record(_ logged: LoggedMessage) -> ByteBuffer? {
+        guard let message = Stanza(sent: logged.stanza) else { return nil }
+        var writer = XMLWriter(contentNamespace: .none)
+        writer.element("result", .archive, ["id": StanzaIDs.text(of: logged.view)]) { writer in
+            writer.forwarded(message, since: logged.time)
+        }
+        return writer.buffer
     }
 
     /// Ends the results of a query (§4.3.2). What is first and last on a page does not depend on how it is sent (§4.3.4).
@@ -43,9 +54,9 @@ package enum ArchiveAnswers {
     }
 
     /// The form that a `get` of the query answers with (§4.1.5).
-    package static func form(searches: Bool) -> IQReply {
+    package static func form() -> IQReply {
         IQReply { writer in
-            writer.element("query", .archive) { ArchiveQuery.form(searches: searches).write(to: &$0) }
+            writer.element("query", .archive) { ArchiveQuery.form().write(to: &$0) }
         }
     }
 }

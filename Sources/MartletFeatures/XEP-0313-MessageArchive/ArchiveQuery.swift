@@ -110,7 +110,7 @@ extension ArchiveQuery {
 
     // MARK: What the store is asked
 
-    /// The page that answers the query, but for ``text``. Whatever the client named has to be in the archive (§4.1.3, §4.3.2).
+    /// The page that answers the query. Whatever the client named has to be in the archive (§4.1.3, §4.3.2).
     package var request: ArchiveRequest {
         var request = ArchiveRequest(limit: limit)
         request.peer = with
@@ -119,6 +119,7 @@ extension ArchiveQuery {
         request.after = afterID
         request.before = beforeID
         request.ids = ids.isEmpty ? nil : Set(ids)
+        request.text = text
         request.named = Set(ids + [beforeID, afterID].compactMap { $0 })
         switch page {
         case .first: break
@@ -140,16 +141,14 @@ extension ArchiveQuery {
     private static let textField = "{urn:xmpp:fulltext:0}fulltext"
 
     /// What can be filled in (§4.1.5).
-    ///
-    /// - Parameter searches: whether texts can be searched for.
-    package static func form(searches: Bool) -> DataForm {
+    package static func form() -> DataForm {
         var ids = DataForm.Field("ids", .listMulti)
         ids.validation = .init(datatype: "xs:string", isOpen: true)
-        var fields: [DataForm.Field] = [
+        let fields: [DataForm.Field] = [
             .init("with", .jidSingle), .init("start", .textSingle), .init("end", .textSingle), .init("before-id", .textSingle),
             .init("after-id", .textSingle), ids, .init("include-groupchat", .boolean),
+            .init(textField, .textSingle),
         ]
-        if searches { fields.append(.init(textField, .textSingle)) }
         return DataForm(.form, type: Namespace.archive.name, fields: fields)
     }
 }

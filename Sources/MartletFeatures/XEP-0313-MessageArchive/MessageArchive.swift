@@ -8,7 +8,7 @@ package import MartletXMPP
 /// Only the account itself is answered (`IQRoute.Scope.ownAccount`).
 package struct MessageArchive: IQResponder, ArchivingStage {
     package static let specification = Specification.xep(313, "Message Archive Management", version: "1.1.3", note: "for accounts")
-    package var disco: DiscoFeatures { DiscoFeatures(account: [.archive, .archiveExtended, .archiveGroupchatField]) }
+    package var disco: DiscoFeatures { DiscoFeatures(account: [.archive, .archiveExtended, .archiveGroupchatField, .archiveFullText]) }
     private let `default`: ArchivePreferences.Default
 
     /// - Parameter default: for accounts that have not said what they want.
@@ -17,7 +17,7 @@ package struct MessageArchive: IQResponder, ArchivingStage {
     package var routes: [IQRoute] {
         [
             .suspending(.set, "query", .archive) { request, router throws(StanzaError) in try await Self.answer(request, router) },
-            .immediate(.get, "query", .archive, at: .ownAccount) { _, _ in ArchiveAnswers.form(searches: false) },
+            .immediate(.get, "query", .archive, at: .ownAccount) { _, _ in ArchiveAnswers.form() },
             .suspending(.get, "metadata", .archive) { request, router throws(StanzaError) in
                 let account = try Self.account(request)
                 return try await reading { () throws(StoreError) in
@@ -46,7 +46,6 @@ package struct MessageArchive: IQResponder, ArchivingStage {
         let account = try account(request)
         guard case .full(let session) = request.actor else { throw .serviceUnavailable }
         let query = try ArchiveQuery(request.child)
-        if query.text != nil { throw StanzaError(.featureNotImplemented, text: "texts cannot be searched for") }
         let found = try await reading { () throws(StoreError) in try await router.archive(of: request.owner, account, query.request) }
         guard let page = found else { throw .itemNotFound() }
         // The client could not tell where to go on.

@@ -275,6 +275,15 @@ package enum ConfigurationSchema {
 
     static let archive = ConfigurationMapping<ServerConfiguration.Archive>([
         .value(
+            "enabled", \.isEnabled, .boolean, .reload,
+            "Whether accounts have archives. Without, nothing is added to them and nobody is answered; what is in them stays until it is too old."),
+        .value(
+            "default", \.keeps, .choice, .reload,
+            """
+            What is kept for accounts that have not said what they want (XEP-0441): always, roster (what is exchanged with contacts), \
+            or never.
+            """),
+        .value(
             "messages-max", \.messagesMax, .integer(1...1_000_000_000), .restart,
             "Most messages in the archive of an account. Beyond, the oldest are forgotten."),
         .value(

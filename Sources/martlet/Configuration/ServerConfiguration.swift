@@ -162,6 +162,8 @@ extension ServerConfiguration {
 
     /// How much of their messages accounts find again.
     package struct Archive: ConfigurationSection {
+        package var isEnabled = true
+        package var keeps = ArchiveDefault.always
         package var messagesMax = 1_000_000
         package var bytesMax = 1024 * 1024 * 1024
         /// Zero is for ever.
@@ -205,6 +207,11 @@ package enum ListenerKind: String, Sendable, CaseIterable {
 package enum TLSVersion: String, Sendable, CaseIterable {
     case tls12 = "1.2"
     case tls13 = "1.3"
+}
+
+/// Which messages an archive keeps for an account that has not said what it wants (XEP-0441).
+package enum ArchiveDefault: String, Sendable, CaseIterable {
+    case always, roster, never
 }
 
 /// What a session gets that asks for a resource which is in use (RFC 6120 §7.7.2.2).

@@ -34,6 +34,10 @@ package struct AuditLog: AuditSink {
             log.notice("account created", metadata: ["account": "\(account)", "by": "\(by)"])
         case .accountDeleted(let account, let by):
             log.notice("account deleted", metadata: ["account": "\(account)", "by": "\(by)"])
+        case .archiveRead(let account, let by):
+            log.notice("archive read", metadata: ["account": "\(account)", "by": "\(by)"])
+        case .archivePurged(let account, let by):
+            log.notice("archive purged", metadata: ["account": "\(account)", "by": "\(by)"])
         case .accountEnabled(let account, let isEnabled, let by):
             log.notice(isEnabled ? "account enabled" : "account disabled", metadata: ["account": "\(account)", "by": "\(by)"])
         case .passwordChanged(let account, let by):

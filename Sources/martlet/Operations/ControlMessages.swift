@@ -37,6 +37,31 @@ package enum ControlOrder: Codable, Hashable, Sendable {
     case account(AccountOrder)
     /// Created together or not at all.
     case create([NewAccount])
+    case archive(ArchiveOrder)
+}
+
+/// About the archive of one account.
+package enum ArchiveOrder: Codable, Hashable, Sendable {
+    /// What to read; times in milliseconds since 1970, both included.
+    package struct Page: Codable, Hashable, Sendable {
+        package var after: UInt64?
+        package var with: String?
+        package var start: Int64?
+        package var end: Int64?
+        package init() {}
+    }
+    case page(of: String, Page)
+    /// Everything, or what is older than a point in time, in milliseconds since 1970.
+    case purge(of: String, before: Int64?)
+}
+
+/// A page of an archive.
+package struct ArchiveLines: Codable, Hashable, Sendable {
+    /// Elements of XEP-0313.
+    package var results: [String]
+    /// Where the next page begins.
+    package var last: UInt64?
+    package var isComplete: Bool
 }
 
 /// One change to one account.
@@ -65,6 +90,7 @@ package enum ControlResponse: Codable, Hashable, Sendable {
     case sessions([SessionLine])
     case closed(Int)
     case accounts([AccountLine])
+    case archive(ArchiveLines)
     case reloaded(ReloadReport)
     case refused(status: Int32, message: String, hint: String?)
 

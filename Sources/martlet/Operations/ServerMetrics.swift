@@ -71,7 +71,8 @@ package final class ServerMetrics: Sendable {
             sessionsStarted.increment()
         case .sessionEnded: sessions.decrement()
         case .refused: refusals.increment()
-        case .sessionDetached, .sessionResumed, .accountCreated, .accountDeleted, .accountEnabled, .passwordChanged, .configurationReloaded: break
+        case .sessionDetached, .sessionResumed, .accountCreated, .accountDeleted, .accountEnabled, .passwordChanged, .archiveRead, .archivePurged,
+            .configurationReloaded: break
         }
     }
 

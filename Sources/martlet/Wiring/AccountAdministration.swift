@@ -15,7 +15,7 @@ struct AccountAdministration: Sendable {
         domains = Set(configuration.domains.map(\.name))
     }
 
-    /// Carries out an order about accounts; `nil` for others.
+    /// Carries out an order about accounts and what is theirs; `nil` for others.
     func answer(_ order: ControlOrder, by: String) async throws(CommandFailure) -> ControlResponse? {
         switch order {
         case .accounts(let domain, let after): return .accounts(try await list(domain, after))
@@ -23,6 +23,7 @@ struct AccountAdministration: Sendable {
         case .account(.setKeys(let address, let keys)): try await setKeys(of: address, keys, by: by)
         case .account(.setEnabled(let address, let isEnabled)): try await setEnabled(address, isEnabled, by: by)
         case .account(.delete(let address)): try await delete(address, by: by)
+        case .archive(let order): return try await ArchiveAdministration(core: core, folder: folder).answer(order, by: by)
         case .status, .sessions, .closeSessions, .logLevel, .reload: return nil
         }
         return .done

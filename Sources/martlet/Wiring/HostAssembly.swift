@@ -20,12 +20,22 @@ struct HostAssembly {
             throw CommandFailure(.configuration, "\(domain.name) is not a domain")
         }
         let features = FeatureConfiguration(
-            softwareVersion: MartletVersion.current, contacts: contacts(domain.contacts), time: time, uptime: uptime)
+            softwareVersion: MartletVersion.current, contacts: contacts(domain.contacts), archiveDefault: archiveDefault, time: time,
+            uptime: uptime)
         do throws(RouteConflict) {
             return try Host(
                 domain: address, limits: HostLimits(configuration), policy: policy(of: domain.name), features: StandardFeatures.all(features))
         } catch {
             throw CommandFailure(.software, "two features answer \(error.local) in \(error.namespace)")
+        }
+    }
+
+    private var archiveDefault: ArchivePreferences.Default? {
+        guard configuration.archive.isEnabled else { return nil }
+        return switch configuration.archive.keeps {
+        case .always: .always
+        case .roster: .roster
+        case .never: .never
         }
     }
 

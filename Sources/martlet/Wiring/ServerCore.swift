@@ -12,6 +12,7 @@ struct ServerCore: Sendable {
     let router: Router
     let pool: LoopPool
     let uptime: Uptime
+    let time: any TimeSource
 
     struct Surroundings {
         var holder: String
@@ -40,7 +41,7 @@ struct ServerCore: Sendable {
             let pool = LoopPool(count: surroundings.loops) { loop in
                 LoopContext(loop: loop, hosts: hosts, store: store, time: surroundings.time, random: SystemRandom())
             }
-            return ServerCore(store: store, router: router, pool: pool, uptime: uptime)
+            return ServerCore(store: store, router: router, pool: pool, uptime: uptime, time: surroundings.time)
         } catch {
             store.close()
             throw CommandFailure(error, in: configuration.server.dataFolder)

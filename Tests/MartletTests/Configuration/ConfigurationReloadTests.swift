@@ -98,6 +98,8 @@ struct ConfigurationReloadTests {
         KeyChange("storage.synchronous", .restart) { $0.storage.synchronous = .normal },
         KeyChange("storage.reserve", .restart) { $0.storage.reserveBytes = nil },
         KeyChange("storage.free-space-warning", .configuration) { $0.storage.freeSpaceWarning = nil },
+        KeyChange("archive.enabled", .configuration) { $0.archive.isEnabled.toggle() },
+        KeyChange("archive.default", .configuration) { $0.archive.keeps = .roster },
         KeyChange("archive.messages-max", .restart) { $0.archive.messagesMax += 1 },
         KeyChange("archive.bytes-max", .restart) { $0.archive.bytesMax += 1 },
         KeyChange("archive.retention", .configuration) { $0.archive.retention = .seconds(86_400) },
