@@ -7,7 +7,7 @@ final class ReadStatements {
     private let connection: any SQLConnection
     private let tail: LogTail
     private let accountNumber, standing, rosterItems, rosterRemovals, rosterVersion, documentNames, delivered, undelivered, lastActivity,
-        lastArchived, messages, entry, document, identity, credentialsOf, allAccounts, domainAccounts, ceiling: any SQLStatement
+        position, lastArchived, messages, entry, document, identity, credentialsOf, allAccounts, domainAccounts, ceiling: any SQLStatement
     private let archive: ArchiveStatements
 
     init(_ connection: any SQLConnection, tail: LogTail) throws(SQLError) {
@@ -36,6 +36,7 @@ final class ReadStatements {
             WHERE p.owner = $1 AND p.view_id > $2 ORDER BY p.view_id LIMIT $3
             """)
         entry = try connection.prepare("SELECT time, stanza FROM log WHERE id = $1")
+        position = try connection.prepare("SELECT handled FROM stream_position WHERE owner = $1 AND stream = $2")
         document = try connection.prepare("SELECT content FROM document WHERE account = $1 AND namespace = $2 AND name = $3")
         identity = try connection.prepare("SELECT id, enabled, admin FROM account WHERE domainpart = $1 AND localpart = $2")
         credentialsOf = try connection.prepare(
@@ -185,6 +186,14 @@ final class ReadStatements {
     func archiveEnds(of owner: AccountID) throws(SQLError) -> ArchiveEnds? {
         let tail = tail.archived(of: owner) { _, _ in true }
         return try snapshot { () throws(SQLError) in try archive.ends(of: owner, tail) }
+    }
+
+    func handled(on stream: UInt64, of account: AccountID) throws(SQLError) -> UInt32? {
+        if let handled = tail.handled(on: stream, of: account) { return handled }
+        return try position.first({
+            $0.bind(account.raw, at: 1)
+            $0.bind(Int64(bitPattern: stream), at: 2)
+        }) { UInt32(truncatingIfNeeded: $0.integer(0)) }
     }
 
     // MARK: Documents, credentials, lists

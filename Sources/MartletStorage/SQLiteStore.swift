@@ -201,6 +201,12 @@ extension SQLiteStore {
         read({ statements throws(SQLError) in try statements.messages(of: account, after: after, limit: limit) }, done)
     }
 
+    package func handled(
+        on stream: UInt64, of account: AccountID, _ done: @escaping @Sendable (Result<UInt32?, StoreError>) -> Void
+    ) {
+        read({ statements throws(SQLError) in try statements.handled(on: stream, of: account) }, done)
+    }
+
     package func archive(of account: AccountID, _ request: ArchiveRequest) async throws(StoreError) -> ArchivePage? {
         try await read { statements throws(SQLError) in try statements.archivePage(of: account, request) }
     }

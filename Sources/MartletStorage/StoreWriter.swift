@@ -312,7 +312,7 @@ final class StoreWriter: @unchecked Sendable {
     }
 
     private func take(_ effects: CommitEffects) {
-        index.committed(effects.postings, lastEntry: effects.lastEntry)
+        index.committed(effects.postings, effects.positions, lastEntry: effects.lastEntry)
         if let floor = effects.archiveFloor { index.archiveFloorRaised(to: floor) }
         for owner in effects.movedCursors { index.cursorMoved(of: owner) }
         if effects.deletesAccounts { index.accountDeleted() }

@@ -5,6 +5,7 @@ internal import NIOCore
 /// What commits leave to do in memory, once they are on disk.
 struct CommitEffects {
     var postings: [Posting] = []
+    var positions: [LoggedPosition] = []
     var lastEntry: Int64
     var movedCursors: [AccountID] = []
     /// What every archive has forgotten, if that has changed.
@@ -159,7 +160,7 @@ final class WriteStatements {
         for view in entry.views { _ = try signed(view.id) }
         effects.lastEntry += 1
         let id = effects.lastEntry
-        let views = EncodedViews.encode(entry.views)
+        let views = EncodedViews.encode(entry.views, position: entry.position)
         try appendEntry.run {
             $0.bind(id, at: 1)
             $0.bind(entry.time, at: 2)
@@ -168,6 +169,7 @@ final class WriteStatements {
         }
         let size = entry.stanza.bytes.readableBytes
         for view in entry.views { effects.postings.append(Posting(view, log: id, size: size)) }
+        if let position = entry.position { effects.positions.append(.init(position, log: id)) }
     }
 
     private func move(_ id: AccountID, upTo view: UInt64, _ effects: inout CommitEffects) throws(SQLError) {

@@ -198,6 +198,33 @@ struct MessageLogTests {
         withExtendedLifetime(server) {}
     }
 
+    @Test("after a crash the client learns how far the server had come, and sends again only the rest (P4)")
+    func durableCount() throws {
+        let server = server(commits: .manual)
+        let romeo = server.online("romeo/orchard")
+        server.store.commit()
+        server.run()
+        romeo.manage(.enable(resumes: true, secondsMax: nil))
+        let id = try #require(romeo.received().first { $0.element.localName == "enabled" }?.element.attribute("id"))
+        romeo.send(message("m1"))
+        romeo.send("<presence><show>away</show></presence>")
+        romeo.send(message("m2"))
+        server.store.commit()
+        server.run()
+        romeo.send(message("m3"))
+        let next = TestServer(after: server)
+        let refused = next.resume("romeo", previous: id, handled: 0)
+        next.store.commit()
+        next.run()
+        let failed = try #require(refused.received().first?.element)
+        #expect(failed.localName == "failed" && failed.attribute("h") == "3")
+        let stranger = next.resume("juliet", previous: id, handled: 0)
+        next.store.commit()
+        next.run()
+        #expect(stranger.received().first?.element.attribute("h") == nil)
+        withExtendedLifetime((server, next)) {}
+    }
+
     @Test("a message is one entry for both accounts, and the sender's is not to be delivered")
     func oneEntry() {
         let server = server(archive: .always)

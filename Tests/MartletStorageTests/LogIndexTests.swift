@@ -35,6 +35,50 @@ struct LogIndexTests {
         #expect(account.undelivered == 90 && account.lastViewID == 99)
     }
 
+    @Test("how far a stream has come is known before and after the merge, after a restart, and longer than its messages", arguments: [false, true])
+    func positions(_ merges: Bool) async throws {
+        let folder = TemporaryFolder()
+        var store = try open(folder)
+        let (a, b) = (try await store.create(juliet), try await store.create(romeo))
+        let stream = StreamPosition.stream(named: "a token")
+        for handled in [1, 2, 3] as [UInt32] {
+            let view = LogEntry.View(owner: b, id: UInt64(handled))
+            let stanza = entry("m\(handled)", (b, UInt64(handled)))
+            guard case .log(var logged) = stanza else { continue }
+            logged.views = [view]
+            logged.position = StreamPosition(account: a, stream: stream, handled: handled)
+            try await store.commit([.log(logged)])
+        }
+        #expect(try await handled(stream, a, store) == 3)
+        #expect(try await handled(stream, b, store) == nil)
+        #expect(try await handled(stream &+ 1, a, store) == nil)
+        #expect(try await store.messages(of: b).map(\.view) == [1, 2, 3])
+        try await store.commit([.cursor(b, upTo: 3)])
+        if merges { try await store.finishIndex() }
+        store.close()
+        store = try open(folder)
+        #expect(try await handled(stream, a, store) == 3)
+        try await store.finishIndex()
+        #expect(try count("log", folder.path) == 0)
+        #expect(try await handled(stream, a, store) == 3)
+        try await store.commit([.account(.delete(juliet))])
+        try await store.finishIndex()
+        #expect(try count("stream_position", folder.path) == 0)
+        store.close()
+    }
+
+    private func handled(_ stream: UInt64, _ account: AccountID, _ store: SQLiteStore) async throws -> UInt32? {
+        try await withCheckedThrowingContinuation { continuation in
+            store.handled(on: stream, of: account) { continuation.resume(with: $0.mapError { $0 as any Error }) }
+        }
+    }
+
+    @Test("streams are named by the same numbers in every process")
+    func streams() {
+        #expect(StreamPosition.stream(named: "") == 0xcbf2_9ce4_8422_2325)
+        #expect(StreamPosition.stream(named: "a") == 0xaf63_dc4c_8601_ec8c)
+    }
+
     @Test("an entry goes when everyone in it has taken delivery, merged or not", arguments: [false, true])
     func purging(_ mergesFirst: Bool) async throws {
         let folder = TemporaryFolder()

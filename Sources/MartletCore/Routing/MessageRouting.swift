@@ -18,6 +18,8 @@ struct MessageInTransit: Sendable {
     let completion: Completion?
     /// Whether the sender is told when the message is safe (XEP-0198): then it goes to the log.
     var isPromised = false
+    /// Where the sender's stream stands with it.
+    var position: StreamPosition?
     /// Whether it is worth archiving, once somebody has asked.
     var isArchivable: Bool?
     var sent: SentView?
@@ -40,7 +42,10 @@ extension Router {
         guard let to = stanza.to, let host = session.context.hosts.host(of: session.address.bare) else { return .done }
         var message = MessageInTransit(stanza, type, to: to, origin: session.ref, completion)
         message.isPromised = session.management != nil
-        let verdict = session.home.shard.withLock { send(&message, host, session.home, session.context) }
+        let verdict = session.home.shard.withLock {
+            if message.isPromised { message.position = session.position(with: completion.sequence, of: session.home.id) }
+            return send(&message, host, session.home, session.context)
+        }
         switch verdict {
         case .pass: break
         case .drop: return .done
@@ -267,7 +272,8 @@ extension Router {
     ) -> CommitTicket {
         var views = [view]
         if let sent = message.sent { views.insert(sent.view, at: 0) }
-        let entry = LogEntry(stanza: stanza, views: views, time: message.taken ?? context.time.wallMilliseconds)
+        let entry = LogEntry(
+            stanza: stanza, views: views, time: message.taken ?? context.time.wallMilliseconds, position: message.position)
         let ticket = store.submit([.log(entry)])
         home.lastTicket = ticket
         guard view.awaitsDelivery else { return ticket }
@@ -291,7 +297,8 @@ extension Router {
     /// Appends a message that only the sender's archive keeps.
     private func logSent(_ message: borrowing MessageInTransit, after progress: Progress, _ context: LoopContext) -> Progress {
         guard let sent = message.sent else { return progress }
-        let entry = LogEntry(stanza: message.stanza.encoded(), views: [sent.view], time: message.taken ?? context.time.wallMilliseconds)
+        let entry = LogEntry(
+            stanza: message.stanza.encoded(), views: [sent.view], time: message.taken ?? context.time.wallMilliseconds, position: message.position)
         return .done(store.submit([.log(entry)]))
     }
 

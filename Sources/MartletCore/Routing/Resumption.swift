@@ -36,8 +36,31 @@ extension Router {
             takePlace(at: index, home, handled, transport, context, done)
             return nil
         }
-        if let refusal { done(refusal) }
+        switch refusal {
+        case .refused(let condition, _)?: refuse(account, previous, condition, context, done)
+        case let refusal?: done(refusal)
+        case nil: break
+        }
         context.runEffects()
+    }
+
+    /// There is no such stream. It may be one of a server that crashed: then the log knows how far that came (P4).
+    private func refuse(
+        _ account: BareJID, _ previous: String, _ condition: StanzaError.Condition, _ context: LoopContext,
+        _ done: @escaping (ResumptionOutcome) -> Void
+    ) {
+        let mailbox = context.mailbox
+        let done = NIOLoopBound(done, eventLoop: mailbox.loop)
+        @Sendable func answer(_ handled: UInt32?) {
+            mailbox.run { context in
+                done.value(.refused(condition, handled: handled))
+                context.runEffects()
+            }
+        }
+        withHome(of: account, context) { [store] home, context in
+            guard home.isResident else { return context.after { _ in answer(nil) } }
+            store.handled(on: StreamPosition.stream(named: previous), of: home.id) { answer((try? $0.get()) ?? nil) }
+        }
     }
 
     /// Under the lock. From here on everything goes to the new session, which holds it back until it has what the old one had.

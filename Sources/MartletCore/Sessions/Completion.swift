@@ -37,6 +37,8 @@ package enum Progress: Hashable, Sendable {
 package struct InboundLedger: Sendable {
     private enum State { case pending, done(CommitTicket) }
     private var open: [State] = []
+    /// Stanzas that somebody holds and has not dealt with.
+    private(set) package var pendingCount = 0
     /// The sequence number of `open[0]`.
     private(set) package var firstOpen: UInt32 = 0
 
@@ -45,16 +47,6 @@ package struct InboundLedger: Sendable {
 
     package var nextSequence: UInt32 { firstOpen &+ UInt32(open.count) }
     package var openCount: Int { open.count }
-    /// Stanzas that somebody holds and has not dealt with.
-    package var pendingCount: Int {
-        open.count {
-            switch $0 {
-            case .pending: true
-            case .done: false
-            }
-        }
-    }
-
     /// What the disk must have come up to before the next stanzas are handled; `nil` while the next one is not done.
     package var awaitedTicket: CommitTicket? {
         var latest: CommitTicket?
@@ -71,18 +63,24 @@ package struct InboundLedger: Sendable {
         switch progress {
         case .done(let ticket) where open.isEmpty && ticket == .none: firstOpen &+= 1
         case .done(let ticket): open.append(.done(ticket))
-        case .pending: open.append(.pending)
+        case .pending:
+            open.append(.pending)
+            pendingCount += 1
         }
     }
 
     package mutating func completed(_ sequence: UInt32, _ ticket: CommitTicket) {
         let index = Int(sequence &- firstOpen)
         guard index < open.count else { return }
+        if case .pending = open[index] { pendingCount -= 1 }
         open[index] = .done(ticket)
     }
 
     /// Forgets what is not dealt with, and all that came after it: it will be sent again.
-    package mutating func forgetUnfinished() { open.removeAll() }
+    package mutating func forgetUnfinished() {
+        open.removeAll()
+        pendingCount = 0
+    }
 
     /// Forgets what is dealt with and on disk up to `settled`.
     /// - Returns: how many stanzas have been handled since the session began (modulo 2³²).

@@ -8,6 +8,8 @@ struct SessionManagement: Sendable {
     let base: UInt32
     /// By what the session can be resumed, and for how long after its connection is lost.
     let resumption: StreamManagementAnswer.Resumption?
+    /// By what the log knows the stream (``StreamPosition``).
+    let stream: UInt64
     /// What had been sent when the client was last asked, if it has not answered.
     var askedAt: UInt32?
     /// Up to where the client has asked for an acknowledgement that could not be given yet.
@@ -18,6 +20,7 @@ struct SessionManagement: Sendable {
     init(base: UInt32, resumption: StreamManagementAnswer.Resumption?) {
         self.base = base
         self.resumption = resumption
+        stream = resumption.map { StreamPosition.stream(named: $0.id) } ?? 0
     }
 
     init(_ saved: SavedSession) {
@@ -120,6 +123,12 @@ extension ClientSession {
         guard let management, management.askedAt == nil, !management.unacknowledged.isEmpty else { return }
         self.management?.askedAt = management.unacknowledged.sent
         say(.request)
+    }
+
+    /// Where the stream stands with the stanza that is being routed, if everything before it is dealt with, for the log.
+    func position(with sequence: UInt32, of account: AccountID) -> StreamPosition? {
+        guard let management, management.resumption != nil, ledger.pendingCount == 0 else { return nil }
+        return StreamPosition(account: account, stream: management.stream, handled: management.handled(sequence &+ 1))
     }
 
     // MARK: Keeping

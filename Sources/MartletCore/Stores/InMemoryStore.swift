@@ -172,6 +172,12 @@ package final class InMemoryStore: Store {
         read({ $0[account]?.messages(after: after, limit: limit) ?? [] }, done)
     }
 
+    package func handled(
+        on stream: UInt64, of account: AccountID, _ done: @escaping @Sendable (Result<UInt32?, StoreError>) -> Void
+    ) {
+        read({ $0[account]?.positions[stream] }, done)
+    }
+
     package func archive(of account: AccountID, _ request: ArchiveRequest) async throws(StoreError) -> ArchivePage? {
         try await read { contents throws(StoreError) in (contents[account]?.archive ?? StoredArchive()).page(request) }
     }

@@ -53,11 +53,35 @@ package struct LogEntry: Sendable {
     package var views: [View]
     /// When the server took the message, in milliseconds since 1970.
     package var time: Int64
+    /// Where the stream stands that it came on, if that can be resumed.
+    package var position: StreamPosition?
 
-    package init(stanza: EncodedStanza, views: [View], time: Int64) {
+    package init(stanza: EncodedStanza, views: [View], time: Int64, position: StreamPosition? = nil) {
         self.stanza = stanza
         self.views = views
         self.time = time
+        self.position = position
+    }
+}
+
+/// How many stanzas of a client are handled once a message of its is on disk (XEP-0198 §4). After a crash the client learns that by the
+/// stream's name, and sends again only what came after (`reliability.md` P4).
+package struct StreamPosition: Hashable, Sendable {
+    package var account: AccountID
+    /// Of the identifier by which the stream can be resumed.
+    package var stream: UInt64
+    /// Modulo 2³².
+    package var handled: UInt32
+
+    package init(account: AccountID, stream: UInt64, handled: UInt32) {
+        self.account = account
+        self.stream = stream
+        self.handled = handled
+    }
+
+    /// A number for an identifier, the same in every process (FNV-1a). Identifiers are random: two of one account do not meet.
+    package static func stream(named identifier: String) -> UInt64 {
+        identifier.utf8.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
     }
 }
 
@@ -209,6 +233,10 @@ package protocol Store: Sendable {
     func loadAccount(_ address: BareJID, _ done: @escaping @Sendable (Result<StoredAccount?, StoreError>) -> Void)
     /// At most `limit` messages that wait for the account after `after`, in order, including whatever was submitted before.
     func messages(of account: AccountID, after: UInt64, limit: Int, _ done: @escaping @Sendable (Result<[LoggedMessage], StoreError>) -> Void)
+    /// What the latest logged message of a stream says of it, including whatever was submitted before; `nil` if there was none within
+    /// the last day. `done` runs on some thread.
+    func handled(
+        on stream: UInt64, of account: AccountID, _ done: @escaping @Sendable (Result<UInt32?, StoreError>) -> Void)
     /// A page of the account's archive, including whatever was submitted before; `nil` if one of `request.named` is not in it.
     func archive(of account: AccountID, _ request: ArchiveRequest) async throws(StoreError) -> ArchivePage?
     /// The first and the last message of the account's archive; `nil` if it is empty.

@@ -34,6 +34,8 @@ package struct StoreContents: Sendable {
         package var messages: [LoggedMessage] = []
         package var deliveredUpTo: UInt64 = 0
         package var archive = StoredArchive()
+        /// By stream: stanzas that are handled.
+        package var positions: [UInt64: UInt32] = [:]
         package var lastActivity: LastActivity?
     }
 
@@ -88,6 +90,7 @@ extension StoreContents {
             changeIfPresent(id, &undo) { $0.documents[key] = nil }
         case .log(let entry):
             for view in entry.views { try Self.check(view.id) }
+            if let position = entry.position { changeIfPresent(position.account, &undo) { $0.positions[position.stream] = position.handled } }
             let floor = archiveFloor
             for view in entry.views { changeIfPresent(view.owner, &undo) { $0.append(entry, as: view, archiveFloor: floor) } }
         case .cursor(let id, let view):

@@ -54,6 +54,10 @@ final class LogIndex {
     private var fullArchives: Set<AccountID> = []
     private let text: TextIndex
     private let time: any TimeSource
+    private var lastPositionsPurge: Int64 = 0
+    /// In milliseconds: a day, and an hour.
+    private static let positionAgeMax: Int64 = 86_400_000
+    private static let positionsPurgeInterval: Int64 = 3_600_000
     /// When the words of what is deleted may be cleaned away again.
     private var cleaningTime = NIODeadline.distantPast
 
@@ -78,7 +82,7 @@ final class LogIndex {
 
     private final class Statements {
         let ends, archiveFloor, insertPosting, setIndexed, deleteEntry, entryViews, ownerPostings, deletePostings, deletedOwner, forgetOwner,
-            sweepOwners: any SQLStatement
+            sweepOwners, putPosition, forgetPositions, forgetOldPositions: any SQLStatement
 
         init(_ connection: any SQLConnection) throws(SQLError) {
             ends = try connection.prepare(
@@ -97,6 +101,13 @@ final class LogIndex {
             deletePostings = try connection.prepare("DELETE FROM posting WHERE owner = $1 AND view_id <= $2")
             deletedOwner = try connection.prepare("SELECT owner FROM purge LIMIT 1")
             forgetOwner = try connection.prepare("DELETE FROM purge WHERE owner = $1")
+            putPosition = try connection.prepare(
+                """
+                INSERT INTO stream_position (owner, stream, handled, time) VALUES ($1, $2, $3, $4)
+                ON CONFLICT (owner, stream) DO UPDATE SET handled = excluded.handled, time = excluded.time
+                """)
+            forgetPositions = try connection.prepare("DELETE FROM stream_position WHERE owner = $1")
+            forgetOldPositions = try connection.prepare("DELETE FROM stream_position WHERE time < $1")
             sweepOwners = try connection.prepare(
                 """
                 SELECT c.owner, EXISTS (SELECT 1 FROM posting p WHERE p.owner = c.owner AND p.view_id <= c.delivered)
@@ -132,14 +143,16 @@ final class LogIndex {
             lastEntry = unread.integer(0)
             let size = Int(unread.integer(2))
             tail.append(unread.withBytes(1) { EncodedViews.decode($0) }.map { Posting($0, log: lastEntry, size: size) })
+            if let position = unread.withBytes(1, { EncodedViews.position($0) }) { tail.append([LoggedPosition(position, log: lastEntry)]) }
         }
     }
 
     // MARK: What commits tell
 
     /// A commit wrote these.
-    func committed(_ postings: [Posting], lastEntry: Int64) {
+    func committed(_ postings: [Posting], _ positions: [LoggedPosition], lastEntry: Int64) {
         self.lastEntry = lastEntry
+        if !positions.isEmpty { tail.append(positions) }
         if !postings.isEmpty { tail.append(postings) }
     }
 
@@ -226,6 +239,8 @@ final class LogIndex {
     }
 
     private func mergePostings(_ merge: inout Merge) throws(SQLError) {
+        // Before any entry goes that says it.
+        if merge.position == 0 { try keep(tail.positions(upTo: merge.upTo)) }
         let end = min(merge.position + Self.stepMax, merge.postings.count)
         var added = ArchiveIndex.Addition()
         for posting in merge.postings[merge.position..<end] {
@@ -276,6 +291,22 @@ final class LogIndex {
         self.merge = nil
     }
 
+    /// Streams outlive the entries that said how far they have come, for a day.
+    private func keep(_ positions: [StreamPosition]) throws(SQLError) {
+        let now = time.wallMilliseconds
+        for position in positions {
+            try statements.putPosition.run {
+                $0.bind(position.account.raw, at: 1)
+                $0.bind(Int64(bitPattern: position.stream), at: 2)
+                $0.bind(Int64(position.handled), at: 3)
+                $0.bind(now, at: 4)
+            }
+        }
+        guard now - lastPositionsPurge >= Self.positionsPurgeInterval || now < lastPositionsPurge else { return }
+        lastPositionsPurge = now
+        try statements.forgetOldPositions.run { $0.bind(now - Self.positionAgeMax, at: 1) }
+    }
+
     // MARK: Words
 
     private func stepText() throws(SQLError) {
@@ -307,6 +338,7 @@ final class LogIndex {
         try transaction { () throws(SQLError) in
             if try purge(owner) < Self.stepMax {
                 try archive.removeAccount(owner)
+                try statements.forgetPositions.run { $0.bind(owner.raw, at: 1) }
                 try statements.forgetOwner.run { $0.bind(owner.raw, at: 1) }
             }
         }

@@ -24,6 +24,18 @@ struct Posting: Hashable, Sendable {
     }
 }
 
+/// How far a stream has come with an entry.
+struct LoggedPosition: Hashable, Sendable {
+    var position: StreamPosition
+    /// The entry's place in the log.
+    var log: Int64
+
+    init(_ position: StreamPosition, log: Int64) {
+        self.position = position
+        self.log = log
+    }
+}
+
 /// The part of the message log's index that is in memory only: the postings of entries beyond `meta.indexed_up_to`.
 ///
 /// Written by the writer's thread after each commit, read by readers. A reader copies from here first and begins its
@@ -33,6 +45,8 @@ final class LogTail: Sendable {
         /// By view.
         var postings: [AccountID: [Posting]] = [:]
         var count = 0
+        /// By stream: the latest.
+        var positions: [UInt64: LoggedPosition] = [:]
     }
     private let state = NIOLockedValueBox(State())
 
@@ -44,6 +58,24 @@ final class LogTail: Sendable {
                 state.count += 1
             }
         }
+    }
+
+    func append(_ positions: some Sequence<LoggedPosition>) {
+        state.withLockedValue { state in
+            for position in positions { state.positions[position.position.stream] = position }
+        }
+    }
+
+    /// - Returns: stanzas that are handled.
+    func handled(on stream: UInt64, of account: AccountID) -> UInt32? {
+        state.withLockedValue { state in
+            state.positions[stream].flatMap { $0.position.account == account ? $0.position.handled : nil }
+        }
+    }
+
+    /// Those of entries up to `log`.
+    func positions(upTo log: Int64) -> [StreamPosition] {
+        state.withLockedValue { state in state.positions.values.filter { $0.log <= log }.map(\.position) }
     }
 
     /// Nearly always at the end. A view that is there already stays.
@@ -86,6 +118,7 @@ final class LogTail: Sendable {
                 return rest.isEmpty ? nil : rest
             }
             state.count = state.postings.values.reduce(0) { $0 + $1.count }
+            state.positions = state.positions.filter { $0.value.log > log }
         }
     }
 }

@@ -16,6 +16,7 @@ package enum Schema {
         Migration(version: 1, statements: accountsAndLog),
         Migration(version: 2, statements: archives),
         Migration(version: 3, statements: archiveText),
+        Migration(version: 4, statements: streamPositions),
     ]
 
     /// Numbers of accounts come from `meta` and are never given twice; `log.id` ascends with the order of commits.
@@ -116,6 +117,20 @@ extension Schema {
                 fts5(words, content = '', detail = none, columnsize = 0, tokenize = "ascii tokenchars '_'")
             """,
             "INSERT INTO meta (name, value) VALUES ('text_indexed_up_to', 0), ('text_remains', 0), ('text_rules', 0)",
+        ]
+    }
+}
+
+extension Schema {
+    /// How far streams had come that clients may want to resume after a crash: derived from `log`, kept for a day. Like `cursor` it does not
+    /// refer to its account.
+    private static let streamPositions: @Sendable (SQLDialect) -> [String] = { d in
+        [
+            """
+            CREATE TABLE stream_position (
+                owner \(d.integer) NOT NULL, stream \(d.integer) NOT NULL, handled \(d.integer) NOT NULL, time \(d.integer) NOT NULL,
+                PRIMARY KEY (owner, stream)) \(d.clusteredTableOptions)
+            """
         ]
     }
 }
