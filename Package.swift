@@ -98,7 +98,8 @@ if Context.environment["MARTLET_BENCH"] != nil {
         .executableTarget(
             name: "XMLBenchmark", dependencies: ["MartletXML", .nioCore], path: "Benchmarks/XMLBenchmark", swiftSettings: settings),
         .executableTarget(
-            name: "RouteBenchmark", dependencies: ["MartletTesting", "MartletCore", "MartletXMPP", "MartletXML", .nioCore],
+            name: "RouteBenchmark",
+            dependencies: ["MartletTesting", "MartletFeatures", "MartletCore", "MartletXMPP", "MartletXML", .nioCore, .nioEmbedded],
             path: "Benchmarks/RouteBenchmark", swiftSettings: settings),
         .executableTarget(
             name: "StorageBenchmark", dependencies: ["MartletStorage", "MartletCore", "MartletXMPP", .nioCore, .logging],

@@ -8,10 +8,12 @@
 // n iterations take (`valgrind --tool=callgrind` on a stripped copy). Without arguments every workload runs once.
 
 import MartletCore
+import MartletFeatures
 import MartletTesting
 import MartletXML
 import MartletXMPP
 import NIOCore
+import NIOEmbedded
 
 #if canImport(Glibc)
 import Glibc
@@ -44,7 +46,29 @@ final class DiscardingTransport: SessionTransport {
 
 /// A server in process, what it is given, and how much of that is one iteration.
 final class Bench {
-    let server = TestServer()
+    /// Makes accounts, and has the loop, the clock and the domains.
+    let server: TestServer
+    let store: DiscardingStore
+    let router: Router
+    let context: LoopContext
+
+    /// - Parameter archives: whether accounts have archives (XEP-0313).
+    init(archives: Bool) {
+        server = TestServer(features: { configuration in
+            var configuration = configuration
+            if !archives { configuration.archiveDefault = nil }
+            return StandardFeatures.all(configuration)
+        })
+        store = DiscardingStore(accounts: server.store)
+        router = Router(store: store, ids: StanzaIDSource(floor: 0), remote: NoFederation(), audit: NoAudit())
+        context = LoopContext(loop: server.loop, hosts: server.context.hosts, store: store, time: server.time, random: server.random)
+    }
+
+    /// What the disk has to do, and what waits for it.
+    func commit() {
+        store.commit()
+        server.loop.run()
+    }
 
     /// A bound client with its side of the wire.
     final class Stream {
@@ -64,7 +88,13 @@ final class Bench {
             var input = bytes
             do {
                 while let event = try parser.next(from: &input) {
-                    if case .element(let element) = event { try session.receive(element) }
+                    guard case .element(let element) = event else { continue }
+                    if element.root.isIn(.streamManagement) {
+                        guard let request = StreamManagementRequest(element) else { preconditionFailure("not of XEP-0198") }
+                        try session.manage(request)
+                    } else {
+                        try session.receive(element)
+                    }
                 }
             } catch {
                 preconditionFailure("\(error)")
@@ -83,8 +113,8 @@ final class Bench {
     }
 
     func bind(_ name: String, _ resource: String, _ transport: DiscardingTransport) {
-        server.router.bind(server.address(name), resource: resource, transport, server.context) { transport.bound($0) }
-        server.context.flush()
+        router.bind(server.address(name), resource: resource, transport, context) { transport.bound($0) }
+        context.flush()
     }
 
     /// Two accounts with a session each, both available.
@@ -100,8 +130,13 @@ final class Bench {
 enum Workload: String, CaseIterable {
     /// A message of 332 bytes from bytes to an element.
     case parse
-    /// Ten such messages in one read, from one session to another: each message is one iteration.
+    /// Ten such messages in one read, from one session to another: each message is one iteration. Nobody keeps them.
     case route
+    /// The same, kept in both archives.
+    case routeArchived = "route-archived"
+    /// The same, and both clients have stream management: the sender asks for an acknowledgement after its ten messages and gets it, and
+    /// the recipient gives one.
+    case routeManaged = "route-managed"
     /// The same, one message in a read.
     case routeSingly = "route-singly"
     /// The same to an account's bare address.
@@ -116,7 +151,7 @@ enum Workload: String, CaseIterable {
     /// What iterations there are if nobody says.
     var usual: Int {
         switch self {
-        case .parse, .route, .routeSingly, .routeBare, .carbons: 200_000
+        case .parse, .route, .routeArchived, .routeManaged, .routeSingly, .routeBare, .carbons: 200_000
         case .presence: 2_000
         case .bind: 50_000
         }
@@ -139,11 +174,20 @@ enum Workload: String, CaseIterable {
         + "<x xmlns='vcard-temp:x:update'><photo>8c2a0ac3b9ef4d2c71f6ad8c8cd2ad6d67d2d1c3</photo></x>"
         + "<idle xmlns='urn:xmpp:idle:1' since='1597-01-29T19:14:00Z'/></presence>"
 
+    /// Whether accounts have archives in it.
+    var archives: Bool {
+        switch self {
+        case .routeArchived, .routeManaged: true
+        case .parse, .route, .routeSingly, .routeBare, .carbons, .presence, .bind: false
+        }
+    }
+
     /// Makes what is needed; what comes back does as many iterations as it is told.
     func prepare(_ bench: Bench) -> (Int) -> Int {
         switch self {
         case .parse: Self.parsing()
-        case .route: Self.routing(bench, burst: 10, to: "romeo@capulet.example/orchard")
+        case .routeManaged: Self.managed(bench, burst: 10)
+        case .route, .routeArchived: Self.routing(bench, burst: 10, to: "romeo@capulet.example/orchard")
         case .routeSingly: Self.routing(bench, burst: 1, to: "romeo@capulet.example/orchard")
         case .routeBare: Self.routing(bench, burst: 10, to: "romeo@capulet.example")
         case .carbons: Self.carbons(bench)
@@ -172,8 +216,30 @@ enum Workload: String, CaseIterable {
         let piece = ByteBuffer(string: String(repeating: message(to: address), count: burst))
         return { iterations in
             let before = romeo.transport.writes
-            for _ in 0..<(iterations / burst) { juliet.read(piece) }
+            for _ in 0..<(iterations / burst) {
+                juliet.read(piece)
+                bench.commit()
+            }
             precondition(romeo.transport.bytes > romeo.transport.writes - before, "nothing arrived")
+            return iterations / burst * burst
+        }
+    }
+
+    private static func managed(_ bench: Bench, burst: Int) -> (Int) -> Int {
+        let (juliet, romeo) = bench.pair()
+        for stream in [juliet, romeo] { stream.read(ByteBuffer(string: "<enable xmlns='urn:xmpp:sm:3'/>")) }
+        let piece = ByteBuffer(string: String(repeating: chat, count: burst) + "<r xmlns='urn:xmpp:sm:3'/>")
+        var acknowledged = 0
+        return { iterations in
+            let before = (messages: bench.store.messageCount, answers: juliet.transport.writes)
+            for _ in 0..<(iterations / burst) {
+                juliet.read(piece)
+                bench.commit()
+                acknowledged += burst
+                romeo.read(ByteBuffer(string: "<a xmlns='urn:xmpp:sm:3' h='\(acknowledged)'/>"))
+            }
+            precondition(bench.store.messageCount - before.messages == iterations / burst * burst, "not every message was logged")
+            precondition(juliet.transport.writes - before.answers == iterations / burst, "not every request was answered")
             return iterations / burst * burst
         }
     }
@@ -252,7 +318,7 @@ if let wanted, Workload(rawValue: wanted) == nil {
     exit(64)
 }
 for workload in Workload.allCases where wanted == nil || workload.rawValue == wanted {
-    let run = workload.prepare(Bench())
+    let run = workload.prepare(Bench(archives: workload.archives))
     let (mallocs, begin) = (Clock.mallocs(), Clock.cpuNanoseconds())
     let count = run(iterations ?? workload.usual)
     let each = (Clock.cpuNanoseconds() - begin) / max(count, 1)

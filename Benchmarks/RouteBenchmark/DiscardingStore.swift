@@ -1,0 +1,53 @@
+import MartletCore
+import MartletXMPP
+import NIOCore
+import Synchronization
+
+/// A store that settles the messages it is given when it is told to, and keeps none of them: what is measured is the way to the store.
+///
+/// Everything else goes to a store in memory. Its writes are settled when they are submitted, hence the ticket for nothing.
+final class DiscardingStore: Store {
+    private let accounts: InMemoryStore
+    private let issued = Atomic<UInt64>(0)
+    private let settledSequence = Atomic<UInt64>(0)
+    private let expected = Atomic<UInt64>(0)
+    private let handlers = Mutex<[@Sendable () -> Void]>([])
+
+    init(accounts: InMemoryStore) { self.accounts = accounts }
+
+    /// What was submitted is on disk.
+    func commit() {
+        let before = settledSequence.exchange(issued.load(ordering: .relaxed), ordering: .relaxed)
+        guard expected.load(ordering: .relaxed) > before else { return }
+        for handler in handlers.withLock({ $0 }) { handler() }
+    }
+
+    /// Messages that were submitted.
+    var messageCount: Int { Int(issued.load(ordering: .relaxed)) }
+
+    func submit(_ writes: [Write]) -> CommitTicket {
+        guard case .log? = writes.first else {
+            accounts.submit(writes)
+            return .none
+        }
+        return CommitTicket(sequence: issued.add(1, ordering: .relaxed).newValue)
+    }
+    func submit(_ writes: [Write], _ done: @escaping @Sendable (Result<Void, StoreError>) -> Void) { accounts.submit(writes, done) }
+    var settled: CommitTicket { CommitTicket(sequence: settledSequence.load(ordering: .relaxed)) }
+    func outcome(of ticket: CommitTicket) -> Result<Void, StoreError> { .success(()) }
+    func onSettled(_ handler: @escaping @Sendable () -> Void) { handlers.withLock { $0.append(handler) } }
+    func expectSettlement(of ticket: CommitTicket) { _ = expected.max(ticket.sequence, ordering: .relaxed) }
+
+    func loadAccount(_ address: BareJID, _ done: @escaping @Sendable (Result<StoredAccount?, StoreError>) -> Void) {
+        accounts.loadAccount(address, done)
+    }
+    func messages(of account: AccountID, after: UInt64, limit: Int, _ done: @escaping @Sendable (Result<[LoggedMessage], StoreError>) -> Void) {
+        accounts.messages(of: account, after: after, limit: limit, done)
+    }
+    func archive(of account: AccountID, _ request: ArchiveRequest) async throws(StoreError) -> ArchivePage? { nil }
+    func archiveEnds(of account: AccountID) async throws(StoreError) -> ArchiveEnds? { nil }
+    func document(_ account: AccountID, _ key: DocumentKey) async throws(StoreError) -> ByteBuffer? { nil }
+    func credentials(of address: BareJID) async throws(StoreError) -> StoredIdentity? { nil }
+    func accounts(domain: String?, after: BareJID?, limit: Int) async throws(StoreError) -> [AccountSummary] { [] }
+    func idCeiling() async throws(StoreError) -> UInt64 { 0 }
+}
