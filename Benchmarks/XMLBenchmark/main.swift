@@ -110,14 +110,11 @@ enum Benchmark {
 
     /// From the bytes as they came, with the server's addresses and what it adds.
     static func splice(_ stanza: FlatElement) -> Int {
-        var added = XMLWriter(ByteBufferAllocator().buffer(capacity: 128))
-        added.emptyElement("stanza-id", stanzaIDs) { writer in
-            writer.attribute("id", decimal: 1_764_000_000_000_000_000)
-            to.withUnsafeBytes { writer.attribute("by", utf8: $0) }
-        }
         var writer = XMLWriter(ByteBufferAllocator().buffer(capacity: stanza.byteCount + 256))
         let isSpliced = from.withUnsafeBytes { from in
-            to.withUnsafeBytes { to in writer.splice(stanza, from: from, to: to, adding: added.buffer) }
+            to.withUnsafeBytes { to in
+                writer.splice(stanza, from: from, to: to) { $0.emptyElement("stanza-id", stanzaIDs, ("id", 1_764_000_000_000_000_000), ("by", to)) }
+            }
         }
         precondition(isSpliced, "it is canonical")
         return writer.buffer.readableBytes

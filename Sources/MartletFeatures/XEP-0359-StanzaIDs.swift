@@ -23,10 +23,7 @@ package struct StanzaIDs: AnnotatingStage, NamingStage {
     }
 
     package func name(_ id: UInt64, by account: BareJID, to writer: inout XMLWriter) {
-        writer.emptyElement("stanza-id", .stanzaIDs) {
-            $0.attribute("id", decimal: id)
-            $0.attribute("by", account)
-        }
+        account.withUTF8 { writer.emptyElement("stanza-id", .stanzaIDs, ("id", id), ("by", $0)) }
     }
 
     /// A name as clients see it. Opaque to them.

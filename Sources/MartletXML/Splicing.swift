@@ -1,8 +1,8 @@
-public import NIOCore
+import NIOCore
 
 extension XMLWriter {
     /// A stanza as it came, between the addresses that the server gives it: whatever the sender wrote for `from` and `to` is left out, the
-    /// rest is copied as it is, and `added` comes behind the last child.
+    /// rest is copied as it is.
     ///
     /// This is how nearly every stanza leaves the server. It is allowed for the canonical subset only; what the stanza declares on its start
     /// tag stays there, but for the content namespace, which is declared only where this writer is not in it.
@@ -10,11 +10,26 @@ extension XMLWriter {
     /// - Parameters:
     ///   - from: UTF-8; nothing if the attribute is to be left out.
     ///   - to: as `from`.
-    ///   - added: elements that a writer made in the content namespace.
     /// - Returns: false if the stanza has to be written anew; then nothing was written.
+    public mutating func splice(_ stanza: FlatElement, from: UnsafeRawBufferPointer, to: UnsafeRawBufferPointer) -> Bool {
+        splice(stanza, from: from, to: to, withEnd: true)
+    }
+
+    /// The same with what `add` writes behind the last child, in the content namespace.
     public mutating func splice(
-        _ stanza: FlatElement, from: UnsafeRawBufferPointer, to: UnsafeRawBufferPointer, adding added: ByteBuffer
+        _ stanza: FlatElement, from: UnsafeRawBufferPointer, to: UnsafeRawBufferPointer, adding add: (inout XMLWriter) -> Void
     ) -> Bool {
+        let outer = scope
+        guard splice(stanza, from: from, to: to, withEnd: false) else { return false }
+        scope = .known(.client)
+        add(&self)
+        endStartTag()
+        scope = outer
+        spliceEnd(of: stanza)
+        return true
+    }
+
+    private mutating func splice(_ stanza: FlatElement, from: UnsafeRawBufferPointer, to: UnsafeRawBufferPointer, withEnd: Bool) -> Bool {
         guard stanza.storage.header.flags.isDisjoint(with: .notCanonical), !Self.needsEscaping(from), !Self.needsEscaping(to) else {
             return false
         }
@@ -23,31 +38,39 @@ extension XMLWriter {
             guard root.prefixLength == 0, root.namespace == Namespace.client.id else { return false }
             endStartTag()
             let declares = scope != .known(.client)
-            let roomMax = bytes.count + from.count + to.count + added.readableBytes + Int(root.localLength) + Self.spliceMarkupBytes
+            let roomMax = bytes.count + from.count + to.count + Self.spliceMarkupBytes
             buffer.append(atMost: roomMax) { cursor in
-                let name = tape[root.nameRange]
                 cursor.put("<")
-                cursor.put(name)
+                cursor.put(tape[root.nameRange])
                 if declares { cursor.put(" xmlns='jabber:client'") }
                 Self.put(" from='", from, in: &cursor)
                 Self.put(" to='", to, in: &cursor)
                 let rest = Self.putAttributes(of: root, tape, in: &cursor)
-                guard added.readableBytes > 0 else { return cursor.put(tape[rest..<bytes.count]) }
-                let isEmpty = root.flags.contains(.selfClosing)
-                cursor.put(tape[rest..<(isEmpty ? bytes.count - 2 : Int(root.contentEnd))])
-                if isEmpty { cursor.put(">") }
-                added.withUnsafeReadableBytes { cursor.put($0) }
-                if !isEmpty { return cursor.put(tape[Int(root.contentEnd)..<bytes.count]) }
-                cursor.put("</")
-                cursor.put(name)
+                if withEnd { return cursor.put(tape[rest..<bytes.count]) }
+                guard root.flags.contains(.selfClosing) else { return cursor.put(tape[rest..<Int(root.contentEnd)]) }
+                cursor.put(tape[rest..<(bytes.count - 2)])
                 cursor.put(">")
             }
             return true
         }
     }
 
-    /// What is written besides the bytes, the addresses and the name: ` xmlns='jabber:client'`, ` from=''`, ` to=''`, `></>`.
-    private static let spliceMarkupBytes = 48
+    /// The end tag as it came; one that was `/>` in the start tag is written.
+    private mutating func spliceEnd(of stanza: FlatElement) {
+        stanza.storage.withTape { tape in
+            let (root, name) = (tape[0], tape[tape[0].nameRange])
+            let tag = root.flags.contains(.selfClosing) ? nil : tape[Int(root.contentEnd)..<tape.bytes.count]
+            buffer.append(atMost: tag?.count ?? name.count + 3) { cursor in
+                if let tag { return cursor.put(tag) }
+                cursor.put("</")
+                cursor.put(name)
+                cursor.put(">")
+            }
+        }
+    }
+
+    /// What is written besides the bytes and the addresses: ` xmlns='jabber:client'`, ` from=''`, ` to=''`.
+    private static let spliceMarkupBytes = 40
 
     @inline(__always)
     private static func put(_ beginning: StaticString, _ value: UnsafeRawBufferPointer, in cursor: inout ByteCursor) {

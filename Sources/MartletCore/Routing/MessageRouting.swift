@@ -168,14 +168,12 @@ extension Router {
         for stage in host.redacting { stage.redact(&message.stanza, route) }
         defer { shardIdle(home) }
         guard let view else {
-            if let id { name(&message.stanza, id, host, home) }
             let progress = logSent(message, after: .done, context)
-            post(message.stanza.encoded(), to: recipients, of: home, context)
+            post(encode(message.stanza, id, host, home), to: recipients, of: home, context)
             return progress
         }
-        let stanza = message.stanza.encoded()
-        let ticket = log(message, stanza, view, to: holders, home, context)
-        let named = stanza.adding { writer in for stage in host.naming { stage.name(view.id, by: home.address, to: &writer) } }
+        let (logged, named) = message.stanza.encodedTwice { writer in name(view.id, host, home, &writer) }
+        let ticket = log(message, logged, view, to: holders, home, context)
         post(named, to: recipients, of: home, view: handedOut, context)
         return .done(ticket)
     }
@@ -200,8 +198,13 @@ extension Router {
         return home.lastViewID
     }
 
-    private func name(_ stanza: inout Stanza, _ id: UInt64, _ host: Host, _ home: AccountHome) {
-        for stage in host.naming { stanza.add { stage.name(id, by: home.address, to: &$0) } }
+    private func name(_ id: UInt64, _ host: Host, _ home: AccountHome, _ writer: inout XMLWriter) {
+        for stage in host.naming { stage.name(id, by: home.address, to: &writer) }
+    }
+
+    private func encode(_ message: borrowing Stanza, _ id: UInt64?, _ host: Host, _ home: AccountHome) -> EncodedStanza {
+        guard let id else { return message.encoded() }
+        return message.encoded { writer in name(id, host, home, &writer) }
     }
 
     private typealias Copies = (stage: any FanOutStage, sessions: SessionSet)
@@ -225,7 +228,7 @@ extension Router {
     ) {
         if copies.isEmpty { return }
         var message = copy message
-        if let id { name(&message, id, host, home) }
+        if let id { message.add { writer in name(id, host, home, &writer) } }
         for (stage, sessions) in copies {
             for index in home.sessions.indices where sessions.contains(index: index) {
                 context.post(stage.encodeCopy(of: message, for: home.sessions[index], route), to: home.sessions[index].ref, view: view)

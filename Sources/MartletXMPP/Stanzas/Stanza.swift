@@ -85,25 +85,6 @@ public struct Stanza: Sendable {
 @frozen public struct EncodedStanza: Sendable, Hashable {
     public var bytes: ByteBuffer
     @inlinable public init(_ bytes: ByteBuffer) { self.bytes = bytes }
-
-    /// The same with what `write` writes after its children, in the content namespace. For an element that has children.
-    public func adding(_ write: (inout XMLWriter) -> Void) -> EncodedStanza {
-        // An end tag has no `<` but its first character.
-        let content = bytes.readableBytesView
-        guard let end = content.lastIndex(of: UInt8(ascii: "<")), let tag = bytes.getSlice(at: end, length: bytes.writerIndex - end),
-            let start = bytes.getSlice(at: bytes.readerIndex, length: end - bytes.readerIndex), end > content.startIndex
-        else { return self }
-        var buffer = ByteBufferAllocator().buffer(capacity: content.count + Self.addedRoom)
-        buffer.writeImmutableBuffer(start)
-        var writer = XMLWriter(buffer)
-        buffer = ByteBuffer()
-        write(&writer)
-        writer.buffer.writeImmutableBuffer(tag)
-        return EncodedStanza(writer.buffer)
-    }
-
-    /// Bytes set aside for what is added.
-    private static var addedRoom: Int { 160 }
 }
 
 extension Stanza {
@@ -112,15 +93,43 @@ extension Stanza {
 
     /// The same for a recipient whose address differs from ``to``, such as a session of the account.
     public func encoded(to recipient: JID?) -> EncodedStanza {
-        // Room for the bytes as sent, two addresses and what was added.
-        var writer = XMLWriter(ByteBufferAllocator().buffer(capacity: element.byteCount + added.readableBytes + 256))
+        var writer = XMLWriter(ByteBufferAllocator().buffer(capacity: encodedBytesUsual(recipient)))
         write(to: &writer, recipient: recipient)
         return EncodedStanza(writer.buffer)
     }
 
+    /// The stanza as it goes out, with what `add` writes behind everything else, in the content namespace.
+    public func encoded(adding add: (inout XMLWriter) -> Void) -> EncodedStanza {
+        var writer = XMLWriter(ByteBufferAllocator().buffer(capacity: encodedBytesUsual(to) + Self.addedRoom))
+        write(to: &writer, recipient: to, adding: add)
+        return EncodedStanza(writer.buffer)
+    }
+
+    /// Both, in one piece of memory: as the message log keeps it and as the recipient gets it.
+    public func encodedTwice(adding add: (inout XMLWriter) -> Void) -> (without: EncodedStanza, with: EncodedStanza) {
+        var writer = XMLWriter(ByteBufferAllocator().buffer(capacity: 2 * encodedBytesUsual(to) + Self.addedRoom))
+        write(to: &writer, recipient: to)
+        let middle = writer.buffer.writerIndex
+        write(to: &writer, recipient: to, adding: add)
+        var (first, second) = (writer.buffer, writer.buffer)
+        first.moveWriterIndex(to: middle)
+        second.moveReaderIndex(to: middle)
+        return (EncodedStanza(first), EncodedStanza(second))
+    }
+
+    /// The bytes as sent, both addresses and what was added.
+    private func encodedBytesUsual(_ recipient: JID?) -> Int {
+        element.byteCount + added.readableBytes + from.withUTF8 { $0.count } + (recipient?.withUTF8 { $0.count } ?? 0) + 64
+    }
+
     /// The same within something else, such as a forwarded stanza (XEP-0297).
     public func write(to writer: inout XMLWriter, recipient: JID?) {
-        if omitted.isEmpty, splice(to: &writer, recipient: recipient) { return }
+        if !isEdited, splice(to: &writer, recipient) { return }
+        write(to: &writer, recipient: recipient) { _ in }
+    }
+
+    private func write(to writer: inout XMLWriter, recipient: JID?, adding add: (inout XMLWriter) -> Void) {
+        if omitted.isEmpty, splice(to: &writer, recipient, adding: add) { return }
         writer.open(copying: element.root, setting: ["from": from.description, "to": recipient?.description])
         if omitted.isEmpty {
             writer.appendContent(of: element.root)
@@ -131,14 +140,28 @@ extension Stanza {
             writer.appendContent(of: element.root) { !starts.contains($0.byteRange.lowerBound) }
         }
         if added.readableBytes > 0 { writer.raw(added) }
+        add(&writer)
         writer.close()
     }
 
     /// The bytes as they came with other addresses, if that is allowed.
-    private func splice(to writer: inout XMLWriter, recipient: JID?) -> Bool {
+    private func splice(to writer: inout XMLWriter, _ recipient: JID?) -> Bool {
+        withAddresses(recipient) { from, to in writer.splice(element, from: from, to: to) }
+    }
+
+    private func splice(to writer: inout XMLWriter, _ recipient: JID?, adding add: (inout XMLWriter) -> Void) -> Bool {
+        withAddresses(recipient) { from, to in
+            writer.splice(element, from: from, to: to) { writer in
+                if added.readableBytes > 0 { writer.raw(added) }
+                add(&writer)
+            }
+        }
+    }
+
+    private func withAddresses(_ recipient: JID?, _ body: (UnsafeRawBufferPointer, UnsafeRawBufferPointer) -> Bool) -> Bool {
         from.withUTF8 { from in
-            guard let recipient else { return writer.splice(element, from: from, to: UnsafeRawBufferPointer(start: nil, count: 0), adding: added) }
-            return recipient.withUTF8 { to in writer.splice(element, from: from, to: to, adding: added) }
+            guard let recipient else { return body(from, UnsafeRawBufferPointer(start: nil, count: 0)) }
+            return recipient.withUTF8 { body(from, $0) }
         }
     }
 }
