@@ -25,7 +25,7 @@ package struct Hints: OptionSet, Hashable, Sendable {
 extension Stanza {
     /// Those of an error are somebody else's and do not count (§4.5).
     package var hints: Hints {
-        if kind.isError { return [] }
+        guard !kind.isError, element.root.hasChild(in: .hints) else { return [] }
         var hints: Hints = []
         for child in element.root.children where child.isIn(.hints) {
             if child.isNamed("no-store", .hints) { hints.insert(.noStore) }

@@ -42,6 +42,7 @@ extension Stanza {
     mutating func omitChildren(
         _ local: StaticString, _ namespace: Namespace, claiming attribute: StaticString, _ isOurs: (JID) -> Bool
     ) {
+        guard element.root.hasChild(local, namespace) else { return }
         for (index, child) in element.root.children.enumerated() where child.isNamed(local, namespace) {
             let isClaimed = child.withAttribute(attribute) { span in
                 span.withUnsafeBytes { bytes in (try? JID(parsing: bytes)).map(isOurs) ?? false }

@@ -192,6 +192,10 @@ extension ElementView {
         storage.firstChild(of: index, local, namespace) != nil
     }
 
+    /// Whether there is any child in `namespace`. Few messages have one of those that the server looks for: the walk itself, which counts a
+    /// reference for each child, is for those.
+    public func hasChild(in namespace: Namespace) -> Bool { storage.hasChild(of: index, in: namespace) }
+
     /// Elements and text directly in this one, in document order. Neighbouring pieces of text may come apart.
     public var content: [ContentView] {
         var result: [ContentView] = []
@@ -305,6 +309,20 @@ extension FlatStorage {
                 position = Int(node.next)
             }
             return nil
+        }
+    }
+
+    /// Whether there is an element in `namespace` directly in the element at `index`.
+    func hasChild(of index: Int, in namespace: Namespace) -> Bool {
+        withTape { tape in
+            let end = Int(tape[index].next)
+            var position = index + 1
+            while position < end {
+                let node = tape[position]
+                if node.kind == .element, isIn(namespace, node) { return true }
+                position = Int(node.next)
+            }
+            return false
         }
     }
 

@@ -52,6 +52,14 @@ import Testing
         #expect(empty.isNamed("bod", .client) && !empty.isNamed("bodies", .client) && !empty.isNamed("bad", .client))
     }
 
+    @Test("a child in a namespace is found whatever it is called, and only directly in its element")
+    func inNamespace() throws {
+        let root = try parse("<a x:b='2' xmlns:x='urn:x'>text<c/><d xmlns='urn:d'><e xmlns='urn:e'/></d></a>").root
+        #expect(root.hasChild(in: .client) && root.hasChild(in: "urn:d"))
+        #expect(!root.hasChild(in: "urn:e") && !root.hasChild(in: "urn:x") && !root.hasChild(in: .none))
+        #expect(root.firstChild("d", "urn:d")?.hasChild(in: "urn:e") == true && root.firstChild("c", .client)?.hasChild(in: .client) == false)
+    }
+
     @Test("numbers of namespaces are stable, and 0 is none")
     func numbers() {
         let ping: Namespace = "urn:xmpp:ping"

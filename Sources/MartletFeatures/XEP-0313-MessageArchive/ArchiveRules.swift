@@ -13,12 +13,12 @@ package enum ArchiveRules {
         }
         let hints = message.hints
         if !hints.isDisjoint(with: [.noStore, .noPermanentStore]) { return false }
-        return hints.contains(.store) || message.element.root.children.contains { isContent($0) }
+        let root = message.element.root
+        return hints.contains(.store) || root.hasChild("body", .client) || root.children.contains { isContent($0) }
     }
 
     private static func isContent(_ child: ElementView) -> Bool {
-        if child.isNamed("body", .client) { return true }
-        return contents.contains { namespace, names in child.isIn(namespace) && names.contains { child.isNamed($0, namespace) } }
+        contents.contains { namespace, names in child.isIn(namespace) && names.contains { child.isNamed($0, namespace) } }
     }
 
     /// What counts besides a body.
