@@ -27,6 +27,13 @@ package struct ArchivePreferenceManagement: IQResponder {
 }
 
 extension AccountHome {
+    /// Whether the account's archive keeps what is exchanged with `peer`.
+    func archives(with peer: JID, default: ArchivePreferences.Default) -> Bool {
+        // Most accounts have said nothing.
+        if documents.isEmpty { return `default`.keeps(isContact: roster.state(of: peer.bare).isInRoster) }
+        return archivePreferences(default: `default`).keeps(with: peer, isContact: roster.state(of: peer.bare).isInRoster)
+    }
+
     /// What the account has said, or what holds for those that have said nothing. Of what cannot be read nothing is kept: to guess would
     /// keep what is to be forgotten.
     func archivePreferences(default: ArchivePreferences.Default) -> ArchivePreferences {
@@ -44,6 +51,14 @@ package struct ArchivePreferences: Hashable, Sendable {
         case always, never
         /// With those in the roster.
         case roster
+
+        func keeps(isContact: @autoclosure () -> Bool) -> Bool {
+            switch self {
+            case .always: true
+            case .never: false
+            case .roster: isContact()
+            }
+        }
     }
 
     /// For those in neither list.
@@ -67,11 +82,7 @@ package struct ArchivePreferences: Hashable, Sendable {
                 if never.contains(address) { return false }
             }
         }
-        return switch `default` {
-        case .always: true
-        case .never: false
-        case .roster: isContact()
-        }
+        return `default`.keeps(isContact: isContact())
     }
 }
 

@@ -130,6 +130,9 @@ package struct ResidentDocuments {
 
     package init(_ documents: [DocumentKey: ByteBuffer] = [:]) { self.documents = documents }
 
+    /// Most accounts have none at all.
+    package var isEmpty: Bool { documents.isEmpty }
+
     package subscript(key: DocumentKey) -> ByteBuffer? {
         get { documents[key] }
         set {
@@ -138,9 +141,8 @@ package struct ResidentDocuments {
         }
     }
 
-    /// What `read` makes of a document; `nil` where there is none. Most accounts have none at all.
+    /// What `read` makes of a document; `nil` where there is none.
     package mutating func value<Value: Sendable>(_ key: DocumentKey, _ read: (ByteBuffer) -> Value) -> Value? {
-        if documents.isEmpty { return nil }
         guard let document = documents[key] else { return nil }
         if let known = self.read[key] as? Value { return known }
         let value = read(document)

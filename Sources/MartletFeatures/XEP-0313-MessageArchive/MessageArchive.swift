@@ -32,7 +32,7 @@ package struct MessageArchive: IQResponder, ArchivingStage {
     package func isWorthArchiving(_ message: borrowing Stanza) -> Bool { ArchiveRules.isWorthKeeping(message) }
 
     package func archives(with peer: JID, _ home: AccountHome) -> Bool {
-        home.archivePreferences(default: `default`).keeps(with: peer, isContact: home.roster.state(of: peer.bare).isInRoster)
+        home.archives(with: peer, default: `default`)
     }
 
     // MARK: Queries
