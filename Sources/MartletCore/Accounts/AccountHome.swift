@@ -31,7 +31,7 @@ package final class AccountHome {
     /// Something was changed while the account was being read: what comes of that is not the last word.
     var mustBeReadAgain = false
 
-    package internal(set) var id = AccountID(raw: 0)
+    @exclusivity(unchecked) package internal(set) var id = AccountID(raw: 0)
     package internal(set) var isEnabled = false
     /// Was given the admin role when it was made (``AccessPolicy``).
     package internal(set) var isAdmin = false
@@ -49,7 +49,7 @@ package final class AccountHome {
     /// What sessions are to be told once it is on disk, in order.
     var tellings: [(ticket: CommitTicket, Telling)] = []
     /// The last ticket of the account's writes: until it is settled, the state here is ahead of the disk.
-    package internal(set) var lastTicket = CommitTicket.none
+    @exclusivity(unchecked) package internal(set) var lastTicket = CommitTicket.none
 
     init(_ address: BareJID, shard: Shard) {
         self.address = address

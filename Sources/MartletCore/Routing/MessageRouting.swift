@@ -2,7 +2,8 @@ import MartletXML
 import MartletXMPP
 import NIOCore
 
-/// A message between the sender's account and the recipient's.
+/// A message between the sender's account and the recipient's. It is handed on in place: a copy would count ten references, and again when it
+/// is gone, some 600 instructions.
 struct MessageInTransit: Sendable {
     /// Under which the sender's archive keeps it: on its way to the log together with the recipient's view.
     struct SentView: Sendable {
@@ -38,9 +39,9 @@ struct MessageInTransit: Sendable {
 /// The life of a message (RFC 6121 §5, §8). Two passes: the sender's account, then the recipient's; each reads from top to
 /// bottom, and there is no other place where a message is decided on.
 extension Router {
-    func message(_ stanza: consuming Stanza, _ type: MessageType, from session: ClientSession, _ completion: Completion) -> Progress {
-        guard let to = stanza.to, let host = session.context.hosts.host(of: session.address.bare) else { return .done }
-        var message = MessageInTransit(stanza, type, to: to, origin: session.ref, completion)
+    func message(_ stanza: consuming Stanza, _ type: MessageType, to: JID, from session: ClientSession, _ completion: Completion) -> Progress {
+        guard let host = session.context.hosts.host(of: session.address.bare) else { return .done }
+        var message = MessageInTransit(consume stanza, type, to: to, origin: session.ref, completion)
         message.isPromised = session.management != nil
         let verdict = session.home.shard.withLock {
             if message.isPromised { message.position = session.position(with: completion.sequence, of: session.home.id) }
@@ -51,9 +52,8 @@ extension Router {
         case .drop: return .done
         case .bounce(let error): return session.refuse(message.stanza, error)
         }
-        let sent = message.sent
-        let progress = deliver(message, session.context)
-        if let sent, progress != .pending { session.home.shard.withLock { session.home.close(sent.view.id) } }
+        let progress = deliver(&message, session.context)
+        if let sent = message.sent, progress != .pending { session.home.shard.withLock { session.home.close(sent.view.id) } }
         return progress
     }
 
@@ -90,13 +90,14 @@ extension Router {
     private func copySent(
         _ message: borrowing MessageInTransit, _ host: Host, _ home: AccountHome, _ route: borrowing Route, _ context: LoopContext
     ) {
+        guard home.sessions.count > 1 else { return }
         let copies = copies(of: message.stanza, host, home, route, besides: [])
         post(copies, of: message.stanza, named: message.sent?.view.id, host, home, route, view: 0, context)
     }
 
     // MARK: On to the recipient
 
-    private func deliver(_ message: MessageInTransit, _ context: LoopContext) -> Progress {
+    private func deliver(_ message: inout MessageInTransit, _ context: LoopContext) -> Progress {
         switch Destination(message.to, context) {
         case .remote: return logSent(message, after: deliverRemote(message.stanza, origin: message.origin, context), context)
         case .host: return refuse(message, .serviceUnavailable, context)
@@ -104,18 +105,24 @@ extension Router {
             let address = message.to.bare
             let shard = placement.shard(of: address)
             return shard.withLock {
-                if let home = readyHome(address, in: shard, context) { return receive(message, host, home, context) }
-                let isParked = park(address, bytes: message.stanza.element.byteCount, in: shard, context) { [self] home, context in
-                    receiveLater(message, host, home, context)
-                }
-                return isParked ? .pending : refuse(message, StanzaError(.resourceConstraint, .wait), context)
+                if let home = readyHome(address, in: shard, context) { return receive(&message, host, home, context) }
+                return park(message, host, in: shard, context)
             }
         }
     }
 
+    /// It waits until the recipient's account is in memory. Under the lock of that one's shard.
+    private func park(_ message: MessageInTransit, _ host: Host, in shard: Shard, _ context: LoopContext) -> Progress {
+        let isParked = park(message.to.bare, bytes: message.stanza.element.byteCount, in: shard, context) { [self] home, context in
+            receiveLater(message, host, home, context)
+        }
+        return isParked ? .pending : refuse(message, StanzaError(.resourceConstraint, .wait), context)
+    }
+
     /// What had to wait. Under the lock of the recipient's shard.
-    private func receiveLater(_ message: MessageInTransit, _ host: Host, _ home: AccountHome, _ context: LoopContext) {
-        let progress = receive(message, host, home, context)
+    private func receiveLater(_ waiting: MessageInTransit, _ host: Host, _ home: AccountHome, _ context: LoopContext) {
+        var message = waiting
+        let progress = receive(&message, host, home, context)
         guard progress != .pending else { return }
         if let sent = message.sent { context.after { [self] _ in close(sent) } }
         message.completion?.complete(progress, in: context)
@@ -130,12 +137,11 @@ extension Router {
     // MARK: The recipient's account
 
     /// Under the lock of the recipient's shard.
-    func receive(_ arriving: MessageInTransit, _ host: Host, _ home: AccountHome, _ context: LoopContext) -> Progress {
+    func receive(_ message: inout MessageInTransit, _ host: Host, _ home: AccountHome, _ context: LoopContext) -> Progress {
         guard home.isResident else {
-            return refuse(arriving, home.stage == .absent ? .serviceUnavailable : StanzaError(.internalServerError, .wait), context)
+            return refuse(message, home.stage == .absent ? .serviceUnavailable : StanzaError(.internalServerError, .wait), context)
         }
-        if case .replaying = home.offline.delivery { return hold(arriving, host, home, context) }
-        var message = arriving
+        if case .replaying = home.offline.delivery { return hold(message, host, home, context) }
         let route = Route(account: home.address, direction: .received, origin: message.origin, peer: message.stanza.from)
         for stage in host.screening {
             switch stage.screen(message.stanza, home, route) {
@@ -146,18 +152,17 @@ extension Router {
         }
         for stage in host.annotating { stage.annotate(&message.stanza, route) }
         switch DeliveryRules.message(message.type, to: message.to, sessions: home.sessions, policy: host.limits.messagesTo) {
-        case .deliver(let recipients): return deliver(message, to: recipients, host, home, route, context)
-        case .fallBack: return fallBack(message, host, home, route, context)
+        case .deliver(let recipients): return deliver(&message, to: recipients, host, home, route, context)
+        case .fallBack: return fallBack(&message, host, home, route, context)
         case .refuse(let error): return refuse(message, error, context)
         case .ignore: return logSent(message, after: .done, context)
         }
     }
 
     private func deliver(
-        _ arrived: consuming MessageInTransit, to recipients: SessionSet, _ host: Host, _ home: AccountHome, _ route: borrowing Route,
+        _ message: inout MessageInTransit, to recipients: SessionSet, _ host: Host, _ home: AccountHome, _ route: borrowing Route,
         _ context: LoopContext
     ) -> Progress {
-        var message = arrived
         let id = message.type.isNamed ? nextViewID(home, context) : nil
         let copies = copies(of: message.stanza, host, home, route, besides: recipients)
         let holders = copies.reduce(recipients) { $0.union($1.sessions) }
@@ -246,9 +251,8 @@ extension Router {
     // MARK: Nobody there
 
     private func fallBack(
-        _ arrived: consuming MessageInTransit, _ host: Host, _ home: AccountHome, _ route: borrowing Route, _ context: LoopContext
+        _ message: inout MessageInTransit, _ host: Host, _ home: AccountHome, _ route: borrowing Route, _ context: LoopContext
     ) -> Progress {
-        var message = arrived
         defer { shardIdle(home) }
         for stage in host.fallBack {
             switch stage.fallBack(message.stanza, home, host.limits) {
@@ -273,8 +277,7 @@ extension Router {
         _ message: borrowing MessageInTransit, _ stanza: EncodedStanza, _ view: LogEntry.View, to holders: SessionSet, _ home: AccountHome,
         _ context: LoopContext
     ) -> CommitTicket {
-        var views = [view]
-        if let sent = message.sent { views.insert(sent.view, at: 0) }
+        let views = if let sent = message.sent { [sent.view, view] } else { [view] }
         let entry = LogEntry(
             stanza: stanza, views: views, time: message.taken ?? context.time.wallMilliseconds, position: message.position)
         let ticket = store.submit([.log(entry)])

@@ -151,7 +151,7 @@ extension Router {
             let to = message.stanza.to ?? .bare(home.address)
             var again = MessageInTransit(message.stanza, message.type, to: to, origin: message.origin)
             again.taken = message.time
-            _ = receive(again, host, home, context)
+            _ = receive(&again, host, home, context)
         }
     }
 

@@ -156,13 +156,13 @@ package final class ClientSession {
     private func message(_ element: FlatElement, _ completion: Completion) -> Progress {
         context.counters.receivedMessage()
         let type = MessageType(of: element.root)
-        var stanza = Stanza(element, kind: .message(type), from: .full(address), to: nil)
+        let to: JID
         switch addressee(of: element.root) {
-        case .malformed: return refuse(stanza, .jidMalformed)
-        case .nobody: stanza.to = .bare(address.bare)
-        case .somebody(let to): stanza.to = to
+        case .malformed: return refuse(Stanza(element, kind: .message(type), from: .full(address), to: nil), .jidMalformed)
+        case .nobody: to = .bare(address.bare)
+        case .somebody(let somebody): to = somebody
         }
-        return router.message(stanza, type, from: self, completion)
+        return router.message(Stanza(element, kind: .message(type), from: .full(address), to: to), type, to: to, from: self, completion)
     }
 
     private func presence(_ element: FlatElement, _ completion: Completion) -> Progress {

@@ -21,7 +21,7 @@ package final class LoopContext {
     @exclusivity(unchecked) private var wakes: [LoopMailbox] = []
     @exclusivity(unchecked) private var dirty: [ClientSession] = []
     @exclusivity(unchecked) private var effects: [(LoopContext) -> Void] = []
-    private var waitingForDisk: [(ticket: CommitTicket, act: (LoopContext, Result<Void, StoreError>) -> Void)] = []
+    @exclusivity(unchecked) private var waitingForDisk: [(ticket: CommitTicket, act: (LoopContext, Result<Void, StoreError>) -> Void)] = []
     @exclusivity(unchecked) private var batch: [Post] = []
     /// Accounts whose cursor in the message log is to be stored.
     @exclusivity(unchecked) private var movedCursors: [AccountHome] = []
@@ -72,7 +72,7 @@ package final class LoopContext {
 
     /// Carries out what was put off until the locks were released. The caller of a home's work calls it right after.
     package func runEffects() {
-        guard !isRunningEffects else { return }
+        guard !effects.isEmpty, !isRunningEffects else { return }
         isRunningEffects = true
         defer { isRunningEffects = false }
         var next = 0

@@ -25,7 +25,7 @@ public enum StanzaKind: Hashable, Sendable {
 ///
 /// The element itself never changes: it is shared between sessions, loops and the log. Edits are kept beside it and take
 /// effect when the stanza is encoded.
-public struct Stanza: Sendable {
+@frozen public struct Stanza: Sendable {
     public let element: FlatElement
     public let kind: StanzaKind
     /// Set by the server, whatever the sender wrote (RFC 6120 §8.1.2.1).
@@ -37,7 +37,7 @@ public struct Stanza: Sendable {
     /// Elements added after the stanza's own children, as written by `XMLWriter` in the stream's content namespace.
     public private(set) var added = ByteBuffer()
 
-    public init(_ element: FlatElement, kind: StanzaKind, from: JID, to: JID?) {
+    @inlinable public init(_ element: FlatElement, kind: StanzaKind, from: JID, to: JID?) {
         self.element = element
         self.kind = kind
         self.from = from
