@@ -123,11 +123,7 @@ extension Router {
 
     /// One presence to many contacts. The only way in which presence fans out.
     func multicast(_ stanza: Stanza, to contacts: [BareJID], _ context: LoopContext) {
-        for contact in contacts {
-            var copy = stanza
-            copy.to = .bare(contact)
-            deliverPresence(copy, to: .bare(contact), origin: nil, context)
-        }
+        for contact in contacts { deliverPresence(stanza, to: .bare(contact), origin: nil, context) }
     }
 
     // MARK: Unavailable
@@ -165,11 +161,7 @@ extension Router {
         let others = entry.directed.filter { !entry.isAvailable || !receivers.contains($0.bare) }
         guard !others.isEmpty else { return }
         context.after { [self] context in
-            for address in others {
-                var copy = unavailable
-                copy.to = address
-                deliverPresence(copy, to: address, origin: nil, context)
-            }
+            for address in others { deliverPresence(unavailable, to: address, origin: nil, context) }
         }
     }
 
@@ -217,9 +209,11 @@ extension Router {
 
     /// Presence on its way into an account (RFC 6121 §8.5.2.1.2, §8.5.3.1). An account that is not in memory has nobody
     /// online and hears nothing.
+    ///
+    /// - Parameter to: whatever `stanza` says.
     func deliverPresence(_ stanza: Stanza, to: JID, origin: SessionRef?, _ context: LoopContext) {
         switch Destination(to, context) {
-        case .remote: _ = deliverRemote(stanza, origin: origin, context)
+        case .remote: deliverRemotePresence(stanza, to: to, origin: origin, context)
         case .host: break
         case .account(let host):
             let shard = placement.shard(of: to.bare)
@@ -228,6 +222,12 @@ extension Router {
                 receivePresence(stanza, to, host, home, origin, context)
             }
         }
+    }
+
+    private func deliverRemotePresence(_ stanza: Stanza, to: JID, origin: SessionRef?, _ context: LoopContext) {
+        var stanza = stanza
+        stanza.to = to
+        _ = deliverRemote(stanza, origin: origin, context)
     }
 
     private func receivePresence(_ stanza: Stanza, _ to: JID, _ host: Host, _ home: AccountHome, _ origin: SessionRef?, _ context: LoopContext) {
@@ -270,11 +270,7 @@ extension Router {
 
     private func answerProbe(_ presence: Stanza, to prober: JID, _ ref: SessionRef?, _ context: LoopContext) {
         if let ref { return context.post(presence.encoded(to: prober), to: ref) }
-        context.after { [self] context in
-            var copy = presence
-            copy.to = prober
-            deliverPresence(copy, to: prober, origin: nil, context)
-        }
+        context.after { [self] context in deliverPresence(presence, to: prober, origin: nil, context) }
     }
 }
 
