@@ -53,6 +53,8 @@ package final class SQLiteStore: Store {
     private let lock: NIOLockedValueBox<FolderLock?>
     private let writer: StoreWriter
     private let readers: StoreReaders
+    /// Archives have a reader of their own: whoever searches his keeps nobody from logging in.
+    private let archiveReaders: StoreReaders
     /// Which database this is and what it promises of a commit, for the operator.
     package let promise: String
 
@@ -66,25 +68,34 @@ package final class SQLiteStore: Store {
         let link = Link()
         let writer = try StoreWriter(
             connection, index: index, limits: .init(submitsMax: options.queuedSubmitsMax, bytesMax: options.queuedBytesMax),
-            time: options.time, logger: options.logger, onSettled: { link.readers?.settled(upTo: $0) },
+            time: options.time, logger: options.logger, onSettled: { sequence in
+                link.readers?.settled(upTo: sequence)
+                link.archiveReaders?.settled(upTo: sequence)
+            },
             onCommit: options.onCommit, onFatal: options.onFatal)
         let readers = StoreReaders(issued: { writer.issued }, settled: { writer.settled })
+        let archiveReaders = StoreReaders(issued: { writer.issued }, settled: { writer.settled })
         link.readers = readers
+        link.archiveReaders = archiveReaders
         var statements: [ReadStatements] = []
         for _ in 0..<max(1, options.readers) { statements.append(try ReadStatements(try driver.openReader(), tail: tail)) }
+        let archiveStatements = [try ReadStatements(try driver.openReader(), tail: tail)]
         self.folder = folder
         self.options = options
         self.lock = NIOLockedValueBox(lock)
         self.writer = writer
         self.readers = readers
+        self.archiveReaders = archiveReaders
         promise = connection.promise
         writer.start()
         readers.start(statements)
+        archiveReaders.start(archiveStatements)
     }
 
     /// `@unchecked`: set before the writer starts, and only read from then on.
     private final class Link: @unchecked Sendable {
         weak var readers: StoreReaders?
+        weak var archiveReaders: StoreReaders?
     }
 }
 
@@ -167,6 +178,7 @@ extension SQLiteStore {
     package func close() {
         writer.close()
         readers.close()
+        archiveReaders.close()
         lock.withLockedValue { $0 = nil }
     }
 }
@@ -208,11 +220,11 @@ extension SQLiteStore {
     }
 
     package func archive(of account: AccountID, _ request: ArchiveRequest) async throws(StoreError) -> ArchivePage? {
-        try await read { statements throws(SQLError) in try statements.archivePage(of: account, request) }
+        try await read(archiveReaders) { statements throws(SQLError) in try statements.archivePage(of: account, request) }
     }
 
     package func archiveEnds(of account: AccountID) async throws(StoreError) -> ArchiveEnds? {
-        try await read { statements throws(SQLError) in try statements.archiveEnds(of: account) }
+        try await read(archiveReaders) { statements throws(SQLError) in try statements.archiveEnds(of: account) }
     }
 
     package func document(_ account: AccountID, _ key: DocumentKey) async throws(StoreError) -> ByteBuffer? {
@@ -232,11 +244,11 @@ extension SQLiteStore {
     }
 
     private func read<Value: Sendable>(
-        _ question: @escaping @Sendable (ReadStatements) throws(SQLError) -> Value,
+        _ readers: StoreReaders? = nil, _ question: @escaping @Sendable (ReadStatements) throws(SQLError) -> Value,
         _ done: @escaping @Sendable (Result<Value, StoreError>) -> Void
     ) {
         let logger = options.logger
-        readers.read { statements in
+        (readers ?? self.readers).read { statements in
             done(Result { () throws(StoreError) in
                 let statements = try statements.get()
                 do throws(SQLError) { return try question(statements) } catch {
@@ -248,10 +260,10 @@ extension SQLiteStore {
     }
 
     private func read<Value: Sendable>(
-        _ question: @escaping @Sendable (ReadStatements) throws(SQLError) -> Value
+        _ readers: StoreReaders? = nil, _ question: @escaping @Sendable (ReadStatements) throws(SQLError) -> Value
     ) async throws(StoreError) -> Value {
         let answer: Result<Value, StoreError> = await withCheckedContinuation { continuation in
-            read(question) { continuation.resume(returning: $0) }
+            read(readers, question) { continuation.resume(returning: $0) }
         }
         return try answer.get()
     }

@@ -13,7 +13,7 @@ struct DeliveriesTests {
 
     private func live(_ views: ClosedRange<UInt64>, to holders: SessionSlots) -> Deliveries {
         var deliveries = Deliveries()
-        for view in views { deliveries.append(view, bytes: 10, isOwn: false, to: holders) }
+        for view in views { deliveries.append(view, bytes: 10, to: holders) }
         return deliveries
     }
 
@@ -36,9 +36,9 @@ struct DeliveriesTests {
     func holders() {
         var deliveries = live(1...3, to: [one, two])
         deliveries.deliver(1)
-        deliveries.release(one, remaining: two)
+        deliveries.release(one)
         #expect(deliveries.waitingCount == 0)
-        deliveries.release(two, remaining: [])
+        deliveries.release(two)
         #expect((deliveries.waitingCount, deliveries.waitingBytes) == (2, 20))
         #expect(deliveries.cursor == 1)
     }
@@ -47,11 +47,11 @@ struct DeliveriesTests {
     func takeAgain() {
         var deliveries = live(1...3, to: one)
         deliveries.deliver(2)
-        deliveries.release(one, remaining: [])
-        check(deliveries.take(1, bytes: 10, isOwn: false, by: two), true)
-        check(deliveries.take(1, bytes: 10, isOwn: false, by: one), false)
-        check(deliveries.take(2, bytes: 10, isOwn: false, by: two), false)
-        check(deliveries.take(3, bytes: 10, isOwn: false, by: two), true)
+        deliveries.release(one)
+        check(deliveries.take(1, bytes: 10, by: two), true)
+        check(deliveries.take(1, bytes: 10, by: one), false)
+        check(deliveries.take(2, bytes: 10, by: two), false)
+        check(deliveries.take(3, bytes: 10, by: two), true)
         #expect(deliveries.waitingCount == 0)
         deliveries.deliver(1)
         #expect(deliveries.cursor == 2)
@@ -60,17 +60,17 @@ struct DeliveriesTests {
     @Test("messages that were not read yet hold the cursor back, and those that were let it go up to there")
     func unread() {
         var deliveries = Deliveries(cursor: 7, count: 3, bytes: 30)
-        deliveries.append(20, bytes: 10, isOwn: false, to: two)
+        deliveries.append(20, bytes: 10, to: two)
         deliveries.deliver(20)
         #expect(deliveries.cursor == 7)
-        for view in [8, 9] as [UInt64] { check(deliveries.take(view, bytes: 10, isOwn: false, by: one), true) }
+        for view in [8, 9] as [UInt64] { check(deliveries.take(view, bytes: 10, by: one), true) }
         deliveries.didRead(upTo: 9)
         deliveries.deliver(8)
         deliveries.deliver(9)
         #expect(deliveries.cursor == 9)
         #expect((deliveries.waitingCount, deliveries.waitingBytes) == (1, 10))
-        check(deliveries.take(10, bytes: 10, isOwn: false, by: one), true)
-        check(deliveries.take(20, bytes: 10, isOwn: false, by: one), false)
+        check(deliveries.take(10, bytes: 10, by: one), true)
+        check(deliveries.take(20, bytes: 10, by: one), false)
         deliveries.didReadAll()
         deliveries.deliver(10)
         #expect(deliveries.cursor == 20)
@@ -79,7 +79,7 @@ struct DeliveriesTests {
     @Test("when everything that was counted is known, nothing holds the cursor back")
     func allKnown() {
         var deliveries = Deliveries(cursor: 7, count: 2, bytes: 20)
-        for view in [8, 9] as [UInt64] { check(deliveries.take(view, bytes: 10, isOwn: false, by: one), true) }
+        for view in [8, 9] as [UInt64] { check(deliveries.take(view, bytes: 10, by: one), true) }
         deliveries.deliver(8)
         deliveries.deliver(9)
         #expect((deliveries.cursor, deliveries.waitingCount) == (9, 0))
@@ -88,20 +88,9 @@ struct DeliveriesTests {
     @Test("what was counted and is not in the log any more does not wait for ever")
     func miscounted() {
         var deliveries = Deliveries(cursor: 0, count: 3, bytes: 30)
-        check(deliveries.take(1, bytes: 10, isOwn: false, by: one), true)
+        check(deliveries.take(1, bytes: 10, by: one), true)
         deliveries.didReadAll()
         #expect((deliveries.waitingCount, deliveries.waitingBytes) == (0, 0))
-    }
-
-    @Test("what an account said to itself is not news for the sessions that remain")
-    func own() {
-        var deliveries = Deliveries()
-        deliveries.append(1, bytes: 10, isOwn: true, to: one)
-        deliveries.append(2, bytes: 10, isOwn: true, to: two)
-        deliveries.release(one, remaining: two)
-        #expect(deliveries.cursor == 1)
-        deliveries.release(two, remaining: [])
-        #expect(deliveries.waitingCount == 1)
     }
 
     @Test("a message that the disk refused waits for nobody")
@@ -132,7 +121,7 @@ struct DeliveriesTests {
             switch Int.random(in: 0..<5, using: &random) {
             case 0, 1:
                 let slots = (0..<4 as Range<UInt8>).filter { _ in Int.random(in: 0..<3, using: &random) == 0 }
-                deliveries.append(next, bytes: 1, isOwn: false, to: SessionSlots(slots.map { SessionSlots($0) }))
+                deliveries.append(next, bytes: 1, to: SessionSlots(slots.map { SessionSlots($0) }))
                 held[next] = Set(slots)
                 next += 1
             case 2:
@@ -142,14 +131,14 @@ struct DeliveriesTests {
                 delivered.insert(view)
             case 3:
                 let slot = UInt8.random(in: 0..<4, using: &random)
-                deliveries.release(SessionSlots(slot), remaining: [])
+                deliveries.release(SessionSlots(slot))
                 for view in held.keys { held[view]?.remove(slot) }
             default:
                 let slot = UInt8.random(in: 0..<4, using: &random)
                 for view in 1..<next {
                     guard view > deliveries.cursor else { continue }
                     let isFree = !delivered.contains(view) && held[view, default: []].isEmpty
-                    check(deliveries.take(view, bytes: 1, isOwn: false, by: SessionSlots(slot)), isFree)
+                    check(deliveries.take(view, bytes: 1, by: SessionSlots(slot)), isFree)
                     if isFree { held[view] = [slot] }
                 }
             }

@@ -164,6 +164,36 @@ struct MessageLogTests {
         withExtendedLifetime(server) {}
     }
 
+    @Test("what an account said to itself reaches a session that has not got it, whoever had it in hand first")
+    func own() {
+        let server = server()
+        let sender = managed("romeo/orchard", server)
+        let other = managed("romeo/garden", server)
+        let third = managed("romeo/street", server)
+        sender.send(message("m1", to: "romeo@capulet.example/garden"))
+        #expect(ids(other) == ["m1"])
+        other.session?.end(nil)
+        #expect(ids(sender) + ids(third) == ["m1"])
+        withExtendedLifetime(server) {}
+    }
+
+    @Test("what is archived and promised to nobody is not archived again for a session that has ended on another loop")
+    func archivedOnce() {
+        let server = server(archive: .always)
+        let loop = server.addLoop()
+        let juliet = server.client("juliet/balcony", on: loop)
+        juliet.send("<presence/>")
+        let romeo = server.online("romeo/orchard")
+        let before = server.store.submitCount
+        romeo.sendOnly(message("m1"))
+        server.context.flush()
+        server.runFirstLoop()
+        juliet.session?.end(nil)
+        server.run()
+        #expect(server.store.submitCount - before == 1)
+        withExtendedLifetime((server, loop)) {}
+    }
+
     @Test("what the disk refuses comes back, and does not wait for anybody")
     func refused() {
         let server = server(commits: .manual)

@@ -12,8 +12,6 @@ package struct Deliveries: Sendable {
     private struct Message {
         let view: UInt64
         let bytes: Int32
-        /// From the account to itself.
-        let isOwn: Bool
         var isDelivered = false
         var holders: SessionSlots
         var isWaiting: Bool { !isDelivered && holders.isEmpty }
@@ -52,15 +50,15 @@ package struct Deliveries: Sendable {
     // MARK: What happens to a message
 
     /// A message was appended to the log, under the account's latest name, and handed to `holders`; nobody, if it has to wait.
-    package mutating func append(_ view: UInt64, bytes: Int, isOwn: Bool, to holders: SessionSlots) {
-        messages.append(Message(view: view, bytes: Int32(clamping: bytes), isOwn: isOwn, holders: holders))
+    package mutating func append(_ view: UInt64, bytes: Int, to holders: SessionSlots) {
+        messages.append(Message(view: view, bytes: Int32(clamping: bytes), holders: holders))
         if holders.isEmpty { addWaiting(bytes) }
     }
 
     /// A message was read from the log, to be handed to a session.
     ///
     /// - Returns: `false` if it was delivered meanwhile, or another session has it in hand.
-    package mutating func take(_ view: UInt64, bytes: Int, isOwn: Bool, by holder: SessionSlots) -> Bool {
+    package mutating func take(_ view: UInt64, bytes: Int, by holder: SessionSlots) -> Bool {
         let place = place(of: view)
         if place < messages.count, self[place].view == view {
             guard self[place].isWaiting else { return false }
@@ -68,7 +66,7 @@ package struct Deliveries: Sendable {
             self[place].holders = holder
             return true
         }
-        messages.insert(Message(view: view, bytes: Int32(clamping: bytes), isOwn: isOwn, holders: holder), at: index(place))
+        messages.insert(Message(view: view, bytes: Int32(clamping: bytes), holders: holder), at: index(place))
         removeWaiting(bytes)
         unknownCount = max(0, unknownCount - 1)
         unknownBytes = max(0, unknownBytes - bytes)
@@ -100,15 +98,11 @@ package struct Deliveries: Sendable {
     }
 
     /// A session is gone: what it had in hand waits again, if no other has it.
-    ///
-    /// - Parameter remaining: the account's other sessions. What one of them said to the account is not news for it.
-    package mutating func release(_ holder: SessionSlots, remaining: SessionSlots) {
+    package mutating func release(_ holder: SessionSlots) {
         for place in 0..<messages.count where self[place].holders.contains(holder) {
             self[place].holders.subtract(holder)
-            guard self[place].isWaiting else { continue }
-            if self[place].isOwn, !remaining.isEmpty { self[place].isDelivered = true } else { addWaiting(Int(self[place].bytes)) }
+            if self[place].isWaiting { addWaiting(Int(self[place].bytes)) }
         }
-        moveCursor()
     }
 
     // MARK: Places

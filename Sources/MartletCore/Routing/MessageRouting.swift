@@ -168,7 +168,7 @@ extension Router {
         let holders = copies.reduce(recipients) { $0.union($1.sessions) }
         var view: LogEntry.View?
         if let id { view = receivedView(id, &message, to: holders, host, home, route) }
-        let handedOut = view?.awaitsDelivery == true ? view?.id ?? 0 : 0
+        let handedOut = view.map { $0.awaitsDelivery ? $0.id : Post.archivedOnly } ?? 0
         post(copies, of: message.stanza, named: id, host, home, route, view: handedOut, context)
         for stage in host.redacting { stage.redact(&message.stanza, route) }
         defer { shardIdle(home) }
@@ -283,8 +283,7 @@ extension Router {
         let ticket = store.submit([.log(entry)])
         home.lastTicket = ticket
         guard view.awaitsDelivery else { return ticket }
-        let isOwn = message.stanza.from.bare == home.address
-        home.offline.deliveries.append(view.id, bytes: stanza.bytes.readableBytes, isOwn: isOwn, to: home.slots(of: holders))
+        home.offline.deliveries.append(view.id, bytes: stanza.bytes.readableBytes, to: home.slots(of: holders))
         let (address, origin, refused) = (home.address, message.origin, message.stanza)
         context.afterCommit(ticket) { [self] context, outcome in
             guard case .failure(let error) = outcome else { return }

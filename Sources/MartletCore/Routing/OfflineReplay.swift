@@ -75,7 +75,7 @@ extension Router {
         guard let index = home.index(of: recipient) else { return }
         let message = Stanza(sent: logged.stanza)
         let isTaken = home.offline.deliveries.take(
-            logged.view, bytes: logged.stanza.bytes.readableBytes, isOwn: message?.from.bare == home.address, by: home.sessions[index].slots)
+            logged.view, bytes: logged.stanza.bytes.readableBytes, by: home.sessions[index].slots)
         guard isTaken else { return }
         // The log's bytes are no stanza with a sender: the log is damaged, and nobody will ever take delivery of that.
         guard var message else { return home.offline.deliveries.deliver(logged.view) }
@@ -93,7 +93,7 @@ extension Router {
     /// A session has left the account. What it did not live to acknowledge goes to another one, if there is one; what was held follows
     /// that or goes its usual way. Under the lock.
     func takeBackDeliveries(of entry: SessionEntry, _ home: AccountHome, _ context: LoopContext) {
-        home.offline.deliveries.release(entry.slots, remaining: home.slots)
+        home.offline.deliveries.release(entry.slots)
         let wasReplaying = home.offline.delivery == .replaying(to: entry.ref)
         if wasReplaying { home.offline.delivery = .idle }
         continueReplay(home, context)

@@ -32,7 +32,7 @@ extension Router {
             guard let index = home.index(of: session.ref) else { return nil }
             let entry = home.sessions.remove(at: index)
             // On disk they wait for the account; nobody else is to have them.
-            home.offline.deliveries.release(entry.slots, remaining: [])
+            home.offline.deliveries.release(entry.slots)
             storeCursorNow(of: home)
             return entry
         }
@@ -67,10 +67,9 @@ extension Router {
 
     /// Under the lock.
     private func restore(_ saved: SavedSession, _ home: AccountHome, _ context: LoopContext) {
-        let secondsLeft = saved.seconds - Int(clamping: max(0, context.time.wallMilliseconds - saved.time) / 1_000)
-        guard secondsLeft > 0, home.isResident, home.isEnabled, home.id == saved.account, let slot = home.slots.firstFree,
-            home.index(of: saved.address) == nil
-        else { return }
+        guard home.isResident, home.id == saved.account, let slot = home.slots.firstFree, home.index(of: saved.address) == nil else { return }
+        // One that nobody can resume ends at once, when everybody is there who has to hear of it.
+        let secondsLeft = home.isEnabled ? saved.secondsLeft(at: context.time.wallMilliseconds) : 1
         let ref = SessionRef(id: nextSessionID(), mailbox: context.mailbox)
         ref.session = ClientSession(saved, ref: ref, home: home, router: self, context: context, secondsLeft: secondsLeft)
         var entry = SessionEntry(ref: ref, address: saved.address, slot: slot)
@@ -83,7 +82,7 @@ extension Router {
         home.sessions.append(entry)
         home.shard.noteUse(home)
         for item in saved.unacknowledged where item.view > home.offline.deliveries.cursor {
-            _ = home.offline.deliveries.take(item.view, bytes: item.stanza.bytes.readableBytes, isOwn: false, by: entry.slots)
+            _ = home.offline.deliveries.take(item.view, bytes: item.stanza.bytes.readableBytes, by: entry.slots)
         }
         if entry.takesMessages { startReplay(to: entry, home, context) }
     }

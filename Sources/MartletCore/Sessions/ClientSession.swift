@@ -62,6 +62,8 @@ package final class ClientSession {
     @exclusivity(unchecked) private var isReading = true
     @exclusivity(unchecked) private var isLedgerFull = false
     private var isStopping = false
+    /// Goes on in the server that is started after this one.
+    package private(set) var isSaved = false
     private var awaitsDisk = false
     /// Stanzas that an earlier session took and has not finished count here.
     var awaitsInheritedStanzas = false
@@ -226,7 +228,7 @@ package final class ClientSession {
             guard keep(stanza, view: view, isStored: isStored) else {
                 return end(StreamError(.resourceConstraint, "the client does not acknowledge what it is sent"))
             }
-        } else if view != 0 {
+        } else if view != 0, view != Post.archivedOnly {
             let old = unproven.append(view, at: context.time.monotonic)
             if !old.isEmpty { router.delivered(old, to: self) }
         }
@@ -372,9 +374,10 @@ package final class ClientSession {
         }
     }
 
-    /// The session ends without a word to anybody.
+    /// The session ends here without a word to anybody: another server goes on with it.
     func drop() {
         let ended = link
+        isSaved = true
         leave(to: nil)
         if case .attached(let transport) = ended { transport.drop() }
     }

@@ -4,7 +4,8 @@ package import NIOCore
 
 /// What one loop asks of another.
 package enum Post: Sendable {
-    /// `view`: under which the message log has it for the account to take delivery of; 0 for what is not there.
+    /// `view`: under which the message log has it for the account to take delivery of; 0 for what is not there, and
+    /// ``archivedOnly`` for what an archive keeps and nobody waits for.
     case deliver(EncodedStanza, to: SessionRef, view: UInt64)
     /// A message that was read from the log.
     case deliverStored(EncodedStanza, to: SessionRef, view: UInt64)
@@ -16,6 +17,8 @@ package enum Post: Sendable {
     case completeInherited(Completion, CommitTicket, SessionRef)
     /// For what is rare: loads, the control plane.
     case run(@Sendable (LoopContext) -> Void)
+
+    static let archivedOnly = UInt64.max
 }
 
 /// What other threads have for one event loop. One wake-up per batch, however many posts.

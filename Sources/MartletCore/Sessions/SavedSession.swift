@@ -34,6 +34,15 @@ package struct SavedSession: Sendable {
     }
 }
 
+extension SavedSession {
+    /// For how long it can be resumed, at least a moment.
+    func secondsLeft(at milliseconds: Int64) -> Int {
+        let (elapsed, overflows) = milliseconds.subtractingReportingOverflow(time)
+        guard !overflows, seconds > 0 else { return 1 }
+        return max(1, seconds - Int(clamping: max(0, elapsed) / 1_000))
+    }
+}
+
 // MARK: As bytes
 
 extension SavedSession {

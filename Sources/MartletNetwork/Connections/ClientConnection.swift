@@ -206,7 +206,7 @@ extension ClientConnection {
     func loseSession() {
         guard let session else { return }
         self.session = nil
-        let goesOn = session.connectionLost()
+        let goesOn = session.connectionLost() || session.isSaved
         service.router.audit.record(
             goesOn ? .sessionDetached(session.address, reason: endReason) : .sessionEnded(session.address, reason: endReason))
     }

@@ -1,3 +1,4 @@
+import Crypto
 import MartletCore
 import MartletNetwork
 import NIOCore
@@ -15,16 +16,19 @@ enum SavedSessions {
         var buffer = ByteBuffer()
         buffer.writeInteger(UInt32(clamping: sessions.count))
         for session in sessions { session.write(to: &buffer) }
+        buffer.writeBytes(SHA256.hash(data: buffer.readableBytesView))
         try PrivateFiles.write(buffer.readableBytesView, to: folder + name)
     }
 
-    /// - Returns: `nil` for a file that another version wrote, or nobody.
+    /// - Returns: `nil` for a file that is damaged, or that another version wrote.
     static func take(from folder: String) throws(CommandFailure) -> [SavedSession]? {
         let path = folder + name
         guard PrivateFiles.exists(path) else { return [] }
         let bytes = try PrivateFiles.read(path, bytesMax: bytesMax)
         try PrivateFiles.remove(path)
-        var buffer = ByteBuffer(bytes: bytes)
+        let content = bytes.dropLast(SHA256.byteCount)
+        guard Array(SHA256.hash(data: content)) == bytes.suffix(SHA256.byteCount) else { return nil }
+        var buffer = ByteBuffer(bytes: content)
         guard let count = buffer.readInteger(as: UInt32.self) else { return nil }
         var sessions: [SavedSession] = []
         for _ in 0..<count {
