@@ -11,19 +11,22 @@ package struct FeatureConfiguration: Sendable {
     package var time: any TimeSource
     /// Which messages archives keep for accounts that have not said what they want; `nil`: there are no archives.
     package var archiveDefault: ArchivePreferences.Default?
+    /// What push services learn of messages.
+    package var push: PushContent
     /// Since when the server has been running.
     package var uptime: Uptime
 
     package init(
         softwareName: String = "Martlet", softwareVersion: String, operatingSystem: String? = nil,
         contacts: ContactAddresses.Addresses = .init(),
-        archiveDefault: ArchivePreferences.Default? = .always, time: any TimeSource, uptime: Uptime
+        archiveDefault: ArchivePreferences.Default? = .always, push: PushContent = PushContent(), time: any TimeSource, uptime: Uptime
     ) {
         self.softwareName = softwareName
         self.softwareVersion = softwareVersion
         self.operatingSystem = operatingSystem
         self.contacts = contacts
         self.archiveDefault = archiveDefault
+        self.push = push
         self.time = time
         self.uptime = uptime
     }
@@ -51,6 +54,7 @@ package enum StandardFeatures {
             EntityCapabilities(),
             StreamManagement(),
             ClientState(),
+            PushNotifications(configuration.push),
         ] + archive(configuration)
     }
 

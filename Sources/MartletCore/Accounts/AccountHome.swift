@@ -46,6 +46,8 @@ package final class AccountHome {
     @exclusivity(unchecked) var openViews: [UInt64] = []
     /// Documents that decide about stanzas (``DocumentKey/resident``).
     @exclusivity(unchecked) package var documents = ResidentDocuments()
+    /// Requests in the account's name that wait for an answer, by identifier (`AccountRequests.swift`).
+    var requests: [String: PendingRequest] = [:]
     /// What sessions are to be told once it is on disk, in order.
     var tellings: [(ticket: CommitTicket, Telling)] = []
     /// The last ticket of the account's writes: until it is settled, the state here is ahead of the disk.

@@ -58,7 +58,7 @@ package final class Shard: @unchecked Sendable {
     private func isEvictable(_ address: BareJID, _ settled: CommitTicket) -> Bool {
         guard let home = homes[address] else { return true }
         return home.sessions.isEmpty && home.parked.isEmpty && home.offline.held.isEmpty && home.tellings.isEmpty && home.stage != .loading
-            && !home.offline.isStoringDue && home.openViews.isEmpty
+            && !home.offline.isStoringDue && home.openViews.isEmpty && home.requests.isEmpty
             && home.lastTicket <= settled
     }
 

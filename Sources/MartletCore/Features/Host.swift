@@ -16,6 +16,7 @@ package final class Host: Sendable {
     package let naming: [any NamingStage]
     package let delaying: [any DelayStage]
     package let archiving: (any ArchivingStage)?
+    package let observing: [any ObservingStage]
     private let routes: [Namespace: [IQRoute]]
 
     package init(
@@ -33,6 +34,7 @@ package final class Host: Sendable {
         naming = features.compactMap { $0 as? any NamingStage }
         delaying = features.compactMap { $0 as? any DelayStage }
         archiving = features.lazy.compactMap { $0 as? any ArchivingStage }.first
+        observing = features.compactMap { $0 as? any ObservingStage }
         var routes: [Namespace: [IQRoute]] = [:]
         for route in features.flatMap({ ($0 as? any IQResponder)?.routes ?? [] }) {
             let isTaken = routes[route.namespace, default: []].contains {
@@ -85,6 +87,8 @@ package struct HostLimits: Hashable, Sendable {
     package var privateBytesMax = 64 * 1024
     /// Elements of private storage per account.
     package var privateElementsMax = 100
+    /// Devices of an account that are told of messages while they are away (XEP-0357); past it, the one that registered first gives way.
+    package var pushRegistrationsMax = 10
     package var messagesTo: MessageTargets = .mostAvailable
     package var resourceConflict: ResourceConflict = .replaceOld
     package init() {}

@@ -1,5 +1,6 @@
 package import MartletXML
 package import MartletXMPP
+package import NIOCore
 
 /// One account's view of one stanza. A message between two local users passes twice: sent, then received.
 package struct Route: Sendable {
@@ -80,4 +81,58 @@ package protocol ArchivingStage: Feature {
 /// Marks a message that comes from the log with when the server took it (XEP-0203).
 package protocol DelayStage: Feature {
     func delay(_ message: inout Stanza, by address: BareJID, since milliseconds: Int64)
+}
+
+/// Looks on as messages come for an account, and may have somebody told, such as to wake a device that has no connection.
+///
+/// Only accounts that have the stage's document are looked at; for the others it costs nothing. All is called under the lock of the
+/// account's shard: memory only. What comes of it is returned, and done by the router.
+package protocol ObservingStage: Feature {
+    /// What an account has that is to be looked at (``DocumentKey/resident``).
+    var document: DocumentKey { get }
+
+    /// A message has come for the account, and it is decided which sessions get it.
+    ///
+    /// - Parameter isLogged: whether the account can have it later, from its archive or as a message that waits.
+    func arrived(_ message: borrowing Stanza, isLogged: Bool, at home: AccountHome, _ context: LoopContext) -> Consequences
+    /// A session has lost its connection, whether it ended with that or not, and its client has not acknowledged these messages of the
+    /// log. They are as they were sent to it, in order, and may be copies of what another session got.
+    func unacknowledged(_ messages: [Stanza], by session: FullJID, at home: AccountHome, _ context: LoopContext) -> Consequences
+    /// A request of the stage is answered, or will not be.
+    func answered(_ request: AccountRequest, _ outcome: RequestOutcome, at home: AccountHome, _ context: LoopContext) -> Consequences
+}
+
+/// What comes of something that a stage has seen.
+package struct Consequences: Sendable {
+    /// Sent once no lock is held.
+    package var requests: [AccountRequest]
+    /// What is in memory already.
+    package var writes: [Write]
+    package init(requests: [AccountRequest] = [], writes: [Write] = []) {
+        self.requests = requests
+        self.writes = writes
+    }
+}
+
+/// A request of type `set` in the name of an account, from its bare JID.
+package struct AccountRequest: Hashable, Sendable {
+    /// Nobody else can guess it: ``RandomSource/token()``.
+    package let id: String
+    package let to: JID
+    /// The one child element.
+    package let payload: ByteBuffer
+
+    package init(id: String, to: JID, payload: ByteBuffer) {
+        self.id = id
+        self.to = to
+        self.payload = payload
+    }
+}
+
+package enum RequestOutcome: Hashable, Sendable {
+    case result
+    /// Of whoever was asked, or of this server if it could not ask.
+    case error(StanzaError)
+    /// Nothing came within ``Router/answerWithin``.
+    case noAnswer
 }

@@ -259,20 +259,32 @@ extension Router {
         let context = session.context
         if let error = refusal(of: stanza, from: session) { return session.refuse(stanza, error) }
         guard let host = context.hosts.host(of: to.bare) else { return deliverRemote(stanza, origin: session.ref, context) }
-        guard case .full(let full) = to, !full.bare.isDomain else { return .done }
         guard case .iq(let type) = stanza.kind else { return .done }
+        guard case .full(let full) = to, !full.bare.isDomain else {
+            answered(stanza, type, context)
+            return .done
+        }
+        if let error = pass(stanza, type, to: full, host, origin: session.ref, context) { bounce(stanza, error, session.ref, context) }
+        return .done
+    }
+
+    /// To one session of an account of this server.
+    ///
+    /// - Returns: why it does not get there, if whoever sent it is to know.
+    func pass(_ stanza: Stanza, _ type: IQType, to full: FullJID, _ host: Host, origin: SessionRef?, _ context: LoopContext) -> StanzaError? {
         let shard = placement.shard(of: full.bare)
-        shard.withLock {
-            let home = shard.home(full.bare).flatMap { $0.isInMemory && isWelcome(stanza, $0, host, session.ref) ? $0 : nil }
+        return shard.withLock {
+            let home = shard.home(full.bare).flatMap { $0.isInMemory && isWelcome(stanza, $0, host, origin) ? $0 : nil }
             let delivery = DeliveryRules.iq(
-                type, to: to, sessions: home?.sessions ?? [], sharesPresence: home.map { sharesPresence($0, full, stanza.from) } ?? false)
+                type, to: .full(full), sessions: home?.sessions ?? [],
+                sharesPresence: home.map { sharesPresence($0, full, stanza.from) } ?? false)
             switch delivery {
             case .deliver(let recipients): if let home { post(stanza.encoded(), to: recipients, of: home, context) }
-            case .refuse(let error): bounce(stanza, error, session.ref, context)
+            case .refuse(let error): return error
             case .answer, .ignore: break
             }
+            return nil
         }
-        return .done
     }
 
     /// Whether `sender` may know that `session` is there (RFC 6121 §8.5.3.1). Under the lock.
@@ -283,7 +295,7 @@ extension Router {
     }
 
     /// Under the lock. A request that the account's screening refuses is answered as if nobody were there.
-    private func isWelcome(_ stanza: Stanza, _ home: AccountHome, _ host: Host, _ origin: SessionRef) -> Bool {
+    private func isWelcome(_ stanza: Stanza, _ home: AccountHome, _ host: Host, _ origin: SessionRef?) -> Bool {
         let route = Route(account: home.address, direction: .received, origin: origin, peer: stanza.from)
         return host.screening.allSatisfy { $0.screen(stanza, home, route) == .pass }
     }

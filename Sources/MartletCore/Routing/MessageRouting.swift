@@ -172,6 +172,7 @@ extension Router {
         post(copies, of: message.stanza, named: id, host, home, route, view: handedOut, context)
         for stage in host.redacting { stage.redact(&message.stanza, route) }
         defer { shardIdle(home) }
+        observe(message.stanza, isLogged: view != nil, host, home, context)
         guard let view else {
             let progress = logSent(message, after: .done, context)
             post(encode(message.stanza, id, host, home), to: recipients, of: home, context)
@@ -257,6 +258,7 @@ extension Router {
         for stage in host.fallBack {
             switch stage.fallBack(message.stanza, home, host.limits) {
             case .keep:
+                observe(message.stanza, isLogged: true, host, home, context)
                 let isOwn = route.peer.bare == home.address
                 let mark = archives(&message, with: route.peer, host, home) ? ArchiveMark(with: route.peer.bare, isSent: isOwn) : nil
                 for stage in host.redacting { stage.redact(&message.stanza, route) }

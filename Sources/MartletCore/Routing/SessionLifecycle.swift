@@ -91,12 +91,14 @@ extension Router {
         let (home, context) = (session.home, session.context)
         let unacknowledged = session.management?.unacknowledged ?? UnacknowledgedStanzas()
         let undelivered = self.undelivered(unacknowledged, of: session.account, context)
+        let missed = session.isAttached ? missed(by: session) : []
         home.shard.withLock {
             if let index = home.index(of: session.ref) {
                 withdraw(at: index, home, nil, context)
                 remove(at: index, home, context)
             }
             deliverAgain(undelivered, home, context)
+            observe(missed, by: session)
             home.shard.noteIdle(home, settled: store.settled)
         }
     }

@@ -29,7 +29,7 @@ package struct SessionEntry: Sendable {
     /// By what the session can be resumed (XEP-0198 §5).
     package var resumptionID: String?
     /// Its connection is lost.
-    var isDetached = false
+    package internal(set) var isDetached = false
     /// Whom this session sent directed presence (RFC 6121 §4.6). Bounded by `directedPresenceMax`.
     package var directed: [JID] = []
 

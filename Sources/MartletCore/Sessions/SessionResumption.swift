@@ -52,6 +52,11 @@ extension ClientSession {
         }
     }
 
+    /// Whether the session has a connection, or had one when it ended.
+    var isAttached: Bool {
+        if case .attached = link { true } else { false }
+    }
+
     private func hibernate(for seconds: Int) {
         link = .hibernating
         beginHolding()
@@ -59,6 +64,7 @@ extension ClientSession {
             if let index = home.index(of: ref) { home.sessions[index].isDetached = true }
         }
         management?.forgetRequests()
+        router.connectionLost(of: self)
         awaitResumption(for: seconds)
     }
 

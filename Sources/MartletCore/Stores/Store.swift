@@ -119,8 +119,10 @@ package struct DocumentKey: Hashable, Sendable {
     package init(namespace: String, key: String = "") { self.namespace = namespace; self.key = key }
     /// Where an account's wishes about its archive are kept (XEP-0441).
     package static let archivePreferences = DocumentKey(namespace: "urn:xmpp:mam:2")
+    /// Where an account's devices are registered that want to be woken (XEP-0357).
+    package static let pushRegistrations = DocumentKey(namespace: "urn:xmpp:push:0")
     /// Documents that decide about stanzas: they are in memory while the account is (``StoredAccount/documents``).
-    package static let resident = [archivePreferences]
+    package static let resident = [archivePreferences, pushRegistrations]
 }
 
 /// The documents of an account that decide about its stanzas, each read by the feature it belongs to when it is first wanted.
@@ -140,6 +142,12 @@ package struct ResidentDocuments {
             read[key] = nil
         }
     }
+
+    package var isEmpty: Bool { documents.isEmpty }
+    package func has(_ key: DocumentKey) -> Bool { documents[key] != nil }
+
+    /// Keeps what a document was read as, with what only memory knows besides, until the document is set anew or the account is read anew.
+    package mutating func keep(_ value: some Sendable, as key: DocumentKey) { read[key] = value }
 
     /// What `read` makes of a document; `nil` where there is none.
     package mutating func value<Value: Sendable>(_ key: DocumentKey, _ read: (ByteBuffer) -> Value) -> Value? {

@@ -17,6 +17,7 @@ package enum ConfigurationSchema {
         .section("storage", \.storage, storage, "Where accounts, rosters and messages are kept."),
         .section("messages", \.messages, messages, "What happens to messages besides their delivery."),
         .section("archive", \.archive, archive, "How much of their messages accounts find again (XEP-0313)."),
+        .section("push", \.push, push, "What the push services of apps learn when they are told of messages (XEP-0357)."),
         .section("log", \.log, log, "What the server tells its operator."),
         .section("metrics", \.metrics, metrics, "The HTTP port for metrics and health checks."),
         .section("access", \.access, access, "Who may do what."),
@@ -189,6 +190,12 @@ package enum ConfigurationSchema {
         .value(
             "private-storage-bytes", \.privateStorageBytesMax, .bytes(0...(64 * mebibyte)), .reload,
             "Most private data of an account, all elements together (XEP-0049)."),
+        .value(
+            "push-registrations", \.pushRegistrationsMax, .integer(1...100), .reload,
+            """
+            Most devices of an account that are told of messages while they are away (XEP-0357). Past it, the one that registered first \
+            gives way.
+            """),
     ])
 
     static let idle = ConfigurationMapping<ServerConfiguration.Idle>([
@@ -295,6 +302,15 @@ package enum ConfigurationSchema {
             Age at which messages leave the archives, as in 365d. 0s: none, they stay for as long as there is room. Looked at \
             once an hour, and not while the machine's clock jumps.
             """),
+    ])
+
+    static let push = ConfigurationMapping<ServerConfiguration.Push>([
+        .value(
+            "include-sender", \.includesSender, .boolean, .reload,
+            "Whether a push service learns whom the last message is from. It belongs to the maker of an app."),
+        .value(
+            "include-body", \.includesBody, .boolean, .reload,
+            "Whether a push service learns the text of the last message, as far as it is not encrypted."),
     ])
 
     static let log = ConfigurationMapping<ServerConfiguration.Log>([

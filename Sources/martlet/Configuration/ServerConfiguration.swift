@@ -20,6 +20,7 @@ package struct ServerConfiguration: ConfigurationSection {
     package var storage = Storage()
     package var messages = Messages()
     package var archive = Archive()
+    package var push = Push()
     package var log = Log()
     package var metrics = Metrics()
     package var access = Access()
@@ -113,6 +114,7 @@ extension ServerConfiguration {
         package var blockedAddressesMax = 1000
         package var vCardBytesMax = 128 * 1024
         package var privateStorageBytesMax = 1024 * 1024
+        package var pushRegistrationsMax = 10
 
         package init() {}
     }
@@ -168,6 +170,14 @@ extension ServerConfiguration {
         package var bytesMax = 1024 * 1024 * 1024
         /// Zero is for ever.
         package var retention = Duration.zero
+
+        package init() {}
+    }
+
+    /// What the push services of apps learn of messages (XEP-0357).
+    package struct Push: ConfigurationSection {
+        package var includesSender = true
+        package var includesBody = false
 
         package init() {}
     }

@@ -20,8 +20,8 @@ struct HostAssembly {
             throw CommandFailure(.configuration, "\(domain.name) is not a domain")
         }
         let features = FeatureConfiguration(
-            softwareVersion: MartletVersion.current, contacts: contacts(domain.contacts), archiveDefault: archiveDefault, time: time,
-            uptime: uptime)
+            softwareVersion: MartletVersion.current, contacts: contacts(domain.contacts), archiveDefault: archiveDefault,
+            push: PushContent(includesSender: configuration.push.includesSender, includesBody: configuration.push.includesBody), time: time, uptime: uptime)
         do throws(RouteConflict) {
             return try Host(
                 domain: address, limits: HostLimits(configuration), policy: policy(of: domain.name), features: StandardFeatures.all(features))
@@ -68,6 +68,7 @@ extension HostLimits {
         parkedBytesMax = configuration.limits.parkedBytesMax
         vCardBytesMax = configuration.limits.vCardBytesMax
         privateBytesMax = configuration.limits.privateStorageBytesMax
+        pushRegistrationsMax = configuration.limits.pushRegistrationsMax
         resourceConflict = configuration.limits.resourceConflict == .replaceOld ? .replaceOld : .refuseNew
     }
 }

@@ -53,6 +53,7 @@ struct ConfigurationRangeTests {
         KeyRange("limits.blocked-addresses", ["0", "100000"], not: ["-1", "100001"]),
         KeyRange("limits.vcard-bytes", ["0B", "16MiB"], not: ["-1B", "17MiB"]),
         KeyRange("limits.private-storage-bytes", ["0B", "64MiB"], not: ["-1B", "65MiB"]),
+        KeyRange("limits.push-registrations", ["1", "100"], not: ["0", "101"]),
         KeyRange("idle.ping-after", ["10s", "1d", "off"], not: ["9s", "25h", "false"]),
         KeyRange("idle.ping-timeout", ["1s", "10m"], not: ["0s", "11m", "off"]),
         KeyRange("idle.tcp-user-timeout", ["5s", "1h", "off"], not: ["4s", "61m"]),

@@ -1,0 +1,113 @@
+import MartletXML
+import MartletXMPP
+package import NIOCore
+
+/// A request in an account's name that waits for its answer.
+struct PendingRequest {
+    let request: AccountRequest
+    let stage: any ObservingStage
+    let deadline: Scheduled<Void>
+}
+
+extension AccountHome {
+    /// Requests in an account's name that may wait for an answer at a time; a further one fails at once with `resource-constraint`.
+    package static var requestsMax: Int { 64 }
+}
+
+/// Requests that an account itself makes, for what it is known to want. An answer counts only from whom was asked, under an identifier
+/// that nobody else can guess, and once (`reliability.md`: answers matched by id only).
+extension Router {
+    /// How long an answer is waited for.
+    package static var answerWithin: TimeAmount { .seconds(30) }
+
+    /// Does what a stage wants done. Under the lock.
+    func perform(_ consequences: Consequences, of stage: any ObservingStage, _ home: AccountHome, _ context: LoopContext) {
+        submit(consequences.writes, of: home, context)
+        for request in consequences.requests { ask(request, of: stage, home, context) }
+    }
+
+    private func submit(_ writes: [Write], of home: AccountHome, _ context: LoopContext) {
+        guard !writes.isEmpty else { return }
+        let ticket = store.submit(writes)
+        home.lastTicket = ticket
+        let address = home.address
+        context.afterCommit(ticket) { [self] context, outcome in
+            if case .failure = outcome { reload(address, context) }
+        }
+    }
+
+    private func ask(_ request: AccountRequest, of stage: any ObservingStage, _ home: AccountHome, _ context: LoopContext) {
+        let account = home.address
+        let mailbox = context.mailbox
+        let hasRoom = home.requests.count < AccountHome.requestsMax
+        let deadline = mailbox.loop.scheduleTask(in: Self.answerWithin) { [self] in
+            mailbox.run { [self] context in conclude(request.id, of: account, .noAnswer, context) }
+        }
+        home.requests[request.id] = PendingRequest(request: request, stage: stage, deadline: deadline)
+        context.after { [self] context in
+            let refusal = hasRoom ? send(request, of: account, context) : StanzaError(.resourceConstraint, .wait)
+            if let refusal { conclude(request.id, of: account, .error(refusal), context) }
+        }
+    }
+
+    /// - Returns: why it was not sent.
+    private func send(_ request: AccountRequest, of account: BareJID, _ context: LoopContext) -> StanzaError? {
+        let encoded = StanzaBuilder.iq(.set, from: .bare(account), to: request.to, id: request.id) { $0.raw(request.payload) }
+        guard let stanza = Stanza(sent: encoded), isAllowed(stanza, to: request.to, of: account, context) else { return .notAcceptable() }
+        guard let host = context.hosts.host(of: request.to.bare) else {
+            if case .refused(let error) = remote.deliver(encoded, to: request.to.bare) { return error }
+            return nil
+        }
+        // What the server itself and its accounts answer is not for accounts to ask.
+        guard case .full(let full) = request.to, !full.bare.isDomain else { return .serviceUnavailable }
+        return pass(stanza, .set, to: full, host, origin: nil, context)
+    }
+
+    /// Whether the account's own screening lets it out.
+    private func isAllowed(_ stanza: Stanza, to: JID, of account: BareJID, _ context: LoopContext) -> Bool {
+        guard let host = context.hosts.host(of: account) else { return false }
+        let route = Route(account: account, direction: .sent, origin: nil, peer: to)
+        let shard = placement.shard(of: account)
+        return shard.withLock {
+            guard let home = shard.home(account) else { return false }
+            return host.screening.allSatisfy { $0.screen(stanza, home, route) == .pass }
+        }
+    }
+
+    // MARK: Answers
+
+    /// An answer to a bare JID of this server: taken if the account has asked for it, else of no interest to anybody.
+    func answered(_ stanza: Stanza, _ type: IQType, _ context: LoopContext) {
+        guard case .bare(let account)? = stanza.to, let id = stanza.id else { return }
+        let outcome: RequestOutcome
+        switch type {
+        case .get, .set: return
+        case .result: outcome = .result
+        case .error: outcome = .error(StanzaError(in: stanza))
+        }
+        conclude(id, of: account, outcome, from: stanza.from, context)
+    }
+
+    /// - Parameter sender: who answers; `nil` is this server.
+    private func conclude(_ id: String, of account: BareJID, _ outcome: RequestOutcome, from sender: JID? = nil, _ context: LoopContext) {
+        let shard = placement.shard(of: account)
+        shard.withLock {
+            guard let home = shard.home(account), let pending = home.requests[id], sender == nil || sender == pending.request.to else { return }
+            home.requests[id] = nil
+            pending.deadline.cancel()
+            guard home.isInMemory else { return }
+            perform(pending.stage.answered(pending.request, outcome, at: home, context), of: pending.stage, home, context)
+            shardIdle(home)
+        }
+        context.runEffects()
+    }
+}
+
+extension StanzaError {
+    /// What an error says; `undefined-condition` where it says nothing that is known (RFC 6120 §8.3).
+    init(in stanza: Stanza) {
+        let error = stanza.element.root.firstChild("error", .client)
+        let condition = error?.children.lazy.filter { $0.isIn(.stanzaErrors) }.compactMap { Condition(rawValue: String($0.localName)) }.first
+        self.init(condition ?? .undefinedCondition, error?.attribute("type").flatMap(Kind.init(rawValue:)))
+    }
+}
