@@ -15,6 +15,9 @@ import sys
 import uuid
 
 import slixmpp
+from slixmpp.xmlstream import ET
+from slixmpp.xmlstream.handler import Callback
+from slixmpp.xmlstream.matcher import MatchXPath
 
 from harness import (
     STEP,
@@ -217,6 +220,50 @@ async def _(world):
     for body in (first, second):
         juliet.refuses_stanza(is_message(body), "a message again")
     romeo.refuses_stanza(is_presence(juliet.boundjid.full), "presence of the resumed session")
+
+
+PUBSUB = "{http://jabber.org/protocol/pubsub}"
+
+
+def message_count(stanza):
+    """How many messages a push notification tells of, or nothing."""
+    notification = stanza.xml.find(f"{PUBSUB}pubsub/{PUBSUB}publish[@node='device']/{PUBSUB}item/{{urn:xmpp:push:0}}notification")
+    fields = [] if notification is None else notification.iter("{jabber:x:data}field")
+    return next((field.findtext("{jabber:x:data}value") for field in fields if field.get("var") == "message-count"), None)
+
+
+@check("slixmpp: the push service of a client whose connection broke is told of messages, until it knows the client no more (XEP-0357)", only="martlet")
+async def _(world):
+    romeo, service = await world.client("romeo"), await world.client("nurse", "push")
+    # It would answer by itself that it does not understand.
+    service.register_handler(Callback("notification", MatchXPath(f"{{jabber:client}}iq/{PUBSUB}pubsub"), lambda _: None))
+    juliet = await world.client("juliet", stream_management=True)
+    # Else a request from juliet's account would not reach it.
+    service.send_presence(pto=juliet.boundjid.bare)
+    enable = juliet.make_iq_set(ET.Element("{urn:xmpp:push:0}enable", jid=service.boundjid.full, node="device"))
+    await enable.send(timeout=STEP)
+    first, second, third = text(), text(), text()
+    romeo.send_message(juliet.boundjid.bare, first)
+    await juliet.expect(is_message(first), "the message before the break")
+    await juliet.fence(romeo)
+    await service.fence()
+    service.refuses_stanza(message_count, "a notification for a client that is there")
+    await juliet.break_connection()
+    romeo.send_message(juliet.boundjid.bare, second)
+    notification = await service.expect(message_count, "the notification")
+    equal(message_count(notification), "1", "messages")
+    equal(notification["from"].full, juliet.boundjid.bare, "in whose name")
+    answer = notification.reply()
+    answer["error"]["type"], answer["error"]["condition"] = "cancel", "item-not-found"
+    answer.send()
+    await service.fence()
+    romeo.send_message(juliet.boundjid.bare, third)
+    await romeo.fence()
+    await service.fence()
+    service.refuses_stanza(message_count, "a notification that it did not want")
+    await juliet.resume()
+    for body in (second, third):
+        await juliet.expect(is_message(body), "a message that was sent meanwhile")
 
 
 @check("slixmpp: the archive has what was said, by page, by person, and for its owner alone (XEP-0313)", only="martlet")
