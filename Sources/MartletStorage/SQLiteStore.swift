@@ -220,11 +220,11 @@ extension SQLiteStore {
     }
 
     package func archive(of account: AccountID, _ request: ArchiveRequest) async throws(StoreError) -> ArchivePage? {
-        try await read(archiveReaders) { statements throws(SQLError) in try statements.archivePage(of: account, request) }
+        try await read(by: archiveReaders) { statements throws(SQLError) in try statements.archivePage(of: account, request) }
     }
 
     package func archiveEnds(of account: AccountID) async throws(StoreError) -> ArchiveEnds? {
-        try await read(archiveReaders) { statements throws(SQLError) in try statements.archiveEnds(of: account) }
+        try await read(by: archiveReaders) { statements throws(SQLError) in try statements.archiveEnds(of: account) }
     }
 
     package func document(_ account: AccountID, _ key: DocumentKey) async throws(StoreError) -> ByteBuffer? {
@@ -244,7 +244,7 @@ extension SQLiteStore {
     }
 
     private func read<Value: Sendable>(
-        _ readers: StoreReaders? = nil, _ question: @escaping @Sendable (ReadStatements) throws(SQLError) -> Value,
+        by readers: StoreReaders? = nil, _ question: @escaping @Sendable (ReadStatements) throws(SQLError) -> Value,
         _ done: @escaping @Sendable (Result<Value, StoreError>) -> Void
     ) {
         let logger = options.logger
@@ -260,10 +260,10 @@ extension SQLiteStore {
     }
 
     private func read<Value: Sendable>(
-        _ readers: StoreReaders? = nil, _ question: @escaping @Sendable (ReadStatements) throws(SQLError) -> Value
+        by readers: StoreReaders? = nil, _ question: @escaping @Sendable (ReadStatements) throws(SQLError) -> Value
     ) async throws(StoreError) -> Value {
         let answer: Result<Value, StoreError> = await withCheckedContinuation { continuation in
-            read(readers, question) { continuation.resume(returning: $0) }
+            read(by: readers, question) { continuation.resume(returning: $0) }
         }
         return try answer.get()
     }

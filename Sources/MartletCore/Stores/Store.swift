@@ -143,7 +143,6 @@ package struct ResidentDocuments {
         }
     }
 
-    package var isEmpty: Bool { documents.isEmpty }
     package func has(_ key: DocumentKey) -> Bool { documents[key] != nil }
 
     /// Keeps what a document was read as, with what only memory knows besides, until the document is set anew or the account is read anew.

@@ -16,8 +16,8 @@ enum SavedSessions {
         var buffer = ByteBuffer()
         buffer.writeInteger(UInt32(clamping: sessions.count))
         for session in sessions { session.write(to: &buffer) }
-        buffer.writeBytes(SHA256.hash(data: buffer.readableBytesView))
-        try PrivateFiles.write(buffer.readableBytesView, to: folder + name)
+        let content = Array(buffer.readableBytesView)
+        try PrivateFiles.write(content + SHA256.hash(data: content), to: folder + name)
     }
 
     /// - Returns: `nil` for a file that is damaged, or that another version wrote.
