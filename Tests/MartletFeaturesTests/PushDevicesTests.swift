@@ -37,9 +37,9 @@ struct PushDevicesTests {
     @Test("a service and node that are registered again replace what was registered (§5)")
     func again() {
         var devices = PushDevices()
-        devices.enable(registration("one", failures: 3), countMax: 2)
-        devices.enable(registration("two"), countMax: 2)
-        devices.enable(registration("one", by: "tablet"), countMax: 2)
+        devices.enable(registration("one", failures: 3), countMax: 3)
+        devices.enable(registration("two"), countMax: 3)
+        devices.enable(registration("one", by: "tablet"), countMax: 3)
         #expect(devices.registrations == [registration("two"), registration("one", by: "tablet")])
     }
 
