@@ -54,6 +54,17 @@ struct LoopTests {
         #expect(!server.context.isCongested)
     }
 
+    @Test("what a loop does at one go has one time, and what it does after that a new one")
+    func time() {
+        let context = server.context
+        let before = context.wallMilliseconds
+        #expect(before == server.time.wallMilliseconds)
+        server.time.advance(by: 5_000_000)
+        #expect(context.wallMilliseconds == before)
+        context.flush()
+        #expect(context.wallMilliseconds == before + 5)
+    }
+
     @Test("a session begins on the loop of its stream, whichever loop loads the account, and however often")
     func bindWhileAnotherLoads() {
         server.createAccount("juliet")

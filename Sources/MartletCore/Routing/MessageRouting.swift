@@ -200,7 +200,7 @@ extension Router {
     }
 
     private func nextViewID(_ home: AccountHome, _ context: LoopContext) -> UInt64 {
-        home.lastViewID = ids.next(after: home.lastViewID, wallMilliseconds: context.time.wallMilliseconds)
+        home.lastViewID = ids.next(after: home.lastViewID, wallMilliseconds: context.wallMilliseconds)
         return home.lastViewID
     }
 
@@ -281,7 +281,7 @@ extension Router {
     ) -> CommitTicket {
         let views = if let sent = message.sent { [sent.view, view] } else { [view] }
         let entry = LogEntry(
-            stanza: stanza, views: views, time: message.taken ?? context.time.wallMilliseconds, position: message.position)
+            stanza: stanza, views: views, time: message.taken ?? context.wallMilliseconds, position: message.position)
         let ticket = store.submit([.log(entry)])
         home.lastTicket = ticket
         guard view.awaitsDelivery else { return ticket }
@@ -305,7 +305,7 @@ extension Router {
     private func logSent(_ message: borrowing MessageInTransit, after progress: Progress, _ context: LoopContext) -> Progress {
         guard let sent = message.sent else { return progress }
         let entry = LogEntry(
-            stanza: message.stanza.encoded(), views: [sent.view], time: message.taken ?? context.time.wallMilliseconds, position: message.position)
+            stanza: message.stanza.encoded(), views: [sent.view], time: message.taken ?? context.wallMilliseconds, position: message.position)
         return .done(store.submit([.log(entry)]))
     }
 
