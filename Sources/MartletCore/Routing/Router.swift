@@ -55,8 +55,9 @@ enum Destination {
     case remote
 
     init(_ address: JID, _ context: LoopContext) {
-        guard let host = context.hosts.host(of: address.bare) else { self = .remote; return }
-        self = address.bare.isDomain ? .host(host) : .account(host)
+        let bare = address.bare
+        guard let host = context.hosts.host(of: bare) else { self = .remote; return }
+        self = bare.isDomain ? .host(host) : .account(host)
     }
 }
 
