@@ -44,6 +44,9 @@ final class DiscardingStore: Store {
     func messages(of account: AccountID, after: UInt64, limit: Int, _ done: @escaping @Sendable (Result<[LoggedMessage], StoreError>) -> Void) {
         accounts.messages(of: account, after: after, limit: limit, done)
     }
+    func handled(on stream: UInt64, of account: AccountID, _ done: @escaping @Sendable (Result<UInt32?, StoreError>) -> Void) {
+        accounts.handled(on: stream, of: account, done)
+    }
     func archive(of account: AccountID, _ request: ArchiveRequest) async throws(StoreError) -> ArchivePage? { nil }
     func archiveEnds(of account: AccountID) async throws(StoreError) -> ArchiveEnds? { nil }
     func document(_ account: AccountID, _ key: DocumentKey) async throws(StoreError) -> ByteBuffer? { nil }
