@@ -76,7 +76,7 @@ package enum StandardFeatures {
         .xep(59, "Result Set Management", version: "1.0", note: "in archives; pages by number are left out"),
         .xep(82, "XMPP Date and Time Profiles", version: "1.1.1"),
         .xep(128, "Service Discovery Extensions", version: "1.0.1"),
-        .xep(297, "Stanza Forwarding", version: "1.0", note: "in carbons"),
+        .xep(297, "Stanza Forwarding", version: "1.0", note: "in carbons and archives"),
         .xep(368, "SRV records for XMPP over TLS", version: "1.1.0"),
         .xep(431, "Full Text Search in MAM", version: "0.2.0", note: "all words, in any order"),
         .xep(440, "SASL Channel-Binding Type Capability", version: "1.0.0"),

@@ -189,14 +189,21 @@ extension Router {
     private func receivedView(
         _ id: UInt64, _ message: inout MessageInTransit, to holders: SessionSet, _ host: Host, _ home: AccountHome, _ route: borrowing Route
     ) -> LogEntry.View? {
-        let isOwn = route.peer.bare == home.address
-        let mark = archives(&message, with: route.peer, host, home) ? ArchiveMark(with: route.peer.bare, isSent: isOwn) : nil
+        let mark = receivedMark(&message, host, home, route)
         var awaitsDelivery = message.isPromised || home.sessions.indices.contains {
             holders.contains(index: $0) && home.sessions[$0].flags.contains(.managed)
         }
         if awaitsDelivery, mark == nil { awaitsDelivery = host.fallBack.contains { $0.isWorthKeeping(message.stanza) } }
         guard mark != nil || awaitsDelivery else { return nil }
         return .init(owner: home.id, id: id, awaitsDelivery: awaitsDelivery, archived: mark)
+    }
+
+    /// How the account's archive keeps what it gets; what it said to itself counts as sent.
+    private func receivedMark(
+        _ message: inout MessageInTransit, _ host: Host, _ home: AccountHome, _ route: borrowing Route
+    ) -> ArchiveMark? {
+        guard archives(&message, with: route.peer, host, home) else { return nil }
+        return ArchiveMark(with: route.peer.bare, isSent: route.peer.bare == home.address)
     }
 
     private func nextViewID(_ home: AccountHome, _ context: LoopContext) -> UInt64 {
@@ -259,8 +266,7 @@ extension Router {
             switch stage.fallBack(message.stanza, home, host.limits) {
             case .keep:
                 observe(message.stanza, isLogged: true, host, home, context)
-                let isOwn = route.peer.bare == home.address
-                let mark = archives(&message, with: route.peer, host, home) ? ArchiveMark(with: route.peer.bare, isSent: isOwn) : nil
+                let mark = receivedMark(&message, host, home, route)
                 for stage in host.redacting { stage.redact(&message.stanza, route) }
                 let view = LogEntry.View(owner: home.id, id: nextViewID(home, context), archived: mark)
                 return .done(log(message, message.stanza.encoded(), view, to: [], home, context))
