@@ -277,9 +277,9 @@ async def _(world):
         romeo.send_message(juliet.boundjid.bare, body)
         await juliet.expect(is_message(body), "a message")
     nurse.send_message(juliet.boundjid.bare, bodies[3])
+    await juliet.expect(is_message(bodies[3]), "the message of somebody else")
     juliet.send_message(romeo.boundjid.full, bodies[4])
     await romeo.expect(is_message(bodies[4]), "an answer")
-    await nurse.fence(juliet)
 
     async def archive(client, **options):
         found = []
