@@ -1,5 +1,6 @@
 package import MartletXML
 package import MartletXMPP
+import NIOCore
 
 /// Everything one domain does with a stanza: built once from the feature list, then only read, by every event loop,
 /// without a lock. A reload makes a new one.
@@ -106,10 +107,22 @@ package final class HostTable: Sendable {
     /// The same, if they are few: comparing a handful of names takes less than making a string of one and hashing it.
     private let few: [Host]
     private static let fewMax = 8
+    /// What the features of each domain announce to those who have logged in, as bytes: a digest over all that a domain supports is among it.
+    private let streamFeatures: [String: ByteBuffer]
 
     package init(_ hosts: [Host]) {
         byDomain = Dictionary(hosts.map { ($0.domain.domainpart, $0) }, uniquingKeysWith: { first, _ in first })
         few = byDomain.count <= Self.fewMax ? Array(byDomain.values) : []
+        streamFeatures = byDomain.mapValues { host in
+            var writer = XMLWriter()
+            for case let feature as any StreamFeatureProvider in host.features { feature.writeStreamFeatures(to: &writer, of: host) }
+            return writer.buffer
+        }
+    }
+
+    /// Writes what the domain of an account announces in stream features, in the content namespace.
+    package func writeStreamFeatures(for account: BareJID, to writer: inout XMLWriter) {
+        if let features = streamFeatures[account.domainpart] { writer.raw(features) }
     }
 
     package var hosts: some Collection<Host> { byDomain.values }

@@ -106,7 +106,7 @@ package final class ClientSession {
 
     // MARK: From the client
 
-    /// Takes one stanza. The caller calls ``LoopContext/flush()`` once after a read burst.
+    /// Takes one stanza. The caller calls ``LoopContext/flushSoon()`` once after a read burst.
     ///
     /// - Throws: what ends the stream: not a stanza, or one that claims another's address.
     package func receive(_ element: FlatElement) throws(StreamError) {
@@ -257,7 +257,8 @@ package final class ClientSession {
         markDirty()
     }
 
-    func markDirty() {
+    /// The transport is flushed with the others.
+    package func markDirty() {
         guard !isDirty else { return }
         isDirty = true
         context.markDirty(self)

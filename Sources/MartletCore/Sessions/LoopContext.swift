@@ -6,7 +6,7 @@ package import NIOCore
 ///
 /// Without run-time checks of exclusivity (``ClientSession``).
 ///
-/// Whatever enters a loop (a read, a timer, a store's answer) does its work and calls ``flush()`` once at the end.
+/// Whatever enters a loop (a read, a timer, a store's answer) does its work and calls ``flushSoon()`` or ``flush()`` once at the end.
 package final class LoopContext {
     package let mailbox: LoopMailbox
     package let time: any TimeSource
@@ -27,9 +27,12 @@ package final class LoopContext {
     @exclusivity(unchecked) private var batch: [Post] = []
     /// Accounts whose cursor in the message log is to be stored.
     @exclusivity(unchecked) private var movedCursors: [AccountHome] = []
+    /// Bytes that wait in the loop's own mailbox, as of the last post.
+    @exclusivity(unchecked) private var ownWaitingBytes = 0
     /// A mailbox that took a post and has more than it should.
     @exclusivity(unchecked) private var fullMailbox: LoopMailbox?
     @exclusivity(unchecked) private var isFlushing = false
+    @exclusivity(unchecked) private var isFlushDue = false
     @exclusivity(unchecked) private var isRunningEffects = false
 
     package init(loop: any EventLoop, hosts: HostTable, store: any Store, time: any TimeSource, random: any RandomSource) {
@@ -59,9 +62,13 @@ package final class LoopContext {
     }
 
     package func post(_ post: Post, to mailbox: LoopMailbox) {
-        let (wasEmpty, isFull) = mailbox.post(post)
+        let (wasEmpty, waitingBytes) = mailbox.post(post)
         if wasEmpty { wakes.append(mailbox) }
-        if isFull, mailbox !== self.mailbox { fullMailbox = mailbox }
+        if mailbox === self.mailbox {
+            ownWaitingBytes = waitingBytes
+        } else if waitingBytes > LoopMailbox.waitingBytesMax {
+            fullMailbox = mailbox
+        }
     }
 
     /// Whether another loop is so far behind with what this one has for it that its clients are to wait: nothing that was posted is
@@ -115,9 +122,23 @@ package final class LoopContext {
     /// What was delivered less than that before the process dies is delivered again, under the same name (P2).
     static var storeCursorsAfter: TimeAmount { .seconds(1) }
 
+    /// Flushes when the loop is done with what it is in the middle of, such as all connections that something arrived from: what several
+    /// of them have for one session becomes one write. At once where much waits already.
+    package func flushSoon() {
+        if ownWaitingBytes > Self.flushedAtOnce { return flush() }
+        guard !isFlushDue else { return }
+        isFlushDue = true
+        mailbox.wake()
+    }
+
+    /// Bytes for the loop's own sessions that wait for the others' turns: no more than fits a cache, and much less than a session may be
+    /// behind with.
+    package static let flushedAtOnce = 256 * 1024
+
     /// Wakes other loops, delivers what was posted to this one, releases what waited for the disk, and flushes every
-    /// transport that was written to: once per read burst, not once per stanza.
+    /// transport that was written to: once per turn of the loop, not once per stanza.
     package func flush() {
+        isFlushDue = false
         guard !isFlushing else { return }
         isFlushing = true
         defer {
@@ -149,6 +170,7 @@ package final class LoopContext {
     private func deliverPosts() {
         wakes.removeAll { $0 === mailbox }
         mailbox.take(into: &batch)
+        ownWaitingBytes = 0
         for post in batch {
             switch post {
             case .deliver(let stanza, let ref, let view):

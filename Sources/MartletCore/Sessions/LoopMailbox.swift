@@ -40,13 +40,13 @@ package final class LoopMailbox: @unchecked Sendable {
 
     func attach(_ context: LoopContext) { self.context = context }
 
-    /// - Returns: whether the mailbox was empty: then whoever posts sees to it that the loop is woken; and whether too much waits.
-    func post(_ post: Post) -> (wasEmpty: Bool, isFull: Bool) {
+    /// - Returns: whether the mailbox was empty: then whoever posts sees to it that the loop is woken; and bytes of stanzas that wait.
+    func post(_ post: Post) -> (wasEmpty: Bool, waitingBytes: Int) {
         let bytes = post.byteCount
         return lock.withLock {
             waiting.append(post)
             waitingBytes += bytes
-            return (waiting.count == 1, waitingBytes > Self.waitingBytesMax)
+            return (waiting.count == 1, waitingBytes)
         }
     }
 

@@ -94,41 +94,40 @@ extension ClientSession {
     ///
     /// - Parameter waitsForDisk: more of it follows by itself as soon as the disk has come so far.
     func tellHandled(_ handled: UInt32, waitsForDisk: Bool) {
-        guard let management, let owed = management.owed else { return }
+        guard let owed = management?.owed else { return }
         let isComplete = handled == owed || Int32(bitPattern: handled &- owed) > 0
-        guard isComplete || (management.isAnswerDue && !waitsForDisk) else { return }
-        self.management?.isAnswerDue = false
-        if isComplete { self.management?.owed = nil }
-        say(.acknowledge(management.handled(handled)))
+        guard isComplete || (management?.isAnswerDue == true && !waitsForDisk) else { return }
+        management?.isAnswerDue = false
+        if isComplete { management?.owed = nil }
+        say(.acknowledge(management?.handled(handled) ?? 0))
     }
 
     private func acknowledged(_ handled: UInt32) throws(StreamError) {
         guard management != nil else { return }
         try takeAcknowledgement(handled)
-        guard let management, let askedAt = management.askedAt else { return }
-        self.management?.askedAt = nil
+        guard let askedAt = management?.askedAt else { return }
+        management?.askedAt = nil
         // Something was sent since the client was asked: it is asked again.
-        if !management.unacknowledged.isEmpty, management.unacknowledged.sent != askedAt { markDirty() }
+        if management?.unacknowledged.isEmpty == false, management?.unacknowledged.sent != askedAt { markDirty() }
     }
 
     func takeAcknowledgement(_ handled: UInt32) throws(StreamError) {
-        guard var management else { return }
-        let views = try management.unacknowledged.acknowledge(handled)
-        self.management = management
+        // In place, here and below: a copy of what is kept would be a copy of all of it.
+        guard let views = try management?.unacknowledged.acknowledge(handled) else { return }
         if !views.isEmpty { router.delivered(views, to: self) }
     }
 
     /// Asks the client what it has handled, once per burst.
     func askForAcknowledgement() {
-        guard let management, management.askedAt == nil, !management.unacknowledged.isEmpty else { return }
-        self.management?.askedAt = management.unacknowledged.sent
+        guard management != nil, management?.askedAt == nil, management?.unacknowledged.isEmpty == false else { return }
+        management?.askedAt = management?.unacknowledged.sent
         say(.request)
     }
 
     /// Where the stream stands with the stanza that is being routed, if everything before it is dealt with, for the log.
     func position(with sequence: UInt32, of account: AccountID) -> StreamPosition? {
-        guard let management, management.resumption != nil, ledger.pendingCount == 0 else { return nil }
-        return StreamPosition(account: account, stream: management.stream, handled: management.handled(sequence &+ 1))
+        guard let stream = management?.stream, management?.resumption != nil, ledger.pendingCount == 0 else { return nil }
+        return StreamPosition(account: account, stream: stream, handled: management?.handled(sequence &+ 1) ?? 0)
     }
 
     // MARK: Keeping
@@ -137,11 +136,8 @@ extension ClientSession {
     ///
     /// - Returns: whether there was room.
     func keep(_ stanza: EncodedStanza, view: UInt64, isStored: Bool) -> Bool {
-        guard var management = self.management.take() else { return true }
-        management.unacknowledged.append(stanza, at: context.time.wallMilliseconds, view: view, isStored: isStored)
-        self.management = management
-        let settings = router.settings
-        return management.unacknowledged.unstoredCount <= settings.unacknowledgedStanzasMax
-            && management.unacknowledged.unstoredBytes <= settings.unacknowledgedBytesMax
+        management?.unacknowledged.append(stanza, at: context.wallMilliseconds, view: view, isStored: isStored)
+        return (management?.unacknowledged.unstoredCount ?? 0) <= router.settings.unacknowledgedStanzasMax
+            && (management?.unacknowledged.unstoredBytes ?? 0) <= router.settings.unacknowledgedBytesMax
     }
 }

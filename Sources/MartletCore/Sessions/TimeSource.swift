@@ -17,8 +17,15 @@ package protocol RandomSource: Sendable {
 package struct SystemRandom: RandomSource {
     package init() {}
     package func bytes(_ count: Int) -> [UInt8] {
+        // The system is asked for eight bytes at a time, which is what it gives.
         var generator = SystemRandomNumberGenerator()
-        return (0..<count).map { _ in UInt8.random(in: 0...255, using: &generator) }
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(count)
+        while bytes.count < count {
+            let word: UInt64 = generator.next()
+            withUnsafeBytes(of: word) { bytes.append(contentsOf: $0.prefix(count - bytes.count)) }
+        }
+        return bytes
     }
 }
 

@@ -173,7 +173,7 @@ extension ClientConnection {
     package func channelInactive(context: ChannelHandlerContext) {
         drainInput()
         finish()
-        loop.context.flush()
+        loop.context.flushSoon()
         context.fireChannelInactive()
     }
 
@@ -335,8 +335,7 @@ extension ClientConnection {
     private static func powerOfTwo(_ count: Int) -> Int { count > 1 ? 1 << (Int.bitWidth - (count - 1).leadingZeroBitCount) : count }
 
     package func channelReadComplete(context: ChannelHandlerContext) {
-        loop.context.flush()
-        flushIfNeeded()
+        flushSoon()
     }
 
     package func read(context: ChannelHandlerContext) {
@@ -418,8 +417,7 @@ extension ClientConnection {
         let goOn = { [self] in
             isResumptionScheduled = false
             parse(stanzasMax: service.settings.stanzasPerTurnMax)
-            loop.context.flush()
-            flushIfNeeded()
+            flushSoon()
             readIfPending()
         }
         if let rest { _ = loop.loop.assumeIsolated().scheduleTask(in: rest, goOn) } else { loop.loop.assumeIsolated().execute(goOn) }
@@ -482,8 +480,12 @@ extension ClientConnection: SessionTransport {
     /// Stanzas of one burst are put together up to this, the length of a TLS record. A longer one goes on as it is.
     private static let pieceBytesMax = 16_384
 
-    private func flushIfNeeded() {
-        if unflushedBytes > 0 { flush() }
+    /// What belongs to a session is flushed with the loop's other sessions; a connection without one has only its own answers to send.
+    private func flushSoon() {
+        if unflushedBytes > 0 {
+            if let session { session.markDirty() } else { flush() }
+        }
+        loop.context.flushSoon()
     }
 
     package func channelWritabilityChanged(context: ChannelHandlerContext) {
@@ -527,8 +529,7 @@ extension ClientConnection: SessionTransport {
 
     /// What the features of the host announce to those who have logged in.
     private func writeExtras(_ writer: inout XMLWriter) {
-        guard let account = account, let host = loop.context.hosts.host(of: account) else { return }
-        for case let feature as any StreamFeatureProvider in host.features { feature.writeStreamFeatures(to: &writer, of: host) }
+        if let account { loop.context.hosts.writeStreamFeatures(for: account, to: &writer) }
     }
 
     /// Does what the machine says.

@@ -23,7 +23,7 @@ extension ClientConnection {
         let accounts = service.accounts
         authenticatedAt = service.router.credentials.now
         // The account source waits for a disk, a directory or a key derivation. Nothing else of a login leaves the loop.
-        Task {
+        Task(executorPreference: loop.executor) {
             let answer = await accounts.answer(question, about: account)
             mailbox.run { _ in connection.value.answered(answer) }
         }

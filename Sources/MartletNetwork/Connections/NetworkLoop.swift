@@ -13,6 +13,7 @@ package final class NetworkLoop: @unchecked Sendable {
     package let context: LoopContext
     let scratch = XMLParserScratch()
     let handshakes: HandshakeQueue
+    let executor: LoopExecutor
     private var wheel = DeadlineWheel<ClientConnection>()
     private var turning: RepeatedTask?
     private var emptied: [EventLoopPromise<Void>] = []
@@ -23,6 +24,7 @@ package final class NetworkLoop: @unchecked Sendable {
     package init(_ loop: any EventLoop, _ context: LoopContext, handshakesPerTurnMax: Int = NetworkSettings().handshakesPerTurnMax) {
         self.loop = loop
         self.context = context
+        executor = LoopExecutor(loop)
         handshakes = HandshakeQueue(loop, perTurnMax: handshakesPerTurnMax)
     }
 
@@ -87,6 +89,18 @@ package final class NetworkLoop: @unchecked Sendable {
             context.flush()
             return promise.futureResult
         }
+    }
+}
+
+/// Runs tasks on an event loop: whoever asks from there and waits for an answer needs no other thread to wait on.
+final class LoopExecutor: TaskExecutor {
+    private let loop: any EventLoop
+
+    init(_ loop: any EventLoop) { self.loop = loop }
+
+    func enqueue(_ job: consuming ExecutorJob) {
+        let job = UnownedJob(job)
+        loop.execute { job.runSynchronously(on: self.asUnownedTaskExecutor()) }
     }
 }
 

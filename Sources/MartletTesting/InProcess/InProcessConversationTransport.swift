@@ -197,8 +197,7 @@ private final class InProcessConnection: ConversationConnection, SessionTranspor
     private func put(_ action: ClientStreamMachine.Action) {
         var writer = XMLWriter()
         action.write(to: &writer) { writer in
-            guard let account, let host = server.context.hosts.host(of: account) else { return }
-            for case let feature as any StreamFeatureProvider in host.features { feature.writeStreamFeatures(to: &writer, of: host) }
+            if let account { server.context.hosts.writeStreamFeatures(for: account, to: &writer) }
         }
         write(writer.buffer)
     }

@@ -21,10 +21,12 @@ public enum ScramHash: Hashable, Sendable, CaseIterable {
 
     /// The hash whose mechanism has that name.
     public init?(mechanismName: some StringProtocol) {
-        guard let hash = Self.allCases.first(where: { $0.mechanismName.utf8.elementsEqual(mechanismName.utf8) }) else {
-            return nil
+        switch String(mechanismName) {
+        case "SCRAM-SHA-1": self = .sha1
+        case "SCRAM-SHA-256": self = .sha256
+        case "SCRAM-SHA-512": self = .sha512
+        default: return nil
         }
-        self = hash
     }
 
     /// Length of what the function gives, and so of every key and proof.

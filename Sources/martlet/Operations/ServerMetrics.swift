@@ -23,6 +23,12 @@ package final class ServerMetrics: Sendable {
     private let dataFreeBytes: Meter
     private let dataFreePercent: Meter
     private let certificateEnds: NIOLockedValueBox<[String: Meter]>
+    private let logins = NIOLockedValueBox<[LoginKind: Counter]>([:])
+
+    private struct LoginKind: Hashable {
+        let mechanism: String
+        let verdict: AccountVerdict
+    }
 
     package init(_ factory: any MetricsFactory) {
         self.factory = factory
@@ -84,7 +90,15 @@ package final class ServerMetrics: Sendable {
 
     /// The mechanism is one of ours: others end before they are an attempt.
     private func login(_ mechanism: String, _ verdict: AccountVerdict) {
-        Counter(label: "martlet_logins", dimensions: [("mechanism", mechanism), ("verdict", verdict.rawValue)], factory: factory).increment()
+        let kind = LoginKind(mechanism: mechanism, verdict: verdict)
+        let counter = logins.withLockedValue { logins in
+            if let known = logins[kind] { return known }
+            let dimensions = [("mechanism", mechanism), ("verdict", verdict.rawValue)]
+            let counter = Counter(label: "martlet_logins", dimensions: dimensions, factory: factory)
+            logins[kind] = counter
+            return counter
+        }
+        counter.increment()
     }
 
     /// Sums what the loops have counted. Before a reading.
