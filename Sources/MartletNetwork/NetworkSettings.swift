@@ -16,7 +16,7 @@ package struct NetworkSettings: Sendable {
     package var tcpUserTimeout: TimeAmount? = .seconds(60)
     /// Connections that wait to be accepted, per listening socket; the system may have a lower bound (`net.core.somaxconn`).
     package var backlog = 4_096
-    /// Bytes read at a time. The buffer stays with the connection while it is idle.
+    /// Bytes read at a time, see ``ReceiveBuffers``.
     package var receiveBytes = 4_096
     /// Stanzas of one connection that are taken before the others of the loop have their turn.
     package var stanzasPerTurnMax = 32

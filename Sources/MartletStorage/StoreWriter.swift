@@ -74,6 +74,8 @@ final class StoreWriter: @unchecked Sendable {
     private let index: LogIndex
     private var failure: StoreError?
     private var isFull = false
+    /// An array whose submits are settled: the next ones to arrive find room in it.
+    private var spare: [Submit] = []
     /// The last step of the index failed; it is tried again after the next commit that succeeds.
     private var indexRests = false
 
@@ -201,11 +203,14 @@ final class StoreWriter: @unchecked Sendable {
 
     private func run() {
         while true {
-            let turn = queue.wait { nextTurn(&$0) }
+            var turn = queue.wait { nextTurn(&$0) }
             let outcomes = commit(turn.submits)
             settle(turn, outcomes)
             turn.jobs.forEach { $0(self) }
-            keepHouse(isIdle: turn.submits.isEmpty)
+            let isIdle = turn.submits.isEmpty
+            turn.submits.removeAll(keepingCapacity: turn.submits.count <= Self.batchMax)
+            spare = turn.submits
+            keepHouse(isIdle: isIdle)
             if turn.isLast { break }
         }
         connection.close()
@@ -226,7 +231,7 @@ final class StoreWriter: @unchecked Sendable {
         let count = min(queue.submits.count, Self.batchMax)
         let isComplete = count == queue.submits.count
         let turn = Turn(
-            submits: Array(queue.submits.prefix(count)),
+            submits: isComplete ? queue.submits : Array(queue.submits.prefix(count)),
             settles: isComplete ? queue.issued : queue.submits[count - 1].sequence,
             refusals: queue.refusals, jobs: isComplete ? queue.jobs : [], runsHandlers: queue.runsHandlers,
             isLast: isComplete && queue.phase == .closing)
@@ -236,8 +241,14 @@ final class StoreWriter: @unchecked Sendable {
             queue.threadWaits = true
             return nil
         }
-        if isComplete { queue.submits = [] } else { queue.submits.removeFirst(count) }
-        queue.bytes -= turn.submits.reduce(0) { $0 + $1.bytes }
+        if isComplete {
+            queue.submits = spare
+            spare = []
+            queue.bytes = 0
+        } else {
+            queue.submits.removeFirst(count)
+            queue.bytes -= turn.submits.reduce(0) { $0 + $1.bytes }
+        }
         queue.refusals = []
         if isComplete { queue.jobs = [] }
         queue.runsHandlers = false

@@ -21,6 +21,8 @@ final class WriteStatements {
     private let putRosterItem, deleteRosterItem, putRosterRemoval, trimRosterRemovals, putRosterVersion, putDocument, deleteDocument,
         appendEntry, putCursor, putArchiveFloor, raiseArchiveFloors, putLastActivity, raiseCeiling, nextAccount, insertAccount, findAccount, insertCredential,
         deleteCredentials, setEnabled, deleteAccount, deleteCursor, deleteLastActivity, purgeLater: any SQLStatement
+    /// Used for every entry, so that it grows once.
+    private var encodedViews = ByteBuffer()
 
     init(_ connection: any SQLConnection) throws(SQLError) {
         putRosterItem = try connection.prepare(
@@ -160,11 +162,12 @@ final class WriteStatements {
         for view in entry.views { _ = try signed(view.id) }
         effects.lastEntry += 1
         let id = effects.lastEntry
-        let views = EncodedViews.encode(entry.views, position: entry.position)
+        encodedViews.clear()
+        EncodedViews.encode(entry.views, position: entry.position, to: &encodedViews)
         try appendEntry.run {
             $0.bind(id, at: 1)
             $0.bind(entry.time, at: 2)
-            $0.bind(views, at: 3)
+            $0.bind(encodedViews, at: 3)
             $0.bind(entry.stanza.bytes, at: 4)
         }
         let size = entry.stanza.bytes.readableBytes

@@ -186,3 +186,34 @@ private final class Guest: DeadlineWheelMember {
         #expect(OpenFileLimit.connections(within: 3) == 0)
     }
 }
+
+@Suite("Receive buffers")
+struct ReceiveBuffersTests {
+    /// As NIO asks for them, one read at a time (`NIOPooledRecvBufferAllocator`).
+    private struct Channel {
+        var pool = NIOPooledRecvBufferAllocator(capacity: 1, recvAllocator: ReceiveBuffers(bytes: 4_096))
+
+        mutating func read(_ count: Int) -> Int {
+            let (buffer, capacity) = pool.buffer(allocator: ByteBufferAllocator()) { buffer in
+                buffer.writeRepeatingByte(0, count: count)
+                return buffer.capacity
+            }
+            pool.record(actualReadBytes: buffer.readableBytes)
+            return capacity
+        }
+    }
+
+    @Test("the first read is a small one, and the only one whose buffer stays")
+    func first() {
+        var channel = Channel()
+        #expect((ReceiveBuffers.firstBytes..<1_024).contains(channel.read(10)))
+        for _ in 0..<3 { #expect(channel.read(4_000) >= 4_096) }
+        // Were it one of the others, it would be this one.
+        #expect(channel.pool.count == 1)
+    }
+
+    @Test("no read is longer than asked for, not even the first")
+    func small() {
+        #expect(ReceiveBuffers(bytes: 16).buffer(allocator: ByteBufferAllocator()).capacity == 16)
+    }
+}

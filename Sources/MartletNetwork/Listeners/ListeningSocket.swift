@@ -37,7 +37,7 @@ enum ListeningSocket {
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
             // One read a turn: the second would only say that there is nothing more.
             .childChannelOption(.maxMessagesPerRead, value: 1)
-            .childChannelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: settings.receiveBytes))
+            .childChannelOption(.recvAllocator, value: ReceiveBuffers(bytes: settings.receiveBytes))
         if isIPv6 {
             // `::` and `0.0.0.0` are opened side by side.
             let v6Only = ChannelOptions.Types.SocketOption(level: .ipv6, name: .ipv6_v6only)

@@ -32,6 +32,12 @@ enum EncodedViews {
 
     static func encode(_ views: [LogEntry.View], position: StreamPosition? = nil) -> ByteBuffer {
         var buffer = ByteBuffer()
+        encode(views, position: position, to: &buffer)
+        return buffer
+    }
+
+    /// The same behind what is in `buffer`.
+    static func encode(_ views: [LogEntry.View], position: StreamPosition?, to buffer: inout ByteBuffer) {
         let isPlain = position == nil && views.allSatisfy { $0.awaitsDelivery && $0.archived == nil }
         if let position {
             buffer.writeMultipleIntegers(positioned, position.account.raw, position.stream, position.handled)
@@ -45,7 +51,6 @@ enum EncodedViews {
             buffer.writeInteger(Purposes(view).rawValue)
             buffer.writeInteger(view.archived?.peerHash ?? 0)
         }
-        return buffer
     }
 
     /// Nothing for bytes that are no views.

@@ -70,14 +70,36 @@ final class LogIndex {
     }
 
     private struct Merge {
-        var postings: [Posting]
+        /// Of entries `first` and later, up to `upTo`.
+        let postings: [Posting]
         /// How far `postings` have been dealt with.
         var position = 0
-        var upTo: Int64
-        /// Entries that somebody still waits for.
-        var kept: Set<Int64> = []
+        let first: Int64
+        let upTo: Int64
+        /// Whether somebody still waits for an entry, from `first` on.
+        var isKept: [Bool]
         /// Entries that nobody waits for; known when `position` has come to the end.
         var unwanted: [Int64]?
+
+        init(_ postings: [Posting], first: Int64, upTo: Int64) {
+            self.postings = postings
+            self.first = first
+            self.upTo = upTo
+            isKept = Array(repeating: false, count: Int(max(0, upTo - first + 1)))
+        }
+
+        mutating func keep(_ log: Int64) { isKept[Int(log - first)] = true }
+
+        /// Every entry has been looked at. Those without postings are gone already.
+        mutating func findUnwanted() {
+            var unwanted: [Int64] = []
+            for posting in postings where !isKept[Int(posting.log - first)] {
+                keep(posting.log)
+                unwanted.append(posting.log)
+            }
+            self.unwanted = unwanted.sorted()
+            isKept = []
+        }
     }
 
     private final class Statements {
@@ -223,11 +245,9 @@ final class LogIndex {
 
     // MARK: Merging
 
-    private func begin() { merge = Merge(postings: tail.sorted(), upTo: lastEntry) }
-
     private func stepMerge() throws(SQLError) {
-        if merge == nil { begin() }
-        guard var merge else { return }
+        // Taken out, so that it changes in place: if a step fails, the merge begins anew, as it does after a crash.
+        var merge = merge.take() ?? Merge(tail.sorted(), first: indexedUpTo + 1, upTo: lastEntry)
         if merge.unwanted == nil {
             try transaction { () throws(SQLError) in try mergePostings(&merge) }
         } else if merge.unwanted?.isEmpty == false {
@@ -246,20 +266,18 @@ final class LogIndex {
         for posting in merge.postings[merge.position..<end] {
             let ends = try ends(of: posting.owner)
             if posting.awaitsDelivery, posting.view > ends.delivered {
-                merge.kept.insert(posting.log)
+                merge.keep(posting.log)
                 try insert(posting)
             }
             if let mark = posting.archived, posting.view > ends.forgotten {
-                merge.kept.insert(posting.log)
+                merge.keep(posting.log)
                 if added.owner != posting.owner { try finish(&added, next: posting.owner) }
                 try archive.insert(posting, mark, &added)
             }
         }
         try finish(&added, next: nil)
         merge.position = end
-        if end == merge.postings.count {
-            merge.unwanted = Set(merge.postings.lazy.map(\.log)).subtracting(merge.kept).sorted()
-        }
+        if end == merge.postings.count { merge.findUnwanted() }
     }
 
     private func insert(_ posting: Posting) throws(SQLError) {
@@ -288,7 +306,6 @@ final class LogIndex {
         try statements.setIndexed.run { $0.bind(merge.upTo, at: 1) }
         tail.removeAll(upTo: merge.upTo)
         indexedUpTo = merge.upTo
-        self.merge = nil
     }
 
     /// Streams outlive the entries that said how far they have come, for a day.

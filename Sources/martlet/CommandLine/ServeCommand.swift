@@ -11,6 +11,7 @@ struct ServeCommand: AsyncParsableCommand {
     @OptionGroup var options: ConfigurationOption
 
     func run() async throws {
+        HeapSettings.apply()
         let loaded = try options.load()
         try Self.refuseRoot(loaded.configuration)
         let time = SystemClock()
