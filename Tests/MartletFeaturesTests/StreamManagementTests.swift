@@ -354,6 +354,38 @@ struct ResumptionTests {
         #expect(romeo.receivedBesidesPresence() == [])
     }
 
+    private static let noStore = "<no-store xmlns='urn:xmpp:hints'/>"
+
+    @Test("what nobody keeps is not given again to a session that had it as well")
+    func shared() {
+        let juliet = server.online("juliet/balcony")
+        let chamber = server.online("juliet/chamber")
+        _ = enable(juliet)
+        let romeo = server.online("romeo/orchard")
+        juliet.breakConnection()
+        romeo.send("<message to='juliet@capulet.example' type='chat' id='m1'><body>b</body>\(Self.noStore)</message>")
+        #expect(chamber.messages() == ["m1"])
+        server.advance(by: .seconds(600))
+        #expect(chamber.messages() == [])
+        #expect(romeo.receivedBesidesPresence() == [])
+    }
+
+    @Test("what nobody keeps and nobody else had goes to whoever is there, also where they have copies of other messages")
+    func alone() {
+        let juliet = server.online("juliet/balcony")
+        let chamber = server.online("juliet/chamber")
+        chamber.send("<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>")
+        chamber.forget()
+        _ = enable(juliet)
+        let romeo = server.online("romeo/orchard")
+        juliet.breakConnection()
+        romeo.send(
+            "<message to='juliet@capulet.example/balcony' type='chat' id='m1'><body>b</body><no-copy xmlns='urn:xmpp:hints'/>\(Self.noStore)</message>")
+        #expect(chamber.messages() == [])
+        server.advance(by: .seconds(600))
+        #expect(chamber.messages() == ["m1"])
+    }
+
     @Test("stanzas that are not finished are waited for, and counted")
     func unfinished() {
         let server = TestServer(commits: .manual)

@@ -168,14 +168,14 @@ extension Router {
         let holders = copies.reduce(recipients) { $0.union($1.sessions) }
         var view: LogEntry.View?
         if let id { view = receivedView(id, &message, to: holders, host, home, route) }
-        let handedOut = view.map { $0.awaitsDelivery ? $0.id : Post.archivedOnly } ?? 0
+        let handedOut = view.map { $0.awaitsDelivery ? $0.id : Post.archivedOnly } ?? (holders.rawValue.nonzeroBitCount > 1 ? Post.shared : 0)
         post(copies, of: message.stanza, named: id, host, home, route, view: handedOut, context)
         for stage in host.redacting { stage.redact(&message.stanza, route) }
         defer { shardIdle(home) }
         observe(message.stanza, isLogged: view != nil, host, home, context)
         guard let view else {
             let progress = logSent(message, after: .done, context)
-            post(encode(message.stanza, id, host, home), to: recipients, of: home, context)
+            post(encode(message.stanza, id, host, home), to: recipients, of: home, view: handedOut, context)
             return progress
         }
         let (logged, named) = message.stanza.encodedTwice { writer in name(view.id, host, home, &writer) }

@@ -20,7 +20,7 @@ extension Router {
     /// The messages of the log that a session's client has not acknowledged, if anybody wants to know.
     func missed(by session: ClientSession) -> [Stanza] {
         guard let unacknowledged = session.management?.unacknowledged, !unacknowledged.isEmpty, isObserved(session) else { return [] }
-        return unacknowledged.all.compactMap { $0.view == 0 ? nil : Stanza(sent: $0.stanza) }
+        return unacknowledged.all.compactMap { Post.isUnkept($0.view) ? nil : Stanza(sent: $0.stanza) }
     }
 
     private func isObserved(_ session: ClientSession) -> Bool {

@@ -108,7 +108,8 @@ struct UndeliveredMessage: Sendable {
 
 extension Router {
     /// Messages among what a client has not acknowledged. Requests are answered at once: whoever asked gets his one answer
-    /// (RFC 6120 §8.2.3). What the message log has for the account is still there; presence and answers are of no use later.
+    /// (RFC 6120 §8.2.3). What the message log has for the account is still there, and what another session has too is not lost; presence and
+    /// answers are of no use later.
     func undelivered(_ unacknowledged: UnacknowledgedStanzas, of account: BareJID, _ context: LoopContext) -> [UndeliveredMessage] {
         var messages: [UndeliveredMessage] = []
         for item in unacknowledged.all where item.view == 0 {
@@ -130,8 +131,6 @@ extension Router {
     }
 
     /// Treats messages as if they came now, for an account without the session (XEP-0198 §4). Under the lock.
-    ///
-    /// If other sessions get copies of the account's messages, they have them.
     func deliverAgain(_ messages: [UndeliveredMessage], _ home: AccountHome, _ context: LoopContext) {
         guard !messages.isEmpty else { return }
         guard !home.isResident else { return deliverNow(messages, home, context) }
@@ -144,7 +143,6 @@ extension Router {
 
     private func deliverNow(_ messages: [UndeliveredMessage], _ home: AccountHome, _ context: LoopContext) {
         guard let host = context.hosts.host(of: home.address) else { return }
-        guard !home.sessions.contains(where: { $0.flags.contains(.carbons) }) else { return }
         for message in messages where message.type == .chat || message.type == .normal {
             // What one of the account's sessions said to it, all of them have.
             if message.stanza.from.bare == home.address, !home.sessions.isEmpty { continue }

@@ -228,7 +228,7 @@ package final class ClientSession {
             guard keep(stanza, view: view, isStored: isStored) else {
                 return end(StreamError(.resourceConstraint, "the client does not acknowledge what it is sent"))
             }
-        } else if view != 0, view != Post.archivedOnly {
+        } else if Post.awaitsDelivery(view) {
             let old = unproven.append(view, at: context.time.monotonic)
             if !old.isEmpty { router.delivered(old, to: self) }
         }

@@ -4,8 +4,7 @@ package import NIOCore
 
 /// What one loop asks of another.
 package enum Post: Sendable {
-    /// `view`: under which the message log has it for the account to take delivery of; 0 for what is not there, and
-    /// ``archivedOnly`` for what an archive keeps and nobody waits for.
+    /// `view`: under which the message log has it for the account to take delivery of; 0 for what is not there, or one of the two below.
     case deliver(EncodedStanza, to: SessionRef, view: UInt64)
     /// A message that was read from the log.
     case deliverStored(EncodedStanza, to: SessionRef, view: UInt64)
@@ -18,7 +17,15 @@ package enum Post: Sendable {
     /// For what is rare: loads, the control plane.
     case run(@Sendable (LoopContext) -> Void)
 
+    /// An archive keeps it, and nobody waits for it.
     static let archivedOnly = UInt64.max
+    /// Nobody keeps it, and another session of the account has it as well: whoever loses it is not given it again.
+    static let shared = UInt64.max - 1
+
+    /// Whether the message log keeps it until it is delivered.
+    static func awaitsDelivery(_ view: UInt64) -> Bool { view != 0 && view < shared }
+    /// Whether nobody keeps it.
+    static func isUnkept(_ view: UInt64) -> Bool { view == 0 || view == shared }
 }
 
 /// What other threads have for one event loop. One wake-up per batch, however many posts.

@@ -38,7 +38,7 @@ extension ClientSession {
     /// - Parameter view: under which the message log has the stanza; what is there does not wait. 0 for what is not.
     /// - Returns: whether the stanza waits. If not, it is to go out now: what it had to wait behind has gone.
     func holdsBack(_ stanza: EncodedStanza, view: UInt64, _ held: HeldStanzas) -> Bool {
-        if view == 0, held.queue.hold(stanza) { return true }
+        if Post.isUnkept(view), held.queue.hold(stanza) { return true }
         releaseHeld()
         return false
     }

@@ -55,7 +55,7 @@ package struct UnacknowledgedStanzas: Sendable {
         guard count <= UInt32(truncatingIfNeeded: items.count) else { throw .handledCountTooHigh(handled: handled, sent: sent) }
         var views: [UInt64] = []
         for item in items.prefix(Int(count)) {
-            if item.view != 0 { views.append(item.view) }
+            if Post.awaitsDelivery(item.view) { views.append(item.view) }
             bytes -= item.stanza.bytes.readableBytes
             if item.isStored { storedCount -= 1 } else { unstoredBytes -= item.stanza.bytes.readableBytes }
         }
