@@ -293,6 +293,24 @@ import Testing
         }
     }
 
+    @Test("a client that answers a ping at once has answered it (XEP-0199)")
+    func promptAnswer() async throws {
+        try await TestServer.with { server, port in
+            let juliet = try BareJID(parsing: "juliet@verona.example")
+            let client = try await TestClient.connect(to: port)
+            try await client.logIn("juliet")
+            for _ in 1...2 {
+                // The tick in which it is pinged, and not one more.
+                try await server.pass(seconds: 300)
+                #expect(try await client.hear("</iq>").contains("<ping"))
+                try await client.send(" ")
+                try await server.settle(client)
+            }
+            try await server.pass(seconds: 40)
+            #expect(server.router.sessions(of: juliet).count == 1)
+        }
+    }
+
     @Test("a connection that the client shuts halfway ends, and its session with it")
     func halfClosed() async throws {
         try await TestServer.with { server, port in

@@ -127,7 +127,8 @@ extension ClientConnection {
             let due = lastActivity + idleTicks
             if loop.now >= due { ping() } else { loop.hang(self, until: due) }
         case .pinged(let at, let until):
-            if lastActivity > at {
+            // A client that answers within the tick has answered: it was pinged because nothing had come in many ticks before.
+            if lastActivity >= at {
                 phase = .idle
                 loop.hang(self, until: lastActivity + idleTicks)
             } else if loop.now >= until {
