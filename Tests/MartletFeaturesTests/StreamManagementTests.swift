@@ -89,6 +89,40 @@ struct AcknowledgementTests {
         withExtendedLifetime(server) {}
     }
 
+    @Test(
+        "what the disk refuses comes back before it counts as handled (P19)",
+        arguments: ["asked before the disk answers", "asked before its answer is known", "held by another loop"])
+    func refusedFirst(how: String) {
+        let server = TestServer(commits: .manual)
+        for name in ["juliet", "romeo", "benvolio"] { server.createAccount(name) }
+        let romeo = server.online("romeo/orchard")
+        let benvolio = server.online("benvolio/garden", on: server.addLoop())
+        server.store.commit()
+        server.run()
+        romeo.manage(.enable(resumes: true, secondsMax: nil))
+        if how == "held by another loop" {
+            // Juliet's account is read for Benvolio, on his loop, and not before this is settled.
+            server.store.submit([.idCeiling(1)])
+            benvolio.send(message("m0"))
+        }
+        romeo.forget()
+        romeo.send(message("m1"))
+        if how == "held by another loop" {
+            server.store.commit()
+            server.run()
+        }
+        if how != "asked before its answer is known" { romeo.manage(.request) }
+        server.store.failSubmits(with: .full)
+        server.store.commit()
+        if how == "asked before its answer is known" { romeo.manage(.request) }
+        server.run()
+        romeo.manage(.request)
+        let came = romeo.received().map { [$0.element.localName, $0.element.attribute("h")].compactMap(\.self).joined(separator: " ") }
+        #expect(came.filter { $0 == "message" || $0 == "a 1" }.first == "message", "\(came)")
+        #expect(came.contains("a 1"))
+        withExtendedLifetime(server) {}
+    }
+
     @Test("whoever acknowledges what was never sent has lost count: the stream ends (§6)", arguments: [1, 2])
     func tooHigh(handled: UInt32) {
         let server = TestServer()

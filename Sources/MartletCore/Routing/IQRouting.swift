@@ -199,7 +199,7 @@ extension Router {
                 tellSettled(of: address, context)
                 decision.committed?(self, context)
             case .failure(let error):
-                bounce(request.stanza, StanzaError(refusal: error), origin, context)
+                bounceRefused(request.stanza, error, origin, context)
                 reload(address, context)
             }
         }

@@ -125,7 +125,16 @@ extension Router {
         let progress = receive(&message, host, home, context)
         guard progress != .pending else { return }
         if let sent = message.sent { context.after { [self] _ in close(sent) } }
-        message.completion?.complete(progress, in: context)
+        complete(message, progress, context)
+    }
+
+    /// A stanza of a session on another loop is done when it is on disk: if that refuses it, the error is posted there first (P19).
+    private func complete(_ message: borrowing MessageInTransit, _ progress: Progress, _ context: LoopContext) {
+        guard let completion = message.completion else { return }
+        guard case .done(let ticket) = progress, message.isPromised, completion.session.mailbox !== context.mailbox else {
+            return completion.complete(progress, in: context)
+        }
+        context.afterCommit(ticket) { context, _ in completion.complete(.done, in: context) }
     }
 
     /// It does not go on; the sender's archive has it all the same, as its other sessions have copies.
@@ -295,7 +304,7 @@ extension Router {
         let (address, origin, refused) = (home.address, message.origin, message.stanza)
         context.afterCommit(ticket) { [self] context, outcome in
             guard case .failure(let error) = outcome else { return }
-            bounce(refused, StanzaError(refusal: error), origin, context)
+            bounceRefused(refused, error, origin, context)
             withdraw(view.id, of: address)
         }
         return ticket

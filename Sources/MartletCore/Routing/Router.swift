@@ -89,6 +89,17 @@ extension Router {
 
     /// Answers a stanza with an error, once: errors and results are never answered (RFC 6120 §8.3.1).
     func bounce(_ stanza: Stanza, _ error: StanzaError, _ origin: SessionRef?, _ context: LoopContext) {
+        bounce(stanza, error, origin, context) { context.post($0, to: $1) }
+    }
+
+    /// Answers a stanza that the disk refused, before any acknowledgement that counts it as handled (P19). With no lock held.
+    func bounceRefused(_ stanza: Stanza, _ error: StoreError, _ origin: SessionRef?, _ context: LoopContext) {
+        bounce(stanza, StanzaError(refusal: error), origin, context) { context.deliverNow($0, to: $1) }
+    }
+
+    private func bounce(
+        _ stanza: Stanza, _ error: StanzaError, _ origin: SessionRef?, _ context: LoopContext, by handing: (EncodedStanza, SessionRef) -> Void
+    ) {
         switch stanza.kind {
         case .message(.error), .iq(.result), .iq(.error), .presence(.error), .presence(.unavailable), .presence(.available):
             return
@@ -96,7 +107,7 @@ extension Router {
         }
         guard let origin else { return }
         let answer = StanzaBuilder.error(error, answering: stanza)
-        context.post(answer, to: origin)
+        handing(answer, origin)
         if case .message = stanza.kind { context.after { [self] in copyBounce(answer, of: stanza, origin, $0) } }
     }
 }

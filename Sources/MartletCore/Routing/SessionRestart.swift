@@ -17,6 +17,8 @@ extension Router {
     /// The loop's sessions that can be resumed, which end here without a word. Called on the loop, once everything that they took is on
     /// disk.
     package func saveSessions(_ context: LoopContext) -> [SavedSession] {
+        // Whoever waited for the disk is told now: what is handled is handled.
+        context.post(.settled, to: context.mailbox)
         context.flush()
         return sessions(on: context).compactMap { save($0, context) }
     }

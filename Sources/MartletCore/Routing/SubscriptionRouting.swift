@@ -50,7 +50,7 @@ extension Router {
             settled(result, contact, home, ticket, context) { [self] context in
                 if result.step.passesOn { deliverSubscription(kind, sent, to: contact, origin: origin, context) }
             } refused: { [self] error, context in
-                bounce(stanza, StanzaError(refusal: error), origin, context)
+                bounceRefused(stanza, error, origin, context)
             }
             return .done(ticket)
         } catch {

@@ -286,7 +286,7 @@ package final class ClientSession {
     }
 
     func settleLedger() {
-        let handled = ledger.advance(settled: router.store.settled)
+        let handled = ledger.advance(settled: context.settled)
         if ledger.openCount >= Self.openStanzasMax { isLedgerFull = true }
         if ledger.openCount < Self.openStanzasMax / 2 { isLedgerFull = false }
         updateReading()
@@ -318,9 +318,10 @@ package final class ClientSession {
     private func awaitDisk(_ ticket: CommitTicket) {
         guard !awaitsDisk, !isEnded else { return }
         awaitsDisk = true
-        context.afterCommit(ticket) { [weak self] _, _ in
+        context.afterCommit(ticket) { [weak self] context, _ in
             self?.awaitsDisk = false
-            self?.settleLedger()
+            // Not before everybody has been told who waited for the disk: a refusal comes before the acknowledgement.
+            context.after { _ in self?.settleLedger() }
         }
     }
 

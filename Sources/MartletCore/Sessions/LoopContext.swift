@@ -88,6 +88,20 @@ package final class LoopContext {
         if ticket <= store.settled { post(.settled, to: mailbox) } else { store.expectSettlement(of: ticket) }
     }
 
+    /// Up to where the disk has come, as far as everybody on this loop has been told who waited for it. What is acknowledged is no further:
+    /// whose stanza the disk refused has to learn of that first (P19).
+    var settled: CommitTicket {
+        let settled = store.settled
+        // What was written later than somebody began to wait has a later ticket than what he waits for.
+        guard let first = waitingForDisk.first?.ticket, first <= settled else { return settled }
+        return CommitTicket(sequence: max(first.sequence, 1) - 1)
+    }
+
+    /// Hands a stanza to a session before this loop does anything else, if the session lives here. With no lock held.
+    func deliverNow(_ stanza: EncodedStanza, to ref: SessionRef) {
+        if ref.mailbox === mailbox, let session = ref.session { session.deliver(stanza) } else { post(stanza, to: ref) }
+    }
+
     /// Carries out what was put off until the locks were released. The caller of a home's work calls it right after.
     package func runEffects() {
         guard !effects.isEmpty, !isRunningEffects else { return }
