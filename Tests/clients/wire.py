@@ -1,7 +1,7 @@
 """A small XMPP client on plain sockets: fast, without opinions, and without waiting for anything nobody asked it to.
 
-It knows log-in with SCRAM-SHA-1, resource binding, requests and stream management (XEP-0198). Everything else that arrives goes to
-`on_stanza`.
+It knows log-in with SCRAM-SHA-1, resource binding, requests, and stream management with resumption (XEP-0198). Everything else that
+arrives goes to `on_stanza`.
 """
 
 import asyncio
@@ -100,12 +100,13 @@ class Stream(asyncio.Protocol):
         self.on_stanza = lambda stanza: None
         self.requests = {}
         self.next_id = 0
-        self.step = None
+        self.step = self.enabling = None
         self.ended = asyncio.get_running_loop().create_future()
         self.transport = None
         self.features = None
         # Stream management: stanzas that were sent and received since it was enabled, and what to do with the server's count.
         self.is_managed = False
+        self.resumption = None  # by what the server knows the session, if it can be resumed
         self.sent_count = self.received_count = 0
         self.on_acknowledged = lambda handled: None
         self.may_acknowledge = lambda: True
@@ -131,7 +132,7 @@ class Stream(asyncio.Protocol):
     def end(self, reason):
         if not self.ended.done():
             self.ended.set_result(reason)
-        for waiting in [*self.requests.values(), self.step]:
+        for waiting in [*self.requests.values(), self.step, self.enabling]:
             if waiting is not None and not waiting.done():
                 waiting.set_exception(StreamEnded(reason))
                 waiting.exception()  # it may be that nobody waits any more
@@ -160,8 +161,13 @@ class Stream(asyncio.Protocol):
 
     # What a client does
 
-    async def connect(self, address, port):
-        await asyncio.get_running_loop().create_connection(lambda: self, address, port)
+    async def connect(self, address, port, connection=None):
+        """`connection` is a socket that is connected already."""
+        loop = asyncio.get_running_loop()
+        if connection is None:
+            await loop.create_connection(lambda: self, address, port)
+        else:
+            await loop.create_connection(lambda: self, sock=connection)
 
     def write(self, text, stanzas=1):
         self.sent_count += stanzas
@@ -180,18 +186,38 @@ class Stream(asyncio.Protocol):
         )
         self.features = await self.next_element()
 
-    async def manage(self):
+    async def manage(self, resumes=False):
         """Enables stream management: from here on both sides count."""
         answer = self.enabling = asyncio.get_running_loop().create_future()
-        self.write(f"<enable xmlns='{MANAGEMENT}'/>")
-        await asyncio.wait_for(answer, PATIENCE)
+        self.write(f"<enable xmlns='{MANAGEMENT}'{' resume=' + quoteattr('true') if resumes else ''}/>")
+        enabled = await asyncio.wait_for(answer, PATIENCE)
         self.is_managed = True
+        self.resumption = enabled.get("id")
+
+    async def resume(self, previous):
+        """Goes on with the session of an earlier stream, instead of binding a resource (XEP-0198 §5).
+
+        Returns what the server has handled of what that stream sent: what came after has to be sent again.
+        """
+        answer = self.enabling = asyncio.get_running_loop().create_future()
+        self.received_count = previous.received_count
+        self.write(f"<resume xmlns='{MANAGEMENT}' previd={quoteattr(previous.resumption)} h='{previous.received_count}'/>")
+        resumed = await asyncio.wait_for(answer, PATIENCE)
+        return int(resumed.get("h"))
 
     def managed(self, element):
         name = element.tag.partition("}")[2]
         if name == "enabled":
             self.sent_count = self.received_count = 0
             self.enabling.set_result(element)
+        elif name == "resumed":
+            # What the earlier stream lost follows at once: all of it counts.
+            self.is_managed = True
+            self.resumption = element.get("previd")
+            self.sent_count = int(element.get("h"))
+            self.enabling.set_result(element)
+        elif name == "failed":
+            self.enabling.set_exception(StreamEnded("refused: " + ElementTree.tostring(element, encoding="unicode")))
         elif name == "r" and self.may_acknowledge():
             self.acknowledge()
         elif name == "a":
@@ -217,12 +243,19 @@ class Stream(asyncio.Protocol):
         self.write(f"<iq type='{kind}' id='{identifier}'{f' to={quoteattr(to)}' if to else ''}>{payload}</iq>")
         return await asyncio.wait_for(waiting, PATIENCE)
 
-    async def login(self, address, port, password, resource):
-        await self.connect(address, port)
+    async def login(self, address, port, password, resource, connection=None):
+        await self.log_in(address, port, password, connection)
+        return await self.bind(resource)
+
+    async def log_in(self, address, port, password, connection=None):
+        """Up to where a resource is bound, or an earlier session resumed."""
+        await self.connect(address, port, connection)
         await self.open()
         await self.authenticate(password)
         self.parser.restart()
         await self.open()
+
+    async def bind(self, resource):
         payload = f"<bind xmlns='{BIND}'><resource>{escape(resource)}</resource></bind>"
         bound = await self.request("set", payload)
         if bound.get("type") != "result":
