@@ -53,6 +53,13 @@ class Client:
         if again:
             stream.ask()
 
+    async def start_over(self):
+        """After the server was killed. What it had not acknowledged is no promise."""
+        for _, identifier, _ in self.open:
+            self.ledger.messages[identifier].abandoned = True
+        self.open.clear()
+        await self.login()
+
     def attach(self, stream):
         self.stream = stream
         stream.on_stanza = self.received

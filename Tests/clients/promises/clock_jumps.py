@@ -100,8 +100,7 @@ async def restart(server, clock, ledger, findings, clients, world):
             if end == signal.SIGTERM:
                 await resume(client, problems, "after a stop, a day back")
             else:
-                client.open.clear()  # what was not acknowledged is no promise
-                await client.login()
+                await client.start_over()
         for client in (romeo, mercutio):
             await client.settle()
         await juliet.collect()

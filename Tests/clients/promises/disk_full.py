@@ -2,13 +2,14 @@
 
 The data folder is a small file system in memory. While clients chat, a ballast file takes all that is left of it: messages are
 refused with `resource-constraint` before they count as handled, what needs no disk goes on, and when the ballast is gone the same server
-writes again. At the end the archives hold what was acknowledged and nothing that was refused.
+writes again. The last time the server is killed meanwhile. At the end the archives hold what was acknowledged and nothing that was refused.
 """
 
 import asyncio
 import contextlib
 import errno
 import os
+import signal
 import subprocess
 import time
 
@@ -89,10 +90,18 @@ async def chat(world, server, findings):
         await fill(server, ledger, romeo, ballast)
         await use(server, ledger, juliet, mercutio, problems)
         recoveries.append(await free(ledger, ballast))
+    await asyncio.sleep(0.5)
+    await fill(server, ledger, romeo, ballast)
+    await server.stop(signal.SIGKILL)
     for load in loads:
         await load.stop()
-    for client in (romeo, mercutio):
-        await client.settle()
+    findings.check("a server that is started while the disk is full serves or says why not", await start_full(server))
+    ballast.remove()
+    findings.measure("started on a full disk, the server " + ("ended with 74" if server.process is None else "served"))
+    if server.process is None:
+        await server.start()
+    for client in (romeo, juliet, mercutio):
+        await client.start_over()
     refused = [each for each in ledger.messages.values() if each.refused]
     findings.check("reads are answered while the disk is full", problems["reads"])
     findings.check("changes are refused with resource-constraint while the disk is full", problems["writes"])
@@ -162,6 +171,15 @@ async def free(ledger, ballast):
             break
         await asyncio.sleep(0.02)
     return time.monotonic() - begin
+
+
+async def start_full(server):
+    try:
+        await server.start()
+        return []
+    except RuntimeError as error:
+        status, server.process = server.process.poll(), None
+        return [] if status == 74 and "no space left" in str(error) else [f"status {status}: {error}"]
 
 
 async def reckon(server, ledger, findings, clients):

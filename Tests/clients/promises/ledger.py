@@ -13,6 +13,7 @@ class Message:
     refused: str | None = None  # the condition of the error
     deliveries: list = dataclasses.field(default_factory=list)  # the stanza-id of each
     falsely: bool = False  # acknowledged, and refused after that
+    abandoned: bool = False  # on its way when the server was killed: it may be there or not
     sent_at: float = 0.0  # seconds of the monotonic clock
     came_at: float = 0.0  # for the first time
 
@@ -69,7 +70,11 @@ class Ledger:
         return [f"{each} was acknowledged, and refused after that ({message.refused})" for each, message in self.messages.items() if message.falsely]
 
     def unresolved(self):
-        return [f"{each} was neither acknowledged nor refused" for each, message in self.messages.items() if not (message.acknowledged or message.refused)]
+        return [
+            f"{each} was neither acknowledged nor refused"
+            for each, message in self.messages.items()
+            if not (message.acknowledged or message.refused or message.abandoned)
+        ]
 
     def disorder(self):
         """First deliveries are in the order of sending (P5)."""
