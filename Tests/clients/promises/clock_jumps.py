@@ -71,6 +71,7 @@ async def chat(world, server, clock, findings):
         await asyncio.sleep(1.3)  # deadlines are looked at once a second
         problems["time"] += await wrong_time(romeo, offset)
         await resume(juliet, problems["resumed"], f"at {offset} s")
+        await juliet.ping()  # what it had missed has come
         problems["ended"] += [f"{each.name} at {offset} s: {each.stream.ended.result()}" for each in clients if each.stream.ended.done()]
         if problems["ended"]:
             break

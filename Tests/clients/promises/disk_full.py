@@ -18,7 +18,7 @@ from .findings import Skipped
 from .ledger import Ledger
 from .server import Server
 
-SIZE = 24 << 20  # bytes of the disk
+SIZE = 48 << 20  # bytes of the disk: several times what the chat leaves there
 PIECE = 4096
 FULL_FOR = 2.0  # seconds that the load goes on after the first refusals
 RECOVERY = 5.0  # seconds in which the server must take writes again
