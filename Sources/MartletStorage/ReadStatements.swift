@@ -10,7 +10,7 @@ final class ReadStatements {
         position, lastArchived, messages, entry, document, identity, credentialsOf, allAccounts, domainAccounts, ceiling: any SQLStatement
     private let archive: ArchiveStatements
 
-    init(_ connection: any SQLConnection, tail: LogTail) throws(SQLError) {
+    init(_ connection: any SQLConnection, tail: LogTail, slice: ArchiveSearch.Slice) throws(SQLError) {
         self.connection = connection
         self.tail = tail
         accountNumber = try connection.prepare("SELECT id FROM account WHERE domainpart = $1 AND localpart = $2")
@@ -29,7 +29,7 @@ final class ReadStatements {
             SELECT COALESCE((SELECT floor FROM archive_account WHERE owner = $1), 0),
                 COALESCE((SELECT MAX(view_id) FROM archive WHERE owner = $1), 0)
             """)
-        archive = try ArchiveStatements(connection)
+        archive = try ArchiveStatements(connection, slice: slice)
         messages = try connection.prepare(
             """
             SELECT p.view_id, l.time, l.stanza FROM posting p JOIN log l ON l.id = p.log
@@ -176,11 +176,14 @@ final class ReadStatements {
 
     // MARK: Archives
 
-    func archivePage(of owner: AccountID, _ request: ArchiveRequest) throws(SQLError) -> ArchivePage? {
+    /// Looks at the next slice of an archive; `nil` if a message that the request names is not in there.
+    func step(_ search: ArchiveSearch, of owner: AccountID) throws(SQLError) -> ArchiveSearch? {
+        let request = search.request
         let tail = tail.archived(of: owner) { posting, mark in
-            request.named.contains(posting.view) || request.mayPass(posting.view, mark)
+            if !search.hasBegun, request.named.contains(posting.view) { return true }
+            return search.rest?.contains(posting.view) ?? false && request.mayPass(posting.view, mark)
         }
-        return try snapshot { () throws(SQLError) in try archive.page(of: owner, request, tail) }
+        return try snapshot { () throws(SQLError) in try archive.step(search, of: owner, tail) }
     }
 
     func archiveEnds(of owner: AccountID) throws(SQLError) -> ArchiveEnds? {

@@ -24,6 +24,8 @@ package final class SQLiteStore: Store {
         /// Views of messages whose index is in memory only, before it is put into the database (``LogIndex``): about 100 bytes
         /// each, and 2 µs each at the next start.
         package var indexThreshold = 65_536
+        /// Messages of an archive that are looked at in one turn; then it is another account's.
+        package var archiveSliceRows = 1_024
         /// Messages that an account's archive holds; beyond, the oldest are forgotten.
         package var archiveMessagesMax = Int.max
         /// Bytes of stanzas that an account's archive holds.
@@ -53,7 +55,7 @@ package final class SQLiteStore: Store {
     private let lock: NIOLockedValueBox<FolderLock?>
     private let writer: StoreWriter
     private let readers: StoreReaders
-    /// Archives have a reader of their own: whoever searches his keeps nobody from logging in.
+    /// Archives have a reader of their own, on which accounts take turns: whoever searches his keeps nobody from logging in, and from reading.
     private let archiveReaders: StoreReaders
     /// Which database this is and what it promises of a commit, for the operator.
     package let promise: String
@@ -77,9 +79,10 @@ package final class SQLiteStore: Store {
         let archiveReaders = StoreReaders(issued: { writer.issued }, settled: { writer.settled })
         link.readers = readers
         link.archiveReaders = archiveReaders
+        let slice = ArchiveSearch.Slice(rows: max(1, options.archiveSliceRows))
         var statements: [ReadStatements] = []
-        for _ in 0..<max(1, options.readers) { statements.append(try ReadStatements(try driver.openReader(), tail: tail)) }
-        let archiveStatements = [try ReadStatements(try driver.openReader(), tail: tail)]
+        for _ in 0..<max(1, options.readers) { statements.append(try ReadStatements(try driver.openReader(), tail: tail, slice: slice)) }
+        let archiveStatements = [try ReadStatements(try driver.openReader(), tail: tail, slice: slice)]
         self.folder = folder
         self.options = options
         self.lock = NIOLockedValueBox(lock)
@@ -219,12 +222,32 @@ extension SQLiteStore {
         read({ statements throws(SQLError) in try statements.handled(on: stream, of: account) }, done)
     }
 
+    /// Each slice is a read of its own: between two of them others have their turn (``ArchiveSearch``).
     package func archive(of account: AccountID, _ request: ArchiveRequest) async throws(StoreError) -> ArchivePage? {
-        try await read(by: archiveReaders) { statements throws(SQLError) in try statements.archivePage(of: account, request) }
+        var search = ArchiveSearch(request)
+        while !search.isDone {
+            let before = search
+            let after = try await readArchive(of: account, goesOn: before.hasBegun) { statements throws(SQLError) in
+                try statements.step(before, of: account)
+            }
+            guard let after else { return nil }
+            search = after
+        }
+        return search.builder.page()
     }
 
     package func archiveEnds(of account: AccountID) async throws(StoreError) -> ArchiveEnds? {
-        try await read(by: archiveReaders) { statements throws(SQLError) in try statements.archiveEnds(of: account) }
+        try await readArchive(of: account) { statements throws(SQLError) in try statements.archiveEnds(of: account) }
+    }
+
+    private func readArchive<Value: Sendable>(
+        of account: AccountID, goesOn: Bool = false, _ question: @escaping @Sendable (ReadStatements) throws(SQLError) -> Value
+    ) async throws(StoreError) -> Value {
+        let logger = options.logger
+        let answer: Result<Value, StoreError> = await withCheckedContinuation { continuation in
+            archiveReaders.read(of: account, goesOn: goesOn) { continuation.resume(returning: Self.answer($0, question, logger)) }
+        }
+        return try answer.get()
     }
 
     package func document(_ account: AccountID, _ key: DocumentKey) async throws(StoreError) -> ByteBuffer? {
@@ -244,28 +267,31 @@ extension SQLiteStore {
     }
 
     private func read<Value: Sendable>(
-        by readers: StoreReaders? = nil, _ question: @escaping @Sendable (ReadStatements) throws(SQLError) -> Value,
+        _ question: @escaping @Sendable (ReadStatements) throws(SQLError) -> Value,
         _ done: @escaping @Sendable (Result<Value, StoreError>) -> Void
     ) {
         let logger = options.logger
-        (readers ?? self.readers).read { statements in
-            done(Result { () throws(StoreError) in
-                let statements = try statements.get()
-                do throws(SQLError) { return try question(statements) } catch {
-                    logger.error("the database refuses a read", metadata: ["error": "\(error.message)", "code": "\(error.code)"])
-                    throw StoreError(error)
-                }
-            })
-        }
+        readers.read { done(Self.answer($0, question, logger)) }
     }
 
-    private func read<Value: Sendable>(
-        by readers: StoreReaders? = nil, _ question: @escaping @Sendable (ReadStatements) throws(SQLError) -> Value
-    ) async throws(StoreError) -> Value {
+    private func read<Value: Sendable>(_ question: @escaping @Sendable (ReadStatements) throws(SQLError) -> Value) async throws(StoreError) -> Value {
         let answer: Result<Value, StoreError> = await withCheckedContinuation { continuation in
-            read(by: readers, question) { continuation.resume(returning: $0) }
+            read(question) { continuation.resume(returning: $0) }
         }
         return try answer.get()
+    }
+
+    /// On a reader's thread.
+    private static func answer<Value>(
+        _ statements: Result<ReadStatements, StoreError>, _ question: (ReadStatements) throws(SQLError) -> Value, _ logger: Logger
+    ) -> Result<Value, StoreError> {
+        Result { () throws(StoreError) in
+            let statements = try statements.get()
+            do throws(SQLError) { return try question(statements) } catch {
+                logger.error("the database refuses a read", metadata: ["error": "\(error.message)", "code": "\(error.code)"])
+                throw StoreError(error)
+            }
+        }
     }
 }
 

@@ -156,6 +156,25 @@ struct ArchiveContractTests {
         }
     }
 
+    @Test("a search that finds nothing goes through the whole archive, however long, and says that nothing more would pass", arguments: StoreKind.allCases)
+    func longSearch(_ kind: StoreKind) async throws {
+        try await withStore(kind) { store in
+            let id = try await store.create(juliet)
+            let message = stanza("<message from='romeo@montague.example/garden' to='juliet@capulet.example' type='chat'><body>x</body></message>")
+            // More than two slices.
+            let last: UInt64 = kind == .sqlite ? 2_500 : 100
+            try await store.commit((1..<last).map { .log(LogEntry(stanza: message, views: [view(id, $0, with: romeo)], time: 1)) })
+            try await store.commit([received(last, by: id)])
+            let tybalt = try JID("romeo@montague.example/tybalt")
+            for isBackwards in [false, true] {
+                let page = try #require(try await store.archive(of: id, request { ($0.peer, $0.isBackwards) = (tybalt, isBackwards) }))
+                #expect(page.messages.isEmpty && page.isComplete)
+            }
+            #expect(try await store.views(id, 1) { $0.peer = orchard } == [last])
+            #expect(try await store.views(id, 2) { ($0.peer, $0.isBackwards) = (.bare(romeo), true) }?.last == last)
+        }
+    }
+
     @Test("an archive is searched by time, both ends included, also where names run ahead of it (§4.1.2)", arguments: StoreKind.allCases)
     func times(_ kind: StoreKind) async throws {
         try await withStore(kind) { store in

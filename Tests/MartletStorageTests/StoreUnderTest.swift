@@ -17,6 +17,8 @@ enum StoreKind: String, CaseIterable, CustomTestStringConvertible {
     case memory, sqlite
     /// SQLite with an index that is merged after every other message, so that nothing stays in memory.
     case sqliteWithoutTail
+    /// SQLite that looks at two messages of an archive in one turn, among them some of the index that is in memory.
+    case sqliteInSlices
 
     var testDescription: String { rawValue }
 }
@@ -86,8 +88,9 @@ func options(_ fatal: FatalErrors = FatalErrors(), _ change: (inout SQLiteStore.
 func withStore(_ kind: StoreKind, _ body: (any Store) async throws -> Void) async throws {
     switch kind {
     case .memory: try await body(InMemoryStore(time: FixedTime()))
-    case .sqlite, .sqliteWithoutTail:
-        try await withSQLite({ if kind == .sqliteWithoutTail { $0.indexThreshold = 1 } }, body)
+    case .sqlite: try await withSQLite({ _ in }, body)
+    case .sqliteWithoutTail: try await withSQLite({ ($0.indexThreshold, $0.archiveSliceRows) = (1, 3) }, body)
+    case .sqliteInSlices: try await withSQLite({ $0.archiveSliceRows = 2 }, body)
     }
 }
 

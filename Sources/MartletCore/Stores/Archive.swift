@@ -21,8 +21,6 @@ package struct ArchiveMark: Hashable, Sendable {
 
 /// One page of an archive: filters, where to begin, how many.
 package struct ArchiveRequest: Hashable, Sendable {
-    /// Messages that are looked at for one page: those with a full address can only be told from others of the same account by looking.
-    package static let scanMax = 20_000
     /// How far, in milliseconds, a view's name may be from the time of its message: names go ahead of the clock after a restart
     /// (``StanzaIDSource``), and clocks are set. What is further off is not found by time.
     package static let timeSlack: Int64 = 3_600_000
@@ -102,7 +100,7 @@ package struct ArchivePage: Sendable {
     /// In order.
     package var messages: [LoggedMessage]
     /// Whether nothing more would pass in the direction of the request. A page that is neither complete nor has ``ArchiveRequest/limit``
-    /// messages stopped at ``ArchiveRequest/bytesMax`` or ``ArchiveRequest/scanMax``.
+    /// messages stopped at ``ArchiveRequest/bytesMax``.
     package var isComplete: Bool
 
     package init(messages: [LoggedMessage], isComplete: Bool) {
@@ -112,27 +110,23 @@ package struct ArchivePage: Sendable {
 }
 
 /// Collects a page from candidates in the order in which they were asked for.
-package struct ArchivePageBuilder {
+package struct ArchivePageBuilder: Sendable {
     private let request: ArchiveRequest
     private let words: Set<String>?
     private var messages: [LoggedMessage] = []
     private var bytes = 0
     /// Whether a message did not fit into the bytes of the page.
     private var isHeavy = false
-    private var looked = 0
 
     package init(_ request: ArchiveRequest) {
         self.request = request
         words = request.text.map(SearchWords.words)
     }
 
-    /// Whether the page is full and known to have a successor, or enough was looked at.
-    package var isDone: Bool { messages.count > request.limit || isHeavy || looked >= ArchiveRequest.scanMax }
-    /// Messages still to find: one more than fits, which says that the page is not the last.
-    package var missing: Int { request.limit + 1 - messages.count }
+    /// Whether the page is full and known to have a successor.
+    package var isDone: Bool { messages.count > request.limit || isHeavy }
 
     package mutating func look(at message: LoggedMessage, _ mark: ArchiveMark) {
-        looked += 1
         guard request.passes(message, mark, words: words) else { return }
         bytes += message.stanza.bytes.readableBytes
         isHeavy = !messages.isEmpty && bytes > request.bytesMax

@@ -48,10 +48,6 @@ package struct MessageArchive: IQResponder, ArchivingStage {
         let query = try ArchiveQuery(request.child)
         let found = try await reading { () throws(StoreError) in try await router.archive(of: request.owner, account, query.request) }
         guard let page = found else { throw .itemNotFound() }
-        // The client could not tell where to go on.
-        guard page.isComplete || !page.messages.isEmpty || query.limit == 0 else {
-            throw .resourceConstraint("too many messages were looked at: narrow the query")
-        }
         var reply = ArchiveAnswers.fin(page)
         let messages = query.isFlipped ? page.messages.reversed() : page.messages
         reply.before = messages.compactMap { ArchiveAnswers.result($0, of: request.owner, to: session, queryID: query.queryID) }

@@ -8,9 +8,11 @@ final class ArchiveStatements {
     /// Rows that are read at once where only the messages themselves tell which pass.
     private static let scanRows = 256
 
+    private let slice: ArchiveSearch.Slice
     private let floor, view, first, last, entry: any SQLStatement
     /// By what ``Order`` says.
     private var inOrder: [Order: any SQLStatement] = [:]
+    private var stretches: [Order: any SQLStatement] = [:]
 
     /// Which way, and what is filtered by.
     private struct Order: Hashable {
@@ -34,23 +36,34 @@ final class ArchiveStatements {
             }
         }
 
-        /// What is not in the table of words yet is let through: the messages themselves tell.
+        /// What is not in the table of words yet is let through: the messages themselves tell. The table is asked for the entries of one
+        /// slice, from $9 to $10.
         var sql: String {
             let words = """
                 AND (a.log > (SELECT value FROM meta WHERE name = 'text_indexed_up_to')
-                    OR a.log IN (SELECT rowid FROM archive_text WHERE archive_text MATCH $8))
+                    OR a.log IN (SELECT rowid FROM archive_text WHERE archive_text MATCH $8 AND rowid >= $9 AND rowid <= $10))
                 """
             return """
                 \(ArchiveStatements.columns) AND a.view_id >= $2 AND a.view_id <= $3 AND l.time >= $4 AND l.time <= $5
                 \(isWithPeer ? "AND a.peer = $7" : "") \(isWithText ? words : "") ORDER BY a.view_id \(isBackwards ? "DESC" : "") LIMIT $6
                 """
         }
+
+        /// What is looked through by words in one slice, without looking at it: its names and its entries.
+        var stretch: String {
+            """
+            SELECT COUNT(*), MIN(view_id), MAX(view_id), MIN(log), MAX(log) FROM (
+                SELECT view_id, log FROM archive WHERE owner = $1 AND view_id >= $2 AND view_id <= $3
+                \(isWithPeer ? "AND peer = $5" : "") ORDER BY view_id \(isBackwards ? "DESC" : "") LIMIT $4)
+            """
+        }
     }
 
     private static let columns =
         "SELECT a.view_id, l.time, l.stanza, a.peer, a.sent FROM archive a CROSS JOIN log l WHERE l.id = a.log AND a.owner = $1"
 
-    init(_ connection: any SQLConnection) throws(SQLError) {
+    init(_ connection: any SQLConnection, slice: ArchiveSearch.Slice) throws(SQLError) {
+        self.slice = slice
         floor = try connection.prepare(
             """
             SELECT COALESCE((SELECT floor FROM archive_account WHERE owner = a.id), 0),
@@ -58,7 +71,10 @@ final class ArchiveStatements {
             FROM account a WHERE a.id = $1
             """)
         view = try connection.prepare("\(Self.columns) AND a.view_id = $2")
-        for order in Order.all { inOrder[order] = try connection.prepare(order.sql) }
+        for order in Order.all {
+            inOrder[order] = try connection.prepare(order.sql)
+            if order.isWithText { stretches[order] = try connection.prepare(order.stretch) }
+        }
         let end = "SELECT a.view_id, l.time FROM archive a CROSS JOIN log l WHERE l.id = a.log AND a.owner = $1 AND a.view_id > $2 ORDER BY a.view_id"
         first = try connection.prepare("\(end) LIMIT 1")
         last = try connection.prepare("\(end) DESC LIMIT 1")
@@ -72,49 +88,110 @@ final class ArchiveStatements {
 
     // MARK: Pages
 
+    /// Looks at the next slice.
+    ///
     /// - Parameter tail: postings that may pass or are named in the request.
-    func page(of owner: AccountID, _ request: ArchiveRequest, _ tail: [Posting]) throws(SQLError) -> ArchivePage? {
+    /// - Returns: `nil` if one of the messages that the request names is not in the archive.
+    func step(_ search: ArchiveSearch, of owner: AccountID, _ tail: [Posting]) throws(SQLError) -> ArchiveSearch? {
+        var search = search
+        let request = search.request
         let forgotten = try forgotten(by: owner)
-        let known = Set(tail.lazy.map(\.view))
-        for name in request.named {
-            guard name > forgotten else { return nil }
-            if known.contains(name) { continue }
-            if try candidate(name, of: owner) == nil { return nil }
+        if !search.hasBegun {
+            guard try isKnown(request.named, to: owner, after: forgotten, tail) else { return nil }
+            search.hasBegun = true
         }
-        var builder = ArchivePageBuilder(request)
-        guard let views = request.views, views.upperBound > forgotten else { return builder.page() }
-        let wanted = max(views.lowerBound, forgotten + 1)...views.upperBound
+        guard let rest = search.rest, rest.upperBound > forgotten else {
+            search.rest = nil
+            return search
+        }
+        let wanted = max(rest.lowerBound, forgotten + 1)...rest.upperBound
+        let stretch = try stretch(of: wanted, search, owner)
+        search.rest = stretch.beyond
         let later = tail.filter { posting in
-            wanted.contains(posting.view) && posting.archived.map { request.mayPass(posting.view, $0) } ?? false
+            stretch.views.contains(posting.view) && posting.archived.map { request.mayPass(posting.view, $0) } ?? false
         }
-        try merge(
-            request.isBackwards ? later.reversed() : later, try Merged(self, owner, request, wanted), isBackwards: request.isBackwards, &builder)
-        return builder.page()
+        let merged = try Merged(self, owner, search, stretch)
+        if let last = try merge(request.isBackwards ? later.reversed() : later, merged, &search) {
+            search.rest = search.part(of: wanted, beyond: last)
+        }
+        return search
+    }
+
+    private func isKnown(_ names: Set<UInt64>, to owner: AccountID, after forgotten: UInt64, _ tail: [Posting]) throws(SQLError) -> Bool {
+        let known = Set(names.isEmpty ? [] : tail.map(\.view))
+        for name in names {
+            guard name > forgotten else { return false }
+            if known.contains(name) { continue }
+            if try candidate(name, of: owner) == nil { return false }
+        }
+        return true
+    }
+
+    /// What is read for a slice.
+    private struct Stretch {
+        var views: ClosedRange<UInt64>
+        var entries = Int64.min...Int64.max
+        /// What comes behind it.
+        var beyond: ClosedRange<UInt64>?
+    }
+
+    /// All that is wanted, where every row that is read is looked at: then the rows are counted (``merge(_:_:_:)``). The table of words passes
+    /// over rows unseen, so there it is said before what a slice has.
+    private func stretch(of wanted: ClosedRange<UInt64>, _ search: ArchiveSearch, _ owner: AccountID) throws(SQLError) -> Stretch {
+        var stretch = Stretch(views: wanted)
+        guard search.request.ids == nil, let statement = stretches[Order(search.request)] else { return stretch }
+        let ends = try statement.first({
+            $0.bind(owner.raw, at: 1)
+            $0.bind(Int64(clamping: wanted.lowerBound), at: 2)
+            $0.bind(Int64(clamping: wanted.upperBound), at: 3)
+            $0.bind(Int64(slice.rows), at: 4)
+            if let peer = search.request.peer { $0.bind(Int64(peer.bare.shardHash), at: 5) }
+        }) { (count: $0.integer(0), first: $0.unsigned(1), last: $0.unsigned(2), entries: ($0.integer(3), $0.integer(4))) }
+        guard let ends, ends.count > 0 else { return stretch }
+        stretch.entries = ends.entries.0...ends.entries.1
+        guard ends.count >= slice.rows else { return stretch }
+        let end = search.request.isBackwards ? ends.first : ends.last
+        stretch.views = search.part(of: wanted, upTo: end)
+        stretch.beyond = search.part(of: wanted, beyond: end)
+        return stretch
     }
 
     /// Looks at what the two have, in order, each view once.
-    private func merge(_ tail: [Posting], _ merged: Merged, isBackwards: Bool, _ builder: inout ArchivePageBuilder) throws(SQLError) {
-        var tail = tail[...]
+    ///
+    /// - Returns: what was looked at last, if that is enough for a slice and there may be more.
+    private func merge(_ tail: [Posting], _ merged: Merged, _ search: inout ArchiveSearch) throws(SQLError) -> UInt64? {
+        var (tail, left) = (tail[...], slice)
         var next = try merged.next()
-        while !builder.isDone {
+        while !search.builder.isDone {
             let place = next?.message.view
-            if let posting = tail.first, place.map({ isBackwards ? posting.view > $0 : posting.view < $0 }) ?? true {
+            let looked: Candidate?
+            let view: UInt64
+            if let posting = tail.first, place.map({ search.request.isBackwards ? posting.view > $0 : posting.view < $0 }) ?? true {
                 tail.removeFirst()
-                if let mark = posting.archived, let message = try message(posting) { builder.look(at: message, mark) }
+                view = posting.view
+                looked = try candidate(posting)
             } else if let candidate = next {
                 if tail.first?.view == place { tail.removeFirst() }
-                builder.look(at: candidate.message, candidate.mark)
-                next = try merged.next()
+                view = candidate.message.view
+                looked = candidate
+                next = nil
             } else {
-                return
+                return nil
             }
+            if let looked { search.builder.look(at: looked.message, looked.mark) }
+            left.rows -= 1
+            left.bytes -= looked?.message.stanza.bytes.readableBytes ?? 0
+            if left.rows <= 0 || left.bytes <= 0 { return view }
+            if next == nil { next = try merged.next() }
         }
+        return nil
     }
 
     /// `nil` if it was forgotten since the tail was copied.
-    private func message(_ posting: Posting) throws(SQLError) -> LoggedMessage? {
-        try entry.first({ $0.bind(posting.log, at: 1) }) {
-            LoggedMessage(view: posting.view, time: $0.integer(0), stanza: EncodedStanza($0.buffer(1)))
+    private func candidate(_ posting: Posting) throws(SQLError) -> Candidate? {
+        guard let mark = posting.archived else { return nil }
+        return try entry.first({ $0.bind(posting.log, at: 1) }) {
+            Candidate(message: LoggedMessage(view: posting.view, time: $0.integer(0), stanza: EncodedStanza($0.buffer(1))), mark: mark)
         }
     }
 
@@ -131,22 +208,26 @@ final class ArchiveStatements {
             mark: ArchiveMark(peerHash: UInt32(truncatingIfNeeded: row.integer(3)), isSent: row.flag(4)))
     }
 
-    /// What the table has of a request, in its order, read a few rows at a time.
+    /// What the table has of a stretch, in the order of the request, read a few rows at a time.
     private final class Merged {
         private let statements: ArchiveStatements
         private let owner: AccountID
-        private let request: ArchiveRequest
+        private let search: ArchiveSearch
+        private let entries: ClosedRange<Int64>
         private var rest: ClosedRange<UInt64>?
         private var rows: ArraySlice<Candidate> = []
 
-        init(_ statements: ArchiveStatements, _ owner: AccountID, _ request: ArchiveRequest, _ views: ClosedRange<UInt64>) throws(SQLError) {
+        private var request: ArchiveRequest { search.request }
+
+        init(_ statements: ArchiveStatements, _ owner: AccountID, _ search: ArchiveSearch, _ stretch: Stretch) throws(SQLError) {
             self.statements = statements
             self.owner = owner
-            self.request = request
-            rest = views
-            guard let ids = request.ids else { return }
+            self.search = search
+            entries = stretch.entries
+            rest = stretch.views
+            guard let ids = search.request.ids else { return }
             rest = nil
-            let wanted = ids.filter { views.contains($0) }.sorted()
+            let wanted = ids.filter { stretch.views.contains($0) }.sorted()
             for id in request.isBackwards ? wanted.reversed() : wanted {
                 if let candidate = try statements.candidate(id, of: owner), request.mayPass(id, candidate.mark) { rows.append(candidate) }
             }
@@ -161,15 +242,11 @@ final class ArchiveStatements {
             guard let views = rest, let statement = statements.inOrder[Order(request)] else { return }
             // With a bare address nearly every row passes, with a full one or a text perhaps few.
             let isScan = request.peer?.resourcepart != nil || request.text != nil
-            let limit = max(request.limit + 1, isScan ? ArchiveStatements.scanRows : 1)
+            let limit = min(max(request.limit + 1, isScan ? ArchiveStatements.scanRows : 1), statements.slice.rows)
             let isComplete = try read(statement, views, limit: limit)
             rest = nil
             guard !isComplete, let last = rows.last?.message.view else { return }
-            if request.isBackwards {
-                if last > views.lowerBound { rest = views.lowerBound...(last - 1) }
-            } else if last < views.upperBound {
-                rest = (last + 1)...views.upperBound
-            }
+            rest = search.part(of: views, beyond: last)
         }
 
         /// - Returns: whether there are no more rows. Otherwise there are `limit` of them, or more bytes than a page may have.
@@ -193,7 +270,10 @@ final class ArchiveStatements {
             statement.bind(request.end ?? .max, at: 5)
             statement.bind(Int64(limit), at: 6)
             if let peer = request.peer { statement.bind(Int64(peer.bare.shardHash), at: 7) }
-            if let text = request.text { statement.bind(TextIndex.expression(owner, SearchWords.words(text)), at: 8) }
+            guard let text = request.text else { return }
+            statement.bind(TextIndex.expression(owner, SearchWords.words(text)), at: 8)
+            statement.bind(entries.lowerBound, at: 9)
+            statement.bind(entries.upperBound, at: 10)
         }
     }
 
