@@ -29,6 +29,7 @@ struct MessageArchiveServiceTests {
         /// Their names in the archive.
         var names: [String] = []
         var isComplete = false
+        var count: String?
         var error: String?
     }
 
@@ -45,6 +46,7 @@ struct MessageArchiveServiceTests {
                 answer.names.append(result.attribute("id") ?? "")
             } else if stanza.id == "q" {
                 answer.error = stanza.error ?? ""
+                answer.count = stanza.child("fin")?.firstChild("set", .resultSets)?.firstChild("count", .resultSets)?.text
                 answer.isComplete = stanza.child("fin")?.attribute("complete") == "true"
             }
         }
@@ -141,6 +143,20 @@ struct MessageArchiveServiceTests {
         nurse.send(message("n4", "<body>Rosen duften</body>"))
         #expect(query(juliet, form([("{urn:xmpp:fulltext:0}fulltext", "ROSEN")])).messages == ["n4"])
         #expect(query(juliet, form([("{urn:xmpp:fulltext:0}fulltext", "Nelken")])).messages == [])
+    }
+
+    @Test("a query for no messages tells how many there are, wherever the page begins (XEP-0059 §2.7)")
+    func counts() {
+        let (romeo, juliet) = pair()
+        for id in 1...3 { romeo.send(message("m\(id)")) }
+        let names = query(juliet).names
+        #expect(query(juliet).count == nil)
+        let all = query(juliet, set("<max>0</max>"))
+        #expect(all.messages == [] && all.count == "3" && !all.isComplete)
+        #expect(query(juliet, set("<max>0</max><after>\(names[1])</after>")).count == "3")
+        #expect(query(juliet, set("<max>0</max><before>\(names[1])</before>")).count == "3")
+        #expect(query(juliet, form([("after-id", names[0])]) + set("<max>0</max>")).count == "2")
+        #expect(query(juliet, form([("with", "nurse@capulet.example")]) + set("<max>0</max>")).count == "0")
     }
 
     @Test("metadata names the first and the last message (§5)")

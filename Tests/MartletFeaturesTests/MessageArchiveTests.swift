@@ -326,6 +326,13 @@ struct ArchiveAnswersTests {
                 == "<fin xmlns='urn:xmpp:mam:2' complete='true'><set xmlns='http://jabber.org/protocol/rsm'/></fin>")
     }
 
+    @Test("a count comes without a page (XEP-0059 §2.7); of too many nothing is said")
+    func count() {
+        func fin(_ count: Int?) -> String { text(ArchiveAnswers.fin(ArchivePage(messages: [], isComplete: false, count: count))) }
+        #expect(fin(790) == "<fin xmlns='urn:xmpp:mam:2'><set xmlns='http://jabber.org/protocol/rsm'><count>790</count></set></fin>")
+        #expect(fin(nil) == "<fin xmlns='urn:xmpp:mam:2'><set xmlns='http://jabber.org/protocol/rsm'/></fin>")
+    }
+
     @Test("an archive tells its first and last message, an empty one nothing (§5)")
     func metadata() {
         #expect(text(ArchiveAnswers.metadata(nil)) == "<metadata xmlns='urn:xmpp:mam:2'/>")

@@ -100,8 +100,6 @@ struct ArchiveContractTests {
             #expect(try await page(3) { ($0.after, $0.before) = (20, 50) } == "30 40 complete")
             #expect(try await page(1) { ($0.after, $0.before, $0.isBackwards) = (20, 50, true) } == "40")
             #expect(try await page(10) { _ in }.hasSuffix("100 complete"))
-            #expect(try await page(0) { _ in } == "")
-            #expect(try await page(0) { $0.after = 100 } == " complete")
             #expect(try await page(3) { ($0.after, $0.before) = (50, 50) } == " complete")
             #expect(try await page(3) { $0.before = 0 } == " complete")
             #expect(try await page(3) { $0.after = .max } == " complete")
@@ -172,6 +170,36 @@ struct ArchiveContractTests {
             }
             #expect(try await store.views(id, 1) { $0.peer = orchard } == [last])
             #expect(try await store.views(id, 2) { ($0.peer, $0.isBackwards) = (.bare(romeo), true) }?.last == last)
+        }
+    }
+
+    @Test("with no room on the page the messages that pass are counted (XEP-0059 §2.7), up to a limit", arguments: StoreKind.allCases)
+    func counts(_ kind: StoreKind) async throws {
+        try await withStore(kind) { store in
+            let id = try await store.create(juliet)
+            func count(_ change: @escaping (inout ArchiveRequest) -> Void = { _ in }) async throws -> Int? {
+                let page = try #require(try await store.archive(of: id, request(0, change)))
+                #expect(page.messages.isEmpty && page.isComplete == (page.count == 0))
+                return page.count
+            }
+            #expect(try await count() == 0)
+            try await store.commit((1...60).map { received($0, by: id, from: "romeo@montague.example/\($0 % 10 == 0 ? "orchard" : "garden")") })
+            try await store.commit([received(61, by: id, from: "nurse@capulet.example"), entry("only delivered", (id, 62))])
+            #expect(try await count() == 61)
+            #expect(try await count { ($0.after, $0.before) = (10, 21) } == 10)
+            #expect(try await count { $0.after = 61 } == 0)
+            #expect(try await count { $0.peer = .bare(romeo) } == 60)
+            #expect(try await count { $0.peer = orchard } == 6)
+            #expect(try await count { ($0.start, $0.end) = (5, 14) } == 10)
+            #expect(try await count { $0.text = "m7" } == 1)
+            #expect(try await count { $0.ids = [1, 2, 99] } == 2)
+            for change in [{ _ in }, { $0.end = 1_000 }] as [(inout ArchiveRequest) -> Void] {
+                #expect(try await count { change(&$0); $0.countMax = 61 } == 61)
+                #expect(try await count { change(&$0); $0.countMax = 60 } == nil)
+            }
+            try await store.commit([.archiveFloor(id, upTo: 50)])
+            #expect(try await count() == 11)
+            #expect(ArchiveRequest(limit: 0).countMax == 1_000_000)
         }
     }
 
@@ -336,6 +364,7 @@ struct ArchiveIndexTests {
             #expect(try await store.views(id, 30) { ($0.before, $0.isBackwards) = (60, true) } == Array(30...59))
             #expect(try await store.views(id, 30) { $0.after = 60 } == Array(61...90))
             #expect(try await store.views(id, 200) { $0.peer = .bare(romeo) } == Array(1...120))
+            #expect(try await store.archive(of: id, request(0))?.count == 120)
             #expect(try await store.views(id, 1) { $0.named = [99, 100, 119] } == [1])
             try await store.finishIndex()
         }

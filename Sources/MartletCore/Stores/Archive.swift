@@ -41,8 +41,11 @@ package struct ArchiveRequest: Hashable, Sendable {
     package var isBackwards = false
     /// To be found in the message: all words of it (``SearchWords``, XEP-0431). A text without words is found nowhere.
     package var text: String?
-    /// Most messages on the page.
+    /// Most messages on the page; with 0 they are counted instead (``isCount``).
     package var limit: Int
+    /// Most messages that are counted; of more nothing is said but that there are some. As many as an archive usually keeps
+    /// (`archive.messages-max`), so that a count without filters, which looks at names only, says what there is.
+    package var countMax = 1_000_000
     /// Most bytes of stanzas on the page, but one message is always on it: what a page holds in memory on its way to the client.
     package var bytesMax = 1 << 20
 
@@ -50,6 +53,11 @@ package struct ArchiveRequest: Hashable, Sendable {
 }
 
 extension ArchiveRequest {
+    /// Whether it is asked how many messages pass (XEP-0059 §2.7).
+    package var isCount: Bool { limit == 0 }
+    /// Whether names alone say what passes.
+    package var isByName: Bool { peer == nil && start == nil && end == nil && ids == nil && text == nil }
+
     /// The names that may pass, as far as names can say.
     package var views: ClosedRange<UInt64>? {
         var (first, last): (UInt64, UInt64) = (1, UInt64(Int64.max))
@@ -102,10 +110,13 @@ package struct ArchivePage: Sendable {
     /// Whether nothing more would pass in the direction of the request. A page that is neither complete nor has ``ArchiveRequest/limit``
     /// messages stopped at ``ArchiveRequest/bytesMax``.
     package var isComplete: Bool
+    /// How many messages pass, if that was asked and they are not too many (``ArchiveRequest/countMax``).
+    package var count: Int?
 
-    package init(messages: [LoggedMessage], isComplete: Bool) {
+    package init(messages: [LoggedMessage], isComplete: Bool, count: Int? = nil) {
         self.messages = messages
         self.isComplete = isComplete
+        self.count = count
     }
 }
 
@@ -117,23 +128,30 @@ package struct ArchivePageBuilder: Sendable {
     private var bytes = 0
     /// Whether a message did not fit into the bytes of the page.
     private var isHeavy = false
+    /// Messages that pass, where they are only counted.
+    private var counted = 0
 
     package init(_ request: ArchiveRequest) {
         self.request = request
         words = request.text.map(SearchWords.words)
     }
 
-    /// Whether the page is full and known to have a successor.
-    package var isDone: Bool { messages.count > request.limit || isHeavy }
+    /// Whether the page is full and known to have a successor, or more was counted than is said.
+    package var isDone: Bool { request.isCount ? counted > request.countMax : messages.count > request.limit || isHeavy }
 
     package mutating func look(at message: LoggedMessage, _ mark: ArchiveMark) {
         guard request.passes(message, mark, words: words) else { return }
+        if request.isCount { return count(1) }
         bytes += message.stanza.bytes.readableBytes
         isHeavy = !messages.isEmpty && bytes > request.bytesMax
         if !isHeavy { messages.append(message) }
     }
 
+    /// Counts messages that pass, without looking at them.
+    package mutating func count(_ messages: Int) { counted += messages }
+
     package func page() -> ArchivePage {
+        if request.isCount { return ArchivePage(messages: [], isComplete: counted == 0, count: isDone ? nil : counted) }
         let fitting = Array(messages.prefix(request.limit))
         return ArchivePage(messages: request.isBackwards ? fitting.reversed() : fitting, isComplete: !isDone)
     }

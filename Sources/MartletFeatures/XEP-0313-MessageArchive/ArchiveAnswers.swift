@@ -32,7 +32,7 @@ package enum ArchiveAnswers {
     /// - Parameter isStable: whether the same query would give the same again.
     package static func fin(_ page: ArchivePage, isStable: Bool = true) -> IQReply {
         let ends = [page.messages.first, page.messages.last].map { $0.map { StanzaIDs.text(of: $0.view) } }
-        let set = ResultSetPage(first: ends[0], last: ends[1])
+        let set = ResultSetPage(first: ends[0], last: ends[1], count: page.count)
         return IQReply { writer in
             writer.element("fin", .archive, ["complete": page.isComplete ? "true" : nil, "stable": isStable ? nil : "false"]) { set.write(to: &$0) }
         }

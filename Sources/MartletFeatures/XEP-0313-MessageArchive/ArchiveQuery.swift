@@ -45,7 +45,7 @@ package struct ArchiveQuery: Hashable, Sendable {
     /// Whether messages of rooms are wanted. Accounts keep none, so both answers are the same.
     package var includesGroupchat: Bool?
     package var page = Page.first
-    /// Items on the page, at most ``pageMax``.
+    /// Items on the page, at most ``pageMax``; with 0 it is asked how many there are (XEP-0059 §2.7).
     package var limit = Self.pageUsual
     /// Whether the page is sent with its last item first (§4.3.4).
     package var isFlipped = false
@@ -110,7 +110,8 @@ extension ArchiveQuery {
 
     // MARK: What the store is asked
 
-    /// The page that answers the query. Whatever the client named has to be in the archive (§4.1.3, §4.3.2).
+    /// The page that answers the query. Whatever the client named has to be in the archive (§4.1.3, §4.3.2). How many messages there are is
+    /// said of all that pass the filters, wherever the page begins.
     package var request: ArchiveRequest {
         var request = ArchiveRequest(limit: limit)
         request.peer = with
@@ -125,10 +126,10 @@ extension ArchiveQuery {
         case .first: break
         case .last: request.isBackwards = true
         case .after(let id):
-            request.after = max(id, afterID ?? 0)
+            if limit > 0 { request.after = max(id, afterID ?? 0) }
             request.named.insert(id)
         case .before(let id):
-            request.before = min(id, beforeID ?? .max)
+            if limit > 0 { request.before = min(id, beforeID ?? .max) }
             request.named.insert(id)
             request.isBackwards = true
         }

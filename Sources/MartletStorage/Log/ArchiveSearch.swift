@@ -11,6 +11,8 @@ struct ArchiveSearch: Sendable {
         var rows: Int
         /// Of stanzas; one more message may be looked at.
         var bytes = 4 << 20
+        /// Where messages are counted without being looked at.
+        var countedRows: Int { 16 * rows }
     }
 
     let request: ArchiveRequest

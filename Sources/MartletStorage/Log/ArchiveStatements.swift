@@ -9,7 +9,7 @@ final class ArchiveStatements {
     private static let scanRows = 256
 
     private let slice: ArchiveSearch.Slice
-    private let floor, view, first, last, entry: any SQLStatement
+    private let floor, view, names, first, last, entry: any SQLStatement
     /// By what ``Order`` says.
     private var inOrder: [Order: any SQLStatement] = [:]
     private var stretches: [Order: any SQLStatement] = [:]
@@ -71,6 +71,8 @@ final class ArchiveStatements {
             FROM account a WHERE a.id = $1
             """)
         view = try connection.prepare("\(Self.columns) AND a.view_id = $2")
+        names = try connection.prepare(
+            "SELECT view_id FROM archive WHERE owner = $1 AND view_id >= $2 AND view_id <= $3 ORDER BY view_id LIMIT $4")
         for order in Order.all {
             inOrder[order] = try connection.prepare(order.sql)
             if order.isWithText { stretches[order] = try connection.prepare(order.stretch) }
@@ -105,6 +107,10 @@ final class ArchiveStatements {
             return search
         }
         let wanted = max(rest.lowerBound, forgotten + 1)...rest.upperBound
+        if request.isCount, request.isByName {
+            try count(wanted, of: owner, tail, &search)
+            return search
+        }
         let stretch = try stretch(of: wanted, search, owner)
         search.rest = stretch.beyond
         let later = tail.filter { posting in
@@ -125,6 +131,25 @@ final class ArchiveStatements {
             if try candidate(name, of: owner) == nil { return false }
         }
         return true
+    }
+
+    /// Counts names only. What is in both, the table and the tail, is one message.
+    private func count(_ wanted: ClosedRange<UInt64>, of owner: AccountID, _ tail: [Posting], _ search: inout ArchiveSearch) throws(SQLError) {
+        let merged = try names.rows({
+            $0.bind(owner.raw, at: 1)
+            $0.bind(Int64(clamping: wanted.lowerBound), at: 2)
+            $0.bind(Int64(clamping: wanted.upperBound), at: 3)
+            $0.bind(Int64(slice.countedRows), at: 4)
+        }) { $0.unsigned(0) }
+        var views = wanted
+        search.rest = nil
+        if merged.count >= slice.countedRows, let last = merged.last {
+            views = wanted.lowerBound...last
+            search.rest = last < wanted.upperBound ? (last + 1)...wanted.upperBound : nil
+        }
+        let known = Set(tail.isEmpty ? [] : merged)
+        let later = tail.count { $0.archived != nil && views.contains($0.view) && !known.contains($0.view) }
+        search.builder.count(merged.count + later)
     }
 
     /// What is read for a slice.
