@@ -359,6 +359,29 @@ struct ResumptionTests {
     }
 
     @Test("what an account says to itself waits like anything else")
+    @Test("of its lost sessions the one goes that has been without a connection for longest, also over a restart", arguments: [false, true])
+    func longestLost(overRestart: Bool) {
+        var limits = HostLimits()
+        limits.sessionsMax = 3
+        let server = TestServer(limits: limits)
+        let clients = ["first", "second", "third"].map { server.online("juliet/\($0)") }
+        let ids = clients.map { enable($0) }
+        for index in [1, 2, 0] {
+            clients[index].breakConnection()
+            server.advance(by: .seconds(10))
+        }
+        let next = overRestart ? server.restarted() : server
+        #expect(next.client("juliet/fourth").session != nil)
+        #expect(next.resume("juliet", previous: ids[1], handled: 0).session == nil)
+        let third = next.resume("juliet", previous: ids[2], handled: 0)
+        #expect(third.session != nil)
+        // One that has a connection again counts anew.
+        third.breakConnection()
+        #expect(next.client("juliet/fifth").session != nil)
+        #expect(next.resume("juliet", previous: ids[2], handled: 0).session != nil)
+        withExtendedLifetime((server, next)) {}
+    }
+
     func toOneself() {
         let juliet = server.online("juliet/balcony")
         _ = enable(juliet)

@@ -75,7 +75,7 @@ extension Router {
         session.awaitHandOver(to: transport, acknowledging: handled, done)
         ref.session = session
         home.sessions[index].ref = ref
-        home.sessions[index].isDetached = false
+        home.sessions[index].detachedAt = nil
         moveReplay(from: old, to: ref, home, context)
         let handOver = Post.run { _ in
             if let session = old.session { session.handOver(to: ref) } else { ClientSession.handOverNothing(to: ref) }

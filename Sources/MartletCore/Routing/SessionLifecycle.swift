@@ -48,7 +48,7 @@ extension Router {
             }
             replace(at: taken, home, context)
         }
-        if home.sessions.count >= min(limits.sessionsMax, 64), let lost = home.sessions.firstIndex(where: \.isDetached) {
+        if home.sessions.count >= min(limits.sessionsMax, 64), let lost = home.sessions.longestDetached {
             // Whoever comes back without resuming has given the session up.
             replace(at: lost, home, context)
         }
@@ -129,6 +129,13 @@ extension Router {
 
 /// A stream that waits for its session.
 ///
+extension [SessionEntry] {
+    /// The one that has been without its connection for longest: of all that may still come back the least likely to.
+    fileprivate var longestDetached: Int? {
+        indices.filter { self[$0].isDetached }.min { self[$0].detachedAt ?? .max < self[$1].detachedAt ?? .max }
+    }
+}
+
 /// `@unchecked`: it goes through the account's queue, which another loop may empty, but is used on the stream's loop only.
 private final class PendingBind: @unchecked Sendable {
     let moment: CredentialMoment

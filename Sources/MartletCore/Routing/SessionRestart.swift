@@ -42,7 +42,7 @@ extension Router {
         guard let entry, let resumption = management.resumption else { return nil }
         var saved = SavedSession(
             address: entry.address, account: home.id, resumptionID: resumption.id, seconds: resumption.seconds,
-            time: context.time.wallMilliseconds, handled: handled, acknowledged: management.unacknowledged.acknowledged)
+            time: entry.detachedAt ?? context.time.wallMilliseconds, handled: handled, acknowledged: management.unacknowledged.acknowledged)
         saved.unacknowledged = Array(management.unacknowledged.all)
         saved.presence = entry.presence?.encoded()
         saved.priority = entry.priority
@@ -80,7 +80,7 @@ extension Router {
         entry.flags = saved.flags
         entry.directed = saved.directed
         entry.resumptionID = saved.resumptionID
-        entry.isDetached = true
+        entry.detachedAt = saved.time
         home.sessions.append(entry)
         home.shard.noteUse(home)
         for item in saved.unacknowledged where item.view > home.offline.deliveries.cursor {

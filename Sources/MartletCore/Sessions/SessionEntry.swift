@@ -28,8 +28,8 @@ package struct SessionEntry: Sendable {
     package var flags: SessionFlags = []
     /// By what the session can be resumed (XEP-0198 §5).
     package var resumptionID: String?
-    /// Its connection is lost.
-    package internal(set) var isDetached = false
+    /// When its connection was lost, in milliseconds since 1970; `nil` while it has one.
+    package internal(set) var detachedAt: Int64?
     /// Whom this session sent directed presence (RFC 6121 §4.6). Bounded by `directedPresenceMax`.
     package var directed: [JID] = []
 
@@ -39,6 +39,7 @@ package struct SessionEntry: Sendable {
         self.slot = slot
     }
 
+    package var isDetached: Bool { detachedAt != nil }
     /// RFC 6121: "available resource".
     package var isAvailable: Bool { presence != nil }
     package var takesMessages: Bool { presence != nil && priority >= 0 }

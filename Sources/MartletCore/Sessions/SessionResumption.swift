@@ -61,7 +61,7 @@ extension ClientSession {
         link = .hibernating
         beginHolding()
         home.shard.withLock {
-            if let index = home.index(of: ref) { home.sessions[index].isDetached = true }
+            if let index = home.index(of: ref) { home.sessions[index].detachedAt = context.time.wallMilliseconds }
         }
         management?.forgetRequests()
         router.connectionLost(of: self)
