@@ -103,7 +103,7 @@ extension ClientSession {
     }
 
     private func acknowledged(_ handled: UInt32) throws(StreamError) {
-        guard management != nil else { return }
+        guard management != nil else { return say(.failed(.unexpectedRequest, handled: nil)) }
         try takeAcknowledgement(handled)
         guard let askedAt = management?.askedAt else { return }
         management?.askedAt = nil
