@@ -114,12 +114,14 @@ extension Router {
     }
 
     /// Everybody who is connected. For administration only.
-    package func allSessions() -> [(address: FullJID, priority: Int8?, ref: SessionRef)] {
-        var all: [(address: FullJID, priority: Int8?, ref: SessionRef)] = []
+    package func allSessions() -> [(address: FullJID, priority: Int8?, isDetached: Bool, ref: SessionRef)] {
+        var all: [(address: FullJID, priority: Int8?, isDetached: Bool, ref: SessionRef)] = []
         placement.forEachShard { shard in
             shard.withLock {
                 for home in shard.occupied() {
-                    for entry in home.sessions { all.append((entry.address, entry.isAvailable ? entry.priority : nil, entry.ref)) }
+                    for entry in home.sessions {
+                        all.append((entry.address, entry.isAvailable ? entry.priority : nil, entry.isDetached, entry.ref))
+                    }
                 }
             }
         }
@@ -127,8 +129,6 @@ extension Router {
     }
 }
 
-/// A stream that waits for its session.
-///
 extension [SessionEntry] {
     /// The one that has been without its connection for longest: of all that may still come back the least likely to.
     fileprivate var longestDetached: Int? {
@@ -136,6 +136,8 @@ extension [SessionEntry] {
     }
 }
 
+/// A stream that waits for its session.
+///
 /// `@unchecked`: it goes through the account's queue, which another loop may empty, but is used on the stream's loop only.
 private final class PendingBind: @unchecked Sendable {
     let moment: CredentialMoment

@@ -40,14 +40,14 @@ struct SessionCommand: AsyncParsableCommand {
         commandName: "session", abstract: "List and end client sessions.", subcommands: [List.self, Close.self])
 
     struct List: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "List the sessions, with their priority where they are available.")
+        static let configuration = CommandConfiguration(abstract: "List the sessions, with their priority where they are available, and whether they have lost their connection.")
         @OptionGroup var options: ConfigurationOption
         @Argument(help: ArgumentHelp("Only those of an account.", valueName: "jid")) var jid: String?
 
         func run() async throws {
             let path = try ServerReach.socket(options)
             guard case .sessions(let sessions) = try ControlClient(path: path).askRunning(.sessions(of: jid)) else { throw ServerReach.unexpected }
-            for session in sessions { Terminal.say("\(session.address)  \(session.priority.map { "priority \($0)" } ?? "not available")") }
+            for session in sessions { Terminal.say(session.text) }
         }
     }
 

@@ -125,6 +125,20 @@ package struct SessionLine: Codable, Hashable, Sendable {
     package var address: String
     /// Absent while the session is not available.
     package var priority: Int?
+    /// Whether it has lost its connection and waits for its client to resume it.
+    package var isDetached: Bool
+
+    package init(address: String, priority: Int?, isDetached: Bool) {
+        self.address = address
+        self.priority = priority
+        self.isDetached = isDetached
+    }
+
+    /// As `martlet session list` prints it.
+    package var text: String {
+        let presence = priority.map { "priority \($0)" } ?? "not available"
+        return "\(address)  \(presence)\(isDetached ? "  detached" : "")"
+    }
 }
 
 package struct AccountLine: Codable, Hashable, Sendable {

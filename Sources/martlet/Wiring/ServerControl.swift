@@ -66,7 +66,8 @@ actor ServerControl {
     private func sessions(of account: String?) throws(CommandFailure) -> [SessionLine] {
         let address = try account.map { text throws(CommandFailure) in try AccountAddress.parse(text) }
         return core.router.allSessions().filter { address == nil || $0.address.bare == address }
-            .map { SessionLine(address: $0.address.description, priority: $0.priority.map(Int.init)) }.sorted { $0.address < $1.address }
+            .map { SessionLine(address: $0.address.description, priority: $0.priority.map(Int.init), isDetached: $0.isDetached) }
+            .sorted { $0.address < $1.address }
     }
 
     private func closeSessions(of text: String) throws(CommandFailure) -> Int {
