@@ -131,8 +131,7 @@ struct PushNotificationsTests {
             <pubsub xmlns='http://jabber.org/protocol/pubsub'><publish node='n1'><item><notification xmlns='urn:xmpp:push:0'>\
             <x xmlns='jabber:x:data' type='submit'>\
             <field var='FORM_TYPE' type='hidden'><value>urn:xmpp:push:summary</value></field>\
-            <field var='message-count'><value>1</value></field><field var='pending-subscription-count'><value>0</value></field>\
-            <field var='last-message-sender'><value>romeo@capulet.example/orchard</value></field></x>\
+            <field var='message-count'><value>1</value></field><field var='pending-subscription-count'><value>0</value></field></x>\
             </notification></item></publish><publish-options>\(options)</publish-options></pubsub></iq>
             """
         ])
@@ -192,6 +191,36 @@ struct PushNotificationsTests {
         #expect(service.received() == [])
     }
 
+    @Test("a request for a subscription wakes devices, once; whose it is they ask the server (RFC 6121 §3.1.3)")
+    func subscription() {
+        let phone = device()
+        let request = "<presence to='juliet@capulet.example' type='subscribe'/>"
+        server.online("nurse/hall").send(request)
+        #expect(service.received() == [])
+        phone.disconnect()
+        romeo.send(request)
+        let received = service.received()
+        #expect(received.map(Self.text) == ["n1 0"])
+        #expect(received.map { Self.field("pending-subscription-count", $0) } == ["2"])
+        #expect(!received.contains { $0.description.contains("romeo") })
+        romeo.send(request)
+        received.forEach { answer($0) }
+        #expect(service.received() == [])
+    }
+
+    @Test("a request for a subscription that comes while a notification is under way is told with the next")
+    func subscriptionMeanwhile() {
+        device().disconnect()
+        say()
+        romeo.send("<presence to='juliet@capulet.example' type='subscribe'/>")
+        let first = service.received()
+        #expect(first.map(Self.text) == ["n1 1"])
+        first.forEach { answer($0) }
+        let second = service.received()
+        #expect(second.map(Self.text) == ["n1 0"])
+        #expect(second.map { Self.field("pending-subscription-count", $0) } == ["1"])
+    }
+
     @Test("a flood costs one notification at a time")
     func flood() {
         device().disconnect()
@@ -202,8 +231,9 @@ struct PushNotificationsTests {
         #expect(notifications() == ["n1 19"])
     }
 
-    @Test("what is passed on is for the operator to say (§9)", arguments: [true, false])
+    @Test("what is passed on is for the operator to say; without a word of his neither sender nor text (§9)", arguments: [true, false])
     func content(isIncluded: Bool) {
+        #expect(PushContent() == PushContent(includesSender: false, includesBody: false))
         let content = PushContent(includesSender: isIncluded, includesBody: isIncluded)
         let server = TestServer(features: { StandardFeatures.all($0).filter { !($0 is PushNotifications) } + [PushNotifications(content)] })
         let service = Self.service(of: server)

@@ -83,7 +83,7 @@ package protocol DelayStage: Feature {
     func delay(_ message: inout Stanza, by address: BareJID, since milliseconds: Int64)
 }
 
-/// Looks on as messages come for an account, and may have somebody told, such as to wake a device that has no connection.
+/// Looks on as messages and requests for subscriptions come for an account, and may have somebody told, such as to wake a device that has no connection.
 ///
 /// Only accounts that have the stage's document are looked at; for the others it costs nothing. All is called under the lock of the
 /// account's shard: memory only. What comes of it is returned, and done by the router.
@@ -98,6 +98,8 @@ package protocol ObservingStage: Feature {
     /// A session has lost its connection, whether it ended with that or not, and its client has not acknowledged these messages of the
     /// log. They are as they were sent to it, in order, and may be copies of what another session got.
     func unacknowledged(_ messages: [Stanza], by session: FullJID, at home: AccountHome, _ context: LoopContext) -> Consequences
+    /// Somebody asks for a subscription to the account's presence (RFC 6121 §3.1.3), and that waits in its roster for an answer.
+    func asked(at home: AccountHome, _ context: LoopContext) -> Consequences
     /// A request of the stage is answered, or will not be.
     func answered(_ request: AccountRequest, _ outcome: RequestOutcome, at home: AccountHome, _ context: LoopContext) -> Consequences
 }

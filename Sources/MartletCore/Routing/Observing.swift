@@ -37,6 +37,12 @@ extension Router {
         }
     }
 
+    /// Somebody's request for a subscription is on disk. Under the lock.
+    func observeRequest(_ home: AccountHome, _ context: LoopContext) {
+        guard let host = context.hosts.host(of: home.address) else { return }
+        for stage in observers(of: home, host) { perform(stage.asked(at: home, context), of: stage, home, context) }
+    }
+
     private func observers(of home: AccountHome, _ host: Host) -> [any ObservingStage] {
         guard home.isInMemory, !home.documents.isEmpty else { return [] }
         return host.observing.filter { home.documents.has($0.document) }

@@ -96,6 +96,7 @@ extension Router {
             for entry in home.sessions where kind == .subscribe ? entry.isAvailable : entry.flags.contains(.interested) {
                 context.post(encoded, to: entry.ref)
             }
+            if kind == .subscribe { observeRequest(home, context) }
         }
     }
 

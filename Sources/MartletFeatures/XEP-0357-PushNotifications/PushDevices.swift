@@ -32,7 +32,7 @@ package struct PushDevices: Hashable, Sendable {
 
     // MARK: Telling
 
-    /// There are messages.
+    /// There are messages, or somebody asks for a subscription.
     ///
     /// - Parameters:
     ///   - id: makes an identifier for a request.
@@ -124,7 +124,7 @@ package struct PushRegistration: Hashable, Sendable {
     fileprivate mutating func conclude(isTold: Bool, isAway: Bool, nextID: () -> String) -> PushNotification? {
         guard case .underWay(_, let told, let since) = progress else { return nil }
         progress = .idle(untold: isTold || !isAway ? PushSummary() : told)
-        return isAway && since.count > 0 ? tell(since, id: nextID) : nil
+        return isAway && !since.isEmpty ? tell(since, id: nextID) : nil
     }
 }
 

@@ -18,6 +18,8 @@ extension Namespace {
 /// would show it when it is opened at last. Prosody and ejabberd tell them as well. Messages that a session was sent and had not
 /// acknowledged when its connection was lost count like those that come after.
 ///
+/// So it is for a request for a subscription: it waits until somebody answers it.
+///
 /// Nothing of it holds up a message. A registration has one notification under way; what comes meanwhile is counted into the next one.
 package struct PushNotifications: IQResponder, ObservingStage {
     package static let specification = Specification.xep(
@@ -59,6 +61,10 @@ package struct PushNotifications: IQResponder, ObservingStage {
     package func unacknowledged(_ messages: [Stanza], by session: FullJID, at home: AccountHome, _ context: LoopContext) -> Consequences {
         let summaries = messages.compactMap { PushSummary(sent: $0, to: home.address, content) }
         return tell(summaries, home, context) { $0.resource == session.resourcepart }
+    }
+
+    package func asked(at home: AccountHome, _ context: LoopContext) -> Consequences {
+        tell([PushSummary(hasRequest: true)], home, context) { _ in true }
     }
 
     private func tell(

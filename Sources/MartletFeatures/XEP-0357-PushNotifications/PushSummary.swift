@@ -9,29 +9,35 @@ package struct PushContent: Hashable, Sendable {
 
     package var includesSender: Bool
     package var includesBody: Bool
-    package init(includesSender: Bool = true, includesBody: Bool = false) {
+    package init(includesSender: Bool = false, includesBody: Bool = false) {
         self.includesSender = includesSender
         self.includesBody = includesBody
     }
 }
 
-/// Messages that a device is to be told of, in short.
+/// Messages and requests that a device is to be told of, in short.
 package struct PushSummary: Hashable, Sendable {
     package var count = 0
+    /// Whether somebody has asked for a subscription. How many wait is said when it is told; who, is not.
+    package var hasRequest = false
     /// Of the last message.
     package var sender: JID?
     package var body: String?
 
-    package init(count: Int = 0, sender: JID? = nil, body: String? = nil) {
+    package var isEmpty: Bool { count == 0 && !hasRequest }
+
+    package init(count: Int = 0, hasRequest: Bool = false, sender: JID? = nil, body: String? = nil) {
         self.count = count
+        self.hasRequest = hasRequest
         self.sender = sender
         self.body = body
     }
 
     /// - Parameter later: what came after.
     package static func + (earlier: PushSummary, later: PushSummary) -> PushSummary {
-        guard later.count > 0 else { return earlier }
-        return PushSummary(count: earlier.count + later.count, sender: later.sender, body: later.body)
+        let last = later.count > 0 ? later : earlier
+        return PushSummary(
+            count: earlier.count + later.count, hasRequest: earlier.hasRequest || later.hasRequest, sender: last.sender, body: last.body)
     }
 }
 

@@ -307,7 +307,7 @@ package enum ConfigurationSchema {
     static let push = ConfigurationMapping<ServerConfiguration.Push>([
         .value(
             "include-sender", \.includesSender, .boolean, .reload,
-            "Whether a push service learns whom the last message is from. It belongs to the maker of an app."),
+            "Whether a push service learns whom the last message is from. It belongs to the maker of an app, who need not know who writes to whom."),
         .value(
             "include-body", \.includesBody, .boolean, .reload,
             "Whether a push service learns the text of the last message, as far as it is not encrypted."),

@@ -176,7 +176,7 @@ extension ServerConfiguration {
 
     /// What the push services of apps learn of messages (XEP-0357).
     package struct Push: ConfigurationSection {
-        package var includesSender = true
+        package var includesSender = false
         package var includesBody = false
 
         package init() {}
