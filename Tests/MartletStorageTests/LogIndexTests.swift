@@ -1,5 +1,6 @@
 import MartletCore
 import MartletStorage
+import MartletTesting
 import MartletXMPP
 import NIOCore
 import Testing
@@ -65,6 +66,27 @@ struct LogIndexTests {
         try await store.finishIndex()
         #expect(try count("stream_position", folder.path) == 0)
         store.close()
+    }
+
+    @Test("how far a stream has come is known for a day, and no longer", arguments: [0, 1])
+    func positionAge(_ milliseconds: Int64) async throws {
+        let folder = TemporaryFolder()
+        let time = ManualTime()
+        let store = try open(folder) { $0.time = time }
+        defer { store.close() }
+        let (a, b) = (try await store.create(juliet), try await store.create(romeo))
+        func come(_ stream: UInt64) async throws {
+            var logged = LogEntry(stanza: stanza("<message/>"), views: [LogEntry.View(owner: b, id: stream)], time: 1)
+            logged.position = StreamPosition(account: a, stream: stream, handled: 7)
+            try await store.commit([.log(logged)])
+            try await store.finishIndex()
+        }
+        try await come(1)
+        #expect(StreamPosition.ageMax == 86_400_000)
+        time.advance(by: (StreamPosition.ageMax + milliseconds) * 1_000_000)
+        try await come(2)
+        #expect(try await handled(1, a, store) == (milliseconds == 0 ? 7 : nil))
+        #expect(try await handled(2, a, store) == 7)
     }
 
     private func handled(_ stream: UInt64, _ account: AccountID, _ store: SQLiteStore) async throws -> UInt32? {

@@ -67,6 +67,10 @@ package struct LogEntry: Sendable {
 /// How many stanzas of a client are handled once a message of its is on disk (XEP-0198 §4). After a crash the client learns that by the
 /// stream's name, and sends again only what came after (`reliability.md` P4).
 package struct StreamPosition: Hashable, Sendable {
+    /// For how long a store knows it at least, in milliseconds, also once the message is gone: far longer than clients wait before they come
+    /// back after a crash. One who comes later is told nothing, and sends again what was not acknowledged.
+    package static let ageMax: Int64 = 86_400_000
+
     package var account: AccountID
     /// Of the identifier by which the stream can be resumed.
     package var stream: UInt64

@@ -55,8 +55,7 @@ final class LogIndex {
     private let text: TextIndex
     private let time: any TimeSource
     private var lastPositionsPurge: Int64 = 0
-    /// In milliseconds: a day, and an hour.
-    private static let positionAgeMax: Int64 = 86_400_000
+    /// How often positions are looked for that are too old, in milliseconds.
     private static let positionsPurgeInterval: Int64 = 3_600_000
     /// When the words of what is deleted may be cleaned away again.
     private var cleaningTime = NIODeadline.distantPast
@@ -308,7 +307,7 @@ final class LogIndex {
         indexedUpTo = merge.upTo
     }
 
-    /// Streams outlive the entries that said how far they have come, for a day.
+    /// Streams outlive the entries that said how far they have come (``StreamPosition/ageMax``).
     private func keep(_ positions: [StreamPosition]) throws(SQLError) {
         let now = time.wallMilliseconds
         for position in positions {
@@ -321,7 +320,7 @@ final class LogIndex {
         }
         guard now - lastPositionsPurge >= Self.positionsPurgeInterval || now < lastPositionsPurge else { return }
         lastPositionsPurge = now
-        try statements.forgetOldPositions.run { $0.bind(now - Self.positionAgeMax, at: 1) }
+        try statements.forgetOldPositions.run { $0.bind(now - StreamPosition.ageMax, at: 1) }
     }
 
     // MARK: Words

@@ -1,27 +1,33 @@
 import Crypto
-import MartletCore
+package import MartletCore
 import MartletNetwork
 import NIOCore
 
 /// The sessions that a server had when it stopped in order, in the data folder: the next one takes them over. They are taken once: what
 /// becomes of sessions after that is not in the file.
-enum SavedSessions {
+package enum SavedSessions {
     private static let name = "/sessions.saved"
-    /// Far more than clients may leave unacknowledged.
-    private static let bytesMax = 1 << 32
+    /// Longest file that is written and read, in bytes: a hundred thousand sessions with ten kilobytes each that their clients have not
+    /// acknowledged. Where it would be longer none is written, and all clients log in anew.
+    package static let bytesMax = 1 << 30
 
     /// Writes nothing if there are none.
-    static func write(_ sessions: [SavedSession], to folder: String) throws(CommandFailure) {
+    package static func write(_ sessions: [SavedSession], to folder: String, bytesMax: Int = bytesMax) throws(CommandFailure) {
         guard !sessions.isEmpty else { return }
         var buffer = ByteBuffer()
         buffer.writeInteger(UInt32(clamping: sessions.count))
-        for session in sessions { session.write(to: &buffer) }
+        for session in sessions {
+            session.write(to: &buffer)
+            guard buffer.readableBytes + SHA256.byteCount <= bytesMax else {
+                throw CommandFailure(.cannotCreate, "the \(sessions.count) sessions take more than \(bytesMax) bytes")
+            }
+        }
         let content = Array(buffer.readableBytesView)
         try PrivateFiles.write(content + SHA256.hash(data: content), to: folder + name)
     }
 
     /// - Returns: `nil` for a file that is damaged, or that another version wrote.
-    static func take(from folder: String) throws(CommandFailure) -> [SavedSession]? {
+    package static func take(from folder: String, bytesMax: Int = bytesMax) throws(CommandFailure) -> [SavedSession]? {
         let path = folder + name
         guard PrivateFiles.exists(path) else { return [] }
         let bytes = try PrivateFiles.read(path, bytesMax: bytesMax)
