@@ -10,6 +10,9 @@ package import NIOCore
 /// `SQLiteStore.open(folder:)` locks the folder, brings the schema up to date and starts the threads; ``close()`` commits
 /// what is queued and ends them.
 package final class SQLiteStore: Store {
+    /// From the beginning of a commit to that of the next, see ``StoreWriter/commitInterval``.
+    package static var commitInterval: TimeAmount { StoreWriter.commitInterval }
+
     package struct Options: Sendable {
         /// Makes folder and database if there are none.
         package var creates = true
@@ -260,6 +263,10 @@ extension SQLiteStore {
 
     package func accounts(domain: String?, after: BareJID?, limit: Int) async throws(StoreError) -> [AccountSummary] {
         try await read { statements throws(SQLError) in try statements.accounts(domain: domain, after: after, limit: limit) }
+    }
+
+    package func latestMessages(limit: Int) async throws(StoreError) -> [EncodedStanza] {
+        try await read { statements throws(SQLError) in try statements.latestMessages(limit: limit) }
     }
 
     package func idCeiling() async throws(StoreError) -> UInt64 {

@@ -49,6 +49,19 @@ struct SQLiteWriterTests {
         }
     }
 
+    @Test("from one commit to the next an interval passes")
+    func interval() async throws {
+        try await withFaults { store, faults, _, id in
+            let (begin, before) = (NIODeadline.now(), faults.commits)
+            for view in 1...40 as ClosedRange<UInt64> {
+                let ticket = store.submit([entry("m", (id, view))])
+                while store.settled < ticket { await Task.yield() }
+            }
+            let intervals = (NIODeadline.now() - begin).nanoseconds / SQLiteStore.commitInterval.nanoseconds
+            #expect(faults.commits - before <= Int(intervals) + 2)
+        }
+    }
+
     @Test("a full disk refuses what does not fit, and takes writes again without a restart (P19)")
     func full() async throws {
         try await withFaults { store, faults, fatal, id in

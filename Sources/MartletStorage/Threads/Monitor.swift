@@ -5,6 +5,7 @@ internal import Musl
 #else
 internal import Darwin
 #endif
+internal import NIOCore
 
 /// State behind a lock, with threads that wait for it to change.
 ///
@@ -16,7 +17,14 @@ final class Monitor<State>: @unchecked Sendable {
 
     init(_ state: sending State) {
         self.state = state
-        precondition(pthread_mutex_init(mutex, nil) == 0 && pthread_cond_init(changed, nil) == 0, "no lock")
+        var attributes = pthread_condattr_t()
+        pthread_condattr_init(&attributes)
+        #if !canImport(Darwin)
+        // The wall clock may jump.
+        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
+        #endif
+        precondition(pthread_mutex_init(mutex, nil) == 0 && pthread_cond_init(changed, &attributes) == 0, "no lock")
+        pthread_condattr_destroy(&attributes)
     }
 
     deinit {
@@ -40,6 +48,44 @@ final class Monitor<State>: @unchecked Sendable {
             if let result = body(&state) { return result }
             pthread_cond_wait(changed, mutex)
         }
+    }
+
+    /// What ``wait(step:)`` does next.
+    enum Step<Result> {
+        case give(Result)
+        case wait
+        case waitAtMost(TimeAmount)
+    }
+
+    /// Calls `step` until it gives something. `isLate`: nobody has woken the thread since it said how long to wait.
+    func wait<Result>(step: (inout State, _ isLate: Bool) -> Step<Result>) -> Result {
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        var isLate = false
+        while true {
+            switch step(&state, isLate) {
+            case .give(let result): return result
+            case .wait:
+                pthread_cond_wait(changed, mutex)
+                isLate = false
+            case .waitAtMost(let time): isLate = !wait(for: time)
+            }
+        }
+    }
+
+    /// - Returns: whether somebody has woken the thread.
+    private func wait(for time: TimeAmount) -> Bool {
+        #if canImport(Darwin)
+        var rest = timespec(tv_sec: Int(time.nanoseconds / 1_000_000_000), tv_nsec: Int(time.nanoseconds % 1_000_000_000))
+        return pthread_cond_timedwait_relative_np(changed, mutex, &rest) == 0
+        #else
+        var end = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &end)
+        let nanoseconds = Int64(end.tv_nsec) + max(0, time.nanoseconds)
+        end.tv_sec += Int(nanoseconds / 1_000_000_000)
+        end.tv_nsec = Int(nanoseconds % 1_000_000_000)
+        return pthread_cond_timedwait(changed, mutex, &end) == 0
+        #endif
     }
 
     func wakeOne() { pthread_cond_signal(changed) }
