@@ -7,7 +7,7 @@ final class ReadStatements {
     private let connection: any SQLConnection
     private let tail: LogTail
     private let accountNumber, standing, rosterItems, rosterRemovals, rosterVersion, documentNames, delivered, undelivered, lastActivity,
-        position, lastArchived, messages, entry, document, identity, credentialsOf, allAccounts, domainAccounts, ceiling: any SQLStatement
+        position, lastArchived, messages, entry, document, identity, credentialsOf, allAccounts, domainAccounts, ceiling, latest: any SQLStatement
     private let archive: ArchiveStatements
 
     init(_ connection: any SQLConnection, tail: LogTail, slice: ArchiveSearch.Slice) throws(SQLError) {
@@ -29,6 +29,7 @@ final class ReadStatements {
             SELECT COALESCE((SELECT floor FROM archive_account WHERE owner = $1), 0),
                 COALESCE((SELECT MAX(view_id) FROM archive WHERE owner = $1), 0)
             """)
+        latest = try connection.prepare("SELECT stanza FROM log ORDER BY id DESC LIMIT $1")
         archive = try ArchiveStatements(connection, slice: slice)
         messages = try connection.prepare(
             """
@@ -237,6 +238,10 @@ final class ReadStatements {
                 address: try row.address(parts: 0), isEnabled: row.flag(2), isAdmin: row.flag(3), created: row.integer(4),
                 lastActivity: row.isNull(5) ? nil : row.integer(5))
         }
+    }
+
+    func latestMessages(limit: Int) throws(SQLError) -> [EncodedStanza] {
+        try latest.rows { $0.bind(Int64(max(0, limit)), at: 1) } _: { EncodedStanza($0.buffer(0)) }
     }
 
     func idCeiling() throws(SQLError) -> UInt64 {

@@ -258,6 +258,41 @@ struct MessageLogTests {
         withExtendedLifetime((server, next)) {}
     }
 
+    private func message(_ id: String, origin: String, to: String = "juliet@capulet.example") -> String {
+        "<message to='\(to)' type='chat' id='\(id)'><body>\(id)</body><origin-id xmlns='urn:xmpp:sid:0' id='\(origin)'/></message>"
+    }
+
+    @Test("what a client sends again after a crash and the log has counts as handled, and goes to nobody a second time (P4)")
+    func resent() throws {
+        let server = server()
+        let juliet = managed("juliet/balcony", server)
+        let romeo = managed("romeo/orchard", server)
+        romeo.send(message("m1", origin: "o1"))
+        server.store.commit()
+        server.run()
+        #expect(ids(juliet) == ["m1"])
+        let next = TestServer(after: server)
+        let again = managed("romeo/garden", next)
+        let chamber = next.client("juliet/chamber")
+        chamber.send("<presence/>")
+        #expect(ids(chamber) == ["m1"])
+        again.send(message("m1", origin: "o1"))
+        // Somebody else's, to somebody else, and one that is new.
+        again.send(message("m2", origin: "o1", to: "juliet@capulet.example/chamber"))
+        again.send(message("m3", origin: "o3"))
+        let garden = next.client("juliet/garden")
+        garden.send(message("m4", origin: "o1"))
+        next.store.commit()
+        next.run()
+        #expect(ids(chamber) == ["m2", "m3", "m4"])
+        again.manage(.request)
+        #expect(again.received().last?.element.attribute("h") == "3")
+        next.advance(by: .seconds(86_400))
+        again.send(message("m1", origin: "o1"))
+        #expect(ids(chamber) == ["m1"])
+        withExtendedLifetime((server, next, garden)) {}
+    }
+
     @Test("a message is one entry for both accounts, and the sender's is not to be delivered")
     func oneEntry() {
         let server = server(archive: .always)

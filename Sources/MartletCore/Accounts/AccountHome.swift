@@ -39,6 +39,8 @@ package final class AccountHome {
     @exclusivity(unchecked) package var roster = Roster()
     @exclusivity(unchecked) package var blockList = BlockList()
     package var lastActivity: LastActivity?
+    /// Some of its messages may come again (``ResentMessages``).
+    @exclusivity(unchecked) var mayResend = false
     /// The highest name given to a message in this account's view.
     @exclusivity(unchecked) var lastViewID: UInt64 = 0
     @exclusivity(unchecked) var offline = OfflineQueue()

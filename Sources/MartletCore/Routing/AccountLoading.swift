@@ -65,7 +65,9 @@ extension Router {
                 return load(home, context.mailbox)
             }
             switch result {
-            case .success(let stored?): home.install(stored, usedNames: ids.used)
+            case .success(let stored?):
+                home.install(stored, usedNames: ids.used)
+                home.mayResend = resent.has(sender: address)
             case .success(nil):
                 endSessions(home, StreamError(.notAuthorized, "the account is gone"), context)
                 home.stage = .absent

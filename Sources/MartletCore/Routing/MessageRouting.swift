@@ -61,6 +61,7 @@ extension Router {
 
     /// Under the lock of the sender's shard.
     private func send(_ message: inout MessageInTransit, _ host: Host, _ home: AccountHome, _ context: LoopContext) -> Verdict {
+        if home.mayResend, resent.contains(message.stanza, to: message.to, at: context.time.monotonic) { return .drop }
         let route = Route(account: home.address, direction: .sent, origin: message.origin, peer: message.to)
         for stage in host.screening {
             let verdict = stage.screen(message.stanza, home, route)
@@ -301,10 +302,11 @@ extension Router {
         home.lastTicket = ticket
         guard view.awaitsDelivery else { return ticket }
         home.offline.deliveries.append(view.id, bytes: stanza.bytes.readableBytes, to: home.slots(of: holders))
-        let (address, origin, refused) = (home.address, message.origin, message.stanza)
+        let (address, origin) = (home.address, message.origin)
         context.afterCommit(ticket) { [self] context, outcome in
             guard case .failure(let error) = outcome else { return }
-            bounceRefused(refused, error, origin, context)
+            // Read again: it would be copied for each message, and hardly ever wanted.
+            if let refused = Stanza(sent: stanza) { bounceRefused(refused, error, origin, context) }
             withdraw(view.id, of: address)
         }
         return ticket

@@ -13,14 +13,17 @@ package final class Router: Sendable {
     package let audit: any AuditSink
     package let settings: RouterSettings
     package let credentials = CredentialChanges()
+    /// What clients may send again that was logged before the start.
+    let resent: ResentMessages
     /// Where requests that wait are answered; `nil` is the process's own pool. Tests run them where they want.
     let executor: (any TaskExecutor)?
     private let sessionCount = Atomic<UInt64>(0)
 
     package init(
         store: any Store, ids: StanzaIDSource, remote: any RemoteDelivery, audit: any AuditSink, settings: RouterSettings = RouterSettings(),
-        executor: (any TaskExecutor)? = nil
+        resent: ResentMessages = ResentMessages(), executor: (any TaskExecutor)? = nil
     ) {
+        self.resent = resent
         self.executor = executor
         self.store = store
         self.ids = ids

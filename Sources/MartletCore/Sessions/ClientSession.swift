@@ -372,7 +372,7 @@ package final class ClientSession {
         switch ended {
         case .attached(let transport): transport.close(error)
         case .inheriting(let inheritance): inheritance.refuse()
-        case .hibernating: break
+        case .hibernating: router.audit.record(.sessionEnded(address, reason: error?.text ?? "ended by the server"))
         }
     }
 

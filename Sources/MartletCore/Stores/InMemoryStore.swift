@@ -43,10 +43,13 @@ package final class InMemoryStore: Store {
     /// The disk of a server that has crashed: what was settled is on it, and nothing else.
     package func afterCrash() -> InMemoryStore {
         let store = InMemoryStore(commits: commits, callbacks: callbacks, time: time)
-        let contents = state.withLockedValue { $0.contents }
+        let contents = contents
         store.state.withLockedValue { $0.contents = contents }
         return store
     }
+
+    /// What is on disk.
+    package var contents: StoreContents { state.withLockedValue { $0.contents } }
 
     private struct State {
         var contents = StoreContents()
@@ -196,6 +199,10 @@ package final class InMemoryStore: Store {
 
     package func accounts(domain: String?, after: BareJID?, limit: Int) async throws(StoreError) -> [AccountSummary] {
         try await read { $0.summaries(domain: domain, after: after, limit: limit) }
+    }
+
+    package func latestMessages(limit: Int) async throws(StoreError) -> [EncodedStanza] {
+        try await read { $0.latestMessages(limit: limit) }
     }
 
     package func idCeiling() async throws(StoreError) -> UInt64 {

@@ -43,6 +43,14 @@ package struct StoreContents: Sendable {
     package subscript(address: BareJID) -> Account? { ids[address].flatMap { accounts[$0] } }
 }
 
+extension StoreContents {
+    /// By view, which is by time: which entries are the same is not known here.
+    package func latestMessages(limit: Int) -> [EncodedStanza] {
+        let all = accounts.values.flatMap { $0.messages + $0.archive.all }.sorted { $0.view < $1.view }
+        return all.suffix(limit).map(\.stanza)
+    }
+}
+
 // MARK: Writes
 
 extension StoreContents {
@@ -210,6 +218,8 @@ package struct StoredArchive: Sendable {
     private var floor: UInt64 = 0
 
     package init() {}
+
+    fileprivate var all: [LoggedMessage] { messages.map(\.message) }
 
     /// The highest name that it ever gave, as far as it remembers.
     fileprivate var lastView: UInt64 { max(floor, messages.last?.message.view ?? 0) }

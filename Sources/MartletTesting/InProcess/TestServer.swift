@@ -58,9 +58,11 @@ package final class TestServer {
         random = SeededRandom(seed: seed)
         store = crashed.store.afterCrash()
         time = crashed.time
+        let resent = ResentMessages(
+            store.contents.latestMessages(limit: ResentMessages.entriesMax), until: time.monotonic + ResentMessages.rememberedFor)
         router = Router(
             store: store, ids: StanzaIDSource(floor: 0), remote: NoFederation(), audit: NoAudit(),
-            settings: settings, executor: executor)
+            settings: settings, resent: resent, executor: executor)
         domain = crashed.domain
         hosts = crashed.hosts
         context = LoopContext(loop: loop, hosts: hosts, store: store, time: time, random: random)

@@ -36,8 +36,11 @@ struct ServerCore: Sendable {
         do throws(StoreError) {
             let ids = StanzaIDSource(floor: try await store.idCeiling())
             try await ids.reserve(in: store, surroundings.time)
+            let resent = ResentMessages(
+                try await store.latestMessages(limit: ResentMessages.entriesMax),
+                until: surroundings.time.monotonic + ResentMessages.rememberedFor)
             let router = Router(
-                store: store, ids: ids, remote: NoFederation(), audit: surroundings.audit, settings: Self.settings(configuration))
+                store: store, ids: ids, remote: NoFederation(), audit: surroundings.audit, settings: Self.settings(configuration), resent: resent)
             let pool = LoopPool(count: surroundings.loops) { loop in
                 LoopContext(loop: loop, hosts: hosts, store: store, time: surroundings.time, random: SystemRandom())
             }
