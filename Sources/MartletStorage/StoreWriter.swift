@@ -217,7 +217,7 @@ final class StoreWriter: @unchecked Sendable {
 
     private func run() {
         while true {
-            var turn = queue.wait { queue, isLate in nextTurn(&queue, isLate: isLate) }
+            var turn = queue.proceed { queue, isLate in nextTurn(&queue, isLate: isLate) }
             let outcomes = commit(turn.submits)
             settle(turn, outcomes)
             turn.jobs.forEach { $0(self) }

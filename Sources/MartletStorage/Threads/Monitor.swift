@@ -1,3 +1,5 @@
+internal import NIOCore
+
 #if canImport(Glibc)
 internal import Glibc
 #elseif canImport(Musl)
@@ -5,7 +7,6 @@ internal import Musl
 #else
 internal import Darwin
 #endif
-internal import NIOCore
 
 /// State behind a lock, with threads that wait for it to change.
 ///
@@ -50,7 +51,7 @@ final class Monitor<State>: @unchecked Sendable {
         }
     }
 
-    /// What ``wait(step:)`` does next.
+    /// What ``proceed(_:)`` does next.
     enum Step<Result> {
         case give(Result)
         case wait
@@ -58,7 +59,7 @@ final class Monitor<State>: @unchecked Sendable {
     }
 
     /// Calls `step` until it gives something. `isLate`: nobody has woken the thread since it said how long to wait.
-    func wait<Result>(step: (inout State, _ isLate: Bool) -> Step<Result>) -> Result {
+    func proceed<Result>(_ step: (inout State, _ isLate: Bool) -> Step<Result>) -> Result {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
         var isLate = false
