@@ -195,6 +195,22 @@ class Client(slixmpp.ClientXMPP):
         for client in (self, *others, self):
             await client.plugin["xep_0199"].send_ping(client.world.domain, timeout=STEP)
 
+    async def acknowledged(self):
+        """Returns when the server has acknowledged all that was sent (XEP-0198): only then it is safe."""
+        management = self.plugin["xep_0198"]
+        acknowledged = asyncio.Event()
+        self.add_event_handler("stanza_acked", lambda _: acknowledged.set())
+        deadline = time.monotonic() + STEP
+        # What is sent waits in a queue, which the request does not.
+        await self.fence()
+        management.request_ack()
+        while management.unacked_queue:
+            acknowledged.clear()
+            try:
+                await asyncio.wait_for(acknowledged.wait(), max(0, deadline - time.monotonic()))
+            except asyncio.TimeoutError:
+                raise Failed(f"{self.boundjid}: not everything was acknowledged within {STEP:.0f} s") from None
+
     def refuses_stanza(self, matches, what):
         """Fails if a stanza that must not have arrived is there."""
         for stanza in self.stanzas:

@@ -230,7 +230,7 @@ async def _(world):
         await juliet.break_connection()
         for body in ("one", "two"):
             romeo.send_message(juliet.boundjid.bare, body)
-        await romeo.fence()
+        await romeo.acknowledged()
         server.process.kill()
         await server.process.wait()
         await server.start()
