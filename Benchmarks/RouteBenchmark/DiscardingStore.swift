@@ -52,6 +52,6 @@ final class DiscardingStore: Store {
     func document(_ account: AccountID, _ key: DocumentKey) async throws(StoreError) -> ByteBuffer? { nil }
     func credentials(of address: BareJID) async throws(StoreError) -> StoredIdentity? { nil }
     func accounts(domain: String?, after: BareJID?, limit: Int) async throws(StoreError) -> [AccountSummary] { [] }
-    func latestMessages(limit: Int) async throws(StoreError) -> [EncodedStanza] { [] }
+    func latestMessages(limit: Int) async throws(StoreError) -> [LoggedMessage] { [] }
     func idCeiling() async throws(StoreError) -> UInt64 { 0 }
 }

@@ -29,7 +29,7 @@ final class ReadStatements {
             SELECT COALESCE((SELECT floor FROM archive_account WHERE owner = $1), 0),
                 COALESCE((SELECT MAX(view_id) FROM archive WHERE owner = $1), 0)
             """)
-        latest = try connection.prepare("SELECT stanza FROM log ORDER BY id DESC LIMIT $1")
+        latest = try connection.prepare("SELECT views, time, stanza FROM log ORDER BY id DESC LIMIT $1")
         archive = try ArchiveStatements(connection, slice: slice)
         messages = try connection.prepare(
             """
@@ -240,8 +240,13 @@ final class ReadStatements {
         }
     }
 
-    func latestMessages(limit: Int) throws(SQLError) -> [EncodedStanza] {
-        try latest.rows { $0.bind(Int64(max(0, limit)), at: 1) } _: { EncodedStanza($0.buffer(0)) }
+    func latestMessages(limit: Int) throws(SQLError) -> [LoggedMessage] {
+        let rows = try latest.rows { $0.bind(Int64(max(0, limit)), at: 1) } _: { row -> LoggedMessage? in
+            let views = row.withBytes(0) { EncodedViews.decode($0) }
+            guard let received = views.first(where: { $0.awaitsDelivery || $0.archived?.isSent == false }) else { return nil }
+            return LoggedMessage(view: received.id, time: row.integer(1), stanza: EncodedStanza(row.buffer(2)))
+        }
+        return rows.compactMap(\.self)
     }
 
     func idCeiling() throws(SQLError) -> UInt64 {

@@ -265,7 +265,7 @@ extension SQLiteStore {
         try await read { statements throws(SQLError) in try statements.accounts(domain: domain, after: after, limit: limit) }
     }
 
-    package func latestMessages(limit: Int) async throws(StoreError) -> [EncodedStanza] {
+    package func latestMessages(limit: Int) async throws(StoreError) -> [LoggedMessage] {
         try await read { statements throws(SQLError) in try statements.latestMessages(limit: limit) }
     }
 

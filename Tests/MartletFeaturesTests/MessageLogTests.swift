@@ -293,6 +293,23 @@ struct MessageLogTests {
         withExtendedLifetime((server, next, garden)) {}
     }
 
+    @Test("what was refused is tried anew when it is sent again, although the sender's archive has it")
+    func refusedAndResent() {
+        let server = server(archive: .always)
+        let romeo = managed("romeo/orchard", server)
+        let lost = message("m1", origin: "o1", to: "nurse@capulet.example")
+        romeo.send(lost)
+        #expect(messages(romeo).map(\.error) == ["cancel/service-unavailable"])
+        let next = TestServer(after: server)
+        let again = managed("romeo/garden", next)
+        again.send(lost)
+        #expect(messages(again).map(\.error) == ["cancel/service-unavailable"])
+        let nurse = next.online("nurse/chamber")
+        again.send(lost)
+        #expect(ids(nurse) == ["m1"])
+        withExtendedLifetime((server, next)) {}
+    }
+
     @Test("a message is one entry for both accounts, and the sender's is not to be delivered")
     func oneEntry() {
         let server = server(archive: .always)

@@ -60,6 +60,16 @@ import Testing
         }
     }
 
+    @Test("what comes in one piece with the end of the stream is answered first", arguments: ["</stream:stream>", "<iq></presence>", "<a xmlns='b'/>"])
+    func answersBeforeTheEnd(end: String) async throws {
+        try await TestServer.with { _, port in
+            let client = try await TestClient.connect(to: port)
+            try await client.logIn("juliet")
+            let heard = try await client.say("<iq type='get' id='r1'><query xmlns='jabber:iq:roster'/></iq>" + end, hear: "</stream:stream>")
+            #expect(heard.contains("id='r1'"))
+        }
+    }
+
     @Test("a stanza in jabber:server is none on a client's stream (RFC 6120 §4.9.3.24)", arguments: ["message", "presence", "iq"])
     func serverNamespace(name: String) async throws {
         try await TestServer.with { _, port in

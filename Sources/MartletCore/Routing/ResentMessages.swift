@@ -1,14 +1,17 @@
 import MartletXML
-package import MartletXMPP
+import MartletXMPP
 package import NIOCore
 
 /// The last messages that the log got before the server was started, by what their senders called them (XEP-0359 §3, `origin-id`). Pure.
 ///
 /// A client whose connection went with the server may not know of its last messages whether they were handled, and sends them again. Those
-/// that are in the log count as handled and go to nobody a second time (P4).
+/// that are in the log for somebody who gets them count as handled and go to nobody a second time (P4). What was refused is not there for
+/// anybody but its sender.
 package struct ResentMessages: Sendable {
     /// Entries at the end of the log that are looked at: more than clients and server can be apart when the server dies.
     package static let entriesMax = 4_096
+    /// How much older than the last of them an entry may be, in milliseconds: what came before was acknowledged long ago.
+    package static let ageMax: Int64 = 600_000
     /// How long after the start clients may come with them.
     package static let rememberedFor = TimeAmount.hours(24)
 
@@ -22,11 +25,12 @@ package struct ResentMessages: Sendable {
     private var senders: Set<BareJID> = []
     private let until: NIODeadline
 
-    /// - Parameter stanzas: as they are in the log.
-    package init(_ stanzas: [EncodedStanza] = [], until: NIODeadline = .distantPast) {
+    /// - Parameter messages: the last of the log.
+    package init(_ messages: [LoggedMessage] = [], until: NIODeadline = .distantPast) {
         self.until = until
-        for stanza in stanzas.lazy.compactMap({ Stanza(sent: $0) }) {
-            guard let to = stanza.to, let name = Self.name(of: stanza, to: to) else { continue }
+        let last = messages.map(\.time).max() ?? 0
+        for message in messages where message.time >= last - Self.ageMax {
+            guard let stanza = Stanza(sent: message.stanza), let to = stanza.to, let name = Self.name(of: stanza, to: to) else { continue }
             names.insert(name)
             senders.insert(name.sender)
         }

@@ -349,7 +349,10 @@ package final class ClientSession {
 
     /// The client has closed its stream, which shows as well as a stanza that it has read what it was sent.
     package func streamClosed() {
-        if !isEnded, !unproven.isEmpty { router.delivered(unproven.takeAll(), to: self) }
+        if !isEnded {
+            if !unproven.isEmpty { router.delivered(unproven.takeAll(), to: self) }
+            acknowledgeFinally()
+        }
         transportClosed()
     }
 

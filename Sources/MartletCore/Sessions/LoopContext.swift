@@ -153,7 +153,8 @@ package final class LoopContext {
     /// transport that was written to: once per turn of the loop, not once per stanza.
     package func flush() {
         isFlushDue = false
-        guard !isFlushing else { return }
+        // Whoever runs effects flushes after them.
+        guard !isFlushing, !isRunningEffects else { return }
         isFlushing = true
         defer {
             isFlushing = false

@@ -102,6 +102,12 @@ extension ClientSession {
         say(.acknowledge(management?.handled(handled) ?? 0))
     }
 
+    /// The stream ends: an acknowledgement that was asked for and waits for the disk says how far that has come.
+    func acknowledgeFinally() {
+        guard management?.isAnswerDue == true else { return }
+        tellHandled(ledger.advance(settled: context.settled), waitsForDisk: false)
+    }
+
     private func acknowledged(_ handled: UInt32) throws(StreamError) {
         guard management != nil else { return say(.failed(.unexpectedRequest, handled: nil)) }
         try takeAcknowledgement(handled)

@@ -201,7 +201,7 @@ package final class InMemoryStore: Store {
         try await read { $0.summaries(domain: domain, after: after, limit: limit) }
     }
 
-    package func latestMessages(limit: Int) async throws(StoreError) -> [EncodedStanza] {
+    package func latestMessages(limit: Int) async throws(StoreError) -> [LoggedMessage] {
         try await read { $0.latestMessages(limit: limit) }
     }
 

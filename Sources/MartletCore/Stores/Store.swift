@@ -260,8 +260,8 @@ package protocol Store: Sendable {
     func credentials(of address: BareJID) async throws(StoreError) -> StoredIdentity?
     /// Accounts by address, in order, after `after`; at most `limit`.
     func accounts(domain: String?, after: BareJID?, limit: Int) async throws(StoreError) -> [AccountSummary]
-    /// The stanzas of the last entries of the log, at most `limit`, in no order.
-    func latestMessages(limit: Int) async throws(StoreError) -> [EncodedStanza]
+    /// Of the last `limit` entries of the log, those that a recipient has a view of, in no order.
+    func latestMessages(limit: Int) async throws(StoreError) -> [LoggedMessage]
     /// The ceiling under which names may have been given before this start; 0 on a new database.
     func idCeiling() async throws(StoreError) -> UInt64
 }

@@ -45,9 +45,8 @@ package struct StoreContents: Sendable {
 
 extension StoreContents {
     /// By view, which is by time: which entries are the same is not known here.
-    package func latestMessages(limit: Int) -> [EncodedStanza] {
-        let all = accounts.values.flatMap { $0.messages + $0.archive.all }.sorted { $0.view < $1.view }
-        return all.suffix(limit).map(\.stanza)
+    package func latestMessages(limit: Int) -> [LoggedMessage] {
+        accounts.values.flatMap { $0.messages + $0.archive.received }.sorted { $0.view < $1.view }.suffix(limit)
     }
 }
 
@@ -219,7 +218,7 @@ package struct StoredArchive: Sendable {
 
     package init() {}
 
-    fileprivate var all: [LoggedMessage] { messages.map(\.message) }
+    fileprivate var received: [LoggedMessage] { messages.filter { !$0.mark.isSent }.map(\.message) }
 
     /// The highest name that it ever gave, as far as it remembers.
     fileprivate var lastView: UInt64 { max(floor, messages.last?.message.view ?? 0) }

@@ -554,14 +554,22 @@ extension ClientConnection: SessionTransport {
             closeAfterFlush()
         case .close(let error, _):
             if let error { endReason = error.text ?? error.condition.rawValue }
+            deliverAnswers()
             endSession { $0.transportClosed() }
             send(action)
             beginClosing()
         case .finish:
+            deliverAnswers()
             endSession { $0.streamClosed() }
             send(action)
             closeAfterFlush()
         }
+    }
+
+    /// What came in the same read as the end of the stream may have been answered: that waits for the end of the loop's turn, when there is no
+    /// session any more.
+    private func deliverAnswers() {
+        if session != nil { loop.context.flush() }
     }
 
     private func beginClosing() {
