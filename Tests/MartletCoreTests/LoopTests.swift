@@ -54,6 +54,22 @@ struct LoopTests {
         #expect(!server.context.isCongested)
     }
 
+    @Test("what connections have for a session waits for the end of the turn, unless it is more than is flushed at once", arguments: [0, 1])
+    func turn(excess: Int) throws {
+        server.createAccount("juliet")
+        server.store.commit()
+        let connection = bind("juliet")
+        var flushes = 0
+        connection.onFlush = { flushes += 1 }
+        let stanza = EncodedStanza(ByteBuffer(repeating: 0x20, count: LoopContext.flushedAtOnce + excess))
+        server.context.post(stanza, to: try #require(connection.session?.ref))
+        for _ in 0..<2 { server.context.flushSoon() }
+        #expect(flushes == excess)
+        server.run()
+        #expect(flushes == 1)
+        connection.close(nil)
+    }
+
     @Test("what a loop does at one go has one time, and what it does after that a new one")
     func time() {
         let context = server.context

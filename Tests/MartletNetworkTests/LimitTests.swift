@@ -195,8 +195,9 @@ struct ReceiveBuffersTests {
 
         mutating func read(_ count: Int) -> Int {
             let (buffer, capacity) = pool.buffer(allocator: ByteBufferAllocator()) { buffer in
+                let capacity = buffer.capacity
                 buffer.writeRepeatingByte(0, count: count)
-                return buffer.capacity
+                return capacity
             }
             pool.record(actualReadBytes: buffer.readableBytes)
             return capacity

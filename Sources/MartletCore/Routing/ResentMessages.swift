@@ -1,5 +1,5 @@
 import MartletXML
-import MartletXMPP
+package import MartletXMPP
 package import NIOCore
 
 /// The last messages that the log got before the server was started, by what their senders called them (XEP-0359 §3, `origin-id`). Pure.
@@ -39,7 +39,7 @@ package struct ResentMessages: Sendable {
     /// Whether any of them is by `account`: others need not be looked at.
     func has(sender account: BareJID) -> Bool { senders.contains(account) }
 
-    func contains(_ message: borrowing Stanza, to: JID, at time: NIODeadline) -> Bool {
+    package func contains(_ message: borrowing Stanza, to: JID, at time: NIODeadline) -> Bool {
         guard time < until, let name = Self.name(of: message, to: to) else { return false }
         return names.contains(name)
     }
