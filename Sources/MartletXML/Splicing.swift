@@ -1,4 +1,44 @@
-import NIOCore
+public import NIOCore
+
+extension ByteBuffer {
+    /// The bytes of an element with one more attribute.
+    ///
+    /// - Parameters:
+    ///   - name: of an attribute that the element does not have.
+    ///   - value: UTF-8.
+    ///   - place: where the name of the element ends.
+    public func inserting(_ name: StaticString, _ value: UnsafeRawBufferPointer, at place: Int) -> ByteBuffer {
+        if XMLWriter.needsEscaping(value) { return insertingEscaped(name, value, at: place) }
+        return withUnsafeReadableBytes { bytes in
+            let room = bytes.count + name.utf8CodeUnitCount + value.count + 4
+            var result = ByteBufferAllocator().buffer(capacity: room)
+            result.append(atMost: room) { cursor in
+                cursor.put(UnsafeRawBufferPointer(rebasing: bytes[..<place]))
+                cursor.put(" ")
+                cursor.put(name)
+                cursor.put("='")
+                cursor.put(value)
+                cursor.put("'")
+                cursor.put(UnsafeRawBufferPointer(rebasing: bytes[place...]))
+            }
+            return result
+        }
+    }
+
+    private func insertingEscaped(_ name: StaticString, _ value: UnsafeRawBufferPointer, at place: Int) -> ByteBuffer {
+        var writer = XMLWriter()
+        writer.open("x", .client)
+        let start = writer.buffer.writerIndex
+        writer.attribute(name, utf8: value)
+        let attribute = writer.buffer.getSlice(at: start, length: writer.buffer.writerIndex - start) ?? ByteBuffer()
+        var (head, tail) = (self, self)
+        head.moveWriterIndex(to: readerIndex + place)
+        tail.moveReaderIndex(forwardBy: place)
+        head.writeImmutableBuffer(attribute)
+        head.writeImmutableBuffer(tail)
+        return head
+    }
+}
 
 extension XMLWriter {
     /// A stanza as it came, between the addresses that the server gives it: whatever the sender wrote for `from` and `to` is left out, the

@@ -1,4 +1,5 @@
 package import MartletXMPP
+import Synchronization
 
 /// What the server holds of an account that is in use: its sessions, presence, roster and block list.
 ///
@@ -37,7 +38,11 @@ package final class AccountHome {
     package internal(set) var isAdmin = false
     @exclusivity(unchecked) package var sessions: [SessionEntry] = []
     @exclusivity(unchecked) package var roster = Roster()
-    @exclusivity(unchecked) package var blockList = BlockList()
+    @exclusivity(unchecked) package var blockList = BlockList() {
+        didSet {
+            for entry in sessions { entry.ref.isScreened.store(!blockList.isEmpty, ordering: .relaxed) }
+        }
+    }
     package var lastActivity: LastActivity?
     /// Some of its messages may come again (``ResentMessages``).
     @exclusivity(unchecked) var mayResend = false

@@ -16,10 +16,13 @@ package final class Shard: @unchecked Sendable {
     var changedCredentials = RecentCredentialChanges()
     /// Oldest first.
     private var idle: [BareJID] = []
+    /// Addresses of services that are in use.
+    @exclusivity(unchecked) private var serviceHomes: [BareJID: ServiceHome] = [:]
+    private var idleServiceHomes: [BareJID] = []
 
     @inline(__always) func lock() { mutex.lock() }
     @inline(__always) func unlock() { mutex.unlock() }
-    @inline(__always) func withLock<Result>(_ body: () -> Result) -> Result {
+    @inline(__always) package func withLock<Result>(_ body: () -> Result) -> Result {
         mutex.lock()
         defer { mutex.unlock() }
         return body()
@@ -62,6 +65,36 @@ package final class Shard: @unchecked Sendable {
             && home.lastTicket <= settled
     }
 
+    // MARK: Services
+
+    /// The home of a service's address, if it is in memory. Call with the lock held.
+    package func serviceHome(_ address: BareJID) -> ServiceHome? { serviceHomes[address] }
+
+    /// Call with the lock held, when there is none.
+    package func insert(_ home: ServiceHome) { serviceHomes[home.address] = home }
+
+    /// Forgets a home. Call with the lock held.
+    package func remove(_ home: ServiceHome) {
+        if serviceHomes[home.address] === home { serviceHomes[home.address] = nil }
+        idleServiceHomes.removeAll { $0 == home.address }
+    }
+
+    /// Called with the lock held when a home may have become idle: the oldest idle ones leave memory.
+    package func noteIdle(_ home: ServiceHome, settled: CommitTicket) {
+        guard serviceHomes[home.address] === home else { return }
+        idleServiceHomes.removeAll { $0 == home.address }
+        idleServiceHomes.append(home.address)
+        while idleServiceHomes.count > Self.idleHomesMax, let index = idleServiceHomes.firstIndex(where: { serviceHomes[$0]?.isIdle(settled: settled) ?? true }) {
+            serviceHomes[idleServiceHomes.remove(at: index)] = nil
+        }
+    }
+
+    /// A home is no longer idle. Call with the lock held.
+    package func noteUse(_ home: ServiceHome) { idleServiceHomes.removeAll { $0 == home.address } }
+
+    /// Every home of services. Call with the lock held; for administration only.
+    package func allServiceHomes() -> [ServiceHome] { Array(serviceHomes.values) }
+
     /// Everybody in this shard who has sessions. Call with the lock held; for administration only.
     func occupied() -> [AccountHome] { homes.values.filter { !$0.sessions.isEmpty } }
 }
@@ -80,5 +113,5 @@ package final class Placement: Sendable {
     func shard(of address: BareJID) -> Shard { shards[Int(address.shardHash & UInt32(Self.shardCount - 1))] }
 
     /// For administration only.
-    func forEachShard(_ body: (Shard) -> Void) { shards.forEach(body) }
+    package func forEachShard(_ body: (Shard) -> Void) { shards.forEach(body) }
 }

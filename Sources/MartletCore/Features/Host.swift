@@ -9,6 +9,8 @@ package final class Host: Sendable {
     package let limits: HostLimits
     package let policy: AccessPolicy
     package let features: [any Feature]
+    /// What answers at the domain's addresses, if that is not accounts.
+    package let service: (any DomainService)?
     package let screening: [any ScreeningStage]
     package let annotating: [any AnnotatingStage]
     package let fanOut: [any FanOutStage]
@@ -21,12 +23,14 @@ package final class Host: Sendable {
     private let routes: [Namespace: [IQRoute]]
 
     package init(
-        domain: BareJID, limits: HostLimits = HostLimits(), policy: AccessPolicy = AccessPolicy(), features: [any Feature]
+        domain: BareJID, limits: HostLimits = HostLimits(), policy: AccessPolicy = AccessPolicy(), features: [any Feature],
+        service: (any DomainService)? = nil
     ) throws(RouteConflict) {
         self.domain = domain
         self.limits = limits
         self.policy = policy
         self.features = features
+        self.service = service
         screening = features.compactMap { $0 as? any ScreeningStage }
         annotating = features.compactMap { $0 as? any AnnotatingStage }
         fanOut = features.compactMap { $0 as? any FanOutStage }
@@ -107,10 +111,14 @@ package final class HostTable: Sendable {
     /// The same, if they are few: comparing a handful of names takes less than making a string of one and hashing it.
     private let few: [Host]
     private static let fewMax = 8
+    /// The domains of services, which have no accounts.
+    private let services: [String: Host]
     /// What the features of each domain announce to those who have logged in, as bytes: a digest over all that a domain supports is among it.
     private let streamFeatures: [String: ByteBuffer]
 
-    package init(_ hosts: [Host]) {
+    package init(_ all: [Host]) {
+        let hosts = all.filter { $0.service == nil }
+        services = Dictionary(all.filter { $0.service != nil }.map { ($0.domain.domainpart, $0) }, uniquingKeysWith: { first, _ in first })
         byDomain = Dictionary(hosts.map { ($0.domain.domainpart, $0) }, uniquingKeysWith: { first, _ in first })
         few = byDomain.count <= Self.fewMax ? Array(byDomain.values) : []
         streamFeatures = byDomain.mapValues { host in
@@ -125,7 +133,13 @@ package final class HostTable: Sendable {
         if let features = streamFeatures[account.domainpart] { writer.raw(features) }
     }
 
+    /// The domains that have accounts.
     package var hosts: some Collection<Host> { byDomain.values }
+    package var serviceHosts: some Collection<Host> { services.values }
+    /// The domain of a service.
+    package func service(of address: BareJID) -> Host? { services.isEmpty ? nil : services[address.domainpart] }
+    /// Whether the address is this server's to speak for.
+    package func isOurs(_ address: BareJID) -> Bool { host(of: address) != nil || service(of: address) != nil }
     package func host(ofDomain domain: String) -> Host? { byDomain[domain] }
     package func host(of address: BareJID) -> Host? {
         for host in few where host.domain.isInDomain(of: address) { return host }

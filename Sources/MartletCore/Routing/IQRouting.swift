@@ -17,8 +17,11 @@ extension Router {
         guard let to = stanza.to, to != .bare(session.account) else {
             return own(kind, child, stanza, from: session, completion)
         }
+        let destination = Destination(to, session.context)
+        if case .service(let host) = destination { return askService(host, kind, child, stanza, to: to, from: session, completion) }
         if case .full(let full) = to, !full.bare.isDomain { return passOn(stanza, from: session, completion) }
-        switch Destination(to, session.context) {
+        switch destination {
+        case .service: return .done
         case .remote: return passOn(stanza, from: session, completion)
         case .host(let host): return ask(host, kind, child, stanza, from: session, completion)
         case .account(let host): return ask(to.bare, host, kind, child, stanza, from: session, completion)
@@ -54,7 +57,7 @@ extension Router {
         return admit(request, handler, host, from: session, completion)
     }
 
-    private func isAdmin(_ session: ClientSession, in host: Host) -> Bool {
+    func isAdmin(_ session: ClientSession, in host: Host) -> Bool {
         let isMarked = session.account.domainpart == host.domain.domainpart && session.home.shard.withLock { session.home.isAdmin }
         return host.policy.may(session.account, .administer, isMarked: isMarked)
     }
@@ -107,6 +110,16 @@ extension Router {
             request.account = home.id
             return .success(request)
         }
+    }
+
+    private func askService(
+        _ host: Host, _ kind: IQRequest.Kind, _ child: ElementView, _ stanza: Stanza, to: JID, from session: ClientSession, _ completion: Completion
+    ) -> Progress {
+        if let error = refusal(of: stanza, from: session) { return session.refuse(stanza, error) }
+        if to == .bare(host.domain) { return ask(host, kind, child, stanza, from: session, completion) }
+        var arrival = Arrival(stanza, to: to, origin: session.ref, completion)
+        arrival.isByAdmin = isAdmin(session, in: host)
+        return deliver(arrival, to: host, session.context)
     }
 
     private func ask(
@@ -291,7 +304,8 @@ extension Router {
     private func sharesPresence(_ home: AccountHome, _ session: FullJID, _ sender: JID) -> Bool {
         if home.maySeePresence(sender) { return true }
         guard let index = home.index(of: session) else { return false }
-        return home.sessions[index].directed.contains { $0 == sender || $0 == .bare(sender.bare) }
+        // Whoever is in a room has told one of its addresses that he is there, and the room speaks by others.
+        return home.sessions[index].directed.contains { $0.bare == sender.bare }
     }
 
     /// Under the lock. A request that the account's screening refuses is answered as if nobody were there.

@@ -98,10 +98,14 @@ extension Router {
 
     // MARK: On to the recipient
 
-    private func deliver(_ message: inout MessageInTransit, _ context: LoopContext) -> Progress {
+    func deliver(_ message: inout MessageInTransit, _ context: LoopContext) -> Progress {
         switch Destination(message.to, context) {
         case .remote: return logSent(message, after: deliverRemote(message.stanza, origin: message.origin, context), context)
         case .host: return refuse(message, .serviceUnavailable, context)
+        case .service(let host):
+            var arrival = Arrival(message.stanza, to: message.to, origin: message.origin, message.completion)
+            arrival.position = message.position
+            return logSent(message, after: deliver(arrival, to: host, context), context)
         case .account(let host):
             let address = message.to.bare
             let shard = placement.shard(of: address)

@@ -215,6 +215,10 @@ extension Router {
         switch Destination(to, context) {
         case .remote: deliverRemotePresence(stanza, to: to, origin: origin, context)
         case .host: break
+        case .service(let host):
+            var stanza = stanza
+            stanza.to = to
+            _ = deliver(Arrival(stanza, to: to, origin: origin), to: host, context)
         case .account(let host):
             let shard = placement.shard(of: to.bare)
             shard.withLock {

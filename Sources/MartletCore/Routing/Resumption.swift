@@ -69,7 +69,7 @@ extension Router {
         _ done: @escaping (ResumptionOutcome) -> Void
     ) {
         let old = home.sessions[index].ref
-        let ref = SessionRef(id: nextSessionID(), mailbox: context.mailbox)
+        let ref = SessionRef(id: nextSessionID(), mailbox: context.mailbox, isScreened: !home.blockList.isEmpty)
         let session = ClientSession(
             address: home.sessions[index].address, ref: ref, home: home, router: self, context: context, transport: transport)
         session.awaitHandOver(to: transport, acknowledging: handled, done)

@@ -55,11 +55,15 @@ package struct RouterSettings: Hashable, Sendable {
 enum Destination {
     case host(Host)
     case account(Host)
+    case service(Host)
     case remote
 
     init(_ address: JID, _ context: LoopContext) {
         let bare = address.bare
-        guard let host = context.hosts.host(of: bare) else { self = .remote; return }
+        guard let host = context.hosts.host(of: bare) else {
+            self = context.hosts.service(of: bare).map(Destination.service) ?? .remote
+            return
+        }
         self = bare.isDomain ? .host(host) : .account(host)
     }
 }
@@ -80,9 +84,10 @@ package struct NoFederation: RemoteDelivery {
 }
 
 extension Router {
-    /// Hands a stanza to another server, or its refusal back to who sent it.
+    /// Hands a stanza to another server or to a service of this one, or its refusal back to who sent it. With no lock held.
     func deliverRemote(_ stanza: Stanza, origin: SessionRef?, _ context: LoopContext) -> Progress {
         guard let to = stanza.to else { return .done }
+        if let service = context.hosts.service(of: to.bare) { return deliver(Arrival(stanza, to: to, origin: origin), to: service, context) }
         switch remote.deliver(stanza.encoded(), to: to.bare) {
         case .accepted: break
         case .refused(let error): bounce(stanza, error, origin, context)
@@ -108,8 +113,8 @@ extension Router {
             return
         case .message, .iq, .presence: break
         }
-        guard let origin else { return }
         let answer = StanzaBuilder.error(error, answering: stanza)
+        guard let origin else { return bounceToService(answer, of: stanza, context) }
         handing(answer, origin)
         if case .message = stanza.kind { context.after { [self] in copyBounce(answer, of: stanza, origin, $0) } }
     }

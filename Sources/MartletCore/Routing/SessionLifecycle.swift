@@ -55,7 +55,7 @@ extension Router {
         guard home.sessions.count < min(limits.sessionsMax, 64), let slot = home.slots.firstFree else {
             return context.after { _ in pending.done(.refused(.resourceConstraint("too many sessions of this account"))) }
         }
-        let ref = SessionRef(id: nextSessionID(), mailbox: context.mailbox)
+        let ref = SessionRef(id: nextSessionID(), mailbox: context.mailbox, isScreened: !home.blockList.isEmpty)
         let session = ClientSession(address: full, ref: ref, home: home, router: self, context: context, transport: pending.transport)
         ref.session = session
         home.sessions.append(SessionEntry(ref: ref, address: full, slot: slot))

@@ -72,7 +72,7 @@ extension Router {
         guard home.isResident, home.id == saved.account, let slot = home.slots.firstFree, home.index(of: saved.address) == nil else { return }
         // One that nobody can resume ends at once, when everybody is there who has to hear of it.
         let secondsLeft = home.isEnabled ? saved.secondsLeft(at: context.time.wallMilliseconds) : 1
-        let ref = SessionRef(id: nextSessionID(), mailbox: context.mailbox)
+        let ref = SessionRef(id: nextSessionID(), mailbox: context.mailbox, isScreened: !home.blockList.isEmpty)
         ref.session = ClientSession(saved, ref: ref, home: home, router: self, context: context, secondsLeft: secondsLeft)
         var entry = SessionEntry(ref: ref, address: saved.address, slot: slot)
         entry.presence = saved.presence.flatMap { Stanza(sent: $0) }

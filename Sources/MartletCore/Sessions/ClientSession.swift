@@ -1,6 +1,7 @@
 package import MartletXML
 package import MartletXMPP
 package import NIOCore
+import Synchronization
 
 /// The connection below a session, as far as the session needs one: TCP with TLS, a WebSocket, a test.
 ///
@@ -237,6 +238,12 @@ package final class ClientSession {
         let excess = transport.pendingBytes - router.settings.outboundBytesMax
         if excess > storedBytes { return end(StreamError(.resourceConstraint, "the client does not read what it is sent")) }
         markDirty()
+    }
+
+    /// What comes past the account's home meets its block list here (XEP-0191 §3.3).
+    func deliver(_ stanza: SharedStanza) {
+        if ref.isScreened.load(ordering: .relaxed), home.shard.withLock({ home.blocks(stanza.from) }) { return }
+        deliver(stanza.addressed(to: address))
     }
 
     /// Delivers a message from the log. They all come at once, and an account may keep more than a client may be behind with: what

@@ -61,6 +61,15 @@ package final class LoopContext {
         post(.deliver(stanza, to: session, view: view), to: session.mailbox)
     }
 
+    /// Hands one stanza to many sessions of one loop. Memory only, as ``post(_:to:view:)``.
+    package func post(_ stanza: SharedStanza, to sessions: [SessionRef], on mailbox: LoopMailbox) {
+        post(.deliverShared(stanza, to: sessions), to: mailbox)
+    }
+
+    package func post(_ stanzas: [SharedStanza], to session: SessionRef) {
+        post(.deliverAll(stanzas, to: session), to: session.mailbox)
+    }
+
     package func post(_ post: Post, to mailbox: LoopMailbox) {
         let (wasEmpty, waitingBytes) = mailbox.post(post)
         if wasEmpty { wakes.append(mailbox) }
@@ -192,6 +201,10 @@ package final class LoopContext {
                 if let session = ref.session { session.deliver(stanza, view: view) } else { forward(post, for: ref) }
             case .deliverStored(let stanza, let ref, let view):
                 if let session = ref.session { session.deliverStored(stanza, view: view) } else { forward(post, for: ref) }
+            case .deliverShared(let stanza, let refs):
+                for ref in refs { deliver(stanza, to: ref) }
+            case .deliverAll(let stanzas, let ref):
+                for stanza in stanzas { deliver(stanza, to: ref) }
             case .end(let ref, let error):
                 if let session = ref.session { session.end(error) } else { forward(post, for: ref) }
             case .settled: releaseSettled()
@@ -202,6 +215,11 @@ package final class LoopContext {
             }
         }
         batch.removeAll(keepingCapacity: true)
+    }
+
+    private func deliver(_ stanza: SharedStanza, to ref: SessionRef) {
+        if let session = ref.session { return session.deliver(stanza) }
+        if let successor = ref.successor { post(.deliverShared(stanza, to: [successor]), to: successor.mailbox) }
     }
 
     /// To whoever has taken over from a session that was resumed elsewhere.
@@ -215,7 +233,7 @@ package final class LoopContext {
         case .deliver(let stanza, _, let view): self.post(.deliver(stanza, to: successor, view: view), to: successor.mailbox)
         case .deliverStored(let stanza, _, let view): self.post(.deliverStored(stanza, to: successor, view: view), to: successor.mailbox)
         case .end(_, let error): self.post(.end(successor, error), to: successor.mailbox)
-        case .complete, .completeInherited, .settled, .run: break
+        case .complete, .completeInherited, .settled, .run, .deliverShared, .deliverAll: break
         }
     }
 

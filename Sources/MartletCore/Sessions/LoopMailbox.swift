@@ -1,6 +1,7 @@
 package import MartletXMPP
 import NIOConcurrencyHelpers
 package import NIOCore
+import Synchronization
 
 /// What one loop asks of another.
 package enum Post: Sendable {
@@ -8,6 +9,10 @@ package enum Post: Sendable {
     case deliver(EncodedStanza, to: SessionRef, view: UInt64)
     /// A message that was read from the log.
     case deliverStored(EncodedStanza, to: SessionRef, view: UInt64)
+    /// One stanza to many sessions, such as the occupants of a room (XEP-0045): nobody keeps it for them.
+    case deliverShared(SharedStanza, to: [SessionRef])
+    /// Many stanzas to one session, such as the presence of a room's occupants.
+    case deliverAll([SharedStanza], to: SessionRef)
     case end(SessionRef, StreamError)
     /// Everything the store took up to a ticket is settled; look at what waits for it.
     case settled
@@ -83,6 +88,8 @@ extension Post {
     fileprivate var byteCount: Int {
         switch self {
         case .deliver(let stanza, _, _), .deliverStored(let stanza, _, _): stanza.bytes.readableBytes
+        case .deliverShared(let stanza, let sessions): stanza.byteCount * sessions.count
+        case .deliverAll(let stanzas, _): stanzas.reduce(0) { $0 + $1.byteCount }
         case .end, .settled, .complete, .completeInherited, .run: 0
         }
     }
@@ -99,10 +106,13 @@ package final class SessionRef: @unchecked Sendable, Hashable {
     var successor: SessionRef?
     /// Who sees to it that what still comes for a session that has ended is not lost. Touched on the mailbox's loop only.
     var remains: SessionRemains?
+    /// Whether the account has a block list: what comes past its home, such as from rooms, is looked at by it.
+    let isScreened: Synchronization.Atomic<Bool>
 
-    package init(id: UInt64, mailbox: LoopMailbox) {
+    package init(id: UInt64, mailbox: LoopMailbox, isScreened: Bool = false) {
         self.id = id
         self.mailbox = mailbox
+        self.isScreened = .init(isScreened)
     }
 
     package static func == (a: SessionRef, b: SessionRef) -> Bool { a === b }

@@ -1,0 +1,52 @@
+import MartletXML
+package import MartletXMPP
+
+/// What answers at a domain that has no accounts, such as rooms (XEP-0045). A ``Host`` with a service is such a domain.
+///
+/// Each bare address of the domain has its home in a shard, as accounts have. What the service decides there, it decides under the shard's
+/// lock: memory only; posts and writes are queued under the lock, which fixes their order, and everything else comes after.
+package protocol DomainService: Sendable {
+    /// Takes a stanza for one of the domain's addresses, but for requests to the domain itself, which are the features' (``IQResponder``).
+    ///
+    /// Called on the loop of whoever sent it, with no lock held. A request is answered, whatever comes of it.
+    func receive(_ arrival: Arrival, _ router: Router, _ context: LoopContext) -> Progress
+
+    /// The server stops in order: whoever is told of that is told now. Called once, on some loop.
+    func stop(_ router: Router, _ context: LoopContext)
+}
+
+/// A stanza that has come for a service.
+package struct Arrival: Sendable {
+    package let stanza: Stanza
+    /// The sender: a session, or anything that another server vouches for.
+    package var from: JID { stanza.from }
+    package let to: JID
+    /// The session that sent it, if it is one of this server's.
+    package let origin: SessionRef?
+    package let completion: Completion?
+    /// Where the sender's stream stands with it, if that can be resumed.
+    package var position: StreamPosition?
+    /// Whether the sender has the admin role in the domain of the service, as far as that is known on the way here.
+    package var isByAdmin = false
+
+    package init(_ stanza: Stanza, to: JID, origin: SessionRef?, _ completion: Completion? = nil) {
+        self.stanza = stanza
+        self.to = to
+        self.origin = origin
+        self.completion = completion
+    }
+}
+
+/// The state of one address of a service that is in use. Touched with its shard's lock held only.
+package class ServiceHome {
+    package let address: BareJID
+    package unowned let shard: Shard
+
+    package init(_ address: BareJID, shard: Shard) {
+        self.address = address
+        self.shard = shard
+    }
+
+    /// Whether it may leave memory: nobody needs it, and everything that it wrote is on disk.
+    package func isIdle(settled: CommitTicket) -> Bool { preconditionFailure("every service says when its homes are idle") }
+}

@@ -1,0 +1,73 @@
+import MartletXML
+package import MartletXMPP
+
+/// What a service asks of the server: stanzas to accounts and other servers in the name of its addresses.
+extension Router {
+    package func shard(of address: BareJID) -> Shard { placement.shard(of: address) }
+
+    /// A stanza for a service, from one of our sessions, from another service or from another server. With no lock held.
+    func deliver(_ arrival: Arrival, to host: Host, _ context: LoopContext) -> Progress {
+        guard let service = host.service else { return .done }
+        return service.receive(arrival, self, context)
+    }
+
+    /// Answers whoever sent a stanza to a service. May be called under a shard's lock.
+    ///
+    /// - Parameter answer: with `to`.
+    package func answer(_ answer: EncodedStanza, to arrival: borrowing Arrival, _ context: LoopContext) {
+        send(answer, to: arrival.from, arrival.origin, context)
+    }
+
+    /// Answers a stanza with an error, once, if it is one that is answered (RFC 6120 §8.3.1). May be called under a shard's lock.
+    package func refuse(_ arrival: borrowing Arrival, _ error: StanzaError, _ context: LoopContext) {
+        switch arrival.stanza.kind {
+        case .message(.error), .iq(.result), .iq(.error), .presence(.error): return
+        case .message, .iq, .presence: answer(StanzaBuilder.error(error, answering: arrival.stanza, from: arrival.to), to: arrival, context)
+        }
+    }
+
+    /// A stanza to one address, past its account: what a service tells those who are with it. May be called under a shard's lock.
+    ///
+    /// - Parameter session: of this server; without one the stanza goes to another server, or is of no interest.
+    package func send(_ stanza: EncodedStanza, to address: JID, _ session: SessionRef?, _ context: LoopContext) {
+        if let session { return context.post(stanza, to: session) }
+        guard context.hosts.host(of: address.bare) == nil, context.hosts.service(of: address.bare) == nil else { return }
+        context.after { [remote] _ in _ = remote.deliver(stanza, to: address.bare.domain) }
+    }
+
+    /// A message from an address of a service to an account, through everything that an account does with messages. What comes back goes to
+    /// `message.from`. With no lock held.
+    package func deliver(_ message: Stanza, _ type: MessageType, to: JID, by arrival: Arrival, _ context: LoopContext) -> Progress {
+        var message = MessageInTransit(message, type, to: to, origin: nil, arrival.completion)
+        message.isPromised = arrival.position != nil
+        message.position = arrival.position
+        return deliver(&message, context)
+    }
+
+    /// A request or an answer from an address of a service to one session. With no lock held.
+    ///
+    /// - Returns: why it does not get there.
+    package func pass(_ stanza: Stanza, _ type: IQType, to full: FullJID, _ context: LoopContext) -> StanzaError? {
+        guard let host = context.hosts.host(of: full.bare) else {
+            if case .refused(let error) = remote.deliver(stanza.encoded(to: .full(full)), to: full.bare.domain) { return error }
+            return nil
+        }
+        return pass(stanza, type, to: full, host, origin: nil, context)
+    }
+
+    /// Something that another server has for a service of ours. With no lock held.
+    ///
+    /// - Parameter stanza: from an address that the other server may speak for.
+    package func receive(_ stanza: Stanza, fromServerFor to: JID, _ context: LoopContext) {
+        guard let host = context.hosts.service(of: to.bare) else { return }
+        _ = deliver(Arrival(stanza, to: to, origin: nil), to: host, context)
+        context.runEffects()
+    }
+
+    /// An error for whoever sent `stanza`, where that is an address of a service: the service passes it on.
+    func bounceToService(_ answer: EncodedStanza, of stanza: Stanza, _ context: LoopContext) {
+        let sender = stanza.from
+        guard let host = context.hosts.service(of: sender.bare), let error = Stanza(sent: answer) else { return }
+        context.after { [self] context in _ = deliver(Arrival(error, to: sender, origin: nil), to: host, context) }
+    }
+}

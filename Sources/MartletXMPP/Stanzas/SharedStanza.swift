@@ -1,0 +1,39 @@
+internal import MartletXML
+public import NIOCore
+
+/// A stanza that many get: serialised once, without `to`, which is put in for each of them.
+@frozen public struct SharedStanza: Sendable, Hashable {
+    /// Begins with `<` and the name of the stanza.
+    public let bytes: ByteBuffer
+    /// Who sent it: what an account that has a block list decides by.
+    public let from: JID
+    /// Of `<` and the name: `to` is put in behind it.
+    private let nameBytes: Int
+
+    /// - Parameter stanza: its `to` counts for nothing.
+    public init(_ stanza: Stanza) {
+        self.init(stanza.encoded(to: nil), kind: stanza.kind, from: stanza.from)
+    }
+
+    /// - Parameter encoded: a stanza without `to`.
+    public init(_ encoded: EncodedStanza, kind: StanzaKind, from: JID) {
+        bytes = encoded.bytes
+        self.from = from
+        nameBytes = Self.nameBytes(of: kind)
+    }
+
+    private static func nameBytes(of kind: StanzaKind) -> Int {
+        switch kind {
+        case .message: "<message".utf8.count
+        case .presence: "<presence".utf8.count
+        case .iq: "<iq".utf8.count
+        }
+    }
+
+    public var byteCount: Int { bytes.readableBytes }
+
+    /// The stanza as one of those who get it has it. Takes one allocation.
+    public func addressed(to recipient: FullJID) -> EncodedStanza {
+        EncodedStanza(recipient.withUTF8 { bytes.inserting("to", $0, at: nameBytes) })
+    }
+}
