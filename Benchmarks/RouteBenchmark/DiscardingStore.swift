@@ -47,6 +47,11 @@ final class DiscardingStore: Store {
     func handled(on stream: UInt64, of account: AccountID, _ done: @escaping @Sendable (Result<UInt32?, StoreError>) -> Void) {
         accounts.handled(on: stream, of: account, done)
     }
+    func loadRoom(_ address: BareJID, history: Int, _ done: @escaping @Sendable (Result<StoredRoom?, StoreError>) -> Void) {
+        accounts.loadRoom(address, history: history, done)
+    }
+    func rooms(_ request: RoomListRequest) async throws(StoreError) -> RoomPage { RoomPage(rooms: [], isComplete: true) }
+    func roomCount(domain: String, isPublic: Bool?) async throws(StoreError) -> Int { 0 }
     func archive(of account: AccountID, _ request: ArchiveRequest) async throws(StoreError) -> ArchivePage? { nil }
     func archiveEnds(of account: AccountID) async throws(StoreError) -> ArchiveEnds? { nil }
     func document(_ account: AccountID, _ key: DocumentKey) async throws(StoreError) -> ByteBuffer? { nil }

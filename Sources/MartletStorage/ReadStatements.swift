@@ -9,10 +9,19 @@ final class ReadStatements {
     private let accountNumber, standing, rosterItems, rosterRemovals, rosterVersion, documentNames, delivered, undelivered, lastActivity,
         position, lastArchived, messages, entry, document, identity, credentialsOf, allAccounts, domainAccounts, ceiling, latest: any SQLStatement
     private let archive: ArchiveStatements
+    private let rooms: RoomReads
+    private let slice: ArchiveSearch.Slice
+
+    /// Up to where an owner's archive has forgotten, and the last view in there.
+    static let lastArchived = """
+        SELECT COALESCE((SELECT floor FROM archive_account WHERE owner = $1), 0), COALESCE((SELECT MAX(view_id) FROM archive WHERE owner = $1), 0)
+        """
 
     init(_ connection: any SQLConnection, tail: LogTail, slice: ArchiveSearch.Slice) throws(SQLError) {
         self.connection = connection
         self.tail = tail
+        self.slice = slice
+        rooms = try RoomReads(connection)
         accountNumber = try connection.prepare("SELECT id FROM account WHERE domainpart = $1 AND localpart = $2")
         standing = try connection.prepare("SELECT enabled, admin FROM account WHERE id = $1")
         rosterItems = try connection.prepare(
@@ -24,11 +33,7 @@ final class ReadStatements {
             "SELECT COALESCE(c.delivered, 0) FROM account a LEFT JOIN cursor c ON c.owner = a.id WHERE a.id = $1")
         undelivered = try connection.prepare("SELECT view_id, size FROM posting WHERE owner = $1 AND view_id > $2 ORDER BY view_id")
         lastActivity = try connection.prepare("SELECT time, status FROM last_activity WHERE account = $1")
-        lastArchived = try connection.prepare(
-            """
-            SELECT COALESCE((SELECT floor FROM archive_account WHERE owner = $1), 0),
-                COALESCE((SELECT MAX(view_id) FROM archive WHERE owner = $1), 0)
-            """)
+        lastArchived = try connection.prepare(Self.lastArchived)
         latest = try connection.prepare("SELECT views, time, stanza FROM log ORDER BY id DESC LIMIT $1")
         archive = try ArchiveStatements(connection, slice: slice)
         messages = try connection.prepare(
@@ -38,7 +43,11 @@ final class ReadStatements {
             """)
         entry = try connection.prepare("SELECT time, stanza FROM log WHERE id = $1")
         position = try connection.prepare("SELECT handled FROM stream_position WHERE owner = $1 AND stream = $2")
-        document = try connection.prepare("SELECT content FROM document WHERE account = $1 AND namespace = $2 AND name = $3")
+        document = try connection.prepare(
+            """
+            SELECT content FROM document WHERE account = $1 AND namespace = $2 AND name = $3
+            UNION ALL SELECT content FROM room_document WHERE room = $1 AND namespace = $2 AND name = $3
+            """)
         identity = try connection.prepare("SELECT id, enabled, admin FROM account WHERE domainpart = $1 AND localpart = $2")
         credentialsOf = try connection.prepare(
             "SELECT hash, salt, iterations, stored_key, server_key FROM credential WHERE account = $1 ORDER BY hash")
@@ -130,6 +139,25 @@ final class ReadStatements {
         try delivered.first({ $0.bind(owner.raw, at: 1) }) { $0.unsigned(0) }
     }
 
+    // MARK: Rooms
+
+    /// The number is found first, as with ``account(_:)``.
+    func room(_ address: BareJID, history: Int) throws(SQLError) -> StoredRoom? {
+        guard let id = try rooms.number(of: address) else { return nil }
+        let postings = tail.postings(of: id, after: 0)
+        return try snapshot { () throws(SQLError) in
+            var room = try rooms.room(id, postings)
+            if room != nil { room?.history = try archive.latest(history, of: id, postings) }
+            return room
+        }
+    }
+
+    func step(_ search: RoomSearch) throws(SQLError) -> RoomSearch { try rooms.step(search, rows: slice.rows) }
+
+    func roomCount(domain: String, isPublic: Bool?) throws(SQLError) -> Int {
+        try snapshot { () throws(SQLError) in try rooms.count(domain: domain, isPublic: isPublic) }
+    }
+
     // MARK: The log
 
     func messages(of owner: AccountID, after view: UInt64, limit: Int) throws(SQLError) -> [LoggedMessage] {
@@ -202,12 +230,8 @@ final class ReadStatements {
 
     // MARK: Documents, credentials, lists
 
-    func document(_ account: AccountID, _ key: DocumentKey) throws(SQLError) -> ByteBuffer? {
-        try document.first({
-            $0.bind(account.raw, at: 1)
-            $0.bind(key.namespace, at: 2)
-            $0.bind(key.key, at: 3)
-        }) { $0.buffer(0) }
+    func document(_ owner: AccountID, _ key: DocumentKey) throws(SQLError) -> ByteBuffer? {
+        try document.first({ $0.bind(key, of: owner) }) { $0.buffer(0) }
     }
 
     func identity(of address: BareJID) throws(SQLError) -> StoredIdentity? {
@@ -258,6 +282,12 @@ extension SQLStatement {
     /// An address that was prepared before it was stored.
     func address(_ column: Int) throws(SQLError) -> BareJID {
         do throws(JIDError) { return try withBytes(column, BareJID.init(parsing:)) } catch {
+            throw SQLError(.corrupt, "a stored address is none: \(text(column))")
+        }
+    }
+
+    func anyAddress(_ column: Int) throws(SQLError) -> JID {
+        do throws(JIDError) { return try withBytes(column, JID.init(parsing:)) } catch {
             throw SQLError(.corrupt, "a stored address is none: \(text(column))")
         }
     }

@@ -225,6 +225,24 @@ extension SQLiteStore {
         read({ statements throws(SQLError) in try statements.handled(on: stream, of: account) }, done)
     }
 
+    package func loadRoom(_ address: BareJID, history: Int, _ done: @escaping @Sendable (Result<StoredRoom?, StoreError>) -> Void) {
+        read({ statements throws(SQLError) in try statements.room(address, history: history) }, done)
+    }
+
+    /// In slices as well, in turns with archives: all lists of rooms together have the turns of one account.
+    package func rooms(_ request: RoomListRequest) async throws(StoreError) -> RoomPage {
+        var search = RoomSearch(request)
+        while !search.isDone {
+            let before = search
+            search = try await readArchive(of: .nobody, goesOn: before.hasBegun) { statements throws(SQLError) in try statements.step(before) }
+        }
+        return search.builder.page()
+    }
+
+    package func roomCount(domain: String, isPublic: Bool?) async throws(StoreError) -> Int {
+        try await read { statements throws(SQLError) in try statements.roomCount(domain: domain, isPublic: isPublic) }
+    }
+
     /// Each slice is a read of its own: between two of them others have their turn (``ArchiveSearch``).
     package func archive(of account: AccountID, _ request: ArchiveRequest) async throws(StoreError) -> ArchivePage? {
         var search = ArchiveSearch(request)

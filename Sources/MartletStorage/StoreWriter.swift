@@ -107,7 +107,7 @@ final class StoreWriter: @unchecked Sendable {
         self.onSettled = onSettled
         self.onCommit = onCommit
         self.onFatal = onFatal
-        statements = try WriteStatements(connection)
+        statements = try WriteStatements(connection, replacement: index.replacement)
     }
 
     func start() {
@@ -354,7 +354,8 @@ final class StoreWriter: @unchecked Sendable {
         index.committed(effects.postings, effects.positions, lastEntry: effects.lastEntry)
         if let floor = effects.archiveFloor { index.archiveFloorRaised(to: floor) }
         for owner in effects.movedCursors { index.cursorMoved(of: owner) }
-        if effects.deletesAccounts { index.accountDeleted() }
+        if effects.deletesOwners { index.ownerDeleted() }
+        if effects.deletedWords > 0 { index.wordsReplaced(effects.deletedWords) }
     }
 
     private func succeeded(_ outcomes: [Result<Void, StoreError>], since start: NIODeadline) -> [Result<Void, StoreError>] {
@@ -438,8 +439,13 @@ extension Write {
         return switch self {
         case .log(let entry): row + entry.stanza.bytes.readableBytes + EncodedViews.viewBytesMax * entry.views.count
         case .document(_, _, let content): row + (content?.readableBytes ?? 0)
+        case .replaceStanza(_, _, let stanza): row + stanza.bytes.readableBytes
+        case .room(.create(_, let record, let affiliations)):
+            row + record.content.readableBytes + affiliations.reduce(0) { $0 + row + ($1.details?.readableBytes ?? 0) }
+        case .room(.setRecord(_, let record)): row + record.content.readableBytes
+        case .room(.setAffiliation(_, let affiliation)): row + (affiliation.details?.readableBytes ?? 0)
         case .rosterItem(_, let item): row + (item.request?.bytes.readableBytes ?? 0)
-        case .rosterRemoval, .cursor, .archiveFloor, .archiveFloors, .lastActivity, .idCeiling, .account: row
+        case .rosterRemoval, .cursor, .archiveFloor, .archiveFloors, .lastActivity, .idCeiling, .account, .room(.removeAffiliation), .room(.delete): row
         }
     }
 }

@@ -10,7 +10,9 @@ struct CommitEffects {
     var movedCursors: [AccountID] = []
     /// What every archive has forgotten, if that has changed.
     var archiveFloor: UInt64?
-    var deletesAccounts = false
+    var deletesOwners = false
+    /// Rows of the table of words that were deleted.
+    var deletedWords: Int64 = 0
 }
 
 /// The writer's prepared statements: one ``Write`` in, rows changed.
@@ -21,10 +23,14 @@ final class WriteStatements {
     private let putRosterItem, deleteRosterItem, putRosterRemoval, trimRosterRemovals, putRosterVersion, putDocument, deleteDocument,
         appendEntry, putCursor, putArchiveFloor, raiseArchiveFloors, putLastActivity, raiseCeiling, nextAccount, insertAccount, findAccount, insertCredential,
         deleteCredentials, setEnabled, deleteAccount, deleteCursor, deleteLastActivity, purgeLater: any SQLStatement
+    private let rooms: RoomWrites
+    private let replacement: StanzaReplacement
     /// Used for every entry, so that it grows once.
     private var encodedViews = ByteBuffer()
 
-    init(_ connection: any SQLConnection) throws(SQLError) {
+    init(_ connection: any SQLConnection, replacement: StanzaReplacement) throws(SQLError) {
+        self.replacement = replacement
+        rooms = try RoomWrites(connection)
         putRosterItem = try connection.prepare(
             """
             INSERT INTO roster (account, contact, name, group_names, subscription, request, version) VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -61,7 +67,7 @@ final class WriteStatements {
             """)
         putArchiveFloor = try connection.prepare(
             """
-            INSERT INTO archive_account (owner, floor, messages, bytes) SELECT $1, $2, 0, 0 FROM account WHERE id = $1
+            INSERT INTO archive_account (owner, floor, messages, bytes) SELECT $1, $2, 0, 0 FROM log_owner WHERE id = $1
             ON CONFLICT (owner) DO UPDATE SET floor = excluded.floor WHERE excluded.floor > archive_account.floor
             """)
         raiseArchiveFloors = try connection.prepare("UPDATE meta SET value = $1 WHERE name = 'archive_floor' AND value < $1")
@@ -94,21 +100,25 @@ final class WriteStatements {
         case .rosterRemoval(let id, let contact, let version): try remove(contact, of: id, version: version)
         case .document(let id, let key, let content): try put(content, as: key, of: id)
         case .log(let entry): try append(entry, &effects)
+        case .replaceStanza(let id, let view, let stanza):
+            _ = try Self.signed(view)
+            effects.deletedWords += try replacement.replace(view, of: id, by: stanza, effects.postings)
         case .cursor(let id, let view): try move(id, upTo: view, &effects)
         case .archiveFloor(let id, let view): try raiseArchiveFloor(of: id, to: view, &effects)
         case .archiveFloors(let view): try raiseArchiveFloors(to: view, &effects)
         case .lastActivity(let id, let time, let status): try put(LastActivity(time: time, status: status), of: id)
         case .idCeiling(let ceiling):
-            let ceiling = try signed(ceiling)
+            let ceiling = try Self.signed(ceiling)
             try raiseCeiling.run { $0.bind(ceiling, at: 1) }
         case .account(let change): try apply(change, now: now, &effects)
+        case .room(let change): try apply(change, now: now, &effects)
         }
     }
 
     // MARK: Roster and documents
 
     private func put(_ item: RosterItem, of id: AccountID) throws(SQLError) {
-        let version = try signed(item.version)
+        let version = try Self.signed(item.version)
         try putRosterItem.run {
             $0.bind(id.raw, at: 1)
             $0.bind(item.contact, at: 2)
@@ -122,7 +132,7 @@ final class WriteStatements {
     }
 
     private func remove(_ contact: BareJID, of id: AccountID, version: UInt64) throws(SQLError) {
-        let version = try signed(version)
+        let version = try Self.signed(version)
         try deleteRosterItem.run {
             $0.bind(id.raw, at: 1)
             $0.bind(contact, at: 2)
@@ -147,11 +157,14 @@ final class WriteStatements {
     }
 
     private func put(_ content: ByteBuffer?, as key: DocumentKey, of id: AccountID) throws(SQLError) {
-        try (content == nil ? deleteDocument : putDocument).run {
-            $0.bind(id.raw, at: 1)
-            $0.bind(key.namespace, at: 2)
-            $0.bind(key.key, at: 3)
-            if let content { $0.bind(content, at: 4) }
+        guard let content else {
+            try deleteDocument.run { $0.bind(key, of: id) }
+            return try rooms.removeDocument(key, of: id)
+        }
+        if try rooms.put(content, as: key, of: id) { return }
+        try putDocument.run {
+            $0.bind(key, of: id)
+            $0.bind(content, at: 4)
         }
     }
 
@@ -159,7 +172,7 @@ final class WriteStatements {
 
     private func append(_ entry: LogEntry, _ effects: inout CommitEffects) throws(SQLError) {
         guard !entry.views.isEmpty else { return }
-        for view in entry.views { _ = try signed(view.id) }
+        for view in entry.views { _ = try Self.signed(view.id) }
         effects.lastEntry += 1
         let id = effects.lastEntry
         encodedViews.clear()
@@ -176,7 +189,7 @@ final class WriteStatements {
     }
 
     private func move(_ id: AccountID, upTo view: UInt64, _ effects: inout CommitEffects) throws(SQLError) {
-        let view = try signed(view)
+        let view = try Self.signed(view)
         try putCursor.run {
             $0.bind(id.raw, at: 1)
             $0.bind(view, at: 2)
@@ -185,7 +198,7 @@ final class WriteStatements {
     }
 
     private func raiseArchiveFloor(of id: AccountID, to view: UInt64, _ effects: inout CommitEffects) throws(SQLError) {
-        let view = try signed(view)
+        let view = try Self.signed(view)
         try putArchiveFloor.run {
             $0.bind(id.raw, at: 1)
             $0.bind(view, at: 2)
@@ -194,7 +207,7 @@ final class WriteStatements {
     }
 
     private func raiseArchiveFloors(to view: UInt64, _ effects: inout CommitEffects) throws(SQLError) {
-        let floor = try signed(view)
+        let floor = try Self.signed(view)
         try raiseArchiveFloors.run { $0.bind(floor, at: 1) }
         effects.archiveFloor = max(effects.archiveFloor ?? 0, view)
     }
@@ -227,8 +240,28 @@ final class WriteStatements {
         case .delete(let address):
             let id = try account(address)
             for statement in [deleteAccount, deleteCursor, deleteLastActivity, purgeLater] { try statement.run { $0.bind(id, at: 1) } }
-            effects.deletesAccounts = true
+            effects.deletesOwners = true
         }
+    }
+
+    private func apply(_ change: RoomChange, now: Int64, _ effects: inout CommitEffects) throws(SQLError) {
+        switch change {
+        case .create(let address, let record, let affiliations):
+            try rooms.create(address, record, affiliations, as: try nextNumber(), now: now)
+        case .setRecord(let id, let record): try rooms.set(record, of: id)
+        case .setAffiliation(let id, let affiliation): try rooms.set(affiliation, in: id)
+        case .removeAffiliation(let id, let address): try rooms.removeAffiliation(of: address, in: id)
+        case .delete(let id):
+            guard try rooms.delete(id) else { return }
+            try purgeLater.run { $0.bind(id.raw, at: 1) }
+            effects.deletesOwners = true
+        }
+    }
+
+    /// Numbers of accounts and rooms are one sequence.
+    private func nextNumber() throws(SQLError) -> Int64 {
+        guard let id = try nextAccount.first({ _ in }, { $0.integer(0) }) else { throw SQLError(.corrupt, "meta has no last_account") }
+        return id
     }
 
     private func account(_ address: BareJID) throws(SQLError) -> Int64 {
@@ -238,7 +271,7 @@ final class WriteStatements {
     }
 
     private func create(_ address: BareJID, now: Int64, isAdmin: Bool) throws(SQLError) -> Int64 {
-        guard let id = try nextAccount.first({ _ in }, { $0.integer(0) }) else { throw SQLError(.corrupt, "meta has no last_account") }
+        let id = try nextNumber()
         let created = try insertAccount.first({
             $0.bind(id, at: 1)
             $0.bind(partsOf: address, at: 2)
@@ -260,7 +293,7 @@ final class WriteStatements {
         }
     }
 
-    private func signed(_ number: UInt64) throws(SQLError) -> Int64 {
+    static func signed(_ number: UInt64) throws(SQLError) -> Int64 {
         guard let number = Int64(exactly: number) else { throw SQLError(.constraint, "the number is beyond 2⁶³ − 1: \(number)") }
         return number
     }

@@ -263,7 +263,7 @@ extension Write {
     fileprivate var forgets: Bool {
         switch self {
         case .cursor, .archiveFloor, .archiveFloors: true
-        case .rosterItem, .rosterRemoval, .document, .log, .lastActivity, .idCeiling, .account: false
+        case .rosterItem, .rosterRemoval, .document, .log, .replaceStanza, .lastActivity, .idCeiling, .account, .room: false
         }
     }
 }

@@ -181,16 +181,28 @@ package final class InMemoryStore: Store {
         read({ $0[account]?.positions[stream] }, done)
     }
 
+    package func loadRoom(_ address: BareJID, history: Int, _ done: @escaping @Sendable (Result<StoredRoom?, StoreError>) -> Void) {
+        read({ $0[room: address]?.stored(history: history) }, done)
+    }
+
+    package func rooms(_ request: RoomListRequest) async throws(StoreError) -> RoomPage {
+        try await read { $0.page(request) }
+    }
+
+    package func roomCount(domain: String, isPublic: Bool?) async throws(StoreError) -> Int {
+        try await read { $0.roomCount(domain: domain, isPublic: isPublic) }
+    }
+
     package func archive(of account: AccountID, _ request: ArchiveRequest) async throws(StoreError) -> ArchivePage? {
-        try await read { contents throws(StoreError) in (contents[account]?.archive ?? StoredArchive()).page(request) }
+        try await read { contents throws(StoreError) in (contents.archive(of: account) ?? StoredArchive()).page(request) }
     }
 
     package func archiveEnds(of account: AccountID) async throws(StoreError) -> ArchiveEnds? {
-        try await read { $0[account]?.archive.ends }
+        try await read { $0.archive(of: account)?.ends }
     }
 
     package func document(_ account: AccountID, _ key: DocumentKey) async throws(StoreError) -> ByteBuffer? {
-        try await read { $0[account]?.documents[key] }
+        try await read { $0.document(account, key) }
     }
 
     package func credentials(of address: BareJID) async throws(StoreError) -> StoredIdentity? {

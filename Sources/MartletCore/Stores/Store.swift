@@ -1,7 +1,7 @@
 package import MartletXMPP
 package import NIOCore
 
-/// Names an account for as long as the database lives. Never given twice: an address that is created anew is another account
+/// Names an account or a room for as long as the database lives. Never given twice: an address that is created anew is another one
 /// and inherits nothing.
 package struct AccountID: Hashable, Sendable, Comparable {
     package let raw: Int64
@@ -29,13 +29,13 @@ package enum StoreError: Error, Hashable, Sendable {
     case corrupt(String)
 }
 
-/// One message in the log: the bytes once, and every local account's view of it (`architecture.md` §1.4).
+/// One message in the log: the bytes once, and the view of every local account, or of the room, that has it (`architecture.md` §1.4).
 package struct LogEntry: Sendable {
     package struct View: Hashable, Sendable {
         package var owner: AccountID
         /// The account's own name for the message: sorts by time, never repeats; the stanza-id of XEP-0359.
         package var id: UInt64
-        /// Whether the account is still to take delivery of it: then it stays until the account's cursor has passed it.
+        /// Whether the account is still to take delivery of it: then it stays until the account's cursor has passed it. Rooms take none.
         package var awaitsDelivery: Bool
         /// Set where the account's archive keeps it: then it stays until that is told to forget it.
         package var archived: ArchiveMark?
@@ -95,13 +95,16 @@ package enum Write: Sendable {
     case rosterItem(AccountID, RosterItem)
     /// Removes an item; the removal is remembered under `version` for roster versioning.
     case rosterRemoval(AccountID, contact: BareJID, version: UInt64)
-    /// Sets or, with `nil`, removes a document.
+    /// Sets or, with `nil`, removes a document of an account or a room.
     case document(AccountID, DocumentKey, ByteBuffer?)
     /// Appends to the message log.
     case log(LogEntry)
+    /// What the owner's view shows is this text from now on (XEP-0425). It takes the old one's place in the entry, of which nothing is kept:
+    /// whoever else has a view of the entry sees the new one as well. Nothing happens if there is no such view, or no longer.
+    case replaceStanza(AccountID, view: UInt64, EncodedStanza)
     /// The account has taken delivery of everything up to and including this view.
     case cursor(AccountID, upTo: UInt64)
-    /// The account's archive forgets everything up to and including this view.
+    /// The archive of the account or room forgets everything up to and including this view.
     case archiveFloor(AccountID, upTo: UInt64)
     /// Every archive does.
     case archiveFloors(upTo: UInt64)
@@ -110,9 +113,10 @@ package enum Write: Sendable {
     /// Names up to this one may be given out after a restart only beyond it (`StanzaIDSource`).
     case idCeiling(UInt64)
     case account(AccountChange)
+    case room(RoomChange)
 }
 
-/// Small per-account data: vCards, private XML, the block list, preferences.
+/// Small data of an account or a room: vCards, private XML, the block list, preferences.
 package struct DocumentKey: Hashable, Sendable {
     /// What kind of document: the namespace of its feature.
     package var namespace: String
@@ -250,11 +254,21 @@ package protocol Store: Sendable {
     /// the last day. `done` runs on some thread.
     func handled(
         on stream: UInt64, of account: AccountID, _ done: @escaping @Sendable (Result<UInt32?, StoreError>) -> Void)
-    /// A page of the account's archive, including whatever was submitted before; `nil` if one of `request.named` is not in it.
+    /// Reads a room by address, including whatever was submitted before the call. `done` runs on some thread; `nil` if there is none.
+    ///
+    /// - Parameter history: of the archive's last messages, how many are read as well.
+    func loadRoom(_ address: BareJID, history: Int, _ done: @escaping @Sendable (Result<StoredRoom?, StoreError>) -> Void)
+    /// A page of a service's rooms, including whatever was submitted before.
+    func rooms(_ request: RoomListRequest) async throws(StoreError) -> RoomPage
+    /// How many rooms a service has, including whatever was submitted before.
+    ///
+    /// - Parameter isPublic: `nil` for all.
+    func roomCount(domain: String, isPublic: Bool?) async throws(StoreError) -> Int
+    /// A page of the archive of an account or a room, including whatever was submitted before; `nil` if one of `request.named` is not in it.
     func archive(of account: AccountID, _ request: ArchiveRequest) async throws(StoreError) -> ArchivePage?
-    /// The first and the last message of the account's archive; `nil` if it is empty.
+    /// The first and the last message of the archive of an account or a room; `nil` if it is empty.
     func archiveEnds(of account: AccountID) async throws(StoreError) -> ArchiveEnds?
-    /// One document, including whatever was submitted before.
+    /// One document of an account or a room, including whatever was submitted before.
     func document(_ account: AccountID, _ key: DocumentKey) async throws(StoreError) -> ByteBuffer?
     /// The credentials and standing of an account, for `EmbeddedAccountSource`.
     func credentials(of address: BareJID) async throws(StoreError) -> StoredIdentity?

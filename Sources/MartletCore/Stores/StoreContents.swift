@@ -5,14 +5,19 @@ package import NIOCore
 ///
 /// Writes that name an account which is gone are of two kinds. What somebody waits for (roster, documents) is refused
 /// with ``StoreError/constraint(_:)``. What the server notes in passing (views of a log entry, cursors, last activity)
-/// is dropped, so that the other accounts in the same submit do not suffer.
+/// is dropped, so that the other accounts in the same submit do not suffer. What changes a room is of the second kind, but for its documents.
 package struct StoreContents: Sendable {
     /// How many tickets back a refusal is remembered.
     package static let outcomesKept: UInt64 = 65_536
 
     private var accounts: [AccountID: Account] = [:]
     private var ids: [BareJID: AccountID] = [:]
-    private var lastAccountID: Int64 = 0
+    private(set) var rooms: [AccountID: Room] = [:]
+    private var roomIDs: [BareJID: AccountID] = [:]
+    /// Of accounts and rooms.
+    private var lastID: Int64 = 0
+    /// Entries of the log are numbered, so that all views of one are known.
+    private var lastEntry: UInt64 = 0
     private(set) package var idCeiling: UInt64 = 0
     /// What every archive has forgotten.
     private var archiveFloor: UInt64 = 0
@@ -30,8 +35,8 @@ package struct StoreContents: Sendable {
         package var rosterRemovals: [RosterRemoval] = []
         package var rosterVersion: UInt64 = 0
         package var documents: [DocumentKey: ByteBuffer] = [:]
-        /// Undelivered messages by view.
-        package var messages: [LoggedMessage] = []
+        /// Undelivered messages by view, with the numbers of their entries.
+        fileprivate var messages: [(message: LoggedMessage, entry: UInt64)] = []
         package var deliveredUpTo: UInt64 = 0
         package var archive = StoredArchive()
         /// By stream: stanzas that are handled.
@@ -41,12 +46,19 @@ package struct StoreContents: Sendable {
 
     package subscript(id: AccountID) -> Account? { accounts[id] }
     package subscript(address: BareJID) -> Account? { ids[address].flatMap { accounts[$0] } }
+    package subscript(room address: BareJID) -> Room? { roomIDs[address].flatMap { rooms[$0] } }
+    package func archive(of owner: AccountID) -> StoredArchive? { accounts[owner]?.archive ?? rooms[owner]?.archive }
+
+    package func document(_ owner: AccountID, _ key: DocumentKey) -> ByteBuffer? {
+        accounts[owner]?.documents[key] ?? rooms[owner]?.documents[key]
+    }
 }
 
 extension StoreContents {
     /// By view, which is by time: which entries are the same is not known here.
     package func latestMessages(limit: Int) -> [LoggedMessage] {
-        accounts.values.flatMap { $0.messages + $0.archive.received }.sorted { $0.view < $1.view }.suffix(limit)
+        let received = accounts.values.flatMap { $0.messages.map(\.message) + $0.archive.received } + rooms.values.flatMap(\.archive.received)
+        return received.sorted { $0.view < $1.view }.suffix(limit)
     }
 }
 
@@ -64,9 +76,10 @@ extension StoreContents {
         }
     }
 
-    /// The accounts that a submit touched, as they were before it.
+    /// The accounts and rooms that a submit touched, as they were before it.
     private struct Undo {
         var before: [AccountID: Account?] = [:]
+        var roomsBefore: [AccountID: Room?] = [:]
         var idCeiling: UInt64
         var archiveFloor: UInt64
     }
@@ -81,6 +94,13 @@ extension StoreContents {
             accounts[id] = account
             if let account { ids[account.address] = id }
         }
+        for id in undo.roomsBefore.keys {
+            if let address = rooms[id]?.address { roomIDs[address] = nil }
+        }
+        for (id, room) in undo.roomsBefore {
+            rooms[id] = room
+            if let room { roomIDs[room.address] = id }
+        }
     }
 
     private mutating func apply(_ write: Write, now: Int64, _ undo: inout Undo) throws(StoreError) {
@@ -91,25 +111,27 @@ extension StoreContents {
         case .rosterRemoval(let id, let contact, let version):
             try Self.check(version)
             try change(id, &undo) { $0.removeRosterItem(contact, version: version) }
-        case .document(let id, let key, let bytes?):
-            try change(id, &undo) { $0.documents[key] = bytes }
-        case .document(let id, let key, nil):
-            changeIfPresent(id, &undo) { $0.documents[key] = nil }
+        case .document(let id, let key, let bytes):
+            if bytes != nil, rooms[id] == nil { try check(id) }
+            changeIfPresent(id, &undo) { $0.documents[key] = bytes }
+            changeRoom(id, &undo) { $0.documents[key] = bytes }
         case .log(let entry):
             for view in entry.views { try Self.check(view.id) }
             if let position = entry.position { changeIfPresent(position.account, &undo) { $0.positions[position.stream] = position.handled } }
-            let floor = archiveFloor
-            for view in entry.views { changeIfPresent(view.owner, &undo) { $0.append(entry, as: view, archiveFloor: floor) } }
+            append(entry, &undo)
+        case .replaceStanza(let owner, let view, let stanza):
+            try Self.check(view)
+            replaceStanza(of: owner, view, by: stanza, &undo)
         case .cursor(let id, let view):
             try Self.check(view)
             changeIfPresent(id, &undo) { $0.deliver(upTo: view) }
         case .archiveFloor(let id, let view):
             try Self.check(view)
-            changeIfPresent(id, &undo) { $0.archive.raiseFloor(to: view) }
+            changeArchive(of: id, &undo) { $0.raiseFloor(to: view) }
         case .archiveFloors(let view):
             try Self.check(view)
             archiveFloor = max(archiveFloor, view)
-            for id in accounts.keys { changeIfPresent(id, &undo) { $0.archive.forget(upTo: view) } }
+            for id in Array(accounts.keys) + rooms.keys { changeArchive(of: id, &undo) { $0.forget(upTo: view) } }
         case .lastActivity(let id, let time, let status):
             changeIfPresent(id, &undo) { $0.lastActivity = LastActivity(time: time, status: status) }
         case .idCeiling(let ceiling):
@@ -117,7 +139,26 @@ extension StoreContents {
             idCeiling = max(idCeiling, ceiling)
         case .account(let change):
             try apply(change, now: now, &undo)
+        case .room(let change):
+            try apply(change, now: now, &undo)
         }
+    }
+
+    private mutating func append(_ entry: LogEntry, _ undo: inout Undo) {
+        lastEntry += 1
+        let (number, floor) = (lastEntry, archiveFloor)
+        for view in entry.views {
+            let message = LoggedMessage(view: view.id, time: entry.time, stanza: entry.stanza)
+            if view.awaitsDelivery { changeIfPresent(view.owner, &undo) { $0.append(message, number) } }
+            if let mark = view.archived { changeArchive(of: view.owner, &undo) { $0.append(message, mark, number, archiveFloor: floor) } }
+        }
+    }
+
+    private mutating func replaceStanza(of owner: AccountID, _ view: UInt64, by stanza: EncodedStanza, _ undo: inout Undo) {
+        let waiting = accounts[owner]?.messages.first { $0.message.view == view }?.entry
+        guard let entry = archive(of: owner)?.entry(of: view) ?? waiting else { return }
+        for id in accounts.keys { changeIfPresent(id, &undo) { $0.replaceStanza(of: entry, by: stanza) } }
+        for id in Array(accounts.keys) + rooms.keys { changeArchive(of: id, &undo) { $0.replaceStanza(of: entry, by: stanza) } }
     }
 
     private mutating func apply(_ change: AccountChange, now: Int64, _ undo: inout Undo) throws(StoreError) {
@@ -125,8 +166,7 @@ extension StoreContents {
         case .create(let address, let credentials, let isAdmin):
             guard ids[address] == nil else { throw .constraint("the account exists: \(address)") }
             try Self.check(credentials)
-            lastAccountID += 1
-            let id = AccountID(raw: lastAccountID)
+            let id = nextID()
             undo.before[id] = .some(nil)
             ids[address] = id
             accounts[id] = Account(id: id, address: address, created: now, isAdmin: isAdmin, credentials: credentials)
@@ -143,14 +183,60 @@ extension StoreContents {
         }
     }
 
+    private mutating func apply(_ change: RoomChange, now: Int64, _ undo: inout Undo) throws(StoreError) {
+        switch change {
+        case .create(let address, let record, let affiliations):
+            guard !address.isDomain else { throw .constraint("a room has a localpart: \(address)") }
+            guard roomIDs[address] == nil else { throw .constraint("the room exists: \(address)") }
+            for affiliation in affiliations { try Self.check(affiliation.version) }
+            let id = nextID()
+            undo.roomsBefore[id] = .some(nil)
+            roomIDs[address] = id
+            rooms[id] = Room(id: id, address: address, created: now, record: record, affiliations: affiliations)
+        case .setRecord(let id, let record):
+            changeRoom(id, &undo) { $0.record = record }
+        case .setAffiliation(let id, let affiliation):
+            try Self.check(affiliation.version)
+            changeRoom(id, &undo) { $0.affiliations[affiliation.address] = affiliation }
+        case .removeAffiliation(let id, let address):
+            changeRoom(id, &undo) { $0.affiliations[address] = nil }
+        case .delete(let id):
+            guard let room = rooms[id] else { return }
+            remember(room, &undo)
+            rooms[id] = nil
+            roomIDs[room.address] = nil
+        }
+    }
+
+    private mutating func nextID() -> AccountID {
+        lastID += 1
+        return AccountID(raw: lastID)
+    }
+
     private func id(of address: BareJID) throws(StoreError) -> AccountID {
         guard let id = ids[address] else { throw .constraint("no such account: \(address)") }
         return id
     }
 
-    private mutating func change(_ id: AccountID, _ undo: inout Undo, _ body: (inout Account) -> Void) throws(StoreError) {
+    private func check(_ id: AccountID) throws(StoreError) {
         guard accounts[id] != nil else { throw .constraint("no account has the number \(id.raw)") }
+    }
+
+    private mutating func change(_ id: AccountID, _ undo: inout Undo, _ body: (inout Account) -> Void) throws(StoreError) {
+        try check(id)
         changeIfPresent(id, &undo, body)
+    }
+
+    private mutating func changeRoom(_ id: AccountID, _ undo: inout Undo, _ body: (inout Room) -> Void) {
+        guard var room = rooms[id] else { return }
+        remember(room, &undo)
+        body(&room)
+        rooms[id] = room
+    }
+
+    private mutating func changeArchive(of owner: AccountID, _ undo: inout Undo, _ body: (inout StoredArchive) -> Void) {
+        changeIfPresent(owner, &undo) { body(&$0.archive) }
+        changeRoom(owner, &undo) { body(&$0.archive) }
     }
 
     private mutating func changeIfPresent(_ id: AccountID, _ undo: inout Undo, _ body: (inout Account) -> Void) {
@@ -162,6 +248,10 @@ extension StoreContents {
 
     private func remember(_ id: AccountID, _ undo: inout Undo) {
         if undo.before[id] == nil { undo.before[id] = .some(accounts[id]) }
+    }
+
+    private func remember(_ room: Room, _ undo: inout Undo) {
+        if undo.roomsBefore[room.id] == nil { undo.roomsBefore[room.id] = .some(room) }
     }
 
     /// Databases count to 2⁶³ − 1.
@@ -190,45 +280,52 @@ extension StoreContents.Account {
         rosterRemovals.removeFirst(max(0, rosterRemovals.count - StoredAccount.rosterRemovalsMax))
     }
 
-    fileprivate mutating func append(_ entry: LogEntry, as view: LogEntry.View, archiveFloor: UInt64) {
-        if view.awaitsDelivery { append(entry, waitingAs: view.id) }
-        guard let mark = view.archived, view.id > archiveFloor else { return }
-        archive.append(LoggedMessage(view: view.id, time: entry.time, stanza: entry.stanza), mark)
+    /// A view that is there already, or delivered, stays as it is: an entry that is submitted again changes nothing.
+    fileprivate mutating func append(_ message: LoggedMessage, _ entry: UInt64) {
+        guard message.view > deliveredUpTo else { return }
+        let place = messages.lastIndex { $0.message.view <= message.view }.map { $0 + 1 } ?? 0
+        if place > 0, messages[place - 1].message.view == message.view { return }
+        messages.insert((message, entry), at: place)
     }
 
-    /// A view that is there already, or delivered, stays as it is: an entry that is submitted again changes nothing.
-    private mutating func append(_ entry: LogEntry, waitingAs view: UInt64) {
-        guard view > deliveredUpTo else { return }
-        let place = messages.lastIndex { $0.view <= view }.map { $0 + 1 } ?? 0
-        if place > 0, messages[place - 1].view == view { return }
-        messages.insert(LoggedMessage(view: view, time: entry.time, stanza: entry.stanza), at: place)
+    fileprivate mutating func replaceStanza(of entry: UInt64, by stanza: EncodedStanza) {
+        for place in messages.indices where messages[place].entry == entry { messages[place].message.stanza = stanza }
     }
 
     fileprivate mutating func deliver(upTo view: UInt64) {
         deliveredUpTo = max(deliveredUpTo, view)
-        messages.removeAll { $0.view <= deliveredUpTo }
+        messages.removeAll { $0.message.view <= deliveredUpTo }
     }
 }
 
-/// An account's archive.
+/// The archive of an account or a room.
 package struct StoredArchive: Sendable {
     /// By view.
-    private var messages: [(message: LoggedMessage, mark: ArchiveMark)] = []
+    private var messages: [(message: LoggedMessage, mark: ArchiveMark, entry: UInt64)] = []
     private var floor: UInt64 = 0
 
     package init() {}
 
     fileprivate var received: [LoggedMessage] { messages.filter { !$0.mark.isSent }.map(\.message) }
 
-    /// The highest name that it ever gave, as far as it remembers.
-    fileprivate var lastView: UInt64 { max(floor, messages.last?.message.view ?? 0) }
+    /// The highest name that it ever gave.
+    var lastView: UInt64 { max(floor, messages.last?.message.view ?? 0) }
+
+    func last(_ count: Int) -> [LoggedMessage] { messages.suffix(max(0, count)).map(\.message) }
+
+    fileprivate func entry(of view: UInt64) -> UInt64? { messages.first { $0.message.view == view }?.entry }
 
     /// As for deliveries: what is there already, or forgotten, stays so.
-    fileprivate mutating func append(_ message: LoggedMessage, _ mark: ArchiveMark) {
+    fileprivate mutating func append(_ message: LoggedMessage, _ mark: ArchiveMark, _ entry: UInt64, archiveFloor: UInt64) {
+        guard message.view > archiveFloor else { return floor = max(floor, message.view) }
         guard message.view > floor else { return }
         let place = messages.lastIndex { $0.message.view <= message.view }.map { $0 + 1 } ?? 0
         if place > 0, messages[place - 1].message.view == message.view { return }
-        messages.insert((message, mark), at: place)
+        messages.insert((message, mark, entry), at: place)
+    }
+
+    fileprivate mutating func replaceStanza(of entry: UInt64, by stanza: EncodedStanza) {
+        for place in messages.indices where messages[place].entry == entry { messages[place].message.stanza = stanza }
     }
 
     fileprivate mutating func raiseFloor(to view: UInt64) {
@@ -236,8 +333,11 @@ package struct StoredArchive: Sendable {
         forget(upTo: view)
     }
 
+    /// The last name that is forgotten is remembered: it is not given again.
     fileprivate mutating func forget(upTo view: UInt64) {
-        messages.removeAll { $0.message.view <= view }
+        let forgotten = messages.prefix { $0.message.view <= view }
+        floor = max(floor, forgotten.last?.message.view ?? 0)
+        messages.removeFirst(forgotten.count)
     }
 
     package func page(_ request: ArchiveRequest) -> ArchivePage? {
@@ -269,10 +369,10 @@ extension StoreContents.Account {
         stored.rosterRemovals = rosterRemovals
         stored.rosterVersion = rosterVersion
         stored.blocked = try blocked()
-        stored.lastViewID = max(deliveredUpTo, messages.last?.view ?? 0, archive.lastView)
+        stored.lastViewID = max(deliveredUpTo, messages.last?.message.view ?? 0, archive.lastView)
         stored.deliveredUpTo = deliveredUpTo
         stored.undelivered = messages.count
-        stored.undeliveredBytes = messages.reduce(0) { $0 + $1.stanza.bytes.readableBytes }
+        stored.undeliveredBytes = messages.reduce(0) { $0 + $1.message.stanza.bytes.readableBytes }
         stored.lastActivity = lastActivity
         stored.documents = documents.filter { DocumentKey.resident.contains($0.key) }
         return stored
@@ -294,7 +394,7 @@ extension StoreContents.Account {
     }
 
     package func messages(after view: UInt64, limit: Int) -> [LoggedMessage] {
-        Array(messages.drop { $0.view <= view }.prefix(max(0, limit)))
+        messages.lazy.map(\.message).drop { $0.view <= view }.prefix(max(0, limit)).map(\.self)
     }
 
     fileprivate var summary: AccountSummary {

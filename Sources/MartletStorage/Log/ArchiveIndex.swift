@@ -18,6 +18,8 @@ final class ArchiveIndex {
         var owner: AccountID?
         var messages = 0
         var bytes = 0
+        /// The last of the views that were not put in because every archive has forgotten them. Its name was given, and is not given again.
+        var forgotten: UInt64 = 0
     }
 
     init(_ connection: any SQLConnection, quota: ArchiveQuota) throws(SQLError) {
@@ -30,8 +32,9 @@ final class ArchiveIndex {
             """)
         addUse = try connection.prepare(
             """
-            INSERT INTO archive_account (owner, floor, messages, bytes) VALUES ($1, 0, $2, $3) ON CONFLICT (owner) DO UPDATE
-            SET messages = archive_account.messages + excluded.messages, bytes = archive_account.bytes + excluded.bytes
+            INSERT INTO archive_account (owner, floor, messages, bytes) VALUES ($1, $4, $2, $3) ON CONFLICT (owner) DO UPDATE
+            SET messages = archive_account.messages + excluded.messages, bytes = archive_account.bytes + excluded.bytes,
+                floor = CASE WHEN excluded.floor > archive_account.floor THEN excluded.floor ELSE archive_account.floor END
             RETURNING messages, bytes
             """)
         use = try connection.prepare("SELECT messages, bytes FROM archive_account WHERE owner = $1")
@@ -39,7 +42,10 @@ final class ArchiveIndex {
             "SELECT view_id, log, size FROM archive WHERE owner = $1 AND view_id <= $2 ORDER BY view_id LIMIT $3")
         deleteViews = try connection.prepare("DELETE FROM archive WHERE owner = $1 AND view_id <= $2")
         subtractUse = try connection.prepare(
-            "UPDATE archive_account SET messages = messages - $2, bytes = bytes - $3 WHERE owner = $1")
+            """
+            UPDATE archive_account SET messages = messages - $2, bytes = bytes - $3, floor = CASE WHEN floor < $4 THEN $4 ELSE floor END
+            WHERE owner = $1
+            """)
         setFloor = try connection.prepare("UPDATE archive_account SET floor = $2 WHERE owner = $1 AND floor < $2")
         deleteAccount = try connection.prepare("DELETE FROM archive_account WHERE owner = $1")
         sweepAccounts = try connection.prepare(
@@ -69,11 +75,12 @@ final class ArchiveIndex {
 
     /// - Returns: whether the archive holds more than it may.
     func add(_ added: Addition) throws(SQLError) -> Bool {
-        guard let owner = added.owner, added.messages > 0 else { return false }
+        guard let owner = added.owner, added.messages > 0 || added.forgotten > 0 else { return false }
         return try addUse.first({
             $0.bind(owner.raw, at: 1)
             $0.bind(Int64(added.messages), at: 2)
             $0.bind(Int64(added.bytes), at: 3)
+            $0.bind(Int64(clamping: added.forgotten), at: 4)
         }) { excess(messages: $0.integer(0), bytes: $0.integer(1)) != nil } ?? false
     }
 
@@ -107,7 +114,8 @@ final class ArchiveIndex {
         }
     }
 
-    /// Removes the views up to `floor`, at most `rowsMax`.
+    /// Removes the views up to `floor`, at most `rowsMax`. The last of them becomes the archive's own floor, if that is lower: its name was
+    /// given, and is not given again.
     /// - Parameter isGone: called with the entries of what was removed.
     /// - Returns: how many.
     func purge(
@@ -125,6 +133,7 @@ final class ArchiveIndex {
             $0.bind(owner.raw, at: 1)
             $0.bind(Int64(rows.count), at: 2)
             $0.bind(rows.reduce(0) { $0 + $1.size }, at: 3)
+            $0.bind(last.view, at: 4)
         }
         return rows.count
     }

@@ -9,7 +9,7 @@ final class ArchiveStatements {
     private static let scanRows = 256
 
     private let slice: ArchiveSearch.Slice
-    private let floor, view, names, first, last, entry: any SQLStatement
+    private let floor, view, names, first, last, latest, entry: any SQLStatement
     /// By what ``Order`` says.
     private var inOrder: [Order: any SQLStatement] = [:]
     private var stretches: [Order: any SQLStatement] = [:]
@@ -68,7 +68,7 @@ final class ArchiveStatements {
             """
             SELECT COALESCE((SELECT floor FROM archive_account WHERE owner = a.id), 0),
                 COALESCE((SELECT value FROM meta WHERE name = 'archive_floor'), 0)
-            FROM account a WHERE a.id = $1
+            FROM log_owner a WHERE a.id = $1
             """)
         view = try connection.prepare("\(Self.columns) AND a.view_id = $2")
         names = try connection.prepare(
@@ -80,6 +80,7 @@ final class ArchiveStatements {
         let end = "SELECT a.view_id, l.time FROM archive a CROSS JOIN log l WHERE l.id = a.log AND a.owner = $1 AND a.view_id > $2 ORDER BY a.view_id"
         first = try connection.prepare("\(end) LIMIT 1")
         last = try connection.prepare("\(end) DESC LIMIT 1")
+        latest = try connection.prepare("SELECT view_id, log FROM archive WHERE owner = $1 AND view_id > $2 ORDER BY view_id DESC LIMIT $3")
         entry = try connection.prepare("SELECT time, stanza FROM log WHERE id = $1")
     }
 
@@ -304,7 +305,7 @@ final class ArchiveStatements {
 
     // MARK: What there is
 
-    /// Up to where an archive has forgotten; everything, if the account is gone.
+    /// Up to where an archive has forgotten; everything, if the owner is gone.
     private func forgotten(by owner: AccountID) throws(SQLError) -> UInt64 {
         try floor.first({ $0.bind(owner.raw, at: 1) }) { max($0.unsigned(0), $0.unsigned(1)) } ?? UInt64(Int64.max)
     }
@@ -319,6 +320,29 @@ final class ArchiveStatements {
         if let posting = tail.last, posting.view > last?.view ?? 0 { last = try end(posting) }
         guard let first, let last else { return nil }
         return ArchiveEnds(first: first, last: last)
+    }
+
+    /// The last messages of an archive, in order, at most `count`.
+    ///
+    /// - Parameter tail: the owner's postings.
+    func latest(_ count: Int, of owner: AccountID, _ tail: [Posting]) throws(SQLError) -> [LoggedMessage] {
+        guard count > 0 else { return [] }
+        let forgotten = try forgotten(by: owner)
+        var places = try latest.rows {
+            $0.bind(owner.raw, at: 1)
+            $0.bind(Int64(clamping: forgotten), at: 2)
+            $0.bind(Int64(count), at: 3)
+        } _: { (view: $0.unsigned(0), log: $0.integer(1)) }
+        let merged = Set(places.map(\.view))
+        places += tail.filter { $0.archived != nil && $0.view > forgotten && !merged.contains($0.view) }.suffix(count).map { ($0.view, $0.log) }
+        var messages: [LoggedMessage] = []
+        for place in places.sorted(by: { $0.view < $1.view }).suffix(count) {
+            let message = try entry.first({ $0.bind(place.log, at: 1) }) {
+                LoggedMessage(view: place.view, time: $0.integer(0), stanza: EncodedStanza($0.buffer(1)))
+            }
+            if let message { messages.append(message) }
+        }
+        return messages
     }
 
     private func end(_ statement: any SQLStatement, _ owner: AccountID, after floor: UInt64) throws(SQLError) -> ArchiveEnds.End? {

@@ -53,6 +53,7 @@ final class LogIndex {
     /// Accounts whose archives have to forget something because there is no more room for them.
     private var fullArchives: Set<AccountID> = []
     private let text: TextIndex
+    let replacement: StanzaReplacement
     private let time: any TimeSource
     private var lastPositionsPurge: Int64 = 0
     /// How often positions are looked for that are too old, in milliseconds.
@@ -60,12 +61,13 @@ final class LogIndex {
     /// When the words of what is deleted may be cleaned away again.
     private var cleaningTime = NIODeadline.distantPast
 
-    /// Up to where an account wants nothing any more.
+    /// Up to where an owner wants nothing any more.
     private struct Ends {
         var delivered: UInt64
         var forgotten: UInt64
-        /// Of an account that is gone.
+        /// Of an owner that is gone.
         static let gone = Ends(delivered: .max, forgotten: .max)
+        var isGone: Bool { forgotten == .max }
     }
 
     private struct Merge {
@@ -101,16 +103,21 @@ final class LogIndex {
         }
     }
 
+    /// Up to where an owner has taken delivery, his archive has forgotten, and every archive has. Rooms take delivery of nothing; of an owner
+    /// that is gone there is no row.
+    static let ends = """
+        SELECT COALESCE(c.delivered, 0), COALESCE(r.floor, 0), (SELECT value FROM meta WHERE name = 'archive_floor')
+        FROM account a LEFT JOIN cursor c ON c.owner = a.id LEFT JOIN archive_account r ON r.owner = a.id WHERE a.id = $1
+        UNION ALL SELECT \(Int64.max), COALESCE(r.floor, 0), (SELECT value FROM meta WHERE name = 'archive_floor')
+        FROM room m LEFT JOIN archive_account r ON r.owner = m.id WHERE m.id = $1
+        """
+
     private final class Statements {
         let ends, archiveFloor, insertPosting, setIndexed, deleteEntry, entryViews, ownerPostings, deletePostings, deletedOwner, forgetOwner,
             sweepOwners, putPosition, forgetPositions, forgetOldPositions: any SQLStatement
 
         init(_ connection: any SQLConnection) throws(SQLError) {
-            ends = try connection.prepare(
-                """
-                SELECT COALESCE(c.delivered, 0), COALESCE(r.floor, 0) FROM account a LEFT JOIN cursor c ON c.owner = a.id
-                LEFT JOIN archive_account r ON r.owner = a.id WHERE a.id = $1
-                """)
+            ends = try connection.prepare(LogIndex.ends)
             archiveFloor = try connection.prepare("SELECT value FROM meta WHERE name = 'archive_floor'")
             insertPosting = try connection.prepare(
                 "INSERT INTO posting (owner, view_id, log, size) VALUES ($1, $2, $3, $4) ON CONFLICT (owner, view_id) DO NOTHING")
@@ -147,6 +154,7 @@ final class LogIndex {
         statements = try Statements(connection)
         archive = try ArchiveIndex(connection, quota: quota)
         text = try TextIndex(connection)
+        replacement = try StanzaReplacement(connection, tail: tail, text: text)
         archiveFloor = try statements.archiveFloor.first({ _ in }) { $0.unsigned(0) } ?? 0
         sweep = 0
         archiveSweep = 0
@@ -193,8 +201,11 @@ final class LogIndex {
         archiveSweep = 0
     }
 
-    /// What the account had in the tail goes with the next merge.
-    func accountDeleted() { hasDeletedOwners = true }
+    /// What the owner had in the tail goes with the next merge.
+    func ownerDeleted() { hasDeletedOwners = true }
+
+    /// So many rows of the table of words were deleted, others put in their place.
+    func wordsReplaced(_ rows: Int64) { text.replaced(rows) }
 
     // MARK: Steps
 
@@ -268,10 +279,13 @@ final class LogIndex {
                 merge.keep(posting.log)
                 try insert(posting)
             }
-            if let mark = posting.archived, posting.view > ends.forgotten {
+            guard let mark = posting.archived, !ends.isGone else { continue }
+            if added.owner != posting.owner { try finish(&added, next: posting.owner) }
+            if posting.view > ends.forgotten {
                 merge.keep(posting.log)
-                if added.owner != posting.owner { try finish(&added, next: posting.owner) }
                 try archive.insert(posting, mark, &added)
+            } else {
+                added.forgotten = max(added.forgotten, posting.view)
             }
         }
         try finish(&added, next: nil)
@@ -338,9 +352,8 @@ final class LogIndex {
 
     private func ends(of owner: AccountID) throws(SQLError) -> Ends {
         if let known = ends[owner] { return known }
-        let floor = archiveFloor
         let found = try statements.ends.first({ $0.bind(owner.raw, at: 1) }) {
-            Ends(delivered: $0.unsigned(0), forgotten: max(floor, $0.unsigned(1)))
+            Ends(delivered: $0.unsigned(0), forgotten: max($0.unsigned(1), $0.unsigned(2)))
         } ?? .gone
         ends[owner] = found
         return found

@@ -94,6 +94,13 @@ final class LogTail: Sendable {
         }
     }
 
+    func posting(of owner: AccountID, _ view: UInt64) -> Posting? {
+        state.withLockedValue { state in
+            guard let posting = state.postings[owner]?.last(where: { $0.view <= view }), posting.view == view else { return nil }
+            return posting
+        }
+    }
+
     /// The archived ones that `isWanted`, by view.
     func archived(of owner: AccountID, where isWanted: (Posting, ArchiveMark) -> Bool) -> [Posting] {
         state.withLockedValue { state in

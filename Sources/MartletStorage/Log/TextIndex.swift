@@ -116,6 +116,27 @@ final class TextIndex {
         remains += 1
     }
 
+    /// Puts the words of another stanza in the place of an entry's, which still has its own. Part of a commit: what is to be known of it in
+    /// memory is told once it is on disk (``replaced(_:)``).
+    /// - Returns: how many rows were deleted.
+    func replace(_ entry: Int64, by stanza: EncodedStanza) throws(SQLError) -> Int64 {
+        guard entry <= upTo else { return 0 }
+        let rows = try self.entry.first({ $0.bind(entry, at: 1) }) { row in
+            let views = row.withBytes(0) { EncodedViews.decode($0) }
+            return (old: Self.row(views, EncodedStanza(row.buffer(1))), new: Self.row(views, stanza))
+        }
+        guard let rows else { return 0 }
+        if let words = rows.old {
+            try run(deleteWords, entry, words)
+            try addRemains.run { $0.bind(1, at: 1) }
+        }
+        if let words = rows.new { try run(insertWords, entry, words) }
+        return rows.old == nil ? 0 : 1
+    }
+
+    /// A commit replaced words.
+    func replaced(_ rows: Int64) { remains += rows }
+
     /// - Returns: whether there is nothing left to clean.
     func clean() throws(SQLError) -> Bool {
         guard remains > 0 || cleaning != nil else { return true }

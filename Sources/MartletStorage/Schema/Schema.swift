@@ -17,6 +17,7 @@ package enum Schema {
         Migration(version: 2, statements: archives),
         Migration(version: 3, statements: archiveText),
         Migration(version: 4, statements: streamPositions),
+        Migration(version: 5, statements: rooms),
     ]
 
     /// Numbers of accounts come from `meta` and are never given twice; `log.id` ascends with the order of commits.
@@ -131,6 +132,36 @@ extension Schema {
                 owner \(d.integer) NOT NULL, stream \(d.integer) NOT NULL, handled \(d.integer) NOT NULL, time \(d.integer) NOT NULL,
                 PRIMARY KEY (owner, stream)) \(d.clusteredTableOptions)
             """
+        ]
+    }
+}
+
+extension Schema {
+    /// Rooms own views of the log, as accounts do, and have their numbers from the same `meta.last_account`: `log_owner` is both. What belongs
+    /// to a room refers to it and goes with it, but for its archive, which the purge clears. Lists are asked for in the order of localparts, and
+    /// mostly for what is public, or was to go with its last occupant.
+    private static let rooms: @Sendable (SQLDialect) -> [String] = { d in
+        let room = "\(d.integer) NOT NULL REFERENCES room(id) ON DELETE CASCADE"
+        return [
+            """
+            CREATE TABLE room (
+                id \(d.integer) PRIMARY KEY NOT NULL, domainpart \(d.text) NOT NULL, localpart \(d.text) NOT NULL,
+                created \(d.integer) NOT NULL, persistent \(d.integer) NOT NULL, public \(d.integer) NOT NULL, name \(d.text) NOT NULL,
+                description \(d.text) NOT NULL, content \(d.bytes) NOT NULL, UNIQUE (domainpart, localpart)) \(d.tableOptions)
+            """,
+            "CREATE INDEX room_public ON room (domainpart, localpart) WHERE public = 1",
+            "CREATE INDEX room_temporary ON room (domainpart, localpart) WHERE persistent = 0",
+            """
+            CREATE TABLE room_affiliation (
+                room \(room), address \(d.text) NOT NULL, affiliation \(d.integer) NOT NULL, nickname \(d.text), reason \(d.text),
+                version \(d.integer) NOT NULL, details \(d.bytes), PRIMARY KEY (room, address)) \(d.clusteredTableOptions)
+            """,
+            """
+            CREATE TABLE room_document (
+                room \(room), namespace \(d.text) NOT NULL, name \(d.text) NOT NULL, content \(d.bytes) NOT NULL,
+                PRIMARY KEY (room, namespace, name)) \(d.tableOptions)
+            """,
+            "CREATE VIEW log_owner (id) AS SELECT id FROM account UNION ALL SELECT id FROM room",
         ]
     }
 }
