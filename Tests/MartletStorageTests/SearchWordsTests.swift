@@ -26,6 +26,16 @@ struct SearchWordsTests {
         #expect(SearchWords.words("한국어 한국") == SearchWords.words("한국 한국어") && SearchWords.words("한국어").count == 1)
     }
 
+    @Test("a word is begun by each of its beginnings, in plain texts and in others alike", arguments: ["", " é", "é "])
+    func beginnings(_ other: String) {
+        func isBegun(_ text: String, by words: String) -> Bool { SearchWords.areBegun(SearchWords.words(words), in: text + other) }
+        #expect(isBegun("A Dark CAVE-2", by: "a dark cave 2") && isBegun("A Dark CAVE-2", by: "D cav") && isBegun("x", by: ""))
+        #expect(!isBegun("A Dark CAVE-2", by: "ark") && !isBegun("A Dark CAVE-2", by: "cave2") && !isBegun("A Dark CAVE-2", by: "dark cavern"))
+        #expect(!isBegun("a\u{11}", by: "a1") && !isBegun("@x", by: "`x dark") && !isBegun("dark", by: "愛"))
+        let long = String(repeating: "a", count: SearchWords.scalarsMax)
+        #expect(isBegun(long, by: long) && isBegun(long + "b", by: long + "c") && !isBegun(String(long.dropLast()), by: long))
+    }
+
     @Test("long words are cut, and so are long texts")
     func limits() {
         let long = String(repeating: "a", count: SearchWords.scalarsMax)

@@ -181,8 +181,8 @@ package struct RoomPageBuilder: Sendable {
 
     private static func has(_ room: RoomSummary, _ words: Set<String>) -> Bool {
         // A line feed parts words.
-        let known = SearchWords.words("\(room.name)\n\(room.address.localpart ?? "")\n\(room.description)")
-        return !words.isEmpty && words.allSatisfy { word in known.contains(word) || known.contains { $0.utf8.starts(with: word.utf8) } }
+        let text = "\(room.name)\n\(room.address.localpart ?? "")\n\(room.description)"
+        return !words.isEmpty && SearchWords.areBegun(words, in: text)
     }
 
     package func page() -> RoomPage {
