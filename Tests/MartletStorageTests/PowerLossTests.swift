@@ -26,9 +26,10 @@ struct PowerLossTests {
         let store = try Self.open(folder.path, fileSystem: FaultyDisk.name)
         try await prepare(store)
         let (a, b) = (try await store.create(juliet), try await store.create(romeo))
+        let room = try await Self.createRoom(store)
         disk.note(0)
         for number in 1...Self.submits {
-            store.submit(Self.writes(number, a, b)) { outcome in if case .success = outcome { disk.note(number) } }
+            store.submit(Self.writes(number, a, b, room)) { outcome in if case .success = outcome { disk.note(number) } }
             if number % 3 == 0 { _ = try await store.idCeiling() }
         }
         _ = try await store.idCeiling()
@@ -49,7 +50,7 @@ struct PowerLossTests {
     }
 
     /// What one submit writes says which one it was, everywhere.
-    private static func writes(_ number: Int, _ a: AccountID, _ b: AccountID) -> [Write] {
+    private static func writes(_ number: Int, _ a: AccountID, _ b: AccountID, _ room: AccountID) -> [Write] {
         let view = UInt64(number)
         let views = [
             LogEntry.View(owner: a, id: view),
@@ -59,13 +60,43 @@ struct PowerLossTests {
             .log(LogEntry(stanza: message(number), views: views, time: Int64(number))),
             .rosterItem(a, RosterItem(contact: jid("c\(number % 10)@x.example"), version: view)),
             .document(a, DocumentKey(namespace: "n"), ByteBuffer(string: "\(number)")),
+            .log(LogEntry(stanza: stanza("<message>\(number)</message>"), views: [inRoom(room, view)], time: Int64(number))),
+            .room(.setAffiliation(room, StoredAffiliation(address: .bare(juliet), affiliation: 1, version: view))),
         ]
+        if number > replacedDistance { writes.append(.replaceStanza(room, view: view - UInt64(replacedDistance), gone)) }
         if number == cursor(after: number) + cursorDistance { writes.append(.cursor(a, upTo: UInt64(cursor(after: number)))) }
         if number == floor(after: number) + floorDistance { writes.append(.archiveFloor(b, upTo: UInt64(floor(after: number)))) }
         return writes
     }
 
-    private static let (cursorDistance, floorDistance) = (8, 40)
+    private static let (cursorDistance, floorDistance, replacedDistance) = (8, 40, 20)
+    private static let coven = jid("coven@chat.example")
+    private static let gone = stanza("<message>gone, and it takes more bytes than before</message>")
+
+    private static func inRoom(_ room: AccountID, _ view: UInt64) -> LogEntry.View {
+        LogEntry.View(owner: room, id: view, awaitsDelivery: false, archived: ArchiveMark(with: coven, isSent: false))
+    }
+
+    private static func createRoom(_ store: SQLiteStore) async throws -> AccountID {
+        try await store.commit([.room(.create(coven, RoomRecord(isPersistent: true, isPublic: true), []))])
+        return try #require(try await room(store)).id
+    }
+
+    private static func room(_ store: SQLiteStore) async throws -> StoredRoom? {
+        try await withCheckedContinuation { continuation in
+            store.loadRoom(coven, history: 1_000) { continuation.resume(returning: $0) }
+        }.get()
+    }
+
+    /// - Returns: what is wrong with the room, where `last` is the last submit of which there is anything.
+    private static func problems(_ room: StoredRoom, after last: Int) -> [String] {
+        let expected = (0..<last).map { $0 < last - replacedDistance ? String(buffer: gone.bytes) : "<message>\($0 + 1)</message>" }
+        guard room.lastViewID == last, room.affiliations.map(\.version) == (last > 0 ? [UInt64(last)] : []) else {
+            return ["the room's last name is \(room.lastViewID), its affiliations are \(room.affiliations)"]
+        }
+        return room.history.map(\.text) == expected ? [] : ["the room's messages are \(room.history.map(\.text))"]
+    }
+
     private static func cursor(after number: Int) -> Int { max(0, number - cursorDistance) / 5 * 5 }
     private static func floor(after number: Int) -> Int { max(0, number - floorDistance) / 50 * 50 }
 
@@ -94,11 +125,11 @@ struct PowerLossTests {
     }
 
     private static func problems(_ store: SQLiteStore, _ acknowledged: Int?) async throws -> [String] {
-        guard let a = try await store.load(juliet), let b = try await store.load(romeo) else {
+        guard let a = try await store.load(juliet), let b = try await store.load(romeo), let room = try await room(store) else {
             return acknowledged == nil ? [] : ["the accounts are gone, and \(acknowledged ?? 0) were acknowledged"]
         }
         let last = Int(a.lastViewID)
-        var problems: [String] = []
+        var problems = Self.problems(room, after: last)
         func expect(_ isSo: Bool, _ what: String) { if !isSo { problems.append("after \(last): \(what)") } }
         expect(last >= acknowledged ?? 0, "\(acknowledged ?? 0) was acknowledged")
         expect(Int(a.rosterVersion) == last && Int(b.lastViewID) == last, "roster \(a.rosterVersion), the other account \(b.lastViewID)")
@@ -190,10 +221,11 @@ struct PowerLossTests {
                 $0.driver = { SQLiteDriver(file: $0, fileSystem: FaultyDisk.name) }
             })
         let (a, b) = (try await store!.create(juliet), try await store!.create(romeo))
+        let room = try await Self.createRoom(store!)
         disk.fail(failure, at: operation)
         var (acknowledged, refused, problems) = ([UInt64](), [UInt64](), [String]())
         func submit(_ number: Int, to store: SQLiteStore) async {
-            switch await Result(catching: { try await store.commit(Self.writes(number, a, b).filter { !$0.forgets }) }) {
+            switch await Result(catching: { try await store.commit(Self.writes(number, a, b, room).filter { !$0.forgets }) }) {
             case .success: acknowledged.append(UInt64(number))
             case .failure: refused.append(UInt64(number))
             }
@@ -225,7 +257,10 @@ struct PowerLossTests {
         let again = try SQLiteStore.open(folder: folder.path, options: options())
         let views = try await again.messages(of: a).map(\.view)
         let archived = try await again.archive(of: b, ArchiveRequest(limit: 100))?.messages.map(\.view) ?? []
-        if !possible.contains(views) || archived != views { problems.append("acknowledged \(acknowledged), there are \(views), archived \(archived)") }
+        let inRoom = try await Self.room(again)?.history.map(\.view) ?? []
+        if !possible.contains(views) || archived != views || inRoom != views {
+            problems.append("acknowledged \(acknowledged), there are \(views), archived \(archived), in the room \(inRoom)")
+        }
         again.close()
         problems += try SQLiteStore.verify(folder: folder.path).problems
         return problems.map { "operation \(operation): \($0)" }

@@ -46,6 +46,7 @@ enum Verification {
         report.problems = try connection.rows("PRAGMA foreign_key_check") { "a row of \($0.text(0)) belongs to no \($0.text(2))" }
         report.problems += try numbers(connection) + addresses(connection) + credentials(connection) + rosters(connection)
         report.problems += try cursors(connection) + postings(connection) + archives(connection) + entries(connection)
+        report.problems += try roomAddresses(connection) + affiliations(connection)
         report.problems += try words(connection) + leftWords(connection)
         report.problems = Array(report.problems.prefix(VerificationReport.problemsMax))
         return report
@@ -63,9 +64,12 @@ enum Verification {
             "archive_floor", "id_ceiling", "indexed_up_to", "last_account", "text_indexed_up_to", "text_remains", "text_rules",
         ].filter { !names.contains($0) }
         let tooHigh = try connection.rows(
-            "SELECT id FROM account WHERE id > (SELECT value FROM meta WHERE name = 'last_account')"
-        ) { "account \($0.integer(0)) was never given its number" }
-        return missing.map { "meta has no \($0)" } + tooHigh
+            "SELECT id FROM log_owner WHERE id > (SELECT value FROM meta WHERE name = 'last_account')"
+        ) { "the account or room \($0.integer(0)) was never given its number" }
+        let twice = try connection.rows("SELECT id FROM account WHERE id IN (SELECT id FROM room)") {
+            "the number \($0.integer(0)) was given to an account and to a room"
+        }
+        return missing.map { "meta has no \($0)" } + tooHigh + twice
     }
 
     private static func addresses(_ connection: any SQLConnection) throws(SQLError) -> [String] {
@@ -74,6 +78,25 @@ enum Verification {
             guard let address = try? BareJID(localpart: parts.1, domainpart: parts.0), address.domainpart == parts.0,
                 address.localpart == parts.1
             else { return "account \(row.integer(2)) has no valid address: \(parts.1)@\(parts.0)" }
+            return nil
+        }.compactMap { $0 }
+    }
+
+    private static func roomAddresses(_ connection: any SQLConnection) throws(SQLError) -> [String] {
+        try connection.rows("SELECT domainpart, localpart, id FROM room") { row throws(SQLError) -> String? in
+            let parts = (row.text(0), row.text(1))
+            guard let address = try? BareJID(localpart: parts.1, domainpart: parts.0), address.domainpart == parts.0,
+                address.localpart == parts.1
+            else { return "room \(row.integer(2)) has no valid address: \(parts.1)@\(parts.0)" }
+            return nil
+        }.compactMap { $0 }
+    }
+
+    private static func affiliations(_ connection: any SQLConnection) throws(SQLError) -> [String] {
+        try connection.rows("SELECT address, affiliation, room FROM room_affiliation") { row throws(SQLError) -> String? in
+            guard (try? JID(row.text(0)))?.description == row.text(0), UInt8(exactly: row.integer(1)) != nil else {
+                return "room \(row.integer(2)) has an affiliation that is none: \(row.text(0))"
+            }
             return nil
         }.compactMap { $0 }
     }
@@ -116,19 +139,19 @@ enum Verification {
     private static func archives(_ connection: any SQLConnection) throws(SQLError) -> [String] {
         let lost = try connection.rows(
             """
-            SELECT v.owner, v.view_id FROM archive v JOIN account a ON a.id = v.owner LEFT JOIN archive_account r ON r.owner = v.owner
+            SELECT v.owner, v.view_id FROM archive v JOIN log_owner o ON o.id = v.owner LEFT JOIN archive_account r ON r.owner = v.owner
             WHERE v.view_id > COALESCE(r.floor, 0) AND v.view_id > (SELECT value FROM meta WHERE name = 'archive_floor')
                 AND NOT EXISTS (SELECT 1 FROM log l WHERE l.id = v.log)
             LIMIT \(VerificationReport.problemsMax)
             """
-        ) { "the message \($0.integer(1)) in the archive of account \($0.integer(0)) is gone" }
+        ) { "the message \($0.integer(1)) in the archive of account or room \($0.integer(0)) is gone" }
         let miscounted = try connection.rows(
             """
             SELECT r.owner FROM archive_account r WHERE r.messages <> (SELECT COUNT(*) FROM archive v WHERE v.owner = r.owner)
                 OR r.bytes <> (SELECT COALESCE(SUM(v.size), 0) FROM archive v WHERE v.owner = r.owner)
             LIMIT \(VerificationReport.problemsMax)
             """
-        ) { "the archive of account \($0.integer(0)) is counted wrong" }
+        ) { "the archive of account or room \($0.integer(0)) is counted wrong" }
         return lost + miscounted
     }
 
@@ -143,7 +166,7 @@ enum Verification {
         let isArchived = try connection.prepare(
             """
             SELECT 1 WHERE EXISTS (SELECT 1 FROM archive WHERE owner = $1 AND view_id = $2)
-                OR NOT EXISTS (SELECT 1 FROM account WHERE id = $1)
+                OR NOT EXISTS (SELECT 1 FROM log_owner WHERE id = $1)
                 OR EXISTS (SELECT 1 FROM archive_account WHERE owner = $1 AND floor >= $2)
                 OR EXISTS (SELECT 1 FROM meta WHERE name = 'archive_floor' AND value >= $2)
             """)
@@ -156,7 +179,7 @@ enum Verification {
                     return "the entry \(row.integer(0)) is not in the index of account \(view.owner.raw)"
                 }
                 if view.archived != nil, try !isThere(view, isArchived) {
-                    return "the entry \(row.integer(0)) is not in the archive of account \(view.owner.raw)"
+                    return "the entry \(row.integer(0)) is not in the archive of account or room \(view.owner.raw)"
                 }
             }
             return nil
@@ -177,7 +200,7 @@ enum Verification {
                     $0.bind(TextIndex.expression(owner, words), at: 1)
                     $0.bind(entry, at: 2)
                 }) { _ in true }
-                if isThere == nil { return "the entry \(entry) cannot be found by its words in the archive of account \(owner.raw)" }
+                if isThere == nil { return "the entry \(entry) cannot be found by its words in the archive of account or room \(owner.raw)" }
             }
             return nil
         }.compactMap { $0 }
