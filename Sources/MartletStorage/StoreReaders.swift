@@ -10,7 +10,7 @@ final class StoreReaders: Sendable {
     /// Reads that may wait; one more is refused.
     static let waitingMax = 65_536
     /// Reads of one account that may wait for its turns; one more is refused. Each session asks one thing at a time, and goes on with what it
-    /// asked even if it has ended.
+    /// asked even if it has ended. Lists of rooms count together, as one account's.
     static let waitingOfAccountMax = 256
 
     /// What is read, on which thread; or why it is not.

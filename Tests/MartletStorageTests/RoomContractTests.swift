@@ -398,6 +398,19 @@ struct RoomContractTests {
         }
     }
 
+    @Test("a list sees whatever was submitted before it", arguments: StoreKind.allCases)
+    func listYourWrites(_ kind: StoreKind) async throws {
+        try await withStore(kind) { store in
+            for place in 1...30 {
+                _ = store.submit([.room(.create(jid("r\(place)@x.example"), record(), []))])
+                let page = try await store.rooms(RoomListRequest(domain: "x.example", limit: 100))
+                #expect(page.rooms.count == place)
+                let count = try await store.roomCount(domain: "x.example", isPublic: true)
+                #expect(count == place)
+            }
+        }
+    }
+
     @Test("rooms are listed by what they are, and counted", arguments: StoreKind.allCases)
     func kinds(_ kind: StoreKind) async throws {
         try await withStore(kind) { store in
