@@ -45,6 +45,66 @@ struct ConversationParserTests {
         #expect(setups.map(\.enablesCarbons) == [false, true, false, false])
     }
 
+    @Test("a head declares rooms, and who does what in them first")
+    func rooms() throws {
+        let conversation = try parsed(
+            """
+            client crone1/desktop
+            client hag66/pda bound
+            room council
+            room heath blasted
+            occupants council: crone1/desktop as first witch
+            config council: muc#roomconfig_membersonly=1, muc#roomconfig_roomname=a=b
+            affiliations council: hag66 member, macbeth outcast
+            occupants council: hag66/pda as secondwitch, crone1/desktop as third
+            occupants heath: hag66/pda as hag
+            hag66/pda receives nothing
+            """)
+        #expect(conversation.rooms == ["council", "heath", "blasted"])
+        #expect(conversation.accounts == ["crone1", "hag66", "macbeth"])
+        let setups = conversation.roomSetups.map { "\($0.participant) in \($0.room) " + act($0.act) }
+        #expect(
+            setups == [
+                "crone1/desktop in council enters first as first witch",
+                "crone1/desktop in council configures muc#roomconfig_membersonly=1; muc#roomconfig_roomname=a=b",
+                "crone1/desktop in council makes hag66 member",
+                "crone1/desktop in council makes macbeth outcast",
+                "hag66/pda in council enters as secondwitch",
+                "crone1/desktop in council enters as third",
+                "hag66/pda in heath enters first as hag",
+            ])
+    }
+
+    private func act(_ act: Conversation.RoomSetup.Act) -> String {
+        switch act {
+        case .enters(let nickname, let isFirst): "enters \(isFirst ? "first " : "")as \(nickname)"
+        case .configures(let fields): "configures " + fields.map { "\($0.name)=\($0.value)" }.joined(separator: "; ")
+        case .affiliates(let account, let affiliation): "makes \(account) \(affiliation)"
+        }
+    }
+
+    @Test(
+        "what is wrong about rooms is said with its line",
+        arguments: [
+            ("room rooms", "'rooms' is no name"),
+            ("occupants council crone1/desktop as a", "a room, a colon and a list"),
+            ("occupants heath: crone1/desktop as a", "'heath' is not declared as a room"),
+            ("occupants council:", "the list is empty"),
+            ("occupants council: crone1/desktop", "occupants ROOM"),
+            ("occupants council: crone1/desktop as", "occupants ROOM"),
+            ("occupants council: hag66/pda as a", "'hag66/pda' is no client that is online"),
+            ("occupants council: crone1/late as a", "'crone1/late' is no client that is online"),
+            ("config council: a=b", "nobody owns it"),
+            ("affiliations council: hag66 member", "nobody owns it"),
+            ("occupants council: crone1/desktop as a\nconfig council: a", "config ROOM"),
+            ("occupants council: crone1/desktop as a\naffiliations council: hag66", "affiliations ROOM"),
+        ])
+    func wrongRooms(text: String, wanted: String) {
+        let error = reason("client crone1/desktop\nclient crone1/late later\nroom council\n" + text)
+        #expect(error?.line == 5 + text.split(separator: "\n").count)
+        #expect(error?.reason.contains(wanted) == true, "\(error?.reason ?? "")")
+    }
+
     @Test("a block loses its common indentation and the empty lines around it, and nothing else")
     func blocks() throws {
         let conversation = try parsed(

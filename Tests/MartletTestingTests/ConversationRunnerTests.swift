@@ -86,14 +86,66 @@ struct ConversationRunnerTests {
     func clock() throws {
         #expect(try failure("time passes 30s") == nil)
     }
+
+    private static let rooms = """
+        room council
+        room heath
+        occupants council: romeo/orchard as romeo
+        config council: a=b
+        affiliations council: juliet member
+        occupants council: juliet/balcony as juliet
+
+        """
+
+    @Test("a room is in the state that the head says, and what that made arrive is forgotten")
+    func rooms() throws {
+        #expect(
+            try failure(
+                Self.rooms + """
+                    romeo/orchard sends:
+                        <message type='groupchat' to='{council}' id='1'/>
+                        <iq type='get' to='{council}' id='2'><x/></iq>
+                    romeo/orchard and juliet/balcony receive:
+                        <message type='groupchat' from='council-1@conference.town.example/romeo' to='{self}' id='1'/>
+                    romeo/orchard receives:
+                        <iq type='result' from='{council}' id='2'/>
+                    romeo/orchard sends:
+                        <message type='log' to='{council}'/>
+                    romeo/orchard receives:
+                        <message from='council-1@{rooms}' id='juliet enters'/>
+                        <message from='council-1@{rooms}' id='juliet-1@town.example is member'/>
+                        <message from='council-1@{rooms}' id='FORM_TYPE=http://jabber.org/protocol/muc#roomconfig, a=b'/>
+                        <message from='council-1@{rooms}' id='no fields'/>
+                        <message from='council-1@{rooms}' id='romeo enters'/>
+                    """) == nil)
+    }
+
+    @Test("what a room has not handed on yet is waited for")
+    func roomsInOrder() throws {
+        let send = Self.rooms + "romeo/orchard sends:\n  <message type='groupchat' to='{council}' id='1'/>\n"
+        #expect(try failure(send + "juliet/balcony receives nothing")?.reason.contains("juliet/balcony received <message") == true)
+        #expect(try failure(send)?.reason.contains("at the end juliet/balcony received <message") == true)
+    }
+
+    @Test("a room that cannot be brought into its state is a failure before the first step")
+    func refusedRooms() throws {
+        let refused = try failure("room council\noccupants council: romeo/orchard as nobody\nromeo/orchard receives nothing")
+        #expect(refused?.reason.contains("entering council-1@conference.town.example was answered with <presence") == true)
+        #expect(refused?.line == nil)
+        let misconfigured = try failure(
+            "room council\noccupants council: romeo/orchard as romeo\nconfig council: refuse=1\nromeo/orchard receives nothing")
+        #expect(misconfigured?.reason.contains("was answered with <iq") == true)
+        #expect(misconfigured?.line == nil)
+    }
 }
 
 /// Just enough of a server, in process: it logs everybody in, answers what has no other resource to go to, and delivers
-/// to full JIDs.
+/// to full JIDs. Its rooms let everybody in but `nobody`, and hand on messages only when they are asked something.
 private final class SmallServer: ConversationTransport {
     let domain = "town.example"
     let hasManualClock = true
     private var connections: [SmallConnection] = []
+    private var rooms: [String: SmallRoom] = [:]
 
     func createAccount(localpart: String, password: String) throws(ConversationTransportError) {}
     func advance(by duration: Duration) throws(ConversationTransportError) {}
@@ -106,7 +158,10 @@ private final class SmallServer: ConversationTransport {
 
     func route(_ element: FlatElement, from sender: SmallConnection) {
         let to = element.attribute("to") ?? ""
-        if !to.isEmpty, let recipient = connections.first(where: { $0.jid == to }) {
+        if to.contains("@conference.") {
+            let room = String(to.prefix { $0 != "/" })
+            rooms[room, default: SmallRoom(address: room)].handle(element, from: sender)
+        } else if !to.isEmpty, let recipient = connections.first(where: { $0.jid == to }) {
             var writer = XMLWriter()
             writer.open(copying: element.root, setting: ["from": sender.jid])
             writer.appendContent(of: element.root)
@@ -115,6 +170,60 @@ private final class SmallServer: ConversationTransport {
         } else if element.localName == "iq", let id = element.attribute("id") {
             sender.output.writeString("<iq type='result' id='\(id)'/>")
         }
+    }
+}
+
+private struct SmallRoom {
+    let address: String
+    private var occupants: [(connection: SmallConnection, nickname: String)] = []
+    private var messages: [(id: String, nickname: String)] = []
+    private var log: [String] = []
+
+    init(address: String) { self.address = address }
+
+    mutating func handle(_ element: FlatElement, from sender: SmallConnection) {
+        let id = element.attribute("id") ?? ""
+        switch element.localName {
+        case "presence": enter(as: String(element.attribute("to")?.drop { $0 != "/" }.dropFirst() ?? ""), sender)
+        case "message" where element.attribute("type") == "log":
+            for entry in log.reversed() { sender.output.writeString("<message from='\(address)' id='\(entry)'/>") }
+        case "message":
+            messages.append((id, occupants.first { $0.connection === sender }?.nickname ?? ""))
+        default:
+            handOn()
+            sender.output.writeString("<iq type='\(answer(element))' from='\(address)' id='\(id)'/>")
+        }
+    }
+
+    private mutating func enter(as nickname: String, _ sender: SmallConnection) {
+        guard nickname != "nobody" else {
+            sender.output.writeString("<presence type='error' from='\(address)/\(nickname)'/>")
+            return
+        }
+        occupants.append((sender, nickname))
+        log.append("\(nickname) enters")
+        for occupant in occupants { occupant.connection.output.writeString("<presence from='\(address)/\(nickname)'/>") }
+    }
+
+    private mutating func handOn() {
+        for message in messages {
+            for (connection, _) in occupants {
+                connection.output.writeString(
+                    "<message type='groupchat' from='\(address)/\(message.nickname)' to='\(connection.jid)' id='\(message.id)'/>")
+            }
+        }
+        messages = []
+    }
+
+    private mutating func answer(_ element: FlatElement) -> String {
+        guard let payload = element.root.firstChild else { return "error" }
+        if payload.namespaceName == "http://jabber.org/protocol/muc#admin", let item = payload.firstChild {
+            log.append("\(item.attribute("jid") ?? "") is \(item.attribute("affiliation") ?? "")")
+        }
+        guard payload.namespaceName == "http://jabber.org/protocol/muc#owner", let form = payload.firstChild else { return "result" }
+        let fields = form.children.map { "\($0.attribute("var") ?? "")=\($0.firstChild?.text ?? "")" }
+        log.append(fields.isEmpty ? "no fields" : fields.joined(separator: ", "))
+        return fields.contains("refuse=1") ? "error" : "result"
     }
 }
 

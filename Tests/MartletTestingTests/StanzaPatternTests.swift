@@ -27,6 +27,7 @@ struct StanzaPatternTests {
             ("<message>\n  <a/>\n  <b/>\n</message>", "<message><b/><a/></message>"),
             ("<message><body/></message>", "<message xml:lang='en'><body/></message>"),
             ("<message><body/></message>", "<message><body/><stanza-id xmlns='urn:xmpp:sid:0' id='1' by='x'/></message>"),
+            ("<message><body/></message>", "<message><body/><occupant-id xmlns='urn:xmpp:occupant-id:0' id='1'/></message>"),
             ("<message>…</message>", "<message>text<a/><b/></message>"),
             ("<message><a/>…</message>", "<message><b/><a/>text</message>"),
             ("<message _='…'/>", "<message id='1' to='x'/>"),

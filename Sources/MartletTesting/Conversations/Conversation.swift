@@ -15,6 +15,10 @@ package struct Conversation: Hashable, Sendable {
     package var nobodies: [String]
     /// Subscriptions that exist before the first client comes online.
     package var subscriptions: [Subscription]
+    /// Rooms of multi-user chat (XEP-0045). Their real addresses, at `conference.` and the server's domain, are fresh in every run.
+    package var rooms: [String]
+    /// What is done to the rooms when the clients are online and before the first step, in this order.
+    package var roomSetups: [RoomSetup]
     /// The clients and bare streams that take part, in the order in which they are brought online.
     package var participants: [Participant]
     /// What happens then.
@@ -24,6 +28,30 @@ package struct Conversation: Hashable, Sendable {
     package struct Subscription: Hashable, Sendable {
         package var subscriber: String
         package var contact: String
+    }
+
+    /// One act before the first step, with which a room comes into the state that the conversation is about.
+    package struct RoomSetup: Hashable, Sendable {
+        package var room: String
+        /// The client that acts.
+        package var participant: String
+        package var act: Act
+
+        package enum Act: Hashable, Sendable {
+            /// Enters under the nickname. Whoever is the first to enter a room has created it, owns it, and accepts its default
+            /// configuration (XEP-0045 §10.1.2).
+            case enters(nickname: String, isFirst: Bool)
+            /// Submits the configuration form with these fields (XEP-0045 §10.2).
+            case configures([Field])
+            /// Gives an account an affiliation (XEP-0045 §9, §10).
+            case affiliates(account: String, affiliation: String)
+        }
+
+        /// A field of a data form with its one value.
+        package struct Field: Hashable, Sendable {
+            package var name: String
+            package var value: String
+        }
     }
 
     /// Somebody who sends and receives.

@@ -135,17 +135,46 @@ final class ConversationClient {
     /// A server that writes before it tells may still be writing what comes next: a subscription is first one account's write and then
     /// the other's. So the round trip begins with changes of the client's own, one after the other, each of which such a server
     /// answers only once everything before it is written.
-    func roundTrip(to addresses: [String]) throws(ConversationFailure) {
+    ///
+    /// A room hands on what it gets, so that an answer of an account's proves nothing about it. A room too keeps the order of what it
+    /// gets from one sender and sends to one recipient; it is asked first, so that what it writes is queued before the changes and what it
+    /// sends to accounts is on its way before the accounts are asked, and once more after them, for what it tells only when it is written.
+    func roundTrip(to addresses: [String], through rooms: [String] = []) throws(ConversationFailure) {
+        try exchange(rooms.map(Self.question))
         for _ in 0..<Self.writesInARow {
             try exchange([
                 "<iq type='set' id='{id}'><query xmlns='jabber:iq:private'><mark xmlns='urn:x-martlet:round-trip'/></query></iq>"
             ])
         }
+        try exchange(rooms.map(Self.question))
         try exchange(addresses.map { "<iq type='get' id='{id}' to='\($0)'><ping xmlns='urn:xmpp:ping'/></iq>" })
+    }
+
+    /// What a room answers to anybody, with a result or an error (XEP-0045 §6.4).
+    private static func question(to room: String) -> String {
+        "<iq type='get' id='{id}' to='\(room)'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>"
     }
 
     /// The writes that one stanza may cause one after the other: one side, the other side, and what that leads to.
     private static let writesInARow = 3
+
+    /// Sends a request, `{id}` in which stands for one of its own, and reads until it is answered; what comes before is kept.
+    func ask(_ request: String) throws(ConversationFailure) -> ElementView {
+        roundTrips += 1
+        let id = "request-\(roundTrips)"
+        let text = request.split(separator: "{id}", omittingEmptySubsequences: false).joined(separator: id)
+        return try ask(text) { $0.localName == "iq" && $0.attribute("id") == id }
+    }
+
+    /// Sends, and reads until the answer comes; what comes before is kept.
+    func ask(_ text: String, until isAnswer: (ElementView) -> Bool) throws(ConversationFailure) -> ElementView {
+        try transported { () throws(ConversationTransportError) in try send(text) }
+        while let event = try transported(read) {
+            if case .element(let element) = event, isAnswer(element.root) { return element.root }
+            unread.append(event)
+        }
+        throw ConversationFailure("not answered: \(text)")
+    }
 
     /// Sends requests, `{id}` in which stands for one of its own each, and reads until all are answered.
     private func exchange(_ requests: [String]) throws(ConversationFailure) {

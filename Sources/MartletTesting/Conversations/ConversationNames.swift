@@ -3,12 +3,13 @@
 /// - `{romeo}` is the bare JID of the account, `{romeo/orchard}` the full JID that the client was given,
 ///   `{romeo.localpart}` and `{romeo.password}` its parts, `{romeo.plain}` and `{romeo.scram}` the first messages of SASL
 ///   PLAIN and SCRAM in base64.
+/// - `{council}` is the address of a room, `{rooms}` the one of the service that the rooms are at.
 /// - `{domain}` is the server's domain, `{DOMAIN}` the same in capitals, `{self}` the full JID of whoever receives or sends.
 /// - `{{` is a brace.
 package struct ConversationNames: Hashable, Sendable {
     /// Words that mean something in patterns and so name nobody.
     package static let reserved: Set<String> = [
-        "absent", "any", "capture", "domain", "number", "optional", "self", "timestamp",
+        "absent", "any", "capture", "domain", "number", "optional", "rooms", "self", "timestamp",
     ]
 
     package var values: [String: String]

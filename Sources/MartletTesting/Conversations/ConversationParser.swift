@@ -14,8 +14,8 @@ package struct ConversationSyntaxError: Error, Hashable, CustomStringConvertible
 package struct ConversationParser {
     private var statements: [Statement]
     private var conversation = Conversation(
-        title: "", section: "", expectedDifferences: [:], accounts: [], nobodies: [], subscriptions: [], participants: [],
-        steps: [])
+        title: "", section: "", expectedDifferences: [:], accounts: [], nobodies: [], subscriptions: [], rooms: [],
+        roomSetups: [], participants: [], steps: [])
 
     private struct Statement {
         var line: Int
@@ -82,6 +82,7 @@ package struct ConversationParser {
     /// Reads a declaration; false if the statement is none.
     private mutating func readHead(_ statement: Statement) throws(ConversationSyntaxError) -> Bool {
         let (word, rest) = Self.split(statement.text)
+        if try readRoom(word, rest, statement) { return true }
         switch word {
         case "title:":
             conversation.title = rest
@@ -149,6 +150,104 @@ package struct ConversationParser {
         }
         return setup
     }
+
+    // MARK: Rooms
+
+    /// Reads a declaration about rooms; false if the statement is none.
+    private mutating func readRoom(
+        _ word: String, _ rest: String, _ statement: Statement
+    ) throws(ConversationSyntaxError) -> Bool {
+        switch word {
+        case "room":
+            for name in Self.words(rest) {
+                try checkName(name, statement)
+                conversation.rooms.append(name)
+            }
+        case "occupants":
+            let (room, list) = try roomAndList(rest, statement)
+            for item in list { try addOccupant(item, of: room, statement) }
+        case "config":
+            let (room, list) = try roomAndList(rest, statement)
+            try addConfiguration(list, of: room, statement)
+        case "affiliations":
+            let (room, list) = try roomAndList(rest, statement)
+            for item in list { try addAffiliation(item, in: room, statement) }
+        default:
+            return false
+        }
+        return true
+    }
+
+    /// Reads `council: one, two`.
+    private func roomAndList(
+        _ text: String, _ statement: Statement
+    ) throws(ConversationSyntaxError) -> (room: String, list: [String]) {
+        guard let colon = text.firstIndex(of: ":") else { throw error(statement, "a room, a colon and a list") }
+        let room = Self.trimmed(String(text[..<colon]))
+        guard conversation.rooms.contains(room) else { throw error(statement, "'\(room)' is not declared as a room") }
+        let list = text[text.index(after: colon)...].split(separator: ",").map { Self.trimmed(String($0)) }
+        guard !list.isEmpty else { throw error(statement, "the list is empty") }
+        return (room, list)
+    }
+
+    /// Reads `crone1/desktop as firstwitch`.
+    private mutating func addOccupant(
+        _ text: String, of room: String, _ statement: Statement
+    ) throws(ConversationSyntaxError) {
+        let (name, rest) = Self.split(text)
+        let (word, nickname) = Self.split(rest)
+        guard word == "as", !nickname.isEmpty else { throw error(statement, "occupants ROOM: CLIENT as NICKNAME, …") }
+        guard isOnlineAtFirst(name) else { throw error(statement, "'\(name)' is no client that is online from the beginning") }
+        let isFirst = owner(of: room) == nil
+        conversation.roomSetups.append(
+            Conversation.RoomSetup(room: room, participant: name, act: .enters(nickname: nickname, isFirst: isFirst)))
+    }
+
+    /// Reads `muc#roomconfig_membersonly=1`, as often as there are fields.
+    private mutating func addConfiguration(
+        _ list: [String], of room: String, _ statement: Statement
+    ) throws(ConversationSyntaxError) {
+        var fields: [Conversation.RoomSetup.Field] = []
+        for text in list {
+            guard let equals = text.firstIndex(of: "=") else { throw error(statement, "config ROOM: FIELD=VALUE, …") }
+            fields.append(
+                Conversation.RoomSetup.Field(name: String(text[..<equals]), value: String(text[text.index(after: equals)...])))
+        }
+        try addOwnersAct(.configures(fields), in: room, statement)
+    }
+
+    /// Reads `hag66 member`.
+    private mutating func addAffiliation(
+        _ text: String, in room: String, _ statement: Statement
+    ) throws(ConversationSyntaxError) {
+        let words = Self.words(text)
+        guard words.count == 2, let account = words.first, let affiliation = words.last else {
+            throw error(statement, "affiliations ROOM: ACCOUNT AFFILIATION, …")
+        }
+        try addAccount(account, statement)
+        try addOwnersAct(.affiliates(account: account, affiliation: affiliation), in: room, statement)
+    }
+
+    private mutating func addOwnersAct(
+        _ act: Conversation.RoomSetup.Act, in room: String, _ statement: Statement
+    ) throws(ConversationSyntaxError) {
+        guard let owner = owner(of: room) else { throw error(statement, "nobody has entered '\(room)' yet, so nobody owns it") }
+        conversation.roomSetups.append(Conversation.RoomSetup(room: room, participant: owner, act: act))
+    }
+
+    /// The client that was the first to enter.
+    private func owner(of room: String) -> String? {
+        conversation.roomSetups.first { $0.room == room }?.participant
+    }
+
+    private func isOnlineAtFirst(_ name: String) -> Bool {
+        conversation.participants.contains { participant in
+            guard participant.name == name, case .client(_, _, let setup) = participant.kind else { return false }
+            return setup.start != .later
+        }
+    }
+
+    // MARK: The steps
 
     private func act(of statement: Statement, block: String) throws(ConversationSyntaxError) -> Conversation.Act {
         let act = try blockAct(of: statement, block: block)

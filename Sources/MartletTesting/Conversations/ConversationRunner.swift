@@ -49,6 +49,8 @@ package final class ConversationRunner {
         self.transport = transport
         names.values["domain"] = transport.domain
         names.values["DOMAIN"] = transport.domain.uppercased()
+        names.values["rooms"] = roomsDomain
+        for name in conversation.rooms { names.values[name] = "\(name)-\(tag)@\(roomsDomain)" }
         for name in conversation.nobodies { names.values[name] = "\(name)-\(tag)@\(transport.domain)" }
         for name in conversation.accounts {
             add(ConversationAccount(localpart: "\(name)-\(tag)", domain: transport.domain, password: "pw-\(tag)"), as: name)
@@ -57,6 +59,9 @@ package final class ConversationRunner {
             names.values["\(account)/\(resource)"] = "\(account)-\(tag)@\(transport.domain)/\(resource)"
         }
     }
+
+    /// Where the rooms are.
+    private var roomsDomain: String { "conference." + transport.domain }
 
     private func add(_ account: ConversationAccount, as name: String) {
         accounts[name] = account
@@ -81,6 +86,7 @@ package final class ConversationRunner {
             guard case .client(_, _, let setup) = participant.kind, setup.start != .later else { continue }
             try bringOnline(participant)
         }
+        for setup in conversation.roomSetups { try perform(setup) }
         try settleAll()
         clients.values.forEach { $0.discardReceived() }
     }
@@ -100,6 +106,38 @@ package final class ConversationRunner {
             try helpers[subscription.contact]?.ask("<presence type='subscribed' to='\(subscriber.bareJID)'/>", everybody)
         }
         for helper in helpers.values { try close(helper) }
+    }
+
+    private func perform(_ setup: Conversation.RoomSetup) throws(ConversationFailure) {
+        let client = try client(setup.participant)
+        guard let room = names.values[setup.room] else { return }
+        unsettled.insert(setup.participant)
+        switch setup.act {
+        case .enters(let nickname, let isFirst):
+            try enter(room, as: nickname, client)
+            if isFirst { try request(RoomRequest.configuration([], of: room), client) }
+        case .configures(let fields):
+            try request(RoomRequest.configuration(fields, of: room), client)
+        case .affiliates(let account, let affiliation):
+            guard let account = accounts[account] else { return }
+            try request(RoomRequest.affiliation(affiliation, of: account.bareJID, in: room), client)
+        }
+    }
+
+    private func enter(_ room: String, as nickname: String, _ client: ConversationClient) throws(ConversationFailure) {
+        let answer = try client.ask(RoomRequest.entry(into: room, as: nickname)) {
+            $0.localName == "presence" && $0.attribute("from") == room + "/" + nickname
+        }
+        guard answer.attribute("type") == nil else {
+            throw ConversationFailure("entering \(room) was answered with \(ConversationClient.text(answer))")
+        }
+    }
+
+    private func request(_ text: String, _ client: ConversationClient) throws(ConversationFailure) {
+        let answer = try client.ask(text)
+        guard answer.attribute("type") == "result" else {
+            throw ConversationFailure("\(text) was answered with \(ConversationClient.text(answer))")
+        }
     }
 
     private func bringOnline(_ participant: Conversation.Participant) throws(ConversationFailure) {
@@ -275,19 +313,21 @@ package final class ConversationRunner {
     // MARK: Order
 
     private func settle(except name: String?) throws(ConversationFailure) {
-        let everybody = accounts.values.map(\.bareJID)
         for other in unsettled where other != name {
-            try clients[other]?.roundTrip(to: everybody)
+            try roundTrip(of: other)
             unsettled.remove(other)
         }
     }
 
     /// Shows that everything sent has been processed and everything it caused has arrived everywhere.
     private func settleAll() throws(ConversationFailure) {
-        let everybody = accounts.values.map(\.bareJID)
-        for name in unsettled { try clients[name]?.roundTrip(to: everybody) }
+        for name in unsettled { try roundTrip(of: name) }
         unsettled = []
         for client in clients.values { try client.roundTrip(to: [transport.domain]) }
+    }
+
+    private func roundTrip(of name: String) throws(ConversationFailure) {
+        try clients[name]?.roundTrip(to: accounts.values.map(\.bareJID), through: conversation.rooms.compactMap { names.values[$0] })
     }
 
     private func expectNothing(_ name: String) throws(ConversationFailure) {
