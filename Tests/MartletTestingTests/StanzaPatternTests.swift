@@ -28,6 +28,7 @@ struct StanzaPatternTests {
             ("<message><body/></message>", "<message xml:lang='en'><body/></message>"),
             ("<message><body/></message>", "<message><body/><stanza-id xmlns='urn:xmpp:sid:0' id='1' by='x'/></message>"),
             ("<message><body/></message>", "<message><body/><occupant-id xmlns='urn:xmpp:occupant-id:0' id='1'/></message>"),
+            ("<presence><x><item/></x></presence>", "<presence><x><mav xmlns='urn:xmpp:muc:affiliations:1' until='1'/><item/></x></presence>"),
             ("<message>…</message>", "<message>text<a/><b/></message>"),
             ("<message><a/>…</message>", "<message><b/><a/>text</message>"),
             ("<message _='…'/>", "<message id='1' to='x'/>"),

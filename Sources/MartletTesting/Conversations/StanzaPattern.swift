@@ -5,8 +5,8 @@ import NIOCore
 ///
 /// Elements are compared by what they mean: prefixes, the order of attributes and the order of children do not matter;
 /// neither does white space between children. Everything the pattern does not have must not be there either, except
-/// what a server may add to any stanza: `xml:lang` (RFC 6120 §8.1.5), `<stanza-id/>` (XEP-0359) and `<occupant-id/>`
-/// (XEP-0421). In attributes and text, braces say what `ValuePattern` tells.
+/// what a server may add to any stanza: `xml:lang` (RFC 6120 §8.1.5), `<stanza-id/>` (XEP-0359), and in rooms
+/// `<occupant-id/>` (XEP-0421) and `<mav/>` (XEP-0463). In attributes and text, braces say what `ValuePattern` tells.
 /// - `…` among the children of an element allows it any further content.
 /// - The attribute `_` is not compared; it holds words: `…` allows further attributes, `optional` says that the element
 ///   may be missing, `absent` that no such element may be there.
@@ -207,6 +207,7 @@ package struct StanzaPattern: Hashable, Sendable {
             switch element.localName {
             case "stanza-id": element.namespaceName == "urn:xmpp:sid:0"
             case "occupant-id": element.namespaceName == "urn:xmpp:occupant-id:0"
+            case "mav": element.namespaceName == "urn:xmpp:muc:affiliations:1"
             default: false
             }
         }
