@@ -1,5 +1,5 @@
 package import MartletCore
-import MartletXMPP
+package import MartletXMPP
 
 /// What the features of one domain need to know of the world around them.
 package struct FeatureConfiguration: Sendable {
@@ -13,13 +13,16 @@ package struct FeatureConfiguration: Sendable {
     package var archiveDefault: ArchivePreferences.Default?
     /// What push services learn of messages.
     package var push: PushContent
+    /// What belongs to the domain and has an address of its own.
+    package var services: [ServiceDiscovery.Item]
     /// Since when the server has been running.
     package var uptime: Uptime
 
     package init(
         softwareName: String = "Martlet", softwareVersion: String, operatingSystem: String? = nil,
         contacts: ContactAddresses.Addresses = .init(),
-        archiveDefault: ArchivePreferences.Default? = .always, push: PushContent = PushContent(), time: any TimeSource, uptime: Uptime
+        archiveDefault: ArchivePreferences.Default? = .always, push: PushContent = PushContent(),
+        services: [ServiceDiscovery.Item] = [], time: any TimeSource, uptime: Uptime
     ) {
         self.softwareName = softwareName
         self.softwareVersion = softwareVersion
@@ -27,6 +30,7 @@ package struct FeatureConfiguration: Sendable {
         self.contacts = contacts
         self.archiveDefault = archiveDefault
         self.push = push
+        self.services = services
         self.time = time
         self.uptime = uptime
     }
@@ -37,7 +41,7 @@ package enum StandardFeatures {
     package static func all(_ configuration: FeatureConfiguration) -> [any Feature] {
         [
             RosterManagement(),
-            ServiceDiscovery(),
+            ServiceDiscovery(items: configuration.services),
             Blocking(),
             MessageCarbons(),
             StanzaIDs(),
@@ -56,6 +60,15 @@ package enum StandardFeatures {
             ClientState(),
             PushNotifications(configuration.push),
         ] + archive(configuration)
+    }
+
+    /// A domain of rooms (XEP-0045).
+    package static func rooms(
+        at domain: BareJID, name: String, _ settings: MultiUserChat.Settings, policy: AccessPolicy = AccessPolicy(), _ configuration: FeatureConfiguration
+    ) throws(RouteConflict) -> Host {
+        try Host(
+            domain: domain, policy: policy, features: [RoomDirectory(name: name), Ping(), SoftwareVersion(configuration), EntityTime(time: configuration.time)],
+            service: MultiUserChat(settings))
     }
 
     private static func archive(_ configuration: FeatureConfiguration) -> [any Feature] {

@@ -87,7 +87,13 @@ extension DataForm {
             package var datatype: String?
             /// Whether a value may also be another one than the options (XEP-0122 §3.2.2).
             package var isOpen: Bool
-            package init(datatype: String?, isOpen: Bool = false) { self.datatype = datatype; self.isOpen = isOpen }
+            /// What a number may be (XEP-0122 §3.2.3). Written, not read.
+            package var range: ClosedRange<Int>?
+            package init(datatype: String?, isOpen: Bool = false, range: ClosedRange<Int>? = nil) {
+                self.datatype = datatype
+                self.isOpen = isOpen
+                self.range = range
+            }
         }
 
         /// `var`; only a fixed field may be without.
@@ -264,6 +270,9 @@ extension DataForm.Field {
             guard let validation else { return }
             writer.element("validate", .dataFormValidation, ["datatype": validation.datatype]) { writer in
                 if validation.isOpen { writer.element("open", .dataFormValidation) }
+                if let range = validation.range {
+                    writer.element("range", .dataFormValidation, ["min": String(range.lowerBound), "max": String(range.upperBound)])
+                }
             }
         }
     }
@@ -294,6 +303,9 @@ package struct FormSubmission {
             if let name = field.name, name != DataForm.typeName { fields[name] = field }
         }
     }
+
+    /// Whether the field is there and nobody has asked for it.
+    package func has(_ name: String) -> Bool { fields[name] != nil }
 
     /// The value of a field that has at most one.
     package mutating func text(_ name: String) throws(StanzaError) -> String? {

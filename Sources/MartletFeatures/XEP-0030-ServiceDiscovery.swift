@@ -1,6 +1,6 @@
 package import MartletCore
 package import MartletXML
-import MartletXMPP
+package import MartletXMPP
 
 extension Namespace {
     package static let discoInfo: Namespace = "http://jabber.org/protocol/disco#info"
@@ -13,12 +13,24 @@ extension Namespace {
 package struct ServiceDiscovery: IQResponder {
     package static let specification = Specification.xep(30, "Service Discovery", version: "2.5.0")
     package let disco = DiscoFeatures.everywhere(.discoInfo, .discoItems)
-    package init() {}
+    /// What belongs to the domain and has an address of its own, such as its rooms.
+    private let items: [Item]
+
+    package struct Item: Hashable, Sendable {
+        package var address: BareJID
+        package var name: String?
+        package init(_ address: BareJID, name: String? = nil) {
+            self.address = address
+            self.name = name
+        }
+    }
+
+    package init(items: [Item] = []) { self.items = items }
 
     package var routes: [IQRoute] {
         [
             .immediate(.get, "query", .discoInfo, at: .host) { request, host throws(StanzaError) in try Self.hostInfo(request, host) },
-            .immediate(.get, "query", .discoItems, at: .host) { request, _ throws(StanzaError) in try Self.noItems(request) },
+            .immediate(.get, "query", .discoItems, at: .host) { request, _ throws(StanzaError) in try hostItems(request) },
             .home(.get, "query", .discoInfo, at: .account) { request, home, context throws(StanzaError) in
                 try Self.accountInfo(request, home, context)
             },
@@ -40,6 +52,15 @@ package struct ServiceDiscovery: IQResponder {
         guard let host = context.hosts.host(of: home.address) else { throw .serviceUnavailable }
         if request.child.hasAttribute("node") { throw .itemNotFound() }
         return HomeDecision(DiscoInfo(ofAccountsAt: host).reply(node: nil))
+    }
+
+    private func hostItems(_ request: IQRequest) throws(StanzaError) -> IQReply {
+        if request.child.hasAttribute("node") { throw .itemNotFound() }
+        return IQReply { writer in
+            writer.element("query", .discoItems) { writer in
+                for item in items { writer.element("item", .discoItems, ["jid": item.address.description, "name": item.name]) }
+            }
+        }
     }
 
     private static func noItems(_ request: IQRequest) throws(StanzaError) -> IQReply {

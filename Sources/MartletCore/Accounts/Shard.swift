@@ -17,7 +17,7 @@ package final class Shard: @unchecked Sendable {
     /// Oldest first.
     private var idle: [BareJID] = []
     /// Addresses of services that are in use.
-    @exclusivity(unchecked) private var serviceHomes: [BareJID: ServiceHome] = [:]
+    @exclusivity(unchecked) private var serviceHomes: [BareJID: any ServiceHome] = [:]
     private var idleServiceHomes: [BareJID] = []
 
     @inline(__always) func lock() { mutex.lock() }
@@ -68,19 +68,19 @@ package final class Shard: @unchecked Sendable {
     // MARK: Services
 
     /// The home of a service's address, if it is in memory. Call with the lock held.
-    package func serviceHome(_ address: BareJID) -> ServiceHome? { serviceHomes[address] }
+    package func serviceHome(_ address: BareJID) -> (any ServiceHome)? { serviceHomes[address] }
 
     /// Call with the lock held, when there is none.
-    package func insert(_ home: ServiceHome) { serviceHomes[home.address] = home }
+    package func insert(_ home: any ServiceHome) { serviceHomes[home.address] = home }
 
     /// Forgets a home. Call with the lock held.
-    package func remove(_ home: ServiceHome) {
+    package func remove(_ home: any ServiceHome) {
         if serviceHomes[home.address] === home { serviceHomes[home.address] = nil }
         idleServiceHomes.removeAll { $0 == home.address }
     }
 
     /// Called with the lock held when a home may have become idle: the oldest idle ones leave memory.
-    package func noteIdle(_ home: ServiceHome, settled: CommitTicket) {
+    package func noteIdle(_ home: any ServiceHome, settled: CommitTicket) {
         guard serviceHomes[home.address] === home else { return }
         idleServiceHomes.removeAll { $0 == home.address }
         idleServiceHomes.append(home.address)
@@ -90,10 +90,10 @@ package final class Shard: @unchecked Sendable {
     }
 
     /// A home is no longer idle. Call with the lock held.
-    package func noteUse(_ home: ServiceHome) { idleServiceHomes.removeAll { $0 == home.address } }
+    package func noteUse(_ home: any ServiceHome) { idleServiceHomes.removeAll { $0 == home.address } }
 
     /// Every home of services. Call with the lock held; for administration only.
-    package func allServiceHomes() -> [ServiceHome] { Array(serviceHomes.values) }
+    package func allServiceHomes() -> [any ServiceHome] { Array(serviceHomes.values) }
 
     /// Everybody in this shard who has sessions. Call with the lock held; for administration only.
     func occupied() -> [AccountHome] { homes.values.filter { !$0.sessions.isEmpty } }

@@ -355,7 +355,7 @@ extension Router {
 
 extension StanzaError {
     /// What a sender is told when the disk did not take what he sent.
-    init(refusal: StoreError) {
+    package init(refusal: StoreError) {
         switch refusal {
         case .full: self.init(.resourceConstraint, .wait, text: "the server has no space left")
         case .unavailable, .constraint, .corrupt: self.init(.internalServerError, .wait)

@@ -16,7 +16,7 @@ package final class Router: Sendable {
     /// What clients may send again that was logged before the start.
     let resent: ResentMessages
     /// Where requests that wait are answered; `nil` is the process's own pool. Tests run them where they want.
-    let executor: (any TaskExecutor)?
+    package let executor: (any TaskExecutor)?
     private let sessionCount = Atomic<UInt64>(0)
 
     package init(

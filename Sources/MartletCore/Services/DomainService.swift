@@ -38,15 +38,8 @@ package struct Arrival: Sendable {
 }
 
 /// The state of one address of a service that is in use. Touched with its shard's lock held only.
-package class ServiceHome {
-    package let address: BareJID
-    package unowned let shard: Shard
-
-    package init(_ address: BareJID, shard: Shard) {
-        self.address = address
-        self.shard = shard
-    }
-
+package protocol ServiceHome: AnyObject {
+    var address: BareJID { get }
     /// Whether it may leave memory: nobody needs it, and everything that it wrote is on disk.
-    package func isIdle(settled: CommitTicket) -> Bool { preconditionFailure("every service says when its homes are idle") }
+    func isIdle(settled: CommitTicket) -> Bool
 }

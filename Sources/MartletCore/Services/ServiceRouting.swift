@@ -52,7 +52,15 @@ extension Router {
             if case .refused(let error) = remote.deliver(stanza.encoded(to: .full(full)), to: full.bare.domain) { return error }
             return nil
         }
+        var stanza = stanza
+        stanza.to = .full(full)
         return pass(stanza, type, to: full, host, origin: nil, context)
+    }
+
+    /// The server stops in order: services tell whoever is with them. Called once, on one loop.
+    package func stopServices(_ context: LoopContext) {
+        for host in context.hosts.serviceHosts { host.service?.stop(self, context) }
+        context.flush()
     }
 
     /// Something that another server has for a service of ours. With no lock held.

@@ -9,8 +9,16 @@ package enum ArchiveRules {
         switch type {
         // Rooms have archives of their own; headlines are of today; errors are of the moment.
         case .groupchat, .headline, .error: return false
-        case .normal, .chat: break
+        case .normal, .chat: return hasContent(message)
         }
+    }
+
+    /// The same for a message of a room, in the room's archive.
+    package static func isWorthKeepingInRoom(_ message: borrowing Stanza) -> Bool {
+        message.element.root.hasChild("subject", .client) || hasContent(message)
+    }
+
+    private static func hasContent(_ message: borrowing Stanza) -> Bool {
         let hints = message.hints
         if !hints.isDisjoint(with: [.noStore, .noPermanentStore]) { return false }
         let root = message.element.root

@@ -29,7 +29,8 @@ package final class TestServer {
     package init(
         domains: [String] = ["capulet.example"], limits: HostLimits = HostLimits(), settings: RouterSettings = RouterSettings(),
         commits: InMemoryStore.Commits = .automatic, policy: AccessPolicy = AccessPolicy(), remote: any RemoteDelivery = NoFederation(), seed: UInt64 = 1,
-        contacts: ContactAddresses.Addresses = .init(), features: ((FeatureConfiguration) -> [any Feature])? = nil
+        contacts: ContactAddresses.Addresses = .init(),
+        roomSettings: MultiUserChat.Settings = .init(identities: OccupantIDs(secret: Array("occupants".utf8))), features: ((FeatureConfiguration) -> [any Feature])? = nil
     ) {
         self.settings = settings
         time = ManualTime()
@@ -39,8 +40,17 @@ package final class TestServer {
             store: store, ids: StanzaIDSource(floor: 0), remote: remote, audit: NoAudit(), settings: settings, executor: executor)
         let configuration = FeatureConfiguration(softwareVersion: "1.0", contacts: contacts, time: time, uptime: Uptime(time))
         let features = features ?? StandardFeatures.all
+        let rooms = domains.map { domain in
+            do {
+                return try StandardFeatures.rooms(at: BareJID(parsing: "conference.\(domain)"), name: "Rooms", roomSettings, configuration)
+            } catch {
+                preconditionFailure("there can be no rooms at \(domain): \(error)")
+            }
+        }
         let hosts = domains.map { domain in
             do {
+                var configuration = configuration
+                configuration.services = [.init(try BareJID(parsing: "conference.\(domain)"), name: "Rooms")]
                 return try Host(domain: BareJID(parsing: domain), limits: limits, policy: policy, features: features(configuration))
             } catch {
                 preconditionFailure("no host can be made of \(domain): \(error)")
@@ -48,7 +58,7 @@ package final class TestServer {
         }
         guard let first = hosts.first else { preconditionFailure("a server has a domain") }
         domain = first.domain
-        self.hosts = HostTable(hosts)
+        self.hosts = HostTable(hosts + rooms)
         context = LoopContext(loop: loop, hosts: self.hosts, store: store, time: time, random: random)
     }
 
@@ -72,6 +82,7 @@ package final class TestServer {
     ///
     /// - Returns: the server that is started after this one.
     package func restarted() -> TestServer {
+        router.stopServices(context)
         router.beginStop(context)
         run()
         store.commit()

@@ -18,6 +18,7 @@ package enum ConfigurationSchema {
         .section("messages", \.messages, messages, "What happens to messages besides their delivery."),
         .section("archive", \.archive, archive, "How much of their messages accounts find again (XEP-0313)."),
         .section("push", \.push, push, "What the push services of apps learn when they are told of messages (XEP-0357)."),
+        .section("rooms", \.rooms, rooms, "Rooms for many (XEP-0045). Each domain has its own, at an address of their own."),
         .section("log", \.log, log, "What the server tells its operator."),
         .section("metrics", \.metrics, metrics, "The HTTP port for metrics and health checks."),
         .section("access", \.access, access, "Who may do what."),
@@ -311,6 +312,37 @@ package enum ConfigurationSchema {
         .value(
             "include-body", \.includesBody, .boolean, .reload,
             "Whether a push service learns the text of the last message, as far as it is not encrypted."),
+    ])
+
+    static let rooms = ConfigurationMapping<ServerConfiguration.Rooms>([
+        .value("enabled", \.isEnabled, .boolean, .reload, "Whether there are rooms."),
+        .value(
+            "subdomain", \.subdomain, .domain, .reload,
+            "Where the rooms of a domain are: with conference, those of example.org are at conference.example.org."),
+        .value(
+            "creation", \.creation, .choice, .reload,
+            "Who may create rooms by entering them: everybody, local (accounts of this server), admins (of the domain), or nobody."),
+        .value(
+            "occupants-max", \.occupantsMax, .integer(2...100_000), .reload, "Most occupants that the owner of a room may allow."),
+        .value(
+            "affiliations-max", \.affiliationsMax, .integer(10...1_000_000), .reload,
+            "Most members, administrators, owners and outcasts of a room, all together."),
+        .value(
+            "history-max", \.historyMax, .integer(0...1_000), .reload,
+            "Most messages of a room that are kept in memory for those who enter, and that an owner may choose to show them."),
+        .value("history-bytes", \.historyBytesMax, .bytes(16 * kibibyte...(64 * mebibyte)), .reload, "Most bytes of them."),
+        .section("standard", \.standard, standardRoom, "What a new room is like. Its owners may change it."),
+    ])
+
+    static let standardRoom = ConfigurationMapping<ServerConfiguration.StandardRoom>([
+        .value("persistent", \.isPersistent, .boolean, .reload, "Whether the room stays when its last occupant leaves."),
+        .value("public", \.isPublic, .boolean, .reload, "Whether the room is listed."),
+        .value("members-only", \.isMembersOnly, .boolean, .reload, "Whether only members may enter."),
+        .value("moderated", \.isModerated, .boolean, .reload, "Whether who has no affiliation enters without voice."),
+        .value("show-addresses", \.showsAddresses, .boolean, .reload, "Whether occupants see each other's addresses. Moderators always do."),
+        .value("archive", \.isArchived, .boolean, .reload, "Whether messages are kept in the room's archive (XEP-0313)."),
+        .value("occupants", \.occupantsMax, .integer(2...100_000), .reload, "Most occupants."),
+        .value("history", \.historyLength, .integer(0...1_000), .reload, "Most messages that who enters is shown."),
     ])
 
     static let log = ConfigurationMapping<ServerConfiguration.Log>([

@@ -21,6 +21,7 @@ package struct ServerConfiguration: ConfigurationSection {
     package var messages = Messages()
     package var archive = Archive()
     package var push = Push()
+    package var rooms = Rooms()
     package var log = Log()
     package var metrics = Metrics()
     package var access = Access()
@@ -182,6 +183,35 @@ extension ServerConfiguration {
         package init() {}
     }
 
+    /// Multi-user chat (XEP-0045).
+    package struct Rooms: ConfigurationSection {
+        package var isEnabled = true
+        /// The rooms of `example.org` are at `conference.example.org`.
+        package var subdomain = "conference"
+        package var creation = RoomCreation.local
+        package var occupantsMax = 5_000
+        package var affiliationsMax = 100_000
+        package var historyMax = 50
+        package var historyBytesMax = 256 * 1024
+        package var standard = StandardRoom()
+
+        package init() {}
+    }
+
+    /// What a new room is like, until its owner says otherwise.
+    package struct StandardRoom: ConfigurationSection {
+        package var isPersistent = false
+        package var isPublic = true
+        package var isMembersOnly = false
+        package var isModerated = false
+        package var showsAddresses = false
+        package var isArchived = true
+        package var occupantsMax = 200
+        package var historyLength = 20
+
+        package init() {}
+    }
+
     /// What the server tells its operator.
     package struct Log: ConfigurationSection {
         package var level = LogLevel.info
@@ -222,6 +252,11 @@ package enum TLSVersion: String, Sendable, CaseIterable {
 /// Which messages an archive keeps for an account that has not said what it wants (XEP-0441).
 package enum ArchiveDefault: String, Sendable, CaseIterable {
     case always, roster, never
+}
+
+/// Who may create rooms (XEP-0045 §10.1.1).
+package enum RoomCreation: String, Sendable, CaseIterable {
+    case everybody, local, admins, nobody
 }
 
 /// What a session gets that asks for a resource which is in use (RFC 6120 §7.7.2.2).

@@ -8,10 +8,15 @@ struct HostAssembly {
     let time: any TimeSource
     let uptime: Uptime
     let audit: any AuditSink
+    /// Behind the names of occupants (XEP-0421).
+    let occupantSecret: [UInt8]
 
     func table() throws(CommandFailure) -> HostTable {
         var hosts: [Host] = []
-        for domain in configuration.domains { hosts.append(try host(domain)) }
+        for domain in configuration.domains {
+            hosts.append(try host(domain))
+            if let address = rooms(of: domain) { hosts.append(try rooms(at: address, of: domain)) }
+        }
         return HostTable(hosts)
     }
 
@@ -19,16 +24,50 @@ struct HostAssembly {
         guard let address = try? BareJID(parsing: domain.name), address.isDomain else {
             throw CommandFailure(.configuration, "\(domain.name) is not a domain")
         }
-        let features = FeatureConfiguration(
-            softwareVersion: MartletVersion.current, contacts: contacts(domain.contacts), archiveDefault: archiveDefault,
-            push: PushContent(includesSender: configuration.push.includesSender, includesBody: configuration.push.includesBody), time: time, uptime: uptime)
         do throws(RouteConflict) {
             return try Host(
-                domain: address, limits: HostLimits(configuration), policy: policy(of: domain.name), features: StandardFeatures.all(features))
+                domain: address, limits: HostLimits(configuration), policy: policy(of: domain.name),
+                features: StandardFeatures.all(features(of: domain)))
         } catch {
-            throw CommandFailure(.software, "two features answer \(error.local) in \(error.namespace)")
+            throw CommandFailure(error)
         }
     }
+
+    private func features(of domain: ServerConfiguration.Domain) -> FeatureConfiguration {
+        FeatureConfiguration(
+            softwareVersion: MartletVersion.current, contacts: contacts(domain.contacts), archiveDefault: archiveDefault,
+            push: PushContent(includesSender: configuration.push.includesSender, includesBody: configuration.push.includesBody),
+            services: rooms(of: domain).map { [.init($0, name: Self.roomsName)] } ?? [], time: time, uptime: uptime)
+    }
+
+    // MARK: Rooms
+
+    private static let roomsName = "Rooms"
+
+    /// Where the rooms of a domain are, if it has some.
+    private func rooms(of domain: ServerConfiguration.Domain) -> BareJID? {
+        configuration.rooms.isEnabled ? try? BareJID(parsing: "\(configuration.rooms.subdomain).\(domain.name)") : nil
+    }
+
+    private func rooms(at address: BareJID, of domain: ServerConfiguration.Domain) throws(CommandFailure) -> Host {
+        var settings = MultiUserChat.Settings(identities: OccupantIDs(secret: occupantSecret))
+        settings.limits = RoomLimits(configuration.rooms)
+        settings.standard = RoomConfiguration(configuration.rooms.standard)
+        settings.creation =
+            switch configuration.rooms.creation {
+            case .everybody: .everybody
+            case .local: .local
+            case .admins: .administrators(admins(of: domain.name))
+            case .nobody: .nobody
+            }
+        do throws(RouteConflict) {
+            return try StandardFeatures.rooms(at: address, name: Self.roomsName, settings, policy: policy(of: domain.name), features(of: domain))
+        } catch {
+            throw CommandFailure(error)
+        }
+    }
+
+    private func admins(of domain: String) -> Set<BareJID> { Set(configuration.admins(of: domain).compactMap { try? BareJID(parsing: $0) }) }
 
     private var archiveDefault: ArchivePreferences.Default? {
         guard configuration.archive.isEnabled else { return nil }
@@ -40,7 +79,7 @@ struct HostAssembly {
     }
 
     private func policy(of domain: String) -> AccessPolicy {
-        AccessPolicy(admins: Set(configuration.admins(of: domain).compactMap { try? BareJID(parsing: $0) }), audit: audit)
+        AccessPolicy(admins: admins(of: domain), audit: audit)
     }
 
     private func contacts(_ contacts: ServerConfiguration.Contacts) -> ContactAddresses.Addresses {
@@ -53,6 +92,36 @@ struct HostAssembly {
         addresses.status = contacts.status
         addresses.support = contacts.support
         return addresses
+    }
+}
+
+extension RoomLimits {
+    init(_ rooms: ServerConfiguration.Rooms) {
+        self.init()
+        occupantsMax = rooms.occupantsMax
+        affiliationsMax = rooms.affiliationsMax
+        historyMax = rooms.historyMax
+        historyBytesMax = rooms.historyBytesMax
+    }
+}
+
+extension RoomConfiguration {
+    init(_ standard: ServerConfiguration.StandardRoom) {
+        self.init()
+        isPersistent = standard.isPersistent
+        isPublic = standard.isPublic
+        isMembersOnly = standard.isMembersOnly
+        isModerated = standard.isModerated
+        whois = standard.showsAddresses ? .anyone : .moderators
+        isArchived = standard.isArchived
+        occupantsMax = standard.occupantsMax
+        historyLength = standard.historyLength
+    }
+}
+
+extension CommandFailure {
+    fileprivate init(_ conflict: RouteConflict) {
+        self.init(.software, "two features answer \(conflict.local) in \(conflict.namespace)")
     }
 }
 

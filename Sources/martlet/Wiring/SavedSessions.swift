@@ -48,6 +48,12 @@ package enum SavedSessions {
 extension ServerCore {
     /// Ends what cannot be resumed, and takes the rest out of the server once everything that it took is on disk.
     func suspendSessions() async -> [SavedSession] {
+        await withCheckedContinuation { continuation in
+            mailbox.run { [router] context in
+                router.stopServices(context)
+                continuation.resume()
+            }
+        }
         await onEachLoop { [router] in router.beginStop($0) }
         try? await store.commit([])
         await onEachLoop { $0.flush() }

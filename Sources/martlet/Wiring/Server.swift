@@ -126,7 +126,7 @@ final class Server: Sendable {
     }
 
     private static func simulation(_ folder: String, _ iterations: Int) throws(CommandFailure) -> ScramSimulation {
-        let secret = try SimulationSecret.load(from: folder)
+        let secret = try ServerSecret.simulation.load(from: folder)
         do throws(ScramKeysError) {
             return try ScramSimulation(secret: secret, iterations: iterations)
         } catch {

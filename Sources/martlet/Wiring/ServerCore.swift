@@ -13,6 +13,8 @@ struct ServerCore: Sendable {
     let pool: LoopPool
     let uptime: Uptime
     let time: any TimeSource
+    /// Behind the names of occupants of rooms (XEP-0421).
+    let occupantSecret: [UInt8]
 
     struct Surroundings {
         var holder: String
@@ -31,8 +33,17 @@ struct ServerCore: Sendable {
     /// - Throws: ``CommandFailure``, with nothing left open.
     static func open(_ configuration: ServerConfiguration, _ surroundings: Surroundings) async throws(CommandFailure) -> ServerCore {
         let uptime = Uptime(surroundings.time)
-        let hosts = try HostAssembly(configuration: configuration, time: surroundings.time, uptime: uptime, audit: surroundings.audit).table()
         let store = try openStore(configuration, surroundings)
+        let (secret, hosts): ([UInt8], HostTable)
+        do throws(CommandFailure) {
+            secret = try ServerSecret.occupants.load(from: configuration.server.dataFolder)
+            hosts = try HostAssembly(
+                configuration: configuration, time: surroundings.time, uptime: uptime, audit: surroundings.audit, occupantSecret: secret
+            ).table()
+        } catch {
+            store.close()
+            throw error
+        }
         do throws(StoreError) {
             let ids = StanzaIDSource(floor: try await store.idCeiling())
             try await ids.reserve(in: store, surroundings.time)
@@ -44,7 +55,7 @@ struct ServerCore: Sendable {
             let pool = LoopPool(count: surroundings.loops) { loop in
                 LoopContext(loop: loop, hosts: hosts, store: store, time: surroundings.time, random: SystemRandom())
             }
-            return ServerCore(store: store, router: router, pool: pool, uptime: uptime, time: surroundings.time)
+            return ServerCore(store: store, router: router, pool: pool, uptime: uptime, time: surroundings.time, occupantSecret: secret)
         } catch {
             store.close()
             throw CommandFailure(error, in: configuration.server.dataFolder)

@@ -70,6 +70,12 @@ struct ConfigurationRangeTests {
         KeyRange("archive.messages-max", ["1", "1000000000"], not: ["0", "1000000001"]),
         KeyRange("archive.bytes-max", ["1MiB", "1024GiB"], not: ["1023KiB", "1025GiB"]),
         KeyRange("archive.retention", ["0s", "1d", "36500d"], not: ["-1s", "36501d", "off"]),
+        KeyRange("rooms.occupants-max", ["2", "100000"], not: ["1", "100001"]),
+        KeyRange("rooms.affiliations-max", ["10", "1000000"], not: ["9", "1000001"]),
+        KeyRange("rooms.history-max", ["0", "1000"], not: ["-1", "1001"]),
+        KeyRange("rooms.history-bytes", ["16KiB", "64MiB"], not: ["15KiB", "65MiB"]),
+        KeyRange("rooms.standard.occupants", ["2", "100000"], not: ["1", "100001"]),
+        KeyRange("rooms.standard.history", ["0", "1000"], not: ["-1", "1001"]),
         KeyRange("storage.readers", ["1", "64"], not: ["0", "65"]),
         KeyRange("metrics.port", ["1", "65535", "off"], not: ["0", "65536"]),
     ]

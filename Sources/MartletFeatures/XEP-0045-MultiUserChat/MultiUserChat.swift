@@ -1,0 +1,317 @@
+package import MartletCore
+import MartletXML
+package import MartletXMPP
+import NIOCore
+
+/// Rooms (XEP-0045): the service at a domain of its own. What a room decides is in `Room`; here it is found, read, and carried out.
+package struct MultiUserChat: DomainService {
+    package static let specification = Specification.xep(45, "Multi-User Chat", version: "1.35.1")
+    let settings: Settings
+
+    package struct Settings: Sendable {
+        package var limits = RoomLimits()
+        /// What a new room is like.
+        package var standard = RoomConfiguration()
+        /// Who may create rooms.
+        package var creation: Creation = .local
+        package var identities: OccupantIDs
+        package init(identities: OccupantIDs) { self.identities = identities }
+    }
+
+    /// §10.1.1.
+    package enum Creation: Hashable, Sendable { case everybody, local, administrators(Set<BareJID>), nobody }
+
+    package init(_ settings: Settings) { self.settings = settings }
+
+    // MARK: Arriving
+
+    package func receive(_ arrival: Arrival, _ router: Router, _ context: LoopContext) -> Progress {
+        let address = arrival.to.bare
+        guard !address.isDomain else { return receiveAtDomain(arrival, router, context) }
+        let shard = router.shard(of: address)
+        return shard.withLock {
+            guard let home = shard.serviceHome(address) as? RoomHome else {
+                let home = RoomHome(address.compacted(), shard: shard)
+                shard.insert(home)
+                return park(arrival, home, router, context)
+            }
+            guard home.stage == .ready else { return park(arrival, home, router, context) }
+            return handle(arrival, home, router, context)
+        }
+    }
+
+    /// Nothing but requests is for the service itself.
+    private func receiveAtDomain(_ arrival: Arrival, _ router: Router, _ context: LoopContext) -> Progress {
+        if case .presence = arrival.stanza.kind { return .done }
+        router.refuse(arrival, .serviceUnavailable, context)
+        return .done
+    }
+
+    // MARK: Reading
+
+    /// Under the lock.
+    private func park(_ arrival: Arrival, _ home: RoomHome, _ router: Router, _ context: LoopContext) -> Progress {
+        let bytes = arrival.stanza.element.byteCount
+        guard home.parked.count < settings.limits.parkedMax, home.parkedBytes + bytes <= settings.limits.parkedBytesMax else {
+            router.refuse(arrival, StanzaError(.resourceConstraint, .wait), context)
+            return .done
+        }
+        home.parked.append(arrival)
+        home.parkedBytes += bytes
+        if home.parked.count == 1 { read(home, router, context) }
+        return .pending
+    }
+
+    /// Under the lock. A room is made of what is read on the thread that reads: with many affiliations that takes a while.
+    private func read(_ home: RoomHome, _ router: Router, _ context: LoopContext) {
+        let (address, mailbox) = (home.address, context.mailbox)
+        home.stage = .reading
+        router.store.loadRoom(address, history: settings.limits.historyMax) { result in
+            let room = result.map { stored in stored.map { (stored: $0, room: Room(address, $0, usedNames: router.ids.used)) } }
+            mailbox.run { context in
+                home.shard.withLock { install(room, home, router, context) }
+                context.runEffects()
+            }
+        }
+    }
+
+    /// Under the lock.
+    private func install(
+        _ result: Result<(stored: StoredRoom, room: Room)?, StoreError>, _ home: RoomHome, _ router: Router, _ context: LoopContext
+    ) {
+        home.stage = .ready
+        switch result {
+        case .success(let found?):
+            if home.room == nil {
+                home.room = found.room
+            } else {
+                var effects = RoomEffects()
+                home.room?.restore(found.stored, moment(router, context), &effects)
+                _ = perform(effects, nil, home, router, context)
+            }
+        case .success(nil): home.room = nil
+        case .failure:
+            if home.room == nil { return refuseAll(home, StanzaError(.internalServerError, .wait), router, context) }
+        }
+        doWaiting(home, router, context)
+    }
+
+    private func doWaiting(_ home: RoomHome, _ router: Router, _ context: LoopContext) {
+        let waiting = home.parked
+        (home.parked, home.parkedBytes) = ([], 0)
+        for (index, arrival) in waiting.enumerated() {
+            if home.room == nil, creates(arrival) {
+                home.parked = Array(waiting[index...])
+                home.parkedBytes = home.parked.reduce(0) { $0 + $1.stanza.element.byteCount }
+                return create(home, for: arrival, router, context)
+            }
+            let progress = handle(arrival, home, router, context)
+            arrival.completion?.complete(progress, in: context)
+        }
+        leaveIfIdle(home, router)
+    }
+
+    private func refuseAll(_ home: RoomHome, _ error: StanzaError, _ router: Router, _ context: LoopContext) {
+        for arrival in home.parked {
+            router.refuse(arrival, error, context)
+            arrival.completion?.complete(.done, in: context)
+        }
+        (home.parked, home.parkedBytes) = ([], 0)
+        home.shard.remove(home)
+    }
+
+    /// A room that is not there, or that nobody is in, need not stay in memory.
+    private func leaveIfIdle(_ home: RoomHome, _ router: Router) {
+        if home.room == nil { return home.shard.remove(home) }
+        if home.room?.occupants.isEmpty == true { home.shard.noteIdle(home, settled: router.store.settled) } else { home.shard.noteUse(home) }
+    }
+
+    // MARK: Creating
+
+    private func creates(_ arrival: Arrival) -> Bool {
+        guard case .presence(.available) = arrival.stanza.kind, case .full(let session) = arrival.from, arrival.to.resourcepart != nil,
+            arrival.stanza.element.root.hasChild("x", .muc)
+        else { return false }
+        return mayCreate(session.bare, isLocal: arrival.origin != nil)
+    }
+
+    private func mayCreate(_ account: BareJID, isLocal: Bool) -> Bool {
+        switch settings.creation {
+        case .everybody: true
+        case .local: isLocal
+        case .administrators(let administrators): administrators.contains(account)
+        case .nobody: false
+        }
+    }
+
+    /// Under the lock. The room is on disk before anybody is in it (§10.1); then it is read like any other.
+    private func create(_ home: RoomHome, for arrival: Arrival, _ router: Router, _ context: LoopContext) {
+        let record = RoomContent(configuration: settings.standard, subject: nil, isLocked: true).record
+        let owner = StoredAffiliation(address: .bare(arrival.from.bare), affiliation: RoomAffiliation.owner.rawValue, version: 1)
+        home.lastTicket = router.store.submit([.room(.create(home.address, record, [owner]))])
+        read(home, router, context)
+    }
+
+    // MARK: Deciding
+
+    func moment(_ router: Router, _ context: LoopContext) -> RoomMoment {
+        RoomMoment(
+            now: context.wallMilliseconds, ids: router.ids, random: context.random, limits: settings.limits, identities: settings.identities)
+    }
+
+    /// Under the lock.
+    private func handle(_ arrival: Arrival, _ home: RoomHome, _ router: Router, _ context: LoopContext) -> Progress {
+        guard home.room != nil else { return refuseAbsent(arrival, home, router, context) }
+        var effects = RoomEffects()
+        let moment = moment(router, context)
+        let nickname = arrival.to.resourcepart
+        switch (arrival.stanza.kind, arrival.from) {
+        case (.presence(let type), .full(let session)):
+            home.room?.presence(arrival.stanza, type, to: nickname, from: RoomSession(session, arrival.origin), moment, &effects)
+        case (.message(let type), .full(let session)):
+            home.room?.message(arrival.stanza, type, to: nickname, from: RoomSession(session, arrival.origin), arrival.position, moment, &effects)
+        case (.message(.error), .bare(let account)): home.room?.failed(arrival.stanza, nickname, at: account, &effects)
+        case (.presence, .bare), (.message, .bare): router.refuse(arrival, .badRequest("whoever is in a room has a resource"), context)
+        case (.iq(let type), .full(let session)) where nickname != nil:
+            home.room?.pass(arrival.stanza, type, to: nickname ?? "", from: RoomSession(session, arrival.origin), moment, &effects)
+        case (.iq(let type), _):
+            guard type == .get || type == .set else { return .done }
+            if let progress = readArchive(arrival, type, home, router, context) { return progress }
+            home.room?.request(arrival.stanza, type, from: arrival.from, moment, &effects)
+        }
+        return perform(effects, arrival, home, router, context)
+    }
+
+    /// §6.4, §7.4: there is no such room, or whoever asks may not create it.
+    private func refuseAbsent(_ arrival: Arrival, _ home: RoomHome, _ router: Router, _ context: LoopContext) -> Progress {
+        switch arrival.stanza.kind {
+        case .presence(.available):
+            let isEntry = arrival.to.resourcepart != nil && arrival.stanza.element.root.hasChild("x", .muc)
+            router.refuse(arrival, arrival.to.resourcepart == nil ? .jidMalformed : isEntry ? .notAllowed : .itemNotFound(), context)
+        case .presence: break
+        case .message, .iq: router.refuse(arrival, .itemNotFound("there is no such room"), context)
+        }
+        return .done
+    }
+
+    // MARK: Carrying out
+
+    /// Under the lock. What is written is on disk before it is told, and nothing that comes later overtakes it; messages do not wait for the
+    /// archive.
+    func perform(
+        _ effects: RoomEffects, _ arrival: Arrival?, _ home: RoomHome, _ router: Router, _ context: LoopContext
+    ) -> Progress {
+        var ticket = CommitTicket.none
+        if !effects.writes.isEmpty || !effects.entries.isEmpty {
+            ticket = router.store.submit(effects.writes + effects.entries.map(Write.log))
+            home.lastTicket = ticket
+        }
+        var progress = Progress.done(ticket)
+        if effects.writes.isEmpty, home.tellings.isEmpty {
+            if carryOut(effects.actions, arrival, router, context) { progress = .pending }
+            if ticket != .none, let arrival, arrival.position != nil { watch(ticket, arrival, router, context) }
+        } else if !effects.actions.isEmpty || !effects.writes.isEmpty {
+            tellLater(effects, ticket, arrival, home, router, context)
+        }
+        finish(effects, home, router)
+        return progress
+    }
+
+    /// The archive has not taken a message whose sender relies on it (P19).
+    private func watch(_ ticket: CommitTicket, _ arrival: Arrival, _ router: Router, _ context: LoopContext) {
+        context.afterCommit(ticket) { context, outcome in
+            if case .failure(let error) = outcome { router.refuse(arrival, StanzaError(refusal: error), context) }
+        }
+    }
+
+    private func tellLater(
+        _ effects: RoomEffects, _ ticket: CommitTicket, _ arrival: Arrival?, _ home: RoomHome, _ router: Router, _ context: LoopContext
+    ) {
+        let awaited = effects.writes.isEmpty ? home.tellings.last?.ticket ?? ticket : ticket
+        home.tellings.append(.init(ticket: awaited, actions: effects.actions, arrival: arrival))
+        context.afterCommit(awaited) { context, _ in
+            home.shard.withLock { tell(home, router, context) }
+            context.runEffects()
+        }
+    }
+
+    /// Under the lock. Tells what is on disk, in order.
+    private func tell(_ home: RoomHome, _ router: Router, _ context: LoopContext) {
+        while let next = home.tellings.first, next.ticket <= router.store.settled {
+            home.tellings.removeFirst()
+            switch router.store.outcome(of: next.ticket) {
+            case .success: _ = carryOut(next.actions, next.arrival, router, context)
+            case .failure(let error):
+                if let arrival = next.arrival { router.refuse(arrival, StanzaError(refusal: error), context) }
+                // What is in memory is ahead of the disk.
+                if home.stage == .ready, home.room != nil { read(home, router, context) }
+            }
+        }
+        leaveIfIdle(home, router)
+    }
+
+    /// Under the lock.
+    private func finish(_ effects: RoomEffects, _ home: RoomHome, _ router: Router) {
+        if effects.isDestroyed { home.room = nil }
+        if let room = home.room, room.isOver, home.stage == .ready, home.parked.isEmpty {
+            home.lastTicket = router.store.submit([.room(.delete(room.id))])
+            home.room = nil
+        }
+        guard home.stage == .ready, home.parked.isEmpty else { return }
+        leaveIfIdle(home, router)
+    }
+
+    /// - Returns: whether the arrival's completion is in somebody's hands.
+    private func carryOut(_ actions: [RoomEffects.Action], _ arrival: Arrival?, _ router: Router, _ context: LoopContext) -> Bool {
+        var isPending = false
+        for action in actions {
+            switch action {
+            case .send(let stanza, let session): router.send(stanza, to: .full(session.address), session.ref, context)
+            case .sendAll(let stanzas, let session): send(stanzas, to: session, router, context)
+            case .multicast(let stanza, let audience): multicast(stanza, to: audience, router, context)
+            case .answer(let stanza): if let arrival { router.answer(stanza, to: arrival, context) }
+            case .refuse(let error): if let arrival { router.refuse(arrival, error, context) }
+            case .deliver(let stanza, let type, let address):
+                guard let arrival else { continue }
+                let isFirst = !isPending
+                isPending = true
+                context.after { context in
+                    let progress = router.deliver(stanza, type, to: address, by: arrival, context)
+                    if isFirst { arrival.completion?.complete(progress, in: context) }
+                }
+            case .pass(let stanza, let type, let address):
+                guard let arrival else { continue }
+                context.after { context in
+                    if let error = router.pass(stanza, type, to: address, context) { router.refuse(arrival, error, context) }
+                }
+            }
+        }
+        return isPending && arrival?.completion != nil
+    }
+
+    private func send(_ stanzas: [SharedStanza], to session: RoomSession, _ router: Router, _ context: LoopContext) {
+        if let ref = session.ref { return context.post(stanzas, to: ref) }
+        for stanza in stanzas { router.send(stanza.addressed(to: session.address), to: .full(session.address), nil, context) }
+    }
+
+    private func multicast(_ stanza: SharedStanza, to audience: RoomAudience, _ router: Router, _ context: LoopContext) {
+        for group in audience.groups where !group.sessions.isEmpty { context.post(stanza, to: group.sessions, on: group.mailbox) }
+        for address in audience.remote { router.send(stanza.addressed(to: address), to: .full(address), nil, context) }
+    }
+
+    // MARK: The end
+
+    package func stop(_ router: Router, _ context: LoopContext) {
+        router.placement.forEachShard { shard in
+            shard.withLock {
+                for case let home as RoomHome in shard.allServiceHomes() where home.room != nil {
+                    var effects = RoomEffects()
+                    home.room?.expelAll([RoomStatus.shutdown], &effects)
+                    _ = carryOut(effects.actions, nil, router, context)
+                    home.shard.remove(home)
+                }
+            }
+        }
+        context.runEffects()
+    }
+}

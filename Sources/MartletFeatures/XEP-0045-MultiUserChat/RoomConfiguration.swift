@@ -1,0 +1,80 @@
+import MartletCore
+import MartletXMPP
+
+/// What a room's owners decide about it (§10.2, §16.4): the fields of its form, with what they mean.
+package struct RoomConfiguration: Hashable, Sendable {
+    /// Whose addresses occupants see (`muc#roomconfig_whois`).
+    package enum AddressVisibility: String, Hashable, Sendable, CaseIterable { case moderators, anyone }
+    /// Who may send private messages (`muc#roomconfig_allowpm`).
+    package enum PrivateMessages: String, Hashable, Sendable, CaseIterable { case anyone, participants, moderators, nobody = "none" }
+    /// Of what members learn who are not there.
+    package enum MemberNotices: String, Hashable, Sendable, CaseIterable { case nothing = "none", mentions, all }
+
+    package var name = ""
+    package var description = ""
+    /// As in `xml:lang`; empty if nobody has said so.
+    package var language = ""
+    /// Whether the room stays when its last occupant leaves (§4.2).
+    package var isPersistent = false
+    /// Whether others than its members are told of it.
+    package var isPublic = true
+    package var isMembersOnly = false
+    package var isModerated = false
+    package var password: String?
+    package var whois = AddressVisibility.moderators
+    package var occupantsMax = 200
+    /// Whether members, and not only administrators, may invite into a room for members.
+    package var allowsInvitations = false
+    package var allowsSubjectChange = false
+    package var privateMessages = PrivateMessages.anyone
+    /// The roles of those whose coming and going everybody is told of.
+    package var presenceBroadcast: Set<RoomRole> = [.visitor, .participant, .moderator]
+    /// The roles of those who may ask for the list of members.
+    package var memberListRoles: Set<RoomRole> = [.participant, .moderator]
+    package var isArchived = true
+    /// For how many days the archive keeps messages; 0: for as long as the server does.
+    package var archiveDays = 0
+    /// Messages that a new occupant gets at most.
+    package var historyLength = 20
+    /// Seconds between two messages of one occupant (XEP-0500); 0: none.
+    package var slowModeSeconds = 0
+    package var memberNotices = MemberNotices.mentions
+    package var contacts: [String] = []
+
+    package init() {}
+
+    /// Whether addresses are no secret here (§4.2, "non-anonymous").
+    package var showsAddresses: Bool { whois == .anyone }
+
+    package var secret: String? { password?.isEmpty == false ? password : nil }
+}
+
+/// What the operator decides for every room.
+package struct RoomLimits: Hashable, Sendable {
+    /// Occupants that an owner may allow, at most.
+    package var occupantsMax = 5_000
+    /// Affiliations of one room.
+    package var affiliationsMax = 100_000
+    /// Sessions of one account under one nickname.
+    package var sessionsMax = 16
+    /// Messages that are kept in memory for those who come.
+    package var historyMax = 50
+    /// Bytes of them.
+    package var historyBytesMax = 256 * 1024
+    package var subjectBytesMax = 4_096
+    package var nicknameBytesMax = 255
+    /// Of a room's name and of what else is one line.
+    package var textBytesMax = 1_024
+    package var descriptionBytesMax = 8_192
+    /// Changes in one request of administrators.
+    package var changesMax = 256
+    /// Affiliations on one page (XEP-0059).
+    package var pageMax = 1_000
+    /// Requests between occupants that wait for an answer.
+    package var relayedMax = 256
+    /// Stanzas that wait while a room is read.
+    package var parkedMax = 1_000
+    package var parkedBytesMax = 4 * 1024 * 1024
+    package var slowModeSecondsMax = 3_600
+    package init() {}
+}

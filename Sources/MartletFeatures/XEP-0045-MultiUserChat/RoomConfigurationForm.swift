@@ -1,0 +1,180 @@
+import MartletCore
+package import MartletXMPP
+
+/// The form by which owners configure a room (§10.2, §16.4; XEP-0004, XEP-0068, XEP-0122). A configuration is stored as the same form.
+extension RoomConfiguration {
+    package static let formType = "http://jabber.org/protocol/muc#roomconfig"
+
+    package func form(_ kind: DataForm.Kind, limits: RoomLimits) -> DataForm {
+        var form = DataForm(kind, type: Self.formType, fields: texts + switches(limits) + choices + numbers(limits))
+        if kind == .form { form.title = "Configuration of the room" } else { form.fields = form.fields.map(\.submitted) }
+        return form
+    }
+
+    private var texts: [DataForm.Field] {
+        [
+            .text("muc#roomconfig_roomname", "Name", name), .text("muc#roomconfig_roomdesc", "Description", description),
+            .text("muc#roomconfig_lang", "Language of the conversation, such as en", language),
+            .init("muc#roomconfig_contactjid", .jidMulti, "Addresses of those who are responsible", contacts),
+        ]
+    }
+
+    private func switches(_ limits: RoomLimits) -> [DataForm.Field] {
+        [
+            .flag("muc#roomconfig_persistentroom", "The room stays when nobody is in it", isPersistent),
+            .flag("muc#roomconfig_publicroom", "The room is listed", isPublic),
+            .flag("muc#roomconfig_membersonly", "Only members may enter", isMembersOnly),
+            .flag("muc#roomconfig_allowinvites", "Members may invite others", allowsInvitations),
+            .flag("muc#roomconfig_moderatedroom", "Who has no affiliation enters without voice", isModerated),
+            .flag("muc#roomconfig_changesubject", "Participants may change the subject", allowsSubjectChange),
+            .flag("muc#roomconfig_passwordprotectedroom", "A password is needed", password != nil),
+            .init("muc#roomconfig_roomsecret", .textPrivate, "The password", password.map { [$0] } ?? []),
+            .flag("muc#roomconfig_enablearchiving", "Messages are kept in the room's archive", isArchived),
+        ]
+    }
+
+    private var choices: [DataForm.Field] {
+        let roles = [("moderator", "Moderators"), ("participant", "Participants"), ("visitor", "Visitors")]
+        return [
+            .choice("muc#roomconfig_whois", "Who sees the addresses of occupants", whois.rawValue, [("moderators", "Moderators only"), ("anyone", "Everybody")]),
+            .choice(
+                "muc#roomconfig_allowpm", "Who may send private messages", privateMessages.rawValue,
+                [("anyone", "Everybody"), ("participants", "Those with voice"), ("moderators", "Moderators"), ("none", "Nobody")]),
+            .choices("muc#roomconfig_presencebroadcast", "Whose coming and going everybody is told of", presenceBroadcast, roles),
+            .choices("muc#roomconfig_getmemberlist", "Who may ask for the list of members", memberListRoles, roles),
+            .choice(
+                "muc#roomconfig_membernotices", "What members learn who are not in the room", memberNotices.rawValue,
+                [("none", "Nothing"), ("mentions", "Messages that mention them"), ("all", "All messages")]),
+        ]
+    }
+
+    private func numbers(_ limits: RoomLimits) -> [DataForm.Field] {
+        [
+            .number("muc#roomconfig_maxusers", "Occupants at most", occupantsMax, 1...limits.occupantsMax),
+            .number("muc#maxhistoryfetch", "Messages that who enters is shown", historyLength, 0...limits.historyMax),
+            .number("muc#roomconfig_archive_days", "Days for which the archive keeps messages; 0 is as long as the server does", archiveDays, 0...36_500),
+            .number("muc#roomconfig_slow_mode_duration", "Seconds between two messages of one occupant; 0 is none", slowModeSeconds, 0...limits.slowModeSecondsMax),
+        ]
+    }
+
+    // MARK: Reading
+
+    /// Takes over what a submission says; fields that it leaves out stay as they are, and those that are not known here count for nothing.
+    ///
+    /// Throws `bad-request` for what is no such value and `not-acceptable` for what the operator does not allow.
+    package mutating func take(_ form: DataForm, limits: RoomLimits) throws(StanzaError) {
+        var fields = try FormSubmission(form, type: Self.formType)
+        try takeTexts(&fields, limits)
+        try takeSwitches(&fields)
+        try takePassword(&fields, limits)
+        whois = try fields.choice("muc#roomconfig_whois") ?? whois
+        privateMessages = try fields.choice("muc#roomconfig_allowpm") ?? privateMessages
+        memberNotices = try fields.choice("muc#roomconfig_membernotices") ?? memberNotices
+        presenceBroadcast = try fields.roles("muc#roomconfig_presencebroadcast") ?? presenceBroadcast
+        memberListRoles = try fields.roles("muc#roomconfig_getmemberlist") ?? memberListRoles
+        occupantsMax = try fields.number("muc#roomconfig_maxusers", 1...limits.occupantsMax, "none") ?? occupantsMax
+        historyLength = try fields.number("muc#maxhistoryfetch", 0...limits.historyMax) ?? historyLength
+        archiveDays = try fields.number("muc#roomconfig_archive_days", 0...36_500) ?? archiveDays
+        slowModeSeconds = try fields.number("muc#roomconfig_slow_mode_duration", 0...limits.slowModeSecondsMax) ?? slowModeSeconds
+    }
+
+    private mutating func takeTexts(_ fields: inout FormSubmission, _ limits: RoomLimits) throws(StanzaError) {
+        name = try fields.text("muc#roomconfig_roomname", bytesMax: limits.textBytesMax) ?? name
+        description = try fields.text("muc#roomconfig_roomdesc", bytesMax: limits.descriptionBytesMax) ?? description
+        language = try fields.text("muc#roomconfig_lang", bytesMax: 64) ?? language
+        if let addresses = try fields.textsIfAny("muc#roomconfig_contactjid") {
+            guard addresses.count <= 16 else { throw .notAcceptable("at most 16 addresses") }
+            for address in addresses where (try? JID(address)) == nil { throw .jidMalformed }
+            contacts = addresses
+        }
+    }
+
+    private mutating func takeSwitches(_ fields: inout FormSubmission) throws(StanzaError) {
+        isPersistent = try fields.boolean("muc#roomconfig_persistentroom") ?? isPersistent
+        isPublic = try fields.boolean("muc#roomconfig_publicroom") ?? isPublic
+        isMembersOnly = try fields.boolean("muc#roomconfig_membersonly") ?? isMembersOnly
+        allowsInvitations = try fields.boolean("muc#roomconfig_allowinvites") ?? allowsInvitations
+        isModerated = try fields.boolean("muc#roomconfig_moderatedroom") ?? isModerated
+        allowsSubjectChange = try fields.boolean("muc#roomconfig_changesubject") ?? allowsSubjectChange
+        isArchived = try fields.boolean("muc#roomconfig_enablearchiving") ?? isArchived
+    }
+
+    /// A password is wanted by its switch, or, where that is left out, by being there.
+    private mutating func takePassword(_ fields: inout FormSubmission, _ limits: RoomLimits) throws(StanzaError) {
+        let isWanted = try fields.boolean("muc#roomconfig_passwordprotectedroom")
+        let secret = try fields.text("muc#roomconfig_roomsecret", bytesMax: limits.textBytesMax)
+        switch (isWanted, secret) {
+        case (false?, _): password = nil
+        case (_, let secret?) where !secret.isEmpty: password = secret
+        case (true?, _) where password == nil: throw .notAcceptable("a password is needed")
+        case (nil, ""?): password = nil
+        case (true?, _), (nil, _): break
+        }
+    }
+}
+
+extension DataForm.Field {
+    fileprivate init(_ name: String, _ kind: Kind, _ label: String, _ values: [String]) {
+        self.init(name, kind, values)
+        self.label = label
+    }
+
+    fileprivate static func text(_ name: String, _ label: String, _ value: String) -> Self { .init(name, .textSingle, label, [value]) }
+    fileprivate static func flag(_ name: String, _ label: String, _ value: Bool) -> Self { .init(name, .boolean, label, [value ? "1" : "0"]) }
+
+    fileprivate static func number(_ name: String, _ label: String, _ value: Int, _ range: ClosedRange<Int>) -> Self {
+        var field = DataForm.Field(name, .textSingle, label, [String(value)])
+        field.validation = Validation(datatype: "xs:integer", range: range)
+        return field
+    }
+
+    fileprivate static func choice(_ name: String, _ label: String, _ value: String, _ options: [(String, String)]) -> Self {
+        var field = DataForm.Field(name, .listSingle, label, [value])
+        field.options = options.map { Option($0.0, label: $0.1) }
+        return field
+    }
+
+    fileprivate static func choices(_ name: String, _ label: String, _ roles: Set<RoomRole>, _ options: [(String, String)]) -> Self {
+        var field = DataForm.Field(name, .listMulti, label, roles.map(\.name).sorted())
+        field.options = options.map { Option($0.0, label: $0.1) }
+        return field
+    }
+
+    /// The field as somebody who has filled in the form sends it.
+    fileprivate var submitted: Self { DataForm.Field(name, kind, values) }
+}
+
+extension FormSubmission {
+    fileprivate mutating func text(_ name: String, bytesMax: Int) throws(StanzaError) -> String? {
+        guard let text = try text(name) else { return nil }
+        guard text.utf8.count <= bytesMax else { throw .notAcceptable("\(name) may have \(bytesMax) bytes") }
+        return text
+    }
+
+    /// `nil` if the field is not there.
+    fileprivate mutating func textsIfAny(_ name: String) throws(StanzaError) -> [String]? {
+        has(name) ? try texts(name) : nil
+    }
+
+    fileprivate mutating func choice<Choice: RawRepresentable<String>>(_ name: String) throws(StanzaError) -> Choice? {
+        guard let text = try text(name) else { return nil }
+        guard let choice = Choice(rawValue: text) else { throw .badRequest("\(name) is not one of the options") }
+        return choice
+    }
+
+    fileprivate mutating func roles(_ name: String) throws(StanzaError) -> Set<RoomRole>? {
+        guard let names = try textsIfAny(name) else { return nil }
+        let roles = names.compactMap(RoomRole.init(named:)).filter { $0 != .none }
+        guard roles.count == names.count else { throw .badRequest("\(name) has an unknown role") }
+        return Set(roles)
+    }
+
+    /// - Parameter unlimited: a word for the most that is allowed.
+    fileprivate mutating func number(_ name: String, _ range: ClosedRange<Int>, _ unlimited: String? = nil) throws(StanzaError) -> Int? {
+        guard let text = try text(name), !text.isEmpty else { return nil }
+        if text == unlimited { return range.upperBound }
+        guard let number = Int(text) else { throw .badRequest("\(name) is a number") }
+        guard range.contains(number) else { throw .notAcceptable("\(name) is from \(range.lowerBound) to \(range.upperBound)") }
+        return number
+    }
+}

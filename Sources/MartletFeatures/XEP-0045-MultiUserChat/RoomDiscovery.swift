@@ -1,0 +1,83 @@
+import MartletCore
+import MartletXML
+import MartletXMPP
+
+/// What a room says of itself (§6.3 to §6.6).
+extension Room {
+    static let nicknameNode = "x-roomuser-item"
+    static let trafficNode = "http://jabber.org/protocol/muc#traffic"
+
+    func info(for actor: RoomStanding, address: JID, node: String?) throws(StanzaError) -> IQReply {
+        switch node {
+        case nil: return try info(for: actor)
+        // §6.6: which nickname is reserved for who asks.
+        case Self.nicknameNode?:
+            let nickname = affiliations.reservedNickname(of: address.bare)
+            let identities = nickname.map { [DiscoInfo.Identity("conference", "text", name: $0)] } ?? []
+            return DiscoInfo(identities: identities, features: []).reply(node: node)
+        // §18.1.1: everything is passed on.
+        case Self.trafficNode?: throw .serviceUnavailable
+        case .some: throw .itemNotFound()
+        }
+    }
+
+    /// A room that is not listed is told to whoever knows its address, as it must be to enter it; what it is about is not.
+    private func info(for actor: RoomStanding) throws(StanzaError) -> IQReply {
+        guard !isLocked || actor.affiliation == .owner else { throw .itemNotFound() }
+        let identity = DiscoInfo.Identity("conference", "text", name: configuration.name.isEmpty ? address.localpart : configuration.name)
+        let features = (typeFeatures + RoomRequests.namespaces.map(\.name)).sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+        return IQReply { writer in
+            writer.element("query", .discoInfo) { writer in
+                writer.element(
+                    "identity", .discoInfo, ["category": identity.category, "type": identity.type, "name": identity.name])
+                for feature in features { writer.element("feature", .discoInfo, ["var": feature]) }
+                form(for: actor).write(to: &writer)
+            }
+        }
+    }
+
+    private var typeFeatures: [String] {
+        [
+            configuration.isPublic ? "muc_public" : "muc_hidden", configuration.isMembersOnly ? "muc_membersonly" : "muc_open",
+            configuration.isModerated ? "muc_moderated" : "muc_unmoderated",
+            configuration.showsAddresses ? "muc_nonanonymous" : "muc_semianonymous",
+            configuration.secret == nil ? "muc_unsecured" : "muc_passwordprotected", configuration.isPersistent ? "muc_persistent" : "muc_temporary",
+        ]
+    }
+
+    private func form(for actor: RoomStanding) -> DataForm {
+        let isInside = configuration.permits(.seeOccupants, by: actor)
+        var fields: [DataForm.Field] = [
+            .info("muc#roominfo_description", .textSingle, [configuration.description]), .info("muc#roominfo_lang", .textSingle, [configuration.language]),
+            .info("muc#roominfo_contactjid", .jidMulti, configuration.contacts), .info("muc#maxhistoryfetch", .textSingle, [String(configuration.historyLength)]),
+            .info("muc#roominfo_subjectmod", .boolean, [configuration.allowsSubjectChange ? "1" : "0"]),
+            .info("muc#roominfo_slow_mode_duration", .textSingle, [String(configuration.slowModeSeconds)]),
+            .info("muc#roomconfig_allowinvites", .boolean, [configuration.allowsInvitations ? "1" : "0"]),
+            .info("muc#roomconfig_changesubject", .boolean, [configuration.allowsSubjectChange ? "1" : "0"]),
+            .info("muc#roomconfig_allowpm", .listSingle, [configuration.privateMessages.rawValue]),
+        ]
+        if isInside {
+            fields.append(.info("muc#roominfo_occupants", .textSingle, [String(occupants.count)]))
+            fields.append(.info("muc#roominfo_subject", .textSingle, [subject?.text ?? ""]))
+        }
+        return DataForm(.result, type: "http://jabber.org/protocol/muc#roominfo", fields: fields.filter { $0.values != [""] && !$0.values.isEmpty })
+    }
+
+    /// §6.5: who is here, for those who may know.
+    func items(for actor: RoomStanding) throws(StanzaError) -> IQReply {
+        guard !isLocked || actor.affiliation == .owner else { throw .itemNotFound() }
+        let isOpen = actor.role != .none || (configuration.isPublic && configuration.permits(.seeOccupants, by: actor))
+        return IQReply { writer in
+            writer.element("query", .discoItems) { writer in
+                guard isOpen else { return }
+                for occupant in occupants.all where occupant.isAnnounced {
+                    writer.element("item", .discoItems, ["jid": occupant.address.description, "name": occupant.nickname])
+                }
+            }
+        }
+    }
+}
+
+extension DataForm.Field {
+    fileprivate static func info(_ name: String, _ kind: Kind, _ values: [String]) -> Self { .init(name, kind, values) }
+}

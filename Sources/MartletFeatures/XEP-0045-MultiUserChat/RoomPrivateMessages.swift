@@ -1,0 +1,166 @@
+import MartletCore
+import MartletXML
+package import MartletXMPP
+
+/// What one occupant says to, or asks of, another (§7.5, §13.2): the room puts nicknames where addresses were.
+extension Room {
+    mutating func sayPrivately(_ stanza: Stanza, _ type: MessageType, to nickname: String, _ key: RoomOccupants.Key?, _ effects: inout RoomEffects) {
+        guard let key, let sender = occupants[key] else { return effects.actions.append(.refuse(.notAcceptable("only occupants"))) }
+        guard let recipient = occupants.occupant(ofNickname: nickname) else { return effects.actions.append(.refuse(.itemNotFound("nobody of that name is here"))) }
+        if let refusal = configuration.refusal(of: .sayPrivately, by: sender.standing) {
+            return effects.actions.append(.refuse(refusal))
+        }
+        var message = stanza
+        message.from = .full(sender.address)
+        message.omitMarks(of: address)
+        message.add { writer in
+            OccupantIDs.write(sender.id, to: &writer)
+            writer.element("x", .mucUser)
+        }
+        letters.note(id: stanza.id ?? "", to: recipient.account)
+        // Once through the account, which keeps it; the other sessions in the room have it from here.
+        let shown = recipient.shownSession
+        message.to = .full(shown.address)
+        effects.actions.append(.deliver(message, type, to: .full(shown.address)))
+        for session in recipient.sessions where session != shown {
+            effects.actions.append(.send(message.encoded(to: .full(session.address)), to: session))
+        }
+    }
+
+    /// Something that an occupant got, or should have got, has come back from one of his sessions.
+    ///
+    /// What the room itself sent, it sends no more: the occupant is not there (§18.1.1). What another occupant sent, that one is told of, but
+    /// not where it came back from.
+    mutating func failed(_ stanza: Stanza, _ nickname: String?, _ key: RoomOccupants.Key?, _ session: RoomSession, _ effects: inout RoomEffects) {
+        guard let key, let occupant = occupants[key] else { return failed(stanza, nickname, at: session.address.bare, &effects) }
+        let isLetter = nickname != nil && letters.take(id: stanza.id ?? "", to: occupant.account)
+        // An account of this server's that does not want a message does not say that its session is gone.
+        let isOfAccount = session.ref == nil && occupant.sessions.contains { $0.address == session.address && $0.ref != nil }
+        if !isOfAccount, StanzaError(returned: stanza).meansGone(asAnswerToLetter: isLetter) { lose(key, session, &effects) }
+        if isLetter { tellSender(stanza, nickname, from: occupant, &effects) }
+    }
+
+    /// The same, where the account answers for its sessions.
+    package mutating func failed(_ stanza: Stanza, _ nickname: String?, at account: BareJID, _ effects: inout RoomEffects) {
+        guard let key = occupants.keys(ofAccount: account).first, let occupant = occupants[key], nickname != nil,
+            letters.take(id: stanza.id ?? "", to: account)
+        else { return }
+        tellSender(stanza, nickname, from: occupant, &effects)
+    }
+
+    private func tellSender(_ stanza: Stanza, _ nickname: String?, from occupant: RoomOccupant, _ effects: inout RoomEffects) {
+        guard let nickname, let sender = occupants.occupant(ofNickname: nickname) else { return }
+        let error = StanzaError(returned: stanza)
+        let answer = StanzaBuilder.message(.error, from: .full(occupant.address), to: .full(sender.shownSession.address), id: stanza.id) { writer in
+            StanzaError(error.condition, error.kind).write(to: &writer)
+        }
+        effects.actions.append(.send(answer, to: sender.shownSession))
+    }
+
+    // MARK: Requests
+
+    /// A request or an answer from one occupant to another.
+    package mutating func pass(
+        _ stanza: Stanza, _ type: IQType, to nickname: String, from session: RoomSession, _ moment: RoomMoment, _ effects: inout RoomEffects
+    ) {
+        guard let key = occupants.key(ofSession: session.address), let sender = occupants[key] else {
+            // XEP-0410 §3.2, §6.6.
+            let isPing = stanza.element.root.hasChild("ping", .ping)
+            return effects.actions.append(.refuse(isPing ? .notAcceptable("only occupants") : .badRequest("only occupants")))
+        }
+        if let ref = session.ref { occupants.setRef(ref, of: session.address, key) }
+        switch type {
+        case .get, .set: ask(stanza, type, nickname, sender, session, moment, &effects)
+        case .result, .error: answer(stanza, type, nickname, sender, &effects)
+        }
+    }
+
+    private mutating func ask(
+        _ stanza: Stanza, _ type: IQType, _ nickname: String, _ sender: RoomOccupant, _ session: RoomSession, _ moment: RoomMoment,
+        _ effects: inout RoomEffects
+    ) {
+        // XEP-0410: whether one is still in the room is for the room to say.
+        if nickname == sender.nickname, stanza.element.root.hasChild("ping", .ping) {
+            return effects.actions.append(.answer(StanzaBuilder.iq(.result, from: stanza.to, to: stanza.from, id: stanza.id ?? "")))
+        }
+        guard let recipient = occupants.occupant(ofNickname: nickname) else {
+            return effects.actions.append(.refuse(.itemNotFound("nobody of that name is here")))
+        }
+        relayed.note(id: stanza.id ?? "", by: session, to: recipient.shownSession.address, max: moment.limits.relayedMax)
+        effects.actions.append(.pass(relaying(stanza, from: sender), type, to: recipient.shownSession.address))
+    }
+
+    private mutating func answer(_ stanza: Stanza, _ type: IQType, _ nickname: String, _ sender: RoomOccupant, _ effects: inout RoomEffects) {
+        guard case .full(let responder) = stanza.from, let id = stanza.id,
+            let asked = relayed.take(id: id, by: responder, { occupants.occupant(ofSession: $0)?.nickname == nickname })
+        else { return }
+        effects.actions.append(.send(relaying(stanza, from: sender).encoded(to: .full(asked.address)), to: asked))
+    }
+
+    private func relaying(_ stanza: Stanza, from sender: RoomOccupant) -> Stanza {
+        var relayed = stanza
+        relayed.from = .full(sender.address)
+        relayed.to = nil
+        return relayed
+    }
+}
+
+/// Requests from one occupant to another that wait for their answer, oldest first. Only an answer that somebody waits for is passed on.
+struct RelayedRequests: Sendable {
+    private struct Request {
+        let id: String
+        let requester: RoomSession
+        let responder: FullJID
+    }
+    private var requests: [Request] = []
+
+    mutating func note(id: String, by requester: RoomSession, to responder: FullJID, max: Int) {
+        if requests.count >= max { requests.removeFirst(requests.count - max + 1) }
+        requests.append(Request(id: id, requester: requester, responder: responder))
+    }
+
+    /// - Returns: who asked.
+    mutating func take(id: String, by responder: FullJID, _ isMeant: (FullJID) -> Bool) -> RoomSession? {
+        guard let index = requests.firstIndex(where: { $0.id == id && $0.responder == responder && isMeant($0.requester.address) }) else { return nil }
+        return requests.remove(at: index).requester
+    }
+}
+
+/// Private messages that were passed on lately, oldest first: an error may answer one.
+struct RelayedLetters: Sendable {
+    private static let countMax = 256
+    private var letters: [(id: String, recipient: BareJID)] = []
+
+    mutating func note(id: String, to recipient: BareJID) {
+        if letters.count >= Self.countMax { letters.removeFirst() }
+        letters.append((id, recipient))
+    }
+
+    mutating func take(id: String, to recipient: BareJID) -> Bool {
+        guard let index = letters.lastIndex(where: { $0.id == id && $0.recipient == recipient }) else { return false }
+        letters.remove(at: index)
+        return true
+    }
+}
+
+extension StanzaError {
+    /// What an error says that has come back.
+    init(returned stanza: Stanza) {
+        let error = stanza.element.root.firstChild("error", .client)
+        let condition = error?.children.lazy.filter { $0.isIn(.stanzaErrors) }.compactMap { Condition(rawValue: String($0.localName)) }.first
+        self.init(condition ?? .undefinedCondition, error?.attribute("type").flatMap(Kind.init(rawValue:)))
+    }
+
+    /// Whether there is nobody at the address any more.
+    ///
+    /// - Parameter isLetter: somebody who is there may not want a private message, and says the same as one who is not.
+    func meansGone(asAnswerToLetter isLetter: Bool) -> Bool {
+        switch condition {
+        case .gone, .itemNotFound, .jidMalformed, .recipientUnavailable, .redirect, .remoteServerNotFound, .remoteServerTimeout: true
+        case .serviceUnavailable: !isLetter
+        case .internalServerError: false
+        case .badRequest, .conflict, .featureNotImplemented, .forbidden, .notAcceptable, .notAllowed, .notAuthorized, .policyViolation,
+            .registrationRequired, .resourceConstraint, .subscriptionRequired, .undefinedCondition, .unexpectedRequest: false
+        }
+    }
+}
