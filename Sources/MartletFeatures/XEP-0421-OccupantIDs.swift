@@ -8,7 +8,7 @@ extension Namespace {
 
 /// An occupant's name in one room that stays the same whatever he calls himself, and says nothing about who he is elsewhere (§3).
 package struct OccupantIDs: Sendable {
-    package static let specification = Specification.xep(421, "Anonymous unique occupant identifiers for MUCs", version: "1.0.1")
+    package static let specification = Specification.xep(421, "Occupant identifiers for semi-anonymous MUCs", version: "1.0.1")
     private let secret: [UInt8]
 
     /// - Parameter secret: the same for as long as the server lives, and known to nobody.

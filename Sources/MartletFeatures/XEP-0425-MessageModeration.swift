@@ -10,7 +10,7 @@ extension Namespace {
 
 /// Moderators take messages out of a room: everybody is told, and the archive keeps a tombstone in their place (§5, §6).
 enum MessageModeration {
-    static let specification = Specification.xep(425, "Moderated Message Retraction", version: "0.3.1")
+    static let specification = Specification.xep(425, "Moderated Message Retraction", version: "0.3.0")
     static let namespaces: [Namespace] = [.moderation, .retraction]
 }
 

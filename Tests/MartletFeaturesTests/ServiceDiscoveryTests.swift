@@ -56,14 +56,14 @@ struct ServiceDiscoveryTests {
         #expect(info(juliet, of: nil, node: "urn:example")?.error == "cancel/item-not-found")
     }
 
-    @Test("there are no items yet")
+    @Test("the domain names its rooms (§4.1)")
     func items() {
         let juliet = server.online("juliet/balcony")
         juliet.send("<iq type='get' id='d1' to='capulet.example'><query xmlns='http://jabber.org/protocol/disco#items'/></iq>")
         #expect(juliet.received() == [
             """
             <iq type='result' id='d1' from='capulet.example' to='juliet@capulet.example/balcony'>\
-            <query xmlns='http://jabber.org/protocol/disco#items'/></iq>
+            <query xmlns='http://jabber.org/protocol/disco#items'><item jid='conference.capulet.example' name='Rooms'/></query></iq>
             """
         ])
     }

@@ -30,7 +30,7 @@ package struct ResentMessages: Sendable {
         self.until = until
         let last = messages.map(\.time).max() ?? 0
         for message in messages where message.time >= last - Self.ageMax {
-            guard let stanza = Stanza(sent: message.stanza), let to = stanza.to, let name = Self.name(of: stanza, to: to) else { continue }
+            guard let stanza = Stanza(sent: message.stanza), let name = Self.name(ofLogged: stanza) else { continue }
             names.insert(name)
             senders.insert(name.sender)
         }
@@ -44,6 +44,17 @@ package struct ResentMessages: Sendable {
         return names.contains(name)
     }
 
+    /// A message to a room is from one of its occupants there, with who that is beside it.
+    private static func name(ofLogged stanza: Stanza) -> Name? {
+        guard stanza.kind == .message(.groupchat) else { return stanza.to.flatMap { name(of: stanza, to: $0) } }
+        let item = stanza.element.root.firstChild("x", rooms)?.firstChild("item", rooms)
+        guard let author = item?.attribute("jid").flatMap({ try? JID($0) }) else { return nil }
+        var sent = stanza
+        sent.from = author
+        return name(of: sent, to: .bare(stanza.from.bare.compacted()))
+    }
+
+    private static let rooms: Namespace = "http://jabber.org/protocol/muc#user"
     private static let ids: Namespace = "urn:xmpp:sid:0"
 
     private static func name(of message: borrowing Stanza, to: JID) -> Name? {

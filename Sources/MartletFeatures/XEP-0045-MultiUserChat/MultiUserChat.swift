@@ -5,7 +5,7 @@ import NIOCore
 
 /// Rooms (XEP-0045): the service at a domain of its own. What a room decides is in `Room`; here it is found, read, and carried out.
 package struct MultiUserChat: DomainService {
-    package static let specification = Specification.xep(45, "Multi-User Chat", version: "1.35.1")
+    package static let specification = Specification.xep(45, "Multi-User Chat", version: "1.35.5")
     let settings: Settings
 
     package struct Settings: Sendable {
@@ -253,7 +253,8 @@ package struct MultiUserChat: DomainService {
     /// Under the lock.
     private func finish(_ effects: RoomEffects, _ home: RoomHome, _ router: Router) {
         if effects.isDestroyed { home.room = nil }
-        if let room = home.room, room.isOver, home.stage == .ready, home.parked.isEmpty {
+        if home.room?.occupants.isEmpty == false { home.wasOccupied = true }
+        if home.wasOccupied, let room = home.room, room.isOver, home.stage == .ready, home.parked.isEmpty {
             home.lastTicket = router.store.submit([.room(.delete(room.id))])
             home.room = nil
         }

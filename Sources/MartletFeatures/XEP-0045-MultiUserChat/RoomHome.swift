@@ -14,6 +14,8 @@ final class RoomHome: ServiceHome, @unchecked Sendable {
     unowned let shard: Shard
     var stage = Stage.reading
     var room: Room?
+    /// Somebody has entered since it was read: a room that is not to stay goes when he leaves, and not because somebody asks about it.
+    var wasOccupied = false
     var parked: [Arrival] = []
     var parkedBytes = 0
     /// What waits for the disk, and what must not be told before it.

@@ -1,0 +1,346 @@
+import MartletCore
+import MartletFeatures
+import MartletTesting
+import MartletXML
+import MartletXMPP
+import NIOCore
+import Synchronization
+import Testing
+
+/// Rooms in a whole server: accounts, archives, other servers, restarts.
+@Suite("XEP-0045 in a server")
+struct RoomServiceTests {
+    private let server: TestServer
+    private let remote = OtherServer()
+    private let room = "council@conference.capulet.example"
+
+    init() { server = TestServer(remote: remote) }
+
+    private func enter(_ client: TestClient, _ nickname: String, _ content: String = "") {
+        client.send("<presence to='\(room)/\(nickname)'><x xmlns='http://jabber.org/protocol/muc'>\(content)</x></presence>")
+    }
+
+    /// Creates the room as it is by default.
+    private func found(_ name: String, as nickname: String, on server: TestServer? = nil) -> TestClient {
+        let client = (server ?? self.server).online(name)
+        enter(client, nickname)
+        client.send("<iq type='set' id='o' to='\(room)'><query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' type='submit'/></query></iq>")
+        client.forget()
+        return client
+    }
+
+    private func entered(_ name: String, as nickname: String, on server: TestServer? = nil) -> TestClient {
+        let client = (server ?? self.server).online(name)
+        enter(client, nickname)
+        client.forget()
+        return client
+    }
+
+    private func say(_ client: TestClient, _ text: String, _ more: String = "") {
+        client.send("<message type='groupchat' id='\(text)' to='\(room)'><body>\(text)</body>\(more)</message>")
+    }
+
+    private func bodies(_ stanzas: [TestStanza]) -> [String] { stanzas.compactMap { $0.child("body")?.text } }
+
+    private func archive(_ client: TestClient, _ query: String = "") -> [TestStanza] {
+        client.forget()
+        client.send("<iq type='set' id='q' to='\(room)'><query xmlns='urn:xmpp:mam:2'>\(query)</query></iq>")
+        return client.received()
+    }
+
+    private func archivedBodies(_ client: TestClient) -> [String] {
+        archive(client).compactMap { stanza in
+            let forwarded = stanza.child("result")?.firstChild
+            return forwarded?.children.first { $0.localName == "message" }?.firstChild("body", .client)?.text
+        }
+    }
+
+    // MARK: The archive
+
+    @Test("what is said is in the room's archive once, under the name that everybody got with it (XEP-0313, XEP-0359)")
+    func archived() {
+        let crone = found("crone1/desktop", as: "firstwitch")
+        let hag = entered("hag66/pda", as: "thirdwitch")
+        for text in ["one", "two", "three"] { say(hag, text) }
+        let live = crone.received().compactMap { $0.child("stanza-id")?.attribute("id") }
+        #expect(live.count == 3 && Set(live).count == 3)
+        let kept = archive(hag).compactMap { $0.child("result")?.attribute("id") }
+        #expect(kept == live)
+        #expect(server.store.contents.latestMessages(limit: 10).count == 3)
+    }
+
+    @Test("who does not see addresses does not find them in the archive either; moderators do (XEP-0313 §5.1.3)")
+    func authors() {
+        let crone = found("crone1/desktop", as: "firstwitch")
+        let hag = entered("hag66/pda", as: "thirdwitch")
+        say(crone, "one")
+        #expect(!archive(hag).contains { $0.description.contains("crone1@capulet") })
+        #expect(archive(crone).contains { $0.description.contains("crone1@capulet.example/desktop") })
+    }
+
+    @Test("a message that was taken out is a tombstone in the archive and gone for who enters later (XEP-0425 §6)")
+    func moderated() {
+        let crone = found("crone1/desktop", as: "firstwitch")
+        let hag = entered("hag66/pda", as: "thirdwitch")
+        say(hag, "inappropriate")
+        let id = crone.received().compactMap { $0.child("stanza-id")?.attribute("id") }.first ?? ""
+        crone.send(
+            "<iq type='set' id='m' to='\(room)'><moderate id='\(id)' xmlns='urn:xmpp:message-moderate:1'><retract xmlns='urn:xmpp:message-retract:1'/></moderate></iq>")
+        #expect(crone.received().map(\.element.localName) == ["iq", "message"])
+        let results = archive(crone)
+        #expect(!results.contains { $0.description.contains("<body>") })
+        #expect(results.contains { $0.description.contains("<retracted") && $0.description.contains("thirdwitch") })
+        let late = server.online("late/desk")
+        enter(late, "late")
+        #expect(bodies(late.received()).isEmpty)
+    }
+
+    // MARK: Crashes and restarts
+
+    @Test("after a crash every acknowledged message is there, and who enters is shown it (P6)")
+    func crash() {
+        let crone = found("crone1/desktop", as: "firstwitch")
+        for text in ["one", "two"] { say(crone, text) }
+        let next = TestServer(after: server)
+        withExtendedLifetime(server) {
+            let again = next.online("crone1/desktop")
+            enter(again, "firstwitch")
+            #expect(bodies(again.received()) == ["one", "two"])
+            #expect(archivedBodies(again) == ["one", "two"])
+        }
+    }
+
+    @Test("what a client sends again after a crash is not said twice (P4)")
+    func resent() {
+        let crone = found("crone1/desktop", as: "firstwitch")
+        say(crone, "one", "<origin-id xmlns='urn:xmpp:sid:0' id='o1'/>")
+        let next = TestServer(after: server)
+        withExtendedLifetime(server) {
+            let again = entered("crone1/desktop", as: "firstwitch", on: next)
+            say(again, "one", "<origin-id xmlns='urn:xmpp:sid:0' id='o1'/>")
+            say(again, "two", "<origin-id xmlns='urn:xmpp:sid:0' id='o2'/>")
+            #expect(bodies(again.received()) == ["two"])
+        }
+    }
+
+    @Test("when the server stops in order everybody is told (§15.6.2, status 332), and the room is as it was afterwards")
+    func stopped() {
+        let crone = found("crone1/desktop", as: "firstwitch")
+        say(crone, "one")
+        crone.forget()
+        let next = server.restarted()
+        #expect(crone.received().first?.statuses == [110, 332])
+        withExtendedLifetime(server) {
+            let again = next.online("crone1/desktop")
+            enter(again, "firstwitch")
+            let received = again.received()
+            #expect(received.first?.item?.attribute("affiliation") == "owner")
+            #expect(received.first?.statuses.contains(201) == false)
+            #expect(bodies(received) == ["one"])
+        }
+    }
+
+    @Test("a session that ends leaves its rooms")
+    func ended() {
+        let crone = found("crone1/desktop", as: "firstwitch")
+        let hag = entered("hag66/pda", as: "thirdwitch")
+        crone.forget()
+        hag.disconnect()
+        #expect(crone.received().map(\.type) == ["unavailable"])
+        #expect(server.unfinishedStanzas == 0)
+    }
+
+    @Test("a session that was resumed on another loop goes on in its rooms (XEP-0198 §5)")
+    func resumed() {
+        let crone = found("crone1/desktop", as: "firstwitch")
+        let hag = server.online("hag66/pda")
+        hag.manage(.enable(resumes: true, secondsMax: nil))
+        let id = hag.received().first { $0.element.localName == "enabled" }?.element.attribute("id") ?? ""
+        enter(hag, "thirdwitch")
+        let handled = UInt32(hag.received().count { !$0.element.root.isIn(.streamManagement) })
+        hag.breakConnection()
+        say(crone, "one")
+        let again = server.resume("hag66", previous: id, handled: handled, on: server.addLoop())
+        server.run()
+        #expect(bodies(again.received()) == ["one"])
+        say(crone, "two")
+        say(again, "three")
+        say(crone, "four")
+        #expect(bodies(again.received()) == ["two", "three", "four"])
+    }
+
+    // MARK: Accounts
+
+    @Test("a private message is in the recipient's own archive, and comes by the room's address (§7.5)")
+    func privateMessage() {
+        let crone = found("crone1/desktop", as: "firstwitch")
+        let hag = entered("hag66/pda", as: "thirdwitch")
+        crone.send("<message type='chat' id='p1' to='\(room)/thirdwitch'><body>psst</body></message>")
+        #expect(hag.received().map(\.from) == ["\(room)/firstwitch"])
+        hag.send("<iq type='set' id='q'><query xmlns='urn:xmpp:mam:2'/></iq>")
+        #expect(hag.received().contains { $0.description.contains("psst") })
+        #expect(server.unfinishedStanzas == 0)
+    }
+
+    @Test("whoever blocks an occupant hears nothing of him (XEP-0191), and he learns only that nobody takes it")
+    func blocked() {
+        let crone = found("crone1/desktop", as: "firstwitch")
+        let hag = entered("hag66/pda", as: "thirdwitch")
+        hag.send("<iq type='set' id='b'><block xmlns='urn:xmpp:blocking'><item jid='\(room)/firstwitch'/></block></iq>")
+        hag.forget()
+        crone.forget()
+        say(crone, "one")
+        crone.send("<message type='chat' id='p1' to='\(room)/thirdwitch'><body>psst</body></message>")
+        #expect(hag.received().isEmpty)
+        let answers = crone.received().filter { $0.type == "error" }
+        #expect(answers.map(\.error) == ["cancel/service-unavailable"])
+        #expect(answers.first?.from == "\(room)/thirdwitch")
+        #expect(answers.first?.description.contains("hag66") == false)
+        say(crone, "two")
+        #expect(crone.received().count == 1)
+    }
+
+    // MARK: Other servers
+
+    private let tybalt = "tybalt@montague.example/sword"
+
+    private func arrive(_ xml: String, from sender: String, to: String) {
+        guard let element = try? parseElement(ByteBuffer(string: xml), limits: .authenticated), let from = try? JID(sender), let to = try? JID(to)
+        else { preconditionFailure("no stanza: \(xml)") }
+        let kind: StanzaKind =
+            switch element.localName {
+            case "message": .message(MessageType(of: element.root))
+            case "presence": .presence(PresenceType(of: element.root) ?? .available)
+            default: .iq(IQType(of: element.root) ?? .get)
+            }
+        server.router.receive(Stanza(element, kind: kind, from: from, to: to), fromServerFor: to, server.context)
+        server.context.flush()
+        server.run()
+    }
+
+    private func enterFromAfar() {
+        arrive("<presence><x xmlns='http://jabber.org/protocol/muc'/></presence>", from: tybalt, to: "\(room)/tybalt")
+    }
+
+    @Test("an occupant of another server gets and says what everybody does")
+    func remoteOccupant() {
+        let crone = found("crone1/desktop", as: "firstwitch")
+        enterFromAfar()
+        let arrived = remote.take()
+        #expect(arrived.map(\.to) == Array(repeating: tybalt, count: 3))
+        #expect(arrived.map(\.stanza.element.localName) == ["presence", "presence", "message"])
+        crone.forget()
+        arrive("<message type='groupchat' id='t1'><body>hello</body></message>", from: tybalt, to: room)
+        #expect(bodies(crone.received()) == ["hello"])
+        #expect(remote.take().compactMap { $0.stanza.child("body")?.text } == ["hello"])
+        say(crone, "back")
+        #expect(remote.take().map(\.stanza.from) == ["\(room)/firstwitch"])
+        #expect(archivedBodies(crone) == ["hello", "back"])
+    }
+
+    @Test("an occupant that his server does not find is gone, and nobody learns where he was", arguments: ["item-not-found", "remote-server-not-found", "service-unavailable"])
+    func ghost(condition: String) {
+        let crone = found("crone1/desktop", as: "firstwitch")
+        enterFromAfar()
+        crone.forget()
+        say(crone, "one")
+        crone.forget()
+        let error = "<message type='error' id='one'><error type='cancel'><\(condition) xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>"
+        arrive(error, from: tybalt, to: "\(room)/firstwitch")
+        let told = crone.received()
+        #expect(told.map(\.type) == ["unavailable"])
+        #expect(told.first?.statuses == [307, 333])
+        _ = remote.take()
+        say(crone, "two")
+        #expect(remote.take().isEmpty)
+    }
+
+    @Test("an occupant of another server who does not want a private message stays where he is")
+    func refusedLetter() {
+        let crone = found("crone1/desktop", as: "firstwitch")
+        enterFromAfar()
+        crone.forget()
+        crone.send("<message type='chat' id='p1' to='\(room)/tybalt'><body>psst</body></message>")
+        let error = "<message type='error' id='p1'><error type='cancel'><service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>"
+        arrive(error, from: tybalt, to: "\(room)/firstwitch")
+        #expect(crone.received().map(\.error) == ["cancel/service-unavailable"])
+        _ = remote.take()
+        say(crone, "two")
+        #expect(remote.take().count == 1)
+    }
+
+    @Test("whoever comes back after a restart of his server is there once, and has the history that he asks for")
+    func comesBack() {
+        let crone = found("crone1/desktop", as: "firstwitch")
+        enterFromAfar()
+        say(crone, "one")
+        _ = remote.take()
+        crone.forget()
+        enterFromAfar()
+        let again = remote.take()
+        #expect(again.filter { $0.stanza.statuses.contains(110) }.count == 1)
+        #expect(again.compactMap { $0.stanza.child("body")?.text } == ["one"])
+        #expect(crone.received().map(\.from) == ["\(room)/tybalt"])
+    }
+
+    @Test("a request to a room from another server is answered there")
+    func remoteRequest() {
+        _ = found("crone1/desktop", as: "firstwitch")
+        arrive("<iq type='get' id='d1'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>", from: tybalt, to: room)
+        let answers = remote.take()
+        #expect(answers.map(\.to) == [tybalt])
+        #expect(answers.first?.stanza.description.contains("muc_open") == true)
+    }
+
+    @Test("only accounts of this server create rooms, unless the operator wants more (§10.1.1)")
+    func remoteCreation() {
+        enterFromAfar()
+        #expect(remote.take().map(\.stanza.error) == ["cancel/not-allowed"])
+    }
+
+    @Test("rooms of a server that stops tell occupants of other servers (status 332)")
+    func stoppedForAll() {
+        _ = found("crone1/desktop", as: "firstwitch")
+        enterFromAfar()
+        _ = remote.take()
+        server.router.stopServices(server.context)
+        server.run()
+        #expect(remote.take().map(\.stanza.statuses) == [[110, 332]])
+    }
+
+    // MARK: The disk
+
+    @Test("nobody is told of a new owner before the disk has him, and nobody at all if it refuses (P7, P19)")
+    func refusedChange() {
+        let crone = found("crone1/desktop", as: "firstwitch")
+        let hag = entered("hag66/pda", as: "thirdwitch")
+        crone.forget()
+        server.store.failSubmits(with: .full, next: 1)
+        crone.send(
+            "<iq type='set' id='a' to='\(room)'><query xmlns='http://jabber.org/protocol/muc#admin'><item jid='hag66@capulet.example' affiliation='owner'/></query></iq>")
+        #expect(crone.received().map(\.error) == ["wait/resource-constraint"])
+        #expect(hag.received().isEmpty)
+        hag.send("<iq type='get' id='o' to='\(room)'><query xmlns='http://jabber.org/protocol/muc#owner'/></iq>")
+        #expect(hag.received().map(\.error) == ["auth/forbidden"])
+    }
+}
+
+/// Takes what is for other servers.
+private final class OtherServer: RemoteDelivery {
+    private let sent = Mutex<[EncodedStanza]>([])
+
+    func deliver(_ stanza: EncodedStanza, to domain: BareJID) -> Acceptance {
+        sent.withLock { $0.append(stanza) }
+        return .accepted
+    }
+
+    func take() -> [(to: String, stanza: TestStanza)] {
+        let all = sent.withLock { sent in
+            defer { sent = [] }
+            return sent
+        }
+        return all.compactMap { stanza in
+            (try? parseElement(stanza.bytes, limits: .authenticated)).map { ($0.attribute("to") ?? "", TestStanza($0)) }
+        }
+    }
+}
