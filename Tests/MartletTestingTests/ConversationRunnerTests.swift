@@ -91,7 +91,7 @@ struct ConversationRunnerTests {
         room council
         room heath
         occupants council: romeo/orchard as romeo
-        config council: a=b
+        config council: a=b, c={romeo.localpart}
         affiliations council: juliet member
         occupants council: juliet/balcony as juliet
 
@@ -114,7 +114,7 @@ struct ConversationRunnerTests {
                     romeo/orchard receives:
                         <message from='council-1@{rooms}' id='juliet enters'/>
                         <message from='council-1@{rooms}' id='juliet-1@town.example is member'/>
-                        <message from='council-1@{rooms}' id='FORM_TYPE=http://jabber.org/protocol/muc#roomconfig, a=b'/>
+                        <message from='council-1@{rooms}' id='FORM_TYPE=http://jabber.org/protocol/muc#roomconfig, a=b, c=romeo-1'/>
                         <message from='council-1@{rooms}' id='no fields'/>
                         <message from='council-1@{rooms}' id='romeo enters'/>
                     """) == nil)

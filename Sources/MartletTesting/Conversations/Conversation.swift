@@ -47,7 +47,7 @@ package struct Conversation: Hashable, Sendable {
             case affiliates(account: String, affiliation: String)
         }
 
-        /// A field of a data form with its one value.
+        /// A field of a data form with its one value, in which names are replaced.
         package struct Field: Hashable, Sendable {
             package var name: String
             package var value: String

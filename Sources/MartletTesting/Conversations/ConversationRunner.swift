@@ -117,7 +117,9 @@ package final class ConversationRunner {
             try enter(room, as: nickname, client)
             if isFirst { try request(RoomRequest.configuration([], of: room), client) }
         case .configures(let fields):
-            try request(RoomRequest.configuration(fields, of: room), client)
+            var filled: [Conversation.RoomSetup.Field] = []
+            for field in fields { filled.append(.init(name: field.name, value: try self.filled(field.value))) }
+            try request(RoomRequest.configuration(filled, of: room), client)
         case .affiliates(let account, let affiliation):
             guard let account = accounts[account] else { return }
             try request(RoomRequest.affiliation(affiliation, of: account.bareJID, in: room), client)
