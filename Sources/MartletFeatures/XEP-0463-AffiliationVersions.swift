@@ -8,39 +8,36 @@ extension Namespace {
 
 /// Who enters a room learns what has changed in its affiliations since he was there.
 extension Room {
-    /// Tells a session that enters what it does not know yet, before its own presence.
-    ///
-    /// - Parameter since: the version that it knows; a version that there never was counts as none.
-    /// - Returns: what its own presence says of it.
-    func tellAffiliations(
-        since: String?, to session: RoomSession, _ standing: RoomStanding, _ effects: inout RoomEffects
-    ) -> AffiliationVersions {
-        let current = AffiliationVersions(since: nil, until: affiliations.version)
+    /// Tells a session that enters what it does not know yet, if it asks for that, before any presence (§5.2). A version that there never was
+    /// counts as none.
+    func tellAffiliations(_ entry: RoomEntry, to session: RoomSession, _ standing: RoomStanding, _ effects: inout RoomEffects) {
+        guard entry.wantsAffiliations else { return }
         guard configuration.permits(.listAffiliation(.member), by: standing) else {
             let refusal = StanzaBuilder.message(.error, from: .bare(address), to: .full(session.address)) { StanzaError(.forbidden, .auth).write(to: &$0) }
-            effects.actions.append(.send(refusal, to: session))
-            return current
+            return effects.actions.append(.send(refusal, to: session))
         }
-        let known = since.flatMap { UInt64($0) }.flatMap { $0 <= affiliations.version ? $0 : nil }
-        guard known != affiliations.version else { return current }
-        let changes = affiliations.changes(since: known ?? 0) ?? []
-        // Those who are banned are for those to see who may ban.
-        let visible = changes.filter { change in
-            (known != nil || change.entry.affiliation != .none) && (change.entry.affiliation != .outcast || configuration.permits(.listAffiliation(.outcast), by: standing))
-        }
-        for start in stride(from: 0, to: max(visible.count, 1), by: Self.itemsPerMessage) {
-            let part = visible[start..<min(start + Self.itemsPerMessage, visible.count)]
+        let known = entry.since.flatMap { UInt64($0) }.flatMap { $0 <= affiliations.version ? $0 : nil }
+        guard known != affiliations.version else { return }
+        let versions = AffiliationVersions(since: known, until: affiliations.version)
+        let changes = visibleChanges(since: known, to: standing)
+        for start in stride(from: 0, to: max(changes.count, 1), by: Self.itemsPerMessage) {
+            let part = changes[start..<min(start + Self.itemsPerMessage, changes.count)]
             let message = StanzaBuilder.message(.normal, from: .bare(address), to: .full(session.address)) { writer in
                 writer.element("x", .mucUser) { writer in
                     for change in part {
                         writer.element("item", .mucUser, ["affiliation": change.entry.affiliation.name, "jid": change.address.description])
                     }
-                    writer.versions(AffiliationVersions(since: known, until: current.until))
+                    writer.versions(versions)
                 }
             }
             effects.actions.append(.send(message, to: session))
         }
-        return current
+    }
+
+    /// Of each list those see the changes who may ask for it.
+    private func visibleChanges(since known: UInt64?, to standing: RoomStanding) -> [(address: JID, entry: RoomAffiliations.Entry)] {
+        let visible = RoomAffiliation.allCases.filter { $0 == .none ? known != nil : configuration.permits(.listAffiliation($0), by: standing) }
+        return (affiliations.changes(since: known ?? 0) ?? []).filter { visible.contains($0.entry.affiliation) }
     }
 
     /// Affiliations in one message.

@@ -76,7 +76,18 @@ extension Room {
         try checkOwnersRemain(after: changes)
         guard affiliations.count + changes.count <= moment.limits.affiliationsMax else { throw .resourceConstraint("too many affiliations") }
         let name = occupant(at: address)?.nickname
-        for change in changes { carryOut(change, by: name, moment, &effects) }
+        for change in changes {
+            if case .affiliation(let guest, .member, _, let reason) = change { invite(guest, by: address.bare, reason, &effects) }
+            carryOut(change, by: name, moment, &effects)
+        }
+    }
+
+    /// Whoever is made a member of a room for members, and is not there, is asked in (§9.3).
+    private func invite(_ guest: JID, by host: BareJID, _ reason: String?, _ effects: inout RoomEffects) {
+        guard configuration.isMembersOnly, !guest.bare.isDomain, affiliations.affiliation(of: guest) < .member,
+            occupants.keys(ofAccount: guest.bare).isEmpty
+        else { return }
+        effects.actions.append(.deliver(invitation(of: .bare(guest.bare), from: host, reason: reason), .normal, to: .bare(guest.bare)))
     }
 
     private func occupant(at address: JID) -> RoomOccupant? {

@@ -80,6 +80,7 @@ extension Room {
         var occupant = occupant
         occupant.isAnnounced = configuration.presenceBroadcast.contains(occupant.role)
         guard let session = occupant.sessions.first else { return }
+        tellAffiliations(entry, to: session, occupant.standing, &effects)
         introduceOthers(to: session, occupant.standing, except: nil, &effects)
         _ = occupants.add(occupant, seesAddresses: seesAddresses(occupant.standing))
         if occupant.isAnnounced {
@@ -98,6 +99,7 @@ extension Room {
         _ key: RoomOccupants.Key, _ stanza: Stanza, _ session: RoomSession, _ entry: RoomEntry, _ moment: RoomMoment, _ effects: inout RoomEffects
     ) {
         guard let before = occupants[key] else { return }
+        tellAffiliations(entry, to: session, before.standing, &effects)
         introduceOthers(to: session, before.standing, except: key, &effects)
         occupants.add(session, stanza, to: key, seesAddresses: seesAddresses(before.standing))
         guard let occupant = occupants[key] else { return }
@@ -110,7 +112,7 @@ extension Room {
         _ session: RoomSession, _ occupant: RoomOccupant, _ entry: RoomEntry, _ moment: RoomMoment, _ effects: inout RoomEffects
     ) {
         var note = RoomNote()
-        if entry.wantsAffiliations { note.versions = tellAffiliations(since: entry.since, to: session, occupant.standing, &effects) }
+        note.versions = AffiliationVersions(since: nil, until: affiliations.version)
         tellOwn(session, of: occupant, .available, base: occupant.presence, note, entranceStatuses, &effects)
         let old = history.selection(entry.history, countMax: min(configuration.historyLength, moment.limits.historyMax), of: address, now: moment.now)
         if !old.isEmpty { effects.actions.append(.sendAll(old, to: session)) }
@@ -158,13 +160,14 @@ extension Room {
         if nickname != occupant.nickname { return rename(key, to: nickname, stanza, session, moment, &effects) }
         occupants.setPresence(stanza, of: session.address, key)
         guard let occupant = occupants[key] else { return }
-        guard let request = stanza.element.root.firstChild("x", .muc) else {
+        guard let request = stanza.element.root.firstChild("x", .muc).map(RoomEntry.init) else {
             return tell(of: occupant, .available, base: stanza, isAnnounced: occupant.isAnnounced, &effects)
         }
         // It has lost track and begins anew: nobody else notices more than a presence.
         tell(of: occupant, .available, base: stanza, isAnnounced: occupant.isAnnounced, except: session, &effects)
+        tellAffiliations(request, to: session, occupant.standing, &effects)
         introduceOthers(to: session, occupant.standing, except: key, &effects)
-        welcome(session, occupant, RoomEntry(request), moment, &effects)
+        welcome(session, occupant, request, moment, &effects)
     }
 
     /// §7.6.

@@ -43,6 +43,12 @@ package struct RoomHistory: Sendable {
 
     func contains(_ id: UInt64) -> Bool { messages.contains { $0.id == id } }
 
+    /// - Parameter occupant: by the name of XEP-0421.
+    func isMessage(_ id: UInt64, by occupant: String) -> Bool {
+        guard let message = messages.first(where: { $0.id == id }), let encoded = Stanza(sent: message.stanza.encoded(to: nil)) else { return false }
+        return encoded.element.root.firstChild("occupant-id", .occupantIDs)?.attribute("id") == occupant
+    }
+
     /// A message was taken out of the room (XEP-0425).
     mutating func remove(_ id: UInt64) {
         messages.removeAll {

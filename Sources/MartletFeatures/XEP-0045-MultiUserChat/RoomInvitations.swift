@@ -48,18 +48,23 @@ extension Room {
                 guard affiliations.count < moment.limits.affiliationsMax else { return effects.actions.append(.refuse(.resourceConstraint("too many members"))) }
                 change(.bare(guest.bare), to: .member, nil, by: nil, moment, &effects)
             }
-            self.invitations.note(guest: guest.bare, by: session.address.bare)
+            self.invitations.note(guest: guest.bare, by: session, id: stanza.id)
             effects.actions.append(.deliver(self.invitation(invitation, of: guest, from: session.address.bare), .normal, to: guest))
         }
     }
 
     private func invitation(_ invitation: ElementView, of guest: JID, from host: BareJID) -> Stanza {
-        let reason = invitation.firstChild("reason", .mucUser)?.text
+        self.invitation(
+            of: guest, from: host, reason: invitation.firstChild("reason", .mucUser)?.text, thread: invitation.firstChild("continue", .mucUser))
+    }
+
+    /// What somebody gets who may enter now.
+    func invitation(of guest: JID, from host: BareJID, reason: String?, thread: ElementView? = nil) -> Stanza {
         let encoded = StanzaBuilder.message(.normal, from: .bare(address), to: guest) { writer in
             writer.element("x", .mucUser) { writer in
                 writer.element("invite", .mucUser, ["from": host.description]) { writer in
                     if let reason { writer.element("reason", .mucUser, text: reason) }
-                    if let thread = invitation.firstChild("continue", .mucUser) {
+                    if let thread {
                         writer.element("continue", .mucUser, ["thread": thread.attribute("thread")])
                     }
                 }
@@ -152,18 +157,25 @@ extension RoomLimits {
 /// Who was invited lately by whom, oldest first.
 struct RoomInvitations: Sendable {
     private static let countMax = 256
-    private var all: [(guest: BareJID, host: BareJID)] = []
+    private var all: [(guest: BareJID, session: RoomSession, id: String?)] = []
 
-    mutating func note(guest: BareJID, by host: BareJID) {
+    mutating func note(guest: BareJID, by session: RoomSession, id: String?) {
         if all.count >= Self.countMax { all.removeFirst() }
-        all.append((guest.compacted(), host.compacted()))
+        all.append((guest.compacted(), session, id))
+    }
+
+    /// Forgets an invitation that did not arrive.
+    mutating func take(guest: BareJID) -> (session: RoomSession, id: String?)? {
+        guard let index = all.lastIndex(where: { $0.guest == guest }) else { return nil }
+        let invitation = all.remove(at: index)
+        return (invitation.session, invitation.id)
     }
 
     /// Forgets an invitation.
     ///
     /// - Returns: whether there was one.
     mutating func take(guest: BareJID, by host: BareJID) -> Bool {
-        guard let index = all.lastIndex(where: { $0.guest == guest && $0.host == host }) else { return false }
+        guard let index = all.lastIndex(where: { $0.guest == guest && $0.session.address.bare == host }) else { return false }
         all.remove(at: index)
         return true
     }

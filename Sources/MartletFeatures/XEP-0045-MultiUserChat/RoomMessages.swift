@@ -26,7 +26,9 @@ extension Room {
     private mutating func say(
         _ stanza: Stanza, _ key: RoomOccupants.Key?, _ position: StreamPosition?, _ moment: RoomMoment, _ effects: inout RoomEffects
     ) {
-        guard let key, let occupant = occupants[key] else { return effects.actions.append(.refuse(.notAcceptable("only occupants"))) }
+        guard let key, let occupant = occupants[key] else {
+            return effects.actions.append(.refuse(isLocked ? .itemNotFound() : .notAcceptable("only occupants")))
+        }
         let root = stanza.element.root
         // A subject with a body is a message with a title (§8.1).
         let isSubject = root.hasChild("subject", .client) && !root.hasChild("body", .client) && !root.hasChild("thread", .client)
@@ -36,7 +38,14 @@ extension Room {
         }
         if isSubject, let refusal = setSubject(root, by: occupant, moment, &effects) { return effects.actions.append(.refuse(refusal)) }
         if configuration.slowModeSeconds > 0, root.hasChild("body", .client) { occupants.update(key) { $0.lastMessage = moment.now } }
+        if let retraction = root.firstChild("retract", .retraction) { retract(retraction, by: occupant) }
         publish(stanza, of: occupant, isSubject: isSubject, position, moment, &effects)
+    }
+
+    /// XEP-0424 §5: who enters later is not shown what its author has taken back.
+    private mutating func retract(_ retraction: ElementView, by occupant: RoomOccupant) {
+        guard let message = retraction.attribute("id").flatMap({ StanzaIDs.id(of: $0) }), history.isMessage(message, by: occupant.id) else { return }
+        history.remove(message)
     }
 
     /// XEP-0500 §4: administrators and owners are not slowed down, and neither is what has no body.

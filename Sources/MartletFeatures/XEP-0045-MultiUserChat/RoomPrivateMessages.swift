@@ -40,8 +40,14 @@ extension Room {
         if isLetter { tellSender(stanza, nickname, from: occupant, &effects) }
     }
 
-    /// The same, where the account answers for its sessions.
+    /// The same, where the account answers for its sessions, or for one who was invited.
     package mutating func failed(_ stanza: Stanza, _ nickname: String?, at account: BareJID, _ effects: inout RoomEffects) {
+        if nickname == nil, let host = invitations.take(guest: account) {
+            let answer = StanzaBuilder.message(.error, from: .bare(address), to: .full(host.session.address), id: host.id) { writer in
+                StanzaError.itemNotFound().write(to: &writer)
+            }
+            return effects.actions.append(.send(answer, to: host.session))
+        }
         guard let key = occupants.keys(ofAccount: account).first, let occupant = occupants[key], nickname != nil,
             letters.take(id: stanza.id ?? "", to: account)
         else { return }
@@ -66,7 +72,7 @@ extension Room {
         guard let key = occupants.key(ofSession: session.address), let sender = occupants[key] else {
             // XEP-0410 §3.2, §6.6.
             let isPing = stanza.element.root.hasChild("ping", .ping)
-            return effects.actions.append(.refuse(isPing ? .notAcceptable("only occupants") : .badRequest("only occupants")))
+            return effects.actions.append(.refuse(isPing ? StanzaError(.notAcceptable, .cancel) : .badRequest("only occupants")))
         }
         if let ref = session.ref { occupants.setRef(ref, of: session.address, key) }
         switch type {
