@@ -8,11 +8,16 @@ extension ByteBuffer {
     ///   - value: UTF-8.
     ///   - place: where the name of the element ends.
     public func inserting(_ name: StaticString, _ value: UnsafeRawBufferPointer, at place: Int) -> ByteBuffer {
-        if XMLWriter.needsEscaping(value) { return insertingEscaped(name, value, at: place) }
-        return withUnsafeReadableBytes { bytes in
-            let room = bytes.count + name.utf8CodeUnitCount + value.count + 4
-            var result = ByteBufferAllocator().buffer(capacity: room)
-            result.append(atMost: room) { cursor in
+        var result = ByteBufferAllocator().buffer(capacity: readableBytes + name.utf8CodeUnitCount + value.count + 4)
+        result.append(self, inserting: name, value, at: place)
+        return result
+    }
+
+    /// Appends the bytes of an element with one more attribute, as ``inserting(_:_:at:)`` gives them.
+    public mutating func append(_ element: ByteBuffer, inserting name: StaticString, _ value: UnsafeRawBufferPointer, at place: Int) {
+        if XMLWriter.needsEscaping(value) { return appendEscaping(element, inserting: name, value, at: place) }
+        element.withUnsafeReadableBytes { bytes in
+            append(atMost: bytes.count + name.utf8CodeUnitCount + value.count + 4) { cursor in
                 cursor.put(UnsafeRawBufferPointer(rebasing: bytes[..<place]))
                 cursor.put(" ")
                 cursor.put(name)
@@ -21,22 +26,21 @@ extension ByteBuffer {
                 cursor.put("'")
                 cursor.put(UnsafeRawBufferPointer(rebasing: bytes[place...]))
             }
-            return result
         }
     }
 
-    private func insertingEscaped(_ name: StaticString, _ value: UnsafeRawBufferPointer, at place: Int) -> ByteBuffer {
+    private mutating func appendEscaping(
+        _ element: ByteBuffer, inserting name: StaticString, _ value: UnsafeRawBufferPointer, at place: Int
+    ) {
         var writer = XMLWriter()
         writer.open("x", .client)
         let start = writer.buffer.writerIndex
         writer.attribute(name, utf8: value)
         let attribute = writer.buffer.getSlice(at: start, length: writer.buffer.writerIndex - start) ?? ByteBuffer()
-        var (head, tail) = (self, self)
-        head.moveWriterIndex(to: readerIndex + place)
+        var (head, tail) = (element, element)
+        head.moveWriterIndex(to: element.readerIndex + place)
         tail.moveReaderIndex(forwardBy: place)
-        head.writeImmutableBuffer(attribute)
-        head.writeImmutableBuffer(tail)
-        return head
+        for piece in [head, attribute, tail] { writeImmutableBuffer(piece) }
     }
 }
 

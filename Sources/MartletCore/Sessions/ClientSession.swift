@@ -8,6 +8,8 @@ import Synchronization
 /// Called on the session's event loop only.
 package protocol SessionTransport: AnyObject {
     func write(_ bytes: ByteBuffer)
+    /// A stanza that others get too, as the session gets it.
+    func write(_ stanza: SharedStanza, to recipient: FullJID)
     func flush()
     /// Sends the stream error, if any, and the end of the stream, and closes within a bounded time.
     func close(_ error: StreamError?)
@@ -25,6 +27,7 @@ package protocol SessionTransport: AnyObject {
 
 extension SessionTransport {
     package var hasDrained: Bool { pendingBytes == 0 }
+    package func write(_ stanza: SharedStanza, to recipient: FullJID) { write(stanza.addressed(to: recipient).bytes) }
     package func drop() { close(nil) }
 }
 
@@ -235,6 +238,10 @@ package final class ClientSession {
         }
         guard case .attached(let transport) = link else { return }
         transport.write(stanza.bytes)
+        didWrite(to: transport)
+    }
+
+    private func didWrite(to transport: any SessionTransport) {
         let excess = transport.pendingBytes - router.settings.outboundBytesMax
         if excess > storedBytes { return end(StreamError(.resourceConstraint, "the client does not read what it is sent")) }
         markDirty()
@@ -242,8 +249,12 @@ package final class ClientSession {
 
     /// What comes past the account's home meets its block list here (XEP-0191 §3.3).
     func deliver(_ stanza: SharedStanza) {
+        guard !isEnded else { return }
         if ref.isScreened.load(ordering: .relaxed), home.shard.withLock({ home.blocks(stanza.from) }) { return }
-        deliver(stanza.addressed(to: address))
+        guard management == nil, held == nil, case .attached(let transport) = link else { return deliver(stanza.addressed(to: address)) }
+        context.counters.sent(stanza.bytes)
+        transport.write(stanza, to: address)
+        didWrite(to: transport)
     }
 
     /// Delivers a message from the log. They all come at once, and an account may keep more than a client may be behind with: what

@@ -88,7 +88,8 @@ extension Post {
     fileprivate var byteCount: Int {
         switch self {
         case .deliver(let stanza, _, _), .deliverStored(let stanza, _, _): stanza.bytes.readableBytes
-        case .deliverShared(let stanza, let sessions): stanza.byteCount * sessions.count
+        // Its bytes are there once; each copy is made where it is written.
+        case .deliverShared(let stanza, let sessions): stanza.byteCount + sessions.count * MemoryLayout<SessionRef>.stride
         case .deliverAll(let stanzas, _): stanzas.reduce(0) { $0 + $1.byteCount }
         case .end, .settled, .complete, .completeInherited, .run: 0
         }

@@ -462,6 +462,26 @@ extension ClientConnection: SessionTransport {
         }
     }
 
+    /// Put together in place: no copy of it is made but the one that goes out.
+    package func write(_ stanza: SharedStanza, to recipient: FullJID) {
+        guard context != nil else { return }
+        let bytes = stanza.byteCount + recipient.withUTF8 { $0.count } + Self.addresseeBytes
+        unflushedBytes += bytes
+        if unflushed.readableBytes + bytes > Self.pieceBytesMax { passOn() }
+        if !isUnflushedOwn {
+            var own = ByteBufferAllocator().buffer(capacity: max(Self.ownPieceBytes, 2 * (unflushed.readableBytes + bytes)))
+            own.writeImmutableBuffer(unflushed)
+            unflushed = own
+            isUnflushedOwn = true
+        }
+        stanza.write(to: &unflushed, for: recipient)
+    }
+
+    /// ` to=''`
+    private static let addresseeBytes = 6
+    /// Room for a burst of a room's messages.
+    private static let ownPieceBytes = 4_096
+
     /// Hands on what has been put together. Nothing is kept of it: a connection that is idle holds no buffer.
     private func passOn() {
         guard unflushed.readableBytes > 0 else { return }

@@ -32,7 +32,12 @@ public import NIOCore
 
     public var byteCount: Int { bytes.readableBytes }
 
-    /// The stanza as one of those who get it has it. Takes one allocation.
+    /// Appends the stanza as one of those who get it has it.
+    public func write(to buffer: inout ByteBuffer, for recipient: FullJID) {
+        recipient.withUTF8 { buffer.append(bytes, inserting: "to", $0, at: nameBytes) }
+    }
+
+    /// The same by itself. Takes one allocation.
     public func addressed(to recipient: FullJID) -> EncodedStanza {
         EncodedStanza(recipient.withUTF8 { bytes.inserting("to", $0, at: nameBytes) })
     }
