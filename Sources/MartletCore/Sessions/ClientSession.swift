@@ -58,6 +58,8 @@ package final class ClientSession {
     /// What waits for the client; `nil` unless it is inactive (XEP-0352) or has no connection.
     @exclusivity(unchecked) var held: HeldStanzas?
     @exclusivity(unchecked) private var isDirty = false
+    /// What was written waits for ``LoopContext/patience``.
+    @exclusivity(unchecked) private var isPatient = false
     @exclusivity(unchecked) private(set) var isEnded = false
     /// Messages of the log that a client without stream management was sent.
     @exclusivity(unchecked) var unproven = UnprovenDeliveries()
@@ -223,7 +225,8 @@ package final class ClientSession {
     /// - Parameters:
     ///   - view: under which the message log has it; 0 for what is not there.
     ///   - isStored: whether it was read from there.
-    func deliver(_ stanza: EncodedStanza, view: UInt64 = 0, isStored: Bool = false) {
+    ///   - isPatient: whether it may be flushed a little later.
+    func deliver(_ stanza: EncodedStanza, view: UInt64 = 0, isStored: Bool = false, isPatient: Bool = false) {
         guard !isEnded else { return }
         if case .inheriting = link { return inherit(stanza, view: view, isStored: isStored) }
         if let held, holdsBack(stanza, view: view, held) { return }
@@ -238,23 +241,36 @@ package final class ClientSession {
         }
         guard case .attached(let transport) = link else { return }
         transport.write(stanza.bytes)
-        didWrite(to: transport)
+        didWrite(to: transport, isPatient)
     }
 
-    private func didWrite(to transport: any SessionTransport) {
+    private func didWrite(to transport: any SessionTransport, _ isPatient: Bool) {
         let excess = transport.pendingBytes - router.settings.outboundBytesMax
         if excess > storedBytes { return end(StreamError(.resourceConstraint, "the client does not read what it is sent")) }
-        markDirty()
+        if isPatient { waitPatiently() } else { markDirty() }
     }
 
     /// What comes past the account's home meets its block list here (XEP-0191 §3.3).
-    func deliver(_ stanza: SharedStanza) {
+    ///
+    /// - Parameter isPatient: whether it may be flushed a little later.
+    func deliver(_ stanza: SharedStanza, isPatient: Bool) {
         guard !isEnded else { return }
         if ref.isScreened.load(ordering: .relaxed), home.shard.withLock({ home.blocks(stanza.from) }) { return }
-        guard management == nil, held == nil, case .attached(let transport) = link else { return deliver(stanza.addressed(to: address)) }
+        guard management == nil, held == nil, case .attached(let transport) = link else { return deliver(stanza.addressed(to: address), isPatient: isPatient) }
         context.counters.sent(stanza.bytes)
         transport.write(stanza, to: address)
-        didWrite(to: transport)
+        didWrite(to: transport, isPatient)
+    }
+
+    private func waitPatiently() {
+        guard !isPatient, !isDirty else { return }
+        isPatient = true
+        context.flushLater(self)
+    }
+
+    /// What was written and not flushed since goes out now.
+    func endPatience() {
+        if isPatient { markDirty() }
     }
 
     /// Delivers a message from the log. They all come at once, and an account may keep more than a client may be behind with: what
@@ -284,7 +300,7 @@ package final class ClientSession {
 
     func flush() {
         askForAcknowledgement()
-        isDirty = false
+        (isDirty, isPatient) = (false, false)
         guard case .attached(let transport) = link else { return }
         transport.flush()
         // The network has taken everything.

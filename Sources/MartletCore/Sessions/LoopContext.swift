@@ -22,6 +22,7 @@ package final class LoopContext {
     @exclusivity(unchecked) private var began: Int64?
     @exclusivity(unchecked) private var wakes: [LoopMailbox] = []
     @exclusivity(unchecked) private var dirty: [ClientSession] = []
+    @exclusivity(unchecked) private var patient: [ClientSession] = []
     @exclusivity(unchecked) private var effects: [(LoopContext) -> Void] = []
     @exclusivity(unchecked) private var waitingForDisk: [(ticket: CommitTicket, act: (LoopContext, Result<Void, StoreError>) -> Void)] = []
     @exclusivity(unchecked) private var batch: [Post] = []
@@ -127,6 +128,27 @@ package final class LoopContext {
 
     func markDirty(_ session: ClientSession) { dirty.append(session) }
 
+    // MARK: Patience
+
+    /// Presence to so many sessions of one loop at once may be flushed a little later, with what comes meanwhile: when thousands enter a
+    /// room one after the other, each of those who are there would otherwise cost a system call for each who comes.
+    package static let patientFrom = 64
+    /// How much later.
+    package static let patience = TimeAmount.milliseconds(100)
+
+    /// What was written to the session is flushed within ``patience``, or with whatever else is written to it.
+    func flushLater(_ session: ClientSession) {
+        patient.append(session)
+        guard patient.count == 1 else { return }
+        _ = mailbox.loop.scheduleTask(in: Self.patience) { [mailbox] in
+            mailbox.run { context in
+                let sessions = context.patient
+                context.patient = []
+                for session in sessions { session.endPatience() }
+            }
+        }
+    }
+
     /// Stores an account's cursor in the message log within ``storeCursorsAfter``, together with those of others. Under the home's lock.
     func storeCursorSoon(of home: AccountHome, _ router: Router) {
         guard !home.offline.isStoringDue else { return }
@@ -202,9 +224,10 @@ package final class LoopContext {
             case .deliverStored(let stanza, let ref, let view):
                 if let session = ref.session { session.deliverStored(stanza, view: view) } else { forward(post, for: ref) }
             case .deliverShared(let stanza, let refs):
-                for ref in refs { deliver(stanza, to: ref) }
+                let isPatient = stanza.isPresence && refs.count >= Self.patientFrom
+                for ref in refs { deliver(stanza, to: ref, isPatient: isPatient) }
             case .deliverAll(let stanzas, let ref):
-                for stanza in stanzas { deliver(stanza, to: ref) }
+                for stanza in stanzas { deliver(stanza, to: ref, isPatient: false) }
             case .end(let ref, let error):
                 if let session = ref.session { session.end(error) } else { forward(post, for: ref) }
             case .settled: releaseSettled()
@@ -217,8 +240,8 @@ package final class LoopContext {
         batch.removeAll(keepingCapacity: true)
     }
 
-    private func deliver(_ stanza: SharedStanza, to ref: SessionRef) {
-        if let session = ref.session { return session.deliver(stanza) }
+    private func deliver(_ stanza: SharedStanza, to ref: SessionRef, isPatient: Bool) {
+        if let session = ref.session { return session.deliver(stanza, isPatient: isPatient) }
         if let successor = ref.successor { post(.deliverShared(stanza, to: [successor]), to: successor.mailbox) }
     }
 

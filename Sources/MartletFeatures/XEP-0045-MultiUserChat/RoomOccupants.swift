@@ -54,16 +54,6 @@ package struct RoomOccupant: Sendable {
 
     package func index(of session: FullJID) -> Int? { sessions.firstIndex { $0.address == session } }
 
-    /// What others get of his presence.
-    ///
-    /// - Parameter make: makes it where it is not known.
-    mutating func shared(isOpen: Bool, _ make: (RoomOccupant) -> SharedStanza) -> SharedStanza {
-        if let known = isOpen ? encoded.open : encoded.hidden { return known }
-        let new = make(self)
-        if isOpen { encoded.open = new } else { encoded.hidden = new }
-        return new
-    }
-
     /// What is known of his presence is not as it is.
     mutating func forgetEncoded() { encoded = (nil, nil) }
 }
@@ -99,6 +89,15 @@ package struct RoomOccupants: Sendable {
     package func occupant(ofNickname nickname: String) -> RoomOccupant? { key(ofNickname: nickname).flatMap { occupants[$0] } }
     package func occupant(ofSession session: FullJID) -> RoomOccupant? { bySession[session].flatMap { occupants[$0] } }
     package func keys(ofAccount account: BareJID) -> [Key] { byAccount[account] ?? [] }
+
+    /// What others get of somebody's presence, once that has been written.
+    func encodedPresence(of key: Key, isOpen: Bool) -> SharedStanza? {
+        isOpen ? occupants[key]?.encoded.open : occupants[key]?.encoded.hidden
+    }
+
+    mutating func keep(_ presence: SharedStanza, of key: Key, isOpen: Bool) {
+        update(key) { if isOpen { $0.encoded.open = presence } else { $0.encoded.hidden = presence } }
+    }
 
     // MARK: Changes
 

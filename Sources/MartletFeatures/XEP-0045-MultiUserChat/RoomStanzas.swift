@@ -85,14 +85,11 @@ extension Room {
 
     /// The same as others get it, made once.
     mutating func shared(_ key: RoomOccupants.Key, isOpen: Bool) -> SharedStanza? {
+        if let known = occupants.encodedPresence(of: key, isOpen: isOpen) { return known }
         guard let occupant = occupants[key] else { return nil }
-        let stanza = { [self] (occupant: RoomOccupant) in
-            SharedStanza(presence(of: occupant, .available, base: occupant.presence, isOpen: isOpen))
-        }
-        var shared: SharedStanza?
-        occupants.update(key) { shared = $0.shared(isOpen: isOpen, stanza) }
-        _ = occupant
-        return shared
+        let made = SharedStanza(presence(of: occupant, .available, base: occupant.presence, isOpen: isOpen))
+        occupants.keep(made, of: key, isOpen: isOpen)
+        return made
     }
 
     /// Tells everybody of an occupant, himself too, as ``RoomConfiguration/presenceBroadcast`` has it.

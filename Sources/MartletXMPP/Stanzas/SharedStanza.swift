@@ -7,6 +7,8 @@ public import NIOCore
     public let bytes: ByteBuffer
     /// Who sent it: what an account that has a block list decides by.
     public let from: JID
+    /// Whether it is a presence: who is told by one that others come and go can be told a moment later, of several at once.
+    public let isPresence: Bool
     /// Of `<` and the name: `to` is put in behind it.
     private let nameBytes: Int
 
@@ -19,6 +21,7 @@ public import NIOCore
     public init(_ encoded: EncodedStanza, kind: StanzaKind, from: JID) {
         bytes = encoded.bytes
         self.from = from
+        isPresence = if case .presence = kind { true } else { false }
         nameBytes = Self.nameBytes(of: kind)
     }
 
