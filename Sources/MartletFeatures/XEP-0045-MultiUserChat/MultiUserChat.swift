@@ -63,7 +63,7 @@ package struct MultiUserChat: DomainService {
     }
 
     /// Under the lock. A room is made of what is read on the thread that reads: with many affiliations that takes a while.
-    private func read(_ home: RoomHome, _ router: Router, _ context: LoopContext) {
+    func read(_ home: RoomHome, _ router: Router, _ context: LoopContext) {
         let (address, mailbox) = (home.address, context.mailbox)
         home.stage = .reading
         router.store.loadRoom(address, history: settings.limits.historyMax) { result in
@@ -97,6 +97,7 @@ package struct MultiUserChat: DomainService {
     }
 
     private func doWaiting(_ home: RoomHome, _ router: Router, _ context: LoopContext) {
+        guard carryOutOrders(home, context) else { return }
         let waiting = home.parked
         (home.parked, home.parkedBytes) = ([], 0)
         for (index, arrival) in waiting.enumerated() {
@@ -116,7 +117,8 @@ package struct MultiUserChat: DomainService {
             router.refuse(arrival, error, context)
             arrival.completion?.complete(.done, in: context)
         }
-        (home.parked, home.parkedBytes) = ([], 0)
+        for order in home.orders { context.after { _ in order.refuse(.store(.unavailable("the room cannot be read"))) } }
+        (home.parked, home.parkedBytes, home.orders) = ([], 0, [])
         home.shard.remove(home)
     }
 
@@ -149,6 +151,7 @@ package struct MultiUserChat: DomainService {
         let record = RoomContent(configuration: settings.standard, subject: nil, isLocked: true).record
         let owner = StoredAffiliation(address: .bare(arrival.from.bare), affiliation: RoomAffiliation.owner.rawValue, version: 1)
         home.lastTicket = router.store.submit([.room(.create(home.address, record, [owner]))])
+        home.willBeEntered()
         read(home, router, context)
     }
 
@@ -253,12 +256,11 @@ package struct MultiUserChat: DomainService {
     /// Under the lock.
     private func finish(_ effects: RoomEffects, _ home: RoomHome, _ router: Router) {
         if effects.isDestroyed { home.room = nil }
-        if home.room?.occupants.isEmpty == false { home.wasOccupied = true }
-        if home.wasOccupied, let room = home.room, room.isOver, home.stage == .ready, home.parked.isEmpty {
+        if home.wasOccupied, let room = home.room, room.isOver, home.stage == .ready, !home.isAwaited {
             home.lastTicket = router.store.submit([.room(.delete(room.id))])
             home.room = nil
         }
-        guard home.stage == .ready, home.parked.isEmpty else { return }
+        guard home.stage == .ready, !home.isAwaited else { return }
         leaveIfIdle(home, router)
     }
 

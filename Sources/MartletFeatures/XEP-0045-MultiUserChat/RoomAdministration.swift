@@ -129,7 +129,7 @@ extension Room {
     }
 
     /// §10.4: a room has an owner.
-    private func checkOwnersRemain(after changes: [RoomStandingChange]) throws(StanzaError) {
+    func checkOwnersRemain(after changes: [RoomStandingChange]) throws(StanzaError) {
         var owners = Set(affiliations.count(of: .owner) > changes.count ? [] : affiliations.all(.owner))
         guard !owners.isEmpty else { return }
         for case .affiliation(let address, let affiliation, _, _) in changes {

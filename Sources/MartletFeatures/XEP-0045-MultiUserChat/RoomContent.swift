@@ -53,7 +53,7 @@ struct RoomContent {
             writer.element("subject", Self.namespace, ["nickname": subject.nickname, "time": String(subject.time)], text: subject.text)
         }
         return RoomRecord(
-            isPersistent: configuration.isPersistent, isPublic: configuration.isPublic && !isLocked, name: configuration.name,
+            isPersistent: configuration.isPersistent && !isLocked, isPublic: configuration.isPublic && !isLocked, name: configuration.name,
             description: configuration.description, content: writer.buffer)
     }
 }

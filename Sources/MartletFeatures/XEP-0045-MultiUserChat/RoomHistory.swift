@@ -41,6 +41,13 @@ package struct RoomHistory: Sendable {
         messages.removeFirst(excess)
     }
 
+    /// What has this name or an earlier one.
+    mutating func forget(upTo id: UInt64) {
+        let count = messages.prefix { $0.id <= id }.count
+        bytes -= messages.prefix(count).reduce(0) { $0 + $1.stanza.element.byteCount }
+        messages.removeFirst(count)
+    }
+
     func contains(_ id: UInt64) -> Bool { messages.contains { $0.id == id } }
 
     /// - Parameter occupant: by the name of XEP-0421.

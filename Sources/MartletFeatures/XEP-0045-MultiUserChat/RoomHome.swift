@@ -13,11 +13,16 @@ final class RoomHome: ServiceHome, @unchecked Sendable {
     let address: BareJID
     unowned let shard: Shard
     var stage = Stage.reading
-    var room: Room?
-    /// Somebody has entered since it was read: a room that is not to stay goes when he leaves, and not because somebody asks about it.
-    var wasOccupied = false
+    var room: Room? {
+        didSet { if room?.occupants.isEmpty == false { wasOccupied = true } }
+    }
+    /// Somebody has entered since it was read, or is about to enter a new one: a room that is not to stay goes when he leaves, and not because
+    /// somebody asks about it.
+    private(set) var wasOccupied = false
     var parked: [Arrival] = []
     var parkedBytes = 0
+    /// What operators want of it, while it is read.
+    var orders: [WaitingOrder] = []
     /// What waits for the disk, and what must not be told before it.
     var tellings: [Telling] = []
     var lastTicket = CommitTicket.none
@@ -33,7 +38,13 @@ final class RoomHome: ServiceHome, @unchecked Sendable {
         self.shard = shard
     }
 
+    /// Whether somebody waits for it to be read.
+    var isAwaited: Bool { !parked.isEmpty || !orders.isEmpty }
+
+    /// Somebody creates it, in order to enter.
+    func willBeEntered() { wasOccupied = true }
+
     func isIdle(settled: CommitTicket) -> Bool {
-        room?.occupants.isEmpty != false && parked.isEmpty && tellings.isEmpty && lastTicket <= settled && stage == .ready
+        room?.occupants.isEmpty != false && !isAwaited && tellings.isEmpty && lastTicket <= settled && stage == .ready
     }
 }
