@@ -15,6 +15,14 @@ package enum AuditEvent: Hashable, Sendable {
     /// An operator has read, or emptied, the archive of an account.
     case archiveRead(BareJID, by: String)
     case archivePurged(BareJID, by: String)
+    /// The same of a room.
+    case roomRead(BareJID, by: String)
+    case roomPurged(BareJID, by: String)
+    /// What operators do to rooms. What occupants do there is the room's own affair.
+    case roomCreated(BareJID, owners: [BareJID], by: String)
+    case roomDestroyed(BareJID, by: String)
+    /// - Parameter affiliation: by its name in XEP-0045 §5.2.
+    case roomAffiliationSet(BareJID, JID, affiliation: String, by: String)
     case accountEnabled(BareJID, Bool, by: String)
     case passwordChanged(BareJID, by: String)
     case configurationReloaded(by: String, changed: [String])

@@ -25,7 +25,7 @@ extension Room {
     private func info(for actor: RoomStanding) throws(StanzaError) -> IQReply {
         guard !isLocked || actor.affiliation == .owner else { throw .itemNotFound() }
         let identity = DiscoInfo.Identity("conference", "text", name: configuration.name.isEmpty ? address.localpart : configuration.name)
-        let features = (typeFeatures + RoomRequests.namespaces.map(\.name)).sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+        let features = (configuration.types.map { "muc_\($0)" } + RoomRequests.namespaces.map(\.name)).sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
         return IQReply { writer in
             writer.element("query", .discoInfo) { writer in
                 writer.element(
@@ -34,15 +34,6 @@ extension Room {
                 form(for: actor).write(to: &writer)
             }
         }
-    }
-
-    private var typeFeatures: [String] {
-        [
-            configuration.isPublic ? "muc_public" : "muc_hidden", configuration.isMembersOnly ? "muc_membersonly" : "muc_open",
-            configuration.isModerated ? "muc_moderated" : "muc_unmoderated",
-            configuration.showsAddresses ? "muc_nonanonymous" : "muc_semianonymous",
-            configuration.secret == nil ? "muc_unsecured" : "muc_passwordprotected", configuration.isPersistent ? "muc_persistent" : "muc_temporary",
-        ]
     }
 
     private func form(for actor: RoomStanding) -> DataForm {
@@ -75,6 +66,17 @@ extension Room {
                 }
             }
         }
+    }
+}
+
+extension RoomConfiguration {
+    /// What kind of room it is (§4.2), in the words of the service's features (§16.1).
+    package var types: [String] {
+        [
+            isPublic ? "public" : "hidden", isMembersOnly ? "membersonly" : "open", isModerated ? "moderated" : "unmoderated",
+            showsAddresses ? "nonanonymous" : "semianonymous", secret == nil ? "unsecured" : "passwordprotected",
+            isPersistent ? "persistent" : "temporary",
+        ]
     }
 }
 

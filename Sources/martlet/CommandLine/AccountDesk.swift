@@ -1,7 +1,7 @@
 import Foundation
 import MartletCore
 
-/// Carries out orders about accounts: through the server if it runs, else on its data. The data folder's lock keeps the two apart.
+/// Carries out orders about accounts and rooms: through the server if it runs, else on its data. The data folder's lock keeps the two apart.
 final class AccountDesk {
     private enum Way {
         case unknown

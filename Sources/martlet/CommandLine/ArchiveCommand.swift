@@ -4,9 +4,15 @@ import MartletFeatures
 
 struct ArchiveCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "archive", abstract: "Export or purge the archive of an account.",
+        commandName: "archive", abstract: "Export or purge the archive of an account or a room.",
         discussion: "Works while the server runs and while it does not. Both are written to the audit log.",
         subcommands: [Export.self, Purge.self])
+
+    struct Target: ParsableArguments {
+        @OptionGroup var options: ConfigurationOption
+        @Argument(help: ArgumentHelp("The account or the room, such as juliet@example.org or garden@conference.example.org.", valueName: "jid"))
+        var jid: String
+    }
 
     /// A point in time as a person writes it: a date, which is its beginning in UTC, or a date and time of XEP-0082.
     static func time(_ text: String?) throws(CommandFailure) -> Int64? {
@@ -23,7 +29,7 @@ struct ArchiveCommand: AsyncParsableCommand {
                 The output is an element of XEP-0227 (urn:xmpp:pie:0#mam) with a result of XEP-0313 on each line. A message that the server \
                 took at the start or the end is in it.
                 """)
-        @OptionGroup var target: AccountCommand.Target
+        @OptionGroup var target: ArchiveCommand.Target
         @Option(help: ArgumentHelp("Only what was exchanged with somebody.", valueName: "jid")) var with: String?
         @Option(help: ArgumentHelp("Only what the server took then or later.", valueName: "time")) var start: String?
         @Option(help: ArgumentHelp("Only what the server took then or before.", valueName: "time")) var end: String?
@@ -51,7 +57,7 @@ struct ArchiveCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Make an archive forget.",
             discussion: "Other people's archives keep what is theirs. What still waits for delivery is delivered. The space on disk is used again.")
-        @OptionGroup var target: AccountCommand.Target
+        @OptionGroup var target: ArchiveCommand.Target
         @Option(help: ArgumentHelp("Only what is older.", valueName: "time")) var before: String?
         @Flag(help: "Do not ask.") var yes = false
 

@@ -6,7 +6,7 @@ package enum ExitStatus: Int32, Sendable, CaseIterable {
     case data = 65
     /// A file that was named is not there or cannot be read.
     case noInput = 66
-    /// There is no such account or session.
+    /// There is no such account, session or room.
     case noAccount = 67
     /// The server does not run, or a port is in use.
     case unavailable = 69

@@ -10,8 +10,8 @@ struct Martlet: AsyncParsableCommand {
         discussion: "Set it up with 'martlet init', run it with 'martlet serve', add people with 'martlet account add'.",
         version: "martlet \(MartletVersion.current)",
         subcommands: [
-            ServeCommand.self, InitCommand.self, AccountCommand.self, ArchiveCommand.self, ConfigCommand.self, StatusCommand.self, SessionCommand.self,
-            LogCommand.self, BackupCommand.self, VerifyCommand.self, RestoreCommand.self, FeaturesCommand.self,
+            ServeCommand.self, InitCommand.self, AccountCommand.self, RoomCommand.self, ArchiveCommand.self, ConfigCommand.self, StatusCommand.self,
+            SessionCommand.self, LogCommand.self, BackupCommand.self, VerifyCommand.self, RestoreCommand.self, FeaturesCommand.self,
         ])
 
     /// Ends the process with a status of `sysexits.h` and says on standard error what is wrong.

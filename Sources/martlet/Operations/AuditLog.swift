@@ -38,6 +38,17 @@ package struct AuditLog: AuditSink {
             log.notice("archive read", metadata: ["account": "\(account)", "by": "\(by)"])
         case .archivePurged(let account, let by):
             log.notice("archive purged", metadata: ["account": "\(account)", "by": "\(by)"])
+        case .roomRead(let room, let by):
+            log.notice("archive of a room read", metadata: ["room": "\(room)", "by": "\(by)"])
+        case .roomPurged(let room, let by):
+            log.notice("archive of a room purged", metadata: ["room": "\(room)", "by": "\(by)"])
+        case .roomCreated(let room, let owners, let by):
+            let names = owners.map { "\($0)" }.joined(separator: " ")
+            log.notice("room created", metadata: ["room": "\(room)", "owners": "\(names)", "by": "\(by)"])
+        case .roomDestroyed(let room, let by):
+            log.notice("room destroyed", metadata: ["room": "\(room)", "by": "\(by)"])
+        case .roomAffiliationSet(let room, let address, let affiliation, let by):
+            log.notice("affiliation set", metadata: ["room": "\(room)", "of": "\(address)", "affiliation": "\(affiliation)", "by": "\(by)"])
         case .accountEnabled(let account, let isEnabled, let by):
             log.notice(isEnabled ? "account enabled" : "account disabled", metadata: ["account": "\(account)", "by": "\(by)"])
         case .passwordChanged(let account, let by):

@@ -8,6 +8,10 @@ package enum ControlProtocol {
     package static let responseBytesMax = 64 << 20
     /// Accounts in one request or response.
     package static let accountsMax = 500
+    /// Rooms, or affiliations of one room, in one response.
+    package static let roomsMax = 500
+    /// Messages of a room in one response.
+    package static let messagesMax = 1_000
 }
 
 package struct ControlRequest: Codable, Hashable, Sendable {
@@ -38,9 +42,10 @@ package enum ControlOrder: Codable, Hashable, Sendable {
     /// Created together or not at all.
     case create([NewAccount])
     case archive(ArchiveOrder)
+    case room(RoomOrder)
 }
 
-/// About the archive of one account.
+/// About the archive of one account or room.
 package enum ArchiveOrder: Codable, Hashable, Sendable {
     /// What to read; times in milliseconds since 1970, both included.
     package struct Page: Codable, Hashable, Sendable {
@@ -91,6 +96,10 @@ package enum ControlResponse: Codable, Hashable, Sendable {
     case closed(Int)
     case accounts([AccountLine])
     case archive(ArchiveLines)
+    case rooms([RoomLine])
+    case room(RoomReport)
+    case affiliations([AffiliationLine])
+    case history([UtteranceLine])
     case reloaded(ReloadReport)
     case refused(status: Int32, message: String, hint: String?)
 

@@ -78,7 +78,7 @@ package final class ServerMetrics: Sendable {
         case .sessionEnded: sessions.decrement()
         case .refused: refusals.increment()
         case .sessionDetached, .sessionResumed, .accountCreated, .accountDeleted, .accountEnabled, .passwordChanged, .archiveRead, .archivePurged,
-            .configurationReloaded: break
+            .roomRead, .roomPurged, .roomCreated, .roomDestroyed, .roomAffiliationSet, .configurationReloaded: break
         }
     }
 

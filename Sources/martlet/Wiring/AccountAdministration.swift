@@ -2,20 +2,22 @@ import MartletCore
 import MartletStorage
 import MartletXMPP
 
-/// What operators do to accounts: the same in a running server and on the data of one that does not run.
+/// What operators do to accounts and rooms: the same in a running server and on the data of one that does not run.
 struct AccountAdministration: Sendable {
     let core: ServerCore
     let folder: String
     /// The domains that are hosted.
     let domains: Set<String>
+    let rooms: RoomAdministration
 
     init(_ core: ServerCore, _ configuration: ServerConfiguration) {
         self.core = core
         folder = configuration.server.dataFolder
         domains = Set(configuration.domains.map(\.name))
+        rooms = RoomAdministration(core, configuration)
     }
 
-    /// Carries out an order about accounts and what is theirs; `nil` for others.
+    /// Carries out an order about accounts and rooms and what is theirs; `nil` for others.
     func answer(_ order: ControlOrder, by: String) async throws(CommandFailure) -> ControlResponse? {
         switch order {
         case .accounts(let domain, let after): return .accounts(try await list(domain, after))
@@ -23,7 +25,8 @@ struct AccountAdministration: Sendable {
         case .account(.setKeys(let address, let keys)): try await setKeys(of: address, keys, by: by)
         case .account(.setEnabled(let address, let isEnabled)): try await setEnabled(address, isEnabled, by: by)
         case .account(.delete(let address)): try await delete(address, by: by)
-        case .archive(let order): return try await ArchiveAdministration(core: core, folder: folder).answer(order, by: by)
+        case .archive(let order): return try await ArchiveAdministration(core: core, folder: folder, rooms: rooms).answer(order, by: by)
+        case .room(let order): return try await rooms.answer(order, by: by)
         case .status, .sessions, .closeSessions, .logLevel, .reload: return nil
         }
         return .done

@@ -15,7 +15,7 @@ struct HostAssembly {
         var hosts: [Host] = []
         for domain in configuration.domains {
             hosts.append(try host(domain))
-            if let address = rooms(of: domain) { hosts.append(try rooms(at: address, of: domain)) }
+            if let address = configuration.rooms(of: domain) { hosts.append(try rooms(at: address, of: domain)) }
         }
         return HostTable(hosts)
     }
@@ -37,17 +37,12 @@ struct HostAssembly {
         FeatureConfiguration(
             softwareVersion: MartletVersion.current, contacts: contacts(domain.contacts), archiveDefault: archiveDefault,
             push: PushContent(includesSender: configuration.push.includesSender, includesBody: configuration.push.includesBody),
-            services: rooms(of: domain).map { [.init($0, name: Self.roomsName)] } ?? [], time: time, uptime: uptime)
+            services: configuration.rooms(of: domain).map { [.init($0, name: Self.roomsName)] } ?? [], time: time, uptime: uptime)
     }
 
     // MARK: Rooms
 
     private static let roomsName = "Rooms"
-
-    /// Where the rooms of a domain are, if it has some.
-    private func rooms(of domain: ServerConfiguration.Domain) -> BareJID? {
-        configuration.rooms.isEnabled ? try? BareJID(parsing: "\(configuration.rooms.subdomain).\(domain.name)") : nil
-    }
 
     private func rooms(at address: BareJID, of domain: ServerConfiguration.Domain) throws(CommandFailure) -> Host {
         var settings = MultiUserChat.Settings(identities: OccupantIDs(secret: occupantSecret))

@@ -57,7 +57,7 @@ actor ServerControl {
         case .closeSessions(let address): return .closed(try closeSessions(of: address))
         case .logLevel(let name): return try setLogLevel(name, by: by)
         case .reload: return .reloaded(try await reload(by: by))
-        case .accounts, .account, .create, .archive: throw CommandFailure(.software, "the order was not carried out")
+        case .accounts, .account, .create, .archive, .room: throw CommandFailure(.software, "the order was not carried out")
         }
     }
 
