@@ -479,7 +479,7 @@ extension Store {
             summaries.append(
                 RoomSummary(
                     id: room.id, address: address, isPersistent: room.record.isPersistent, isPublic: room.record.isPublic, name: room.record.name,
-                    description: room.record.description, created: room.created))
+                    description: room.record.description, created: room.created, content: room.record.content))
         }
         return summaries
     }

@@ -33,7 +33,7 @@ extension StoreContents.Room {
     fileprivate var summary: RoomSummary {
         RoomSummary(
             id: id, address: address, isPersistent: record.isPersistent, isPublic: record.isPublic, name: record.name,
-            description: record.description, created: created)
+            description: record.description, created: created, content: record.content)
     }
 }
 

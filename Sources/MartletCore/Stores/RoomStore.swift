@@ -133,8 +133,13 @@ package struct RoomSummary: Hashable, Sendable {
     package var description: String
     /// Milliseconds since 1970.
     package var created: Int64
+    /// As in ``RoomRecord/content``.
+    package var content: ByteBuffer
 
-    package init(id: AccountID, address: BareJID, isPersistent: Bool, isPublic: Bool, name: String, description: String, created: Int64) {
+    package init(
+        id: AccountID, address: BareJID, isPersistent: Bool, isPublic: Bool, name: String, description: String, created: Int64,
+        content: ByteBuffer
+    ) {
         self.id = id
         self.address = address
         self.isPersistent = isPersistent
@@ -142,6 +147,7 @@ package struct RoomSummary: Hashable, Sendable {
         self.name = name
         self.description = description
         self.created = created
+        self.content = content
     }
 }
 

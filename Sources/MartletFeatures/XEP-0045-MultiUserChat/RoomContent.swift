@@ -1,6 +1,7 @@
 import MartletCore
 import MartletXML
 import MartletXMPP
+package import NIOCore
 
 /// What a room is about (§8.1).
 package struct RoomSubject: Hashable, Sendable {
@@ -32,8 +33,10 @@ struct RoomContent {
     }
 
     /// What cannot be read is as it is by default, and what may not be said is not public.
-    init(_ record: RoomRecord) {
-        guard let element = try? parseElement(record.content, limits: .ownWriting) else { return }
+    init(_ record: RoomRecord) { self.init(record.content) }
+
+    init(_ stored: ByteBuffer) {
+        guard let element = try? parseElement(stored, limits: .ownWriting) else { return }
         // What was allowed once stays.
         var limits = RoomLimits()
         (limits.occupantsMax, limits.historyMax, limits.slowModeSecondsMax) = (.max, .max, .max)
@@ -56,4 +59,9 @@ struct RoomContent {
             isPersistent: configuration.isPersistent && !isLocked, isPublic: configuration.isPublic && !isLocked, name: configuration.name,
             description: configuration.description, content: writer.buffer)
     }
+}
+
+extension RoomConfiguration {
+    /// - Parameter content: as stored (``RoomRecord/content``).
+    package init(stored content: ByteBuffer) { self = RoomContent(content).configuration }
 }

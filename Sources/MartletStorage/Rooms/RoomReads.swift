@@ -31,7 +31,7 @@ final class RoomReads {
 
         var sql: String {
             """
-            SELECT domainpart, localpart, id, persistent, public, name, description, created FROM room
+            SELECT domainpart, localpart, id, persistent, public, name, description, created, content FROM room
             WHERE domainpart = $1 AND localpart > $2 AND localpart < $3 \(rooms.rawValue)
             ORDER BY localpart \(isBackwards ? "DESC" : "") LIMIT $4
             """
@@ -97,7 +97,7 @@ final class RoomReads {
     private static func summary(_ row: any SQLStatement) throws(SQLError) -> RoomSummary {
         RoomSummary(
             id: AccountID(raw: row.integer(2)), address: try row.address(parts: 0), isPersistent: row.flag(3), isPublic: row.flag(4),
-            name: row.text(5), description: row.text(6), created: row.integer(7))
+            name: row.text(5), description: row.text(6), created: row.integer(7), content: row.buffer(8))
     }
 
     func count(domain: String, isPublic: Bool?) throws(SQLError) -> Int {

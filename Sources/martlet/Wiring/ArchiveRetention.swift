@@ -12,20 +12,22 @@ package struct ArchiveRetention: Sendable {
 
     package init() {}
 
-    /// Up to which name archives forget now; `nil` if nothing is to be forgotten, at the first look, and after a jump.
+    /// Looks at the clocks: whether something may be forgotten now. Not at the first look, and not after a jump.
+    ///
+    /// - Parameter wall: milliseconds since 1970.
+    package mutating func isClockBelieved(wall: Int64, monotonic: NIODeadline) -> Bool {
+        defer { last = (wall, monotonic) }
+        guard let last else { return false }
+        let counted = (monotonic - last.monotonic).nanoseconds / 1_000_000
+        return ((wall - last.wall) - counted).magnitude <= UInt64(Self.clockSlack)
+    }
+
+    /// Up to which name archives forget now; `nil` if nothing is to be forgotten.
     ///
     /// - Parameters:
     ///   - retention: zero is for ever.
     ///   - wall: milliseconds since 1970.
-    package mutating func floor(keeping retention: Duration, wall: Int64, monotonic: NIODeadline) -> UInt64? {
-        defer { last = (wall, monotonic) }
-        guard let last else { return nil }
-        let counted = (monotonic - last.monotonic).nanoseconds / 1_000_000
-        guard ((wall - last.wall) - counted).magnitude <= UInt64(Self.clockSlack) else { return nil }
-        return Self.floor(keeping: retention, wall: wall)
-    }
-
-    /// The last name that a message of before that time can have; names go ahead of the clock at times, and then a message stays the longer.
+    /// - Returns: the last name that a message of before that time can have; names go ahead of the clock at times, and then a message stays the longer.
     package static func floor(keeping retention: Duration, wall: Int64) -> UInt64? {
         guard retention > .zero else { return nil }
         let first = wall - retention.components.seconds * 1000

@@ -1,5 +1,6 @@
 import Logging
 import MartletCore
+import MartletFeatures
 import MartletNetwork
 import MartletStorage
 import NIOConcurrencyHelpers
@@ -7,20 +8,22 @@ import NIOCore
 import ServiceLifecycle
 
 /// What the server does for itself every few seconds: sees whether the store answers, reserves names for messages, looks at its
-/// certificates and its disk, and lets archives forget.
+/// certificates and its disk, lets archives forget, and sees to rooms that nobody has come back to.
 final class Housekeeping: Service {
     static let interval = Duration.seconds(5)
     /// Without a sign of life of the store for so long the server counts as ill.
     static let silenceMax = Duration.seconds(30)
     /// Turns between two looks at the disk: a minute.
     private static let diskTurns = 12
-    /// Turns between two looks at certificates and at the age of messages: an hour.
+    /// Turns between two looks at certificates, at the age of messages and at rooms: an hour.
     private static let hourlyTurns = 720
 
     private struct State {
         var lastAnswer: Int64
         var problem: String?
         var retention: Duration
+        /// Where rooms are.
+        var roomDomains: [String]
         var freeSpaceWarning: Int?
     }
 
@@ -40,7 +43,7 @@ final class Housekeeping: Service {
         dataFolder = configuration.server.dataFolder
         state = NIOLockedValueBox(
             State(
-                lastAnswer: time.wallMilliseconds, retention: configuration.archive.retention,
+                lastAnswer: time.wallMilliseconds, retention: configuration.archive.retention, roomDomains: RoomAddress(configuration).domains,
                 freeSpaceWarning: configuration.storage.freeSpaceWarning))
     }
 
@@ -48,6 +51,7 @@ final class Housekeeping: Service {
     func apply(_ configuration: ServerConfiguration) {
         state.withLockedValue {
             $0.retention = configuration.archive.retention
+            $0.roomDomains = RoomAddress(configuration).domains
             $0.freeSpaceWarning = configuration.storage.freeSpaceWarning
         }
     }
@@ -61,21 +65,34 @@ final class Housekeeping: Service {
     }
 
     func run() async throws {
-        try? await cancelWhenGracefulShutdown { [self] in
-            var (turns, retention, disk) = (0, ArchiveRetention(), DiskWatch())
-            while !Task.isCancelled {
-                await lookAtStore()
-                if turns % Self.diskTurns == 0 { lookAtDisk(&disk) }
-                if turns % Self.hourlyTurns == 0 {
-                    lookAtCertificates()
-                    await cutArchives(&retention)
-                }
-                turns += 1
-                try await Task.sleep(for: Self.interval)
-            }
-        }
+        await cancelWhenGracefulShutdown { [self] in await takeTurns() }
         // A service that returns ends the others; this one stays for as long as they do.
         try? await gracefulShutdown()
+    }
+
+    private func takeTurns() async {
+        let start = time.monotonic
+        var (turns, retention, disk) = (0, ArchiveRetention(), DiskWatch())
+        // Beside the turns, so that the store is looked at and names are reserved in time, however many rooms there are.
+        var hourly: Task<Void, Never>?
+        while !Task.isCancelled {
+            await lookAtStore()
+            if turns % Self.diskTurns == 0 { lookAtDisk(&disk) }
+            if turns % Self.hourlyTurns == 0 {
+                lookAtCertificates()
+                if retention.isClockBelieved(wall: time.wallMilliseconds, monotonic: time.monotonic) {
+                    let last = hourly
+                    hourly = Task {
+                        await last?.value
+                        await lookAtMessages(since: start)
+                    }
+                }
+            }
+            turns += 1
+            guard (try? await Task.sleep(for: Self.interval)) != nil else { break }
+        }
+        hourly?.cancel()
+        await hourly?.value
     }
 
     private func lookAtStore() async {
@@ -121,15 +138,35 @@ final class Housekeeping: Service {
         }
     }
 
-    private func cutArchives(_ retention: inout ArchiveRetention) async {
-        let age = state.withLockedValue { $0.retention }
-        guard let floor = retention.floor(keeping: age, wall: time.wallMilliseconds, monotonic: time.monotonic) else { return }
+    private func lookAtMessages(since start: NIODeadline) async {
+        let (age, domains) = state.withLockedValue { ($0.retention, $0.roomDomains) }
         do throws(StoreError) {
-            try await core.store.commit([.archiveFloors(upTo: floor)])
+            try await cutArchives(age, ofRoomsAt: domains)
+            try await destroyForsakenRooms(at: domains, since: start)
         } catch {
             logs.server.warning("archives keep what is too old; they are looked at again in an hour", metadata: ["why": "\(error)"])
         }
     }
+
+    private func cutArchives(_ age: Duration, ofRoomsAt domains: [String]) async throws(StoreError) {
+        let now = time.wallMilliseconds
+        if let floor = ArchiveRetention.floor(keeping: age, wall: now) {
+            try await core.store.commit([.archiveFloors(upTo: floor)])
+            MultiUserChat.forgetHistories(upTo: floor, core.router)
+        }
+        for domain in domains { try await rooms.cutArchives(of: domain, keeping: age) { ArchiveRetention.floor(keeping: $0, wall: now) } }
+    }
+
+    private func destroyForsakenRooms(at domains: [String], since start: NIODeadline) async throws(StoreError) {
+        let up = Duration.nanoseconds((time.monotonic - start).nanoseconds)
+        guard let created = RoomKeeping.lastCreation(wall: time.wallMilliseconds, up: up) else { return }
+        for domain in domains {
+            let count = try await rooms.destroyForsaken(of: domain, createdBefore: created)
+            if count > 0 { logs.server.info("temporary rooms are gone that nobody was in", metadata: ["domain": "\(domain)", "count": "\(count)"]) }
+        }
+    }
+
+    private var rooms: RoomKeeping { RoomKeeping(core.router, core.mailbox) }
 
     private func lookAtCertificates() {
         let now = time.wallSeconds
