@@ -1,7 +1,7 @@
 internal import NIOCore
 internal import Synchronization
 
-/// Stanzas that a loop's sessions took and were given since the start, by kind.
+/// Stanzas that a loop's sessions took and were given since the start, by kind, and what rooms did on the loop.
 ///
 /// Counted on the loop only and read from anywhere: a load, an addition and a store for each stanza, without a locked instruction.
 package final class StanzaCounters: Sendable {
@@ -27,11 +27,20 @@ package final class StanzaCounters: Sendable {
     private let messagesOut = Atomic<Int>(0)
     private let presencesOut = Atomic<Int>(0)
     private let iqsOut = Atomic<Int>(0)
+    private let roomMessagesIn = Atomic<Int>(0)
+    private let roomStanzasOut = Atomic<Int>(0)
 
     package init() {}
 
     package var received: Counts { Self.counts(messagesIn, presencesIn, iqsIn) }
     package var sent: Counts { Self.counts(messagesOut, presencesOut, iqsOut) }
+
+    /// Messages for everybody that came to rooms, and stanzas that rooms gave to sessions (XEP-0045).
+    package var roomMessages: Int { roomMessagesIn.load(ordering: .relaxed) }
+    package var roomDeliveries: Int { roomStanzasOut.load(ordering: .relaxed) }
+
+    package func receivedByRoom() { Self.increment(roomMessagesIn) }
+    package func sentByRooms(_ count: Int) { Self.increment(roomStanzasOut, by: count) }
 
     func receivedMessage() { Self.increment(messagesIn) }
     func receivedPresence() { Self.increment(presencesIn) }
@@ -48,8 +57,8 @@ package final class StanzaCounters: Sendable {
 
     /// Nobody else writes.
     @inline(__always)
-    private static func increment(_ counter: borrowing Atomic<Int>) {
-        counter.store(counter.load(ordering: .relaxed) &+ 1, ordering: .relaxed)
+    private static func increment(_ counter: borrowing Atomic<Int>, by count: Int = 1) {
+        counter.store(counter.load(ordering: .relaxed) &+ count, ordering: .relaxed)
     }
 
     private static func counts(_ messages: borrowing Atomic<Int>, _ presences: borrowing Atomic<Int>, _ iqs: borrowing Atomic<Int>) -> Counts {

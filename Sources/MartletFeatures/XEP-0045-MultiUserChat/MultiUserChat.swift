@@ -15,6 +15,8 @@ package struct MultiUserChat: DomainService {
         /// Who may create rooms.
         package var creation: Creation = .local
         package var identities: OccupantIDs
+        /// For the metrics; the same after a reload, as rooms stay.
+        package var counters = RoomCounters()
         package init(identities: OccupantIDs) { self.identities = identities }
     }
 
@@ -31,7 +33,7 @@ package struct MultiUserChat: DomainService {
         let shard = router.shard(of: address)
         return shard.withLock {
             guard let home = shard.serviceHome(address) as? RoomHome else {
-                let home = RoomHome(address.compacted(), shard: shard)
+                let home = RoomHome(address.compacted(), shard: shard, settings.counters)
                 shard.insert(home)
                 return park(arrival, home, router, context)
             }
@@ -172,6 +174,7 @@ package struct MultiUserChat: DomainService {
         case (.presence(let type), .full(let session)):
             home.room?.presence(arrival.stanza, type, to: nickname, from: RoomSession(session, arrival.origin), moment, &effects)
         case (.message(let type), .full(let session)):
+            if type == .groupchat { context.counters.receivedByRoom() }
             home.room?.message(arrival.stanza, type, to: nickname, from: RoomSession(session, arrival.origin), arrival.position, moment, &effects)
         case (.message(.error), .bare(let account)): home.room?.failed(arrival.stanza, nickname, at: account, &effects)
         case (.presence, .bare), (.message, .bare): router.refuse(arrival, .badRequest("whoever is in a room has a resource"), context)
@@ -268,6 +271,7 @@ package struct MultiUserChat: DomainService {
     private func carryOut(_ actions: [RoomEffects.Action], _ arrival: Arrival?, _ router: Router, _ context: LoopContext) -> Bool {
         var isPending = false
         for action in actions {
+            context.counters.sentByRooms(action.deliveryCount)
             switch action {
             case .send(let stanza, let session): router.send(stanza, to: .full(session.address), session.ref, context)
             case .sendAll(let stanzas, let session): send(stanzas, to: session, router, context)

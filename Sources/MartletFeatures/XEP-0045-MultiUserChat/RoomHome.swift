@@ -14,7 +14,11 @@ final class RoomHome: ServiceHome, @unchecked Sendable {
     unowned let shard: Shard
     var stage = Stage.reading
     var room: Room? {
-        didSet { if room?.occupants.isEmpty == false { wasOccupied = true } }
+        didSet {
+            let occupants = room?.occupants.count ?? 0
+            if occupants > 0 { wasOccupied = true }
+            tally.count(isThere: room != nil, occupants: occupants)
+        }
     }
     /// Somebody has entered since it was read, or is about to enter a new one: a room that is not to stay goes when he leaves, and not because
     /// somebody asks about it.
@@ -23,6 +27,7 @@ final class RoomHome: ServiceHome, @unchecked Sendable {
     var parkedBytes = 0
     /// What operators want of it, while it is read.
     var orders: [WaitingOrder] = []
+    private var tally: RoomTally
     /// What waits for the disk, and what must not be told before it.
     var tellings: [Telling] = []
     var lastTicket = CommitTicket.none
@@ -33,8 +38,9 @@ final class RoomHome: ServiceHome, @unchecked Sendable {
         let arrival: Arrival?
     }
 
-    init(_ address: BareJID, shard: Shard) {
+    init(_ address: BareJID, shard: Shard, _ counters: RoomCounters) {
         self.address = address
+        tally = RoomTally(counters)
         self.shard = shard
     }
 

@@ -50,7 +50,7 @@ extension MultiUserChat {
         let shard = router.shard(of: address)
         shard.withLock {
             guard let home = shard.serviceHome(address) as? RoomHome else {
-                let home = RoomHome(address.compacted(), shard: shard)
+                let home = RoomHome(address.compacted(), shard: shard, settings.counters)
                 shard.insert(home)
                 home.orders = [order]
                 return read(home, router, context)

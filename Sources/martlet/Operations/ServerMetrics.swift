@@ -53,6 +53,10 @@ package final class ServerMetrics: Sendable {
         registry.describe("martlet_store_commit_seconds", .histogram, "Time of a commit to the database.")
         registry.describe("martlet_store_commit_submits", .histogram, "Submits that one commit carried.")
         registry.describe("martlet_stanzas", .counter, "Stanzas taken from clients and given to them since the start, by kind.")
+        registry.describe("martlet_rooms", .gauge, "Rooms that are in memory.")
+        registry.describe("martlet_room_occupants", .gauge, "Occupants of rooms, by nickname.")
+        registry.describe("martlet_room_messages", .counter, "Messages for everybody that came to rooms since the start.")
+        registry.describe("martlet_room_deliveries", .counter, "Stanzas of all kinds that rooms gave to sessions since the start.")
         registry.describe("martlet_certificate_end_seconds", .gauge, "When the certificate of a domain ends, in seconds since 1970.")
         registry.describe("martlet_data_free_bytes", .gauge, "Free space on the disk of the data folder.")
         registry.describe("martlet_data_free_percent", .gauge, "The same in percent of the disk.")
@@ -111,6 +115,11 @@ package final class ServerMetrics: Sendable {
                 counter.reset()
                 counter.increment(by: Int64(count))
             }
+        }
+        for (label, count) in [("martlet_room_messages", \StanzaCounters.roomMessages), ("martlet_room_deliveries", \.roomDeliveries)] {
+            let counter = registry.makeCounter(label: label, dimensions: [])
+            counter.reset()
+            counter.increment(by: counters.reduce(0) { $0 + Int64($1[keyPath: count]) })
         }
     }
 

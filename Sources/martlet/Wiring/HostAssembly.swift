@@ -10,6 +10,7 @@ struct HostAssembly {
     let audit: any AuditSink
     /// Behind the names of occupants (XEP-0421).
     let occupantSecret: [UInt8]
+    let roomCounters: RoomCounters
 
     func table() throws(CommandFailure) -> HostTable {
         var hosts: [Host] = []
@@ -46,6 +47,7 @@ struct HostAssembly {
 
     private func rooms(at address: BareJID, of domain: ServerConfiguration.Domain) throws(CommandFailure) -> Host {
         var settings = MultiUserChat.Settings(identities: OccupantIDs(secret: occupantSecret))
+        settings.counters = roomCounters
         settings.limits = RoomLimits(configuration.rooms)
         settings.standard = RoomConfiguration(configuration.rooms.standard)
         settings.creation =

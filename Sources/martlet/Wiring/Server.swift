@@ -3,6 +3,7 @@ import Dispatch
 import Foundation
 import Logging
 import MartletCore
+import MartletFeatures
 import MartletNetwork
 import MartletStorage
 import MartletXMPP
@@ -160,6 +161,8 @@ final class Server: Sendable {
             set("martlet_unauthenticated_bytes", clients.unauthenticatedBytes)
             set("martlet_password_hashes_open", passwords.openCount)
             set("martlet_store_waiting", core.store.waitingSubmits)
+            set("martlet_rooms", core.roomCounters.rooms)
+            set("martlet_room_occupants", core.roomCounters.occupants)
         }
         let counters = core.pool.loops.map(\.context.counters)
         registry.addProbe { ServerMetrics.set(counters, in: $0) }

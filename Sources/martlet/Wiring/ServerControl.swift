@@ -139,7 +139,9 @@ actor ServerControl {
     private func apply(_ fresh: LoadedConfiguration, by: String) async throws(CommandFailure) -> ReloadReport {
         let difference = ConfigurationDifference(from: loaded.configuration, to: fresh.configuration)
         let next = fresh.configuration.keepingWhatNeedsRestart(of: configuration)
-        let hosts = try HostAssembly(configuration: next, time: time, uptime: core.uptime, audit: logs.audit, occupantSecret: core.occupantSecret).table()
+        let hosts = try HostAssembly(
+            configuration: next, time: time, uptime: core.uptime, audit: logs.audit, occupantSecret: core.occupantSecret, roomCounters: core.roomCounters
+        ).table()
         let warnings = try loadCertificates(next)
         // From here on nothing fails.
         let oldLevel = loaded.configuration.log.level

@@ -103,6 +103,10 @@ struct RoomCommandTests {
         #expect(try room("history", garden, "--json").output.contains("\"jid\":\"nurse@capulet.example/test\""))
         #expect(try room("list").output == "\(garden)  (temporary, public, 1 inside)\n")
         #expect(try room("info", garden).output.contains("\noccupants     1 of 200\n  nurse  moderator, owner  nurse@capulet.example/test\n"))
+        let metrics = try PlainClient(port: household.metricsPort)
+        metrics.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        let counted = metrics.readToEnd()
+        for line in ["martlet_rooms 1", "martlet_room_occupants 1", "martlet_room_messages_total 1"] { #expect(counted.contains(line + "\n"), "\(line)") }
         let exported = try household.run("archive", "export", garden, "--config", household.file)
         #expect(exported.output.contains("<body>Marry, bachelor</body>"), "\(exported.errors)")
         #expect(try household.run("archive", "purge", garden, "--yes", "--config", household.file).status == 0)
