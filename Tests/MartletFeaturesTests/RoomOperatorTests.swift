@@ -31,11 +31,13 @@ extension TestServer {
         return outcome
     }
 
-    func createRoom(_ address: BareJID = TestServer.garden, _ configure: (inout RoomConfiguration) -> Void = { _ in }) -> Outcome<Void> {
+    func createRoom(
+        _ address: BareJID = TestServer.garden, owners: [String] = ["nurse@capulet.example"], _ configure: (inout RoomConfiguration) -> Void = { _ in }
+    ) -> Outcome<Void> {
         let outcome = Outcome<Void>()
         var configuration = RoomConfiguration()
         configure(&configuration)
-        rooms(of: address).createRoom(address, configuration, owners: [RoomOnPaper.bare("nurse@capulet.example")], router, context) { outcome.set($0) }
+        rooms(of: address).createRoom(address, configuration, owners: owners.map(RoomOnPaper.bare), router, context) { outcome.set($0) }
         context.flush()
         run()
         return outcome
@@ -155,6 +157,9 @@ struct RoomOperatorTests {
         var settings = MultiUserChat.Settings(identities: OccupantIDs(secret: Array("occupants".utf8)))
         settings.limits.affiliationsMax = 3
         let server = TestServer(roomSettings: settings)
+        let owners = ["a", "b", "c", "d"].map { "\($0)@capulet.example" }
+        #expect(server.createRoom(owners: owners).failure != nil)
+        #expect(server.createRoom(RoomOnPaper.bare("hall@conference.capulet.example"), owners: Array(owners.prefix(3))).isSuccess)
         _ = server.createRoom()
         #expect(set("a@capulet.example", .member, in: server).isSuccess)
         #expect(set("b@capulet.example", .member, in: server).isSuccess)

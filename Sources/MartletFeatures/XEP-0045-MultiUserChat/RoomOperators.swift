@@ -27,6 +27,9 @@ extension MultiUserChat {
         _ done: @escaping @Sendable (Result<Void, RoomOrderFailure>) -> Void
     ) {
         precondition(!owners.isEmpty, "a room has an owner")
+        guard owners.count <= settings.limits.affiliationsMax else {
+            return done(.failure(.refused("a room may have \(settings.limits.affiliationsMax) owners at most (rooms.affiliations-max)")))
+        }
         let record = RoomContent(configuration: configuration, subject: nil, isLocked: false).record
         let affiliations = owners.map { StoredAffiliation(address: .bare($0), affiliation: RoomAffiliation.owner.rawValue, version: 1) }
         let order = WaitingOrder(
