@@ -33,6 +33,8 @@ package struct MultiUserChat: DomainService {
         let shard = router.shard(of: address)
         return shard.withLock {
             guard let home = shard.serviceHome(address) as? RoomHome else {
+                // Nobody is in a room that is not in memory: who leaves it, or cannot be reached, need not have it read.
+                guard arrival.stanza.asksForSomething else { return .done }
                 let home = RoomHome(address.compacted(), shard: shard, settings.counters)
                 shard.insert(home)
                 return park(arrival, home, router, context)
@@ -320,5 +322,15 @@ package struct MultiUserChat: DomainService {
             }
         }
         context.runEffects()
+    }
+}
+
+extension Stanza {
+    /// Whether whoever sent it wants something, and is answered where that cannot be.
+    fileprivate var asksForSomething: Bool {
+        switch kind {
+        case .presence(.unavailable), .presence(.error), .message(.error), .iq(.result), .iq(.error): false
+        case .presence, .message, .iq: true
+        }
     }
 }
