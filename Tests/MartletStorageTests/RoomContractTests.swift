@@ -465,6 +465,10 @@ struct RoomContractTests {
             #expect(try await found("2") == ["café-2"])
             #expect(try await found("dark") { $0.after = jid("d@x.example") } == ["heath"])
             #expect(try await found("dark") { $0.limit = 1 } == ["coven"])
+            #expect(try await found("dark") { $0.texts = .name } == ["coven"])
+            #expect(try await found("dark") { $0.texts = [.description, .localpart] } == ["heath"])
+            #expect(try await found("heath") { $0.texts = [.name, .description] } == [])
+            #expect(try await found("heath dark") { $0.texts = [.localpart, .description] } == ["heath"])
             #expect(try await found("") == [])
             #expect(try await found("!") == [])
         }

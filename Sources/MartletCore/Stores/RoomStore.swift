@@ -90,6 +90,16 @@ package enum RoomChange: Sendable {
     case delete(AccountID)
 }
 
+/// What a search for rooms looks at.
+package struct RoomTexts: OptionSet, Hashable, Sendable {
+    package let rawValue: UInt8
+    package init(rawValue: UInt8) { self.rawValue = rawValue }
+    package static let name = RoomTexts(rawValue: 1)
+    package static let localpart = RoomTexts(rawValue: 2)
+    package static let description = RoomTexts(rawValue: 4)
+    package static let all: RoomTexts = [.name, .localpart, .description]
+}
+
 /// One page of a service's rooms: filters, where to begin, how many.
 package struct RoomListRequest: Hashable, Sendable {
     /// The service's domainpart.
@@ -98,8 +108,10 @@ package struct RoomListRequest: Hashable, Sendable {
     package var isPublic: Bool?
     /// `nil` for all.
     package var isPersistent: Bool?
-    /// All words of it begin a word of the room's name, description or localpart (``SearchWords``). A text without words is found nowhere.
+    /// All words of it begin a word of the room's ``texts`` (``SearchWords``). A text without words is found nowhere.
     package var text: String?
+    /// Where ``text`` is looked for.
+    package var texts = RoomTexts.all
     /// Rooms whose localparts come behind this one's, and before that one's. They need not exist.
     package var after: BareJID?
     package var before: BareJID?
@@ -181,13 +193,16 @@ package struct RoomPageBuilder: Sendable {
     package mutating func look(at room: RoomSummary) {
         if let isPublic = request.isPublic, room.isPublic != isPublic { return }
         if let isPersistent = request.isPersistent, room.isPersistent != isPersistent { return }
-        if let words, !Self.has(room, words) { return }
+        if let words, !has(room, words) { return }
         rooms.append(room)
     }
 
-    private static func has(_ room: RoomSummary, _ words: Set<String>) -> Bool {
+    private func has(_ room: RoomSummary, _ words: Set<String>) -> Bool {
+        var text = ""
         // A line feed parts words.
-        let text = "\(room.name)\n\(room.address.localpart ?? "")\n\(room.description)"
+        if request.texts.contains(.name) { text += room.name + "\n" }
+        if request.texts.contains(.localpart) { text += (room.address.localpart ?? "") + "\n" }
+        if request.texts.contains(.description) { text += room.description }
         return !words.isEmpty && SearchWords.areBegun(words, in: text)
     }
 
