@@ -13,7 +13,7 @@ extension Namespace {
 package struct VCardTemp: IQResponder {
     package static let specification = Specification.xep(54, "vcard-temp", version: "1.3.0")
     package let disco = DiscoFeatures.everywhere(.vCard)
-    private static let key = DocumentKey(namespace: "vcard-temp")
+    static let key = DocumentKey(namespace: "vcard-temp")
     package init() {}
 
     package var routes: [IQRoute] {

@@ -72,6 +72,17 @@ struct RoomOnPaper {
         take(effects, by: sender)
     }
 
+    /// What an account, and not a session, answers to a request of an occupant's.
+    mutating func answer(_ xml: String, from account: String, to nickname: String) {
+        guard let element = try? parseElement(ByteBuffer(string: xml), limits: .authenticated) else { preconditionFailure("no stanza: \(xml)") }
+        let type = IQType(of: element.root) ?? .result
+        var effects = RoomEffects()
+        let to = try? Self.address.with(resourcepart: nickname)
+        room.answered(
+            Stanza(element, kind: .iq(type), from: Self.jid(account), to: to.map { .full($0) }), type, to: nickname, by: Self.bare(account), &effects)
+        take(effects, by: account)
+    }
+
     mutating func enter(_ sender: String, as nickname: String) {
         send("<presence><x xmlns='http://jabber.org/protocol/muc'/></presence>", from: sender, to: nickname)
     }
@@ -100,7 +111,9 @@ struct RoomOnPaper {
             case .deliver(let stanza, _, let address):
                 if case .full(let full) = address { deliver(stanza.encoded(to: address), to: full) }
                 else { inboxes[address.description, default: []].append(Self.parse(stanza.encoded(to: address))) }
-            case .pass(let stanza, _, let address): deliver(stanza.encoded(to: .full(address)), to: address)
+            case .pass(let stanza, _, let address):
+                if case .full(let full) = address { deliver(stanza.encoded(to: address), to: full) }
+                else { inboxes[address.description, default: []].append(Self.parse(stanza.encoded(to: address))) }
             }
         }
     }

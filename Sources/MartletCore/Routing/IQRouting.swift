@@ -100,7 +100,7 @@ extension Router {
     }
 
     /// Under the lock.
-    private func admission(_ request: IQRequest, _ home: AccountHome, _ host: Host, _ origin: SessionRef) -> Result<IQRequest, StanzaError> {
+    func admission(_ request: IQRequest, _ home: AccountHome, _ host: Host, _ origin: SessionRef?) -> Result<IQRequest, StanzaError> {
         switch home.stage {
         case .absent: return .success(request)
         case .loading, .stale, .failed: return .failure(StanzaError(.internalServerError, .wait))

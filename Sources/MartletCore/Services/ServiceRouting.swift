@@ -44,17 +44,57 @@ extension Router {
         return deliver(&message, context)
     }
 
-    /// A request or an answer from an address of a service to one session. With no lock held.
+    /// A request or an answer from an address of a service to one session, or to an account of another server. With no lock held.
     ///
     /// - Returns: why it does not get there.
-    package func pass(_ stanza: Stanza, _ type: IQType, to full: FullJID, _ context: LoopContext) -> StanzaError? {
-        guard let host = context.hosts.host(of: full.bare) else {
-            if case .refused(let error) = remote.deliver(stanza.encoded(to: .full(full)), to: full.bare.domain) { return error }
+    package func pass(_ stanza: Stanza, _ type: IQType, to address: JID, _ context: LoopContext) -> StanzaError? {
+        guard let host = context.hosts.host(of: address.bare) else {
+            if case .refused(let error) = remote.deliver(stanza.encoded(to: address), to: address.bare.domain) { return error }
             return nil
         }
+        guard case .full(let full) = address else { return .serviceUnavailable }
         var stanza = stanza
-        stanza.to = .full(full)
+        stanza.to = address
         return pass(stanza, type, to: full, host, origin: nil, context)
+    }
+
+    /// Asks an account of this server in the name of an address of a service, for what is answered from the disk, such as its vCard. The account
+    /// may not want to hear from that address (XEP-0191). With no lock held.
+    ///
+    /// - Parameters:
+    ///   - request: a `get` with one child.
+    ///   - answered: called once, on whatever loop, with no lock held.
+    package func ask(
+        _ request: Stanza, of account: BareJID, _ context: LoopContext,
+        answered: @escaping @Sendable (Result<IQReply, StanzaError>, LoopContext) -> Void
+    ) {
+        var children = request.element.root.children.makeIterator()
+        guard let host = context.hosts.host(of: account), let child = children.next(),
+            case .concurrent(let work)? = host.handler(.get, child, at: .account)
+        else { return answered(.failure(.serviceUnavailable), context) }
+        let bytes = request.element.byteCount
+        var request = IQRequest(kind: .get, stanza: request, actor: request.from, owner: account, child: child)
+        request.host = host
+        let asked = request
+        withHome(of: account, bytes: bytes, context) { [self] home, context in
+            answer(admission(asked, home, host, nil), on: context.mailbox, work, answered: answered)
+        }
+    }
+
+    /// Under the lock.
+    private func answer(
+        _ admitted: Result<IQRequest, StanzaError>, on mailbox: LoopMailbox,
+        _ work: @escaping @Sendable (IQRequest, Router) async throws(StanzaError) -> IQReply,
+        answered: @escaping @Sendable (Result<IQReply, StanzaError>, LoopContext) -> Void
+    ) {
+        Task(executorPreference: executor) { [self] in
+            let outcome: Result<IQReply, StanzaError>
+            do throws(StanzaError) { outcome = .success(try await work(try admitted.get(), self)) } catch { outcome = .failure(error) }
+            mailbox.run { context in
+                answered(outcome, context)
+                context.runEffects()
+            }
+        }
     }
 
     /// The server stops in order: services tell whoever is with them. Called once, on one loop.

@@ -181,9 +181,13 @@ package struct MultiUserChat: DomainService {
         case (.message(.error), .bare(let account)): home.room?.failed(arrival.stanza, nickname, at: account, &effects)
         case (.presence, .bare), (.message, .bare): router.refuse(arrival, .badRequest("whoever is in a room has a resource"), context)
         case (.iq(let type), .full(let session)) where nickname != nil:
+            if let progress = readCard(ofOccupant: nickname ?? "", arrival, type, home, router, context) { return progress }
             home.room?.pass(arrival.stanza, type, to: nickname ?? "", from: RoomSession(session, arrival.origin), moment, &effects)
+        case (.iq(let type), .bare(let account)) where nickname != nil && type != .get && type != .set:
+            home.room?.answered(arrival.stanza, type, to: nickname ?? "", by: account, &effects)
         case (.iq(let type), _):
             guard type == .get || type == .set else { return .done }
+            if let progress = readCard(arrival, type, home, router, context) { return progress }
             if let progress = readArchive(arrival, type, home, router, context) { return progress }
             home.room?.request(arrival.stanza, type, from: arrival.from, moment, &effects)
         }

@@ -24,6 +24,8 @@ package struct Room: Sendable {
     package internal(set) var history: RoomHistory
     /// It was created and its owner has not said yet what it is to be (§10.1): nobody else enters.
     package internal(set) var isLocked: Bool
+    /// Of its picture (XEP-0486), as it is stored in several formats.
+    package internal(set) var avatarHashes: [String]
     /// The highest name given to a message of the room.
     package internal(set) var lastViewID: UInt64
     /// Requests between occupants that wait for an answer.
@@ -41,6 +43,7 @@ package struct Room: Sendable {
         configuration = content.configuration
         subject = content.subject
         isLocked = content.isLocked
+        avatarHashes = content.avatarHashes
         affiliations = RoomAffiliations(stored.affiliations)
         lastViewID = max(stored.lastViewID, usedNames)
         history = RoomHistory(stored.history, of: address)
@@ -50,6 +53,7 @@ package struct Room: Sendable {
     package mutating func restore(_ stored: StoredRoom, _ moment: RoomMoment, _ effects: inout RoomEffects) {
         let content = RoomContent(stored.record)
         (configuration, subject, isLocked) = (content.configuration, content.subject, content.isLocked)
+        avatarHashes = content.avatarHashes
         affiliations = RoomAffiliations(stored.affiliations)
         for key in occupants.keys { reconsider(key) }
         occupants.regroup { [configuration] in configuration.permits(.seeAddresses, by: $0.standing) }
@@ -77,7 +81,11 @@ package struct Room: Sendable {
 
     // MARK: What is stored
 
-    package var record: RoomRecord { RoomContent(configuration: configuration, subject: subject, isLocked: isLocked).record }
+    package var record: RoomRecord {
+        var content = RoomContent(configuration: configuration, subject: subject, isLocked: isLocked)
+        content.avatarHashes = avatarHashes
+        return content.record
+    }
 
     mutating func store(_ effects: inout RoomEffects) { effects.writes.append(.room(.setRecord(id, record))) }
 
@@ -116,8 +124,8 @@ package struct RoomEffects {
         case refuse(StanzaError)
         /// Through the account of the addressee, as any message.
         case deliver(Stanza, MessageType, to: JID)
-        /// A request or an answer, to a session.
-        case pass(Stanza, IQType, to: FullJID)
+        /// A request or an answer, to a session, or to an account of another server.
+        case pass(Stanza, IQType, to: JID)
     }
     package var actions: [Action] = []
     /// On disk before anything is done or told.

@@ -102,7 +102,7 @@ extension MultiUserChat {
     // MARK: Answers
 
     /// The one place where a request to a room meets a task.
-    private func answer(
+    func answer(
         _ arrival: Arrival, _ router: Router, _ context: LoopContext, _ work: @escaping @Sendable () async throws(StanzaError) -> IQReply
     ) {
         let mailbox = arrival.origin?.mailbox ?? context.mailbox

@@ -76,5 +76,7 @@ package struct RoomLimits: Hashable, Sendable {
     package var parkedMax = 1_000
     package var parkedBytesMax = 4 * 1024 * 1024
     package var slowModeSecondsMax = 3_600
+    /// Of the room's vCard.
+    package var vCardBytesMax = 128 * 1024
     package init() {}
 }

@@ -23,6 +23,7 @@ struct RoomContent {
     var configuration = RoomConfiguration()
     var subject: RoomSubject?
     var isLocked = false
+    var avatarHashes: [String] = []
 
     private static let namespace: Namespace = "urn:x-martlet:room"
 
@@ -43,6 +44,7 @@ struct RoomContent {
         (limits.textBytesMax, limits.descriptionBytesMax) = (.max, .max)
         if let x = element.firstChild("x", .dataForms), let form = try? DataForm(x) { try? configuration.take(form, limits: limits) }
         isLocked = element.attribute("locked") != nil
+        avatarHashes = element.children.filter { $0.isNamed("avatar", Self.namespace) }.map(\.text)
         guard let subject = element.firstChild("subject", Self.namespace) else { return }
         self.subject = RoomSubject(
             text: subject.text, nickname: subject.attribute("nickname") ?? "", time: subject.attribute("time").flatMap { Int64($0) } ?? 0)
@@ -52,6 +54,7 @@ struct RoomContent {
         var writer = XMLWriter()
         writer.element("room", Self.namespace, ["locked": isLocked ? "1" : nil]) { writer in
             configuration.form(.submit, limits: RoomLimits()).write(to: &writer)
+            for hash in avatarHashes { writer.element("avatar", Self.namespace, text: hash) }
             guard let subject else { return }
             writer.element("subject", Self.namespace, ["nickname": subject.nickname, "time": String(subject.time)], text: subject.text)
         }

@@ -43,6 +43,7 @@ extension Room {
             .info("muc#roominfo_contactjid", .jidMulti, configuration.contacts), .info("muc#maxhistoryfetch", .textSingle, [String(configuration.historyLength)]),
             .info("muc#roominfo_subjectmod", .boolean, [configuration.allowsSubjectChange ? "1" : "0"]),
             .info("muc#roominfo_slow_mode_duration", .textSingle, [String(configuration.slowModeSeconds)]),
+            .info("muc#roominfo_avatarhash", .textMulti, avatarHashes),
             .info("muc#roomconfig_allowinvites", .boolean, [configuration.allowsInvitations ? "1" : "0"]),
             .info("muc#roomconfig_changesubject", .boolean, [configuration.allowsSubjectChange ? "1" : "0"]),
             .info("muc#roomconfig_allowpm", .listSingle, [configuration.privateMessages.rawValue]),

@@ -114,6 +114,7 @@ extension Room {
         var note = RoomNote()
         note.versions = AffiliationVersions(since: nil, until: affiliations.version)
         tellOwn(session, of: occupant, .available, base: occupant.presence, note, entranceStatuses, &effects)
+        tellAvatar(to: session, &effects)
         let old = history.selection(entry.history, countMax: min(configuration.historyLength, moment.limits.historyMax), of: address, now: moment.now)
         if !old.isEmpty { effects.actions.append(.sendAll(old, to: session)) }
         effects.actions.append(.sendAll([subjectMessage], to: session))

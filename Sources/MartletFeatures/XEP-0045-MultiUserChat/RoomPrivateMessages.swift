@@ -92,15 +92,36 @@ extension Room {
         guard let recipient = occupants.occupant(ofNickname: nickname) else {
             return effects.actions.append(.refuse(.itemNotFound("nobody of that name is here")))
         }
-        relayed.note(id: stanza.id ?? "", by: session, to: recipient.shownSession.address, max: moment.limits.relayedMax)
-        effects.actions.append(.pass(relaying(stanza, from: sender), type, to: recipient.shownSession.address))
+        // A card is the account's: its clients would answer with their own.
+        let isForAccount = type == .get && stanza.element.root.asksForCard
+        let to: JID = isForAccount ? .bare(recipient.account) : .full(recipient.shownSession.address)
+        relayed.note(.init(id: stanza.id ?? "", requester: session, responder: to, asked: recipient.address), max: moment.limits.relayedMax)
+        effects.actions.append(.pass(relaying(stanza, from: sender), type, to: to))
     }
 
     private mutating func answer(_ stanza: Stanza, _ type: IQType, _ nickname: String, _ sender: RoomOccupant, _ effects: inout RoomEffects) {
-        guard case .full(let responder) = stanza.from, let id = stanza.id,
-            let asked = relayed.take(id: id, by: responder, { occupants.occupant(ofSession: $0)?.nickname == nickname })
+        guard let id = stanza.id, let request = relayed.take(id: id, by: stanza.from, { occupants.occupant(ofSession: $0)?.nickname == nickname })
         else { return }
-        effects.actions.append(.send(relaying(stanza, from: sender).encoded(to: .full(asked.address)), to: asked))
+        effects.actions.append(.send(relaying(stanza, from: sender).encoded(to: .full(request.requester.address)), to: request.requester))
+    }
+
+    /// An account of another server has answered for an occupant, whom the answer comes from. Why it does not answer is told without its words,
+    /// which may name it.
+    package mutating func answered(_ stanza: Stanza, _ type: IQType, to nickname: String, by account: BareJID, _ effects: inout RoomEffects) {
+        guard let id = stanza.id,
+            let request = relayed.take(id: id, by: .bare(account), { occupants.occupant(ofSession: $0)?.nickname == nickname })
+        else { return }
+        let to = request.requester
+        guard type == .error else {
+            var answer = stanza
+            answer.from = .full(request.asked)
+            return effects.actions.append(.send(answer.encoded(to: .full(to.address)), to: to))
+        }
+        let error = StanzaError(returned: stanza)
+        let answer = StanzaBuilder.iq(.error, from: .full(request.asked), to: .full(to.address), id: id) { writer in
+            StanzaError(error.condition, error.kind).write(to: &writer)
+        }
+        effects.actions.append(.send(answer, to: to))
     }
 
     private func relaying(_ stanza: Stanza, from sender: RoomOccupant) -> Stanza {
@@ -113,22 +134,25 @@ extension Room {
 
 /// Requests from one occupant to another that wait for their answer, oldest first. Only an answer that somebody waits for is passed on.
 struct RelayedRequests: Sendable {
-    private struct Request {
+    struct Request: Sendable {
         let id: String
         let requester: RoomSession
-        let responder: FullJID
+        /// A session of the occupant, or his account.
+        let responder: JID
+        /// The occupant.
+        let asked: FullJID
     }
     private var requests: [Request] = []
 
-    mutating func note(id: String, by requester: RoomSession, to responder: FullJID, max: Int) {
+    mutating func note(_ request: Request, max: Int) {
         if requests.count >= max { requests.removeFirst(requests.count - max + 1) }
-        requests.append(Request(id: id, requester: requester, responder: responder))
+        requests.append(request)
     }
 
-    /// - Returns: who asked.
-    mutating func take(id: String, by responder: FullJID, _ isMeant: (FullJID) -> Bool) -> RoomSession? {
+    /// - Returns: what was asked, by whom.
+    mutating func take(id: String, by responder: JID, _ isMeant: (FullJID) -> Bool) -> Request? {
         guard let index = requests.firstIndex(where: { $0.id == id && $0.responder == responder && isMeant($0.requester.address) }) else { return nil }
-        return requests.remove(at: index).requester
+        return requests.remove(at: index)
     }
 }
 

@@ -53,13 +53,17 @@ enum RoomRequests {
             try room.register(request.child, by: request.actor, moment, &effects)
             return .empty
         },
+        RoomRoute(.set, "vCard", .vCard) { request, room, moment, effects throws(StanzaError) in
+            try room.setCard(request.child, by: request.standing, moment, &effects)
+            return .empty
+        },
     ]
 
     /// What a room announces besides its type (§6.4).
     static let namespaces: [Namespace] = [
         .muc, .discoInfo, .discoItems, .ping, .stanzaIDs, .occupantIDs, .register, .archive, .archiveExtended, .archiveFullText,
         .affiliationVersions, .selfPing, "http://jabber.org/protocol/muc#stable_id", "http://jabber.org/protocol/muc#request",
-    ] + MessageModeration.namespaces
+    ] + MessageModeration.namespaces + RoomAvatars.namespaces
 
     static func route(_ kind: IQType, _ child: ElementView) -> RoomRoute? {
         routes.first { $0.kind == kind && child.isNamed($0.local, $0.namespace) }

@@ -5,7 +5,7 @@ import MartletXMPP
 /// What the service says of itself and of its rooms (§6.1 to §6.3).
 package struct RoomDirectory: IQResponder {
     package static let specification = MultiUserChat.specification
-    package var disco: DiscoFeatures { DiscoFeatures(host: [.muc, .discoInfo, .discoItems, .resultSets, .uniqueStableIDs]) }
+    package var disco: DiscoFeatures { DiscoFeatures(host: [.muc, .discoInfo, .discoItems, .resultSets, .uniqueStableIDs] + RoomAvatars.namespaces) }
     private let name: String
 
     package init(name: String) { self.name = name }

@@ -49,6 +49,7 @@ struct HostAssembly {
         var settings = MultiUserChat.Settings(identities: OccupantIDs(secret: occupantSecret))
         settings.counters = roomCounters
         settings.limits = RoomLimits(configuration.rooms)
+        settings.limits.vCardBytesMax = configuration.limits.vCardBytesMax
         settings.standard = RoomConfiguration(configuration.rooms.standard)
         settings.creation =
             switch configuration.rooms.creation {
