@@ -130,6 +130,9 @@ struct RoomOnPaper {
     /// What came for a session since the last call, in order.
     mutating func received(by session: String) -> [TestStanza] { inboxes.removeValue(forKey: session) ?? [] }
 
+    /// The same, which stays.
+    func peek(_ session: String) -> [TestStanza] { inboxes[session] ?? [] }
+
     mutating func forget() { inboxes = [:] }
 }
 

@@ -26,12 +26,15 @@ package struct Room: Sendable {
     package internal(set) var isLocked: Bool
     /// Of its picture (XEP-0486), as it is stored in several formats.
     package internal(set) var avatarHashes: [String]
+    /// Those that somebody may be given (XEP-0317).
+    package internal(set) var hats: [Hat]
     /// The highest name given to a message of the room.
     package internal(set) var lastViewID: UInt64
     /// Requests between occupants that wait for an answer.
     var relayed = RelayedRequests()
     var letters = RelayedLetters()
     var invitations = RoomInvitations()
+    var commands = CommandSessions()
     package let created: Int64
 
     /// - Parameter stored: as it is on disk.
@@ -44,6 +47,7 @@ package struct Room: Sendable {
         subject = content.subject
         isLocked = content.isLocked
         avatarHashes = content.avatarHashes
+        hats = content.hats
         affiliations = RoomAffiliations(stored.affiliations)
         lastViewID = max(stored.lastViewID, usedNames)
         history = RoomHistory(stored.history, of: address)
@@ -53,7 +57,7 @@ package struct Room: Sendable {
     package mutating func restore(_ stored: StoredRoom, _ moment: RoomMoment, _ effects: inout RoomEffects) {
         let content = RoomContent(stored.record)
         (configuration, subject, isLocked) = (content.configuration, content.subject, content.isLocked)
-        avatarHashes = content.avatarHashes
+        (avatarHashes, hats) = (content.avatarHashes, content.hats)
         affiliations = RoomAffiliations(stored.affiliations)
         for key in occupants.keys { reconsider(key) }
         occupants.regroup { [configuration] in configuration.permits(.seeAddresses, by: $0.standing) }
@@ -83,7 +87,7 @@ package struct Room: Sendable {
 
     package var record: RoomRecord {
         var content = RoomContent(configuration: configuration, subject: subject, isLocked: isLocked)
-        content.avatarHashes = avatarHashes
+        (content.avatarHashes, content.hats) = (avatarHashes, hats)
         return content.record
     }
 

@@ -196,6 +196,7 @@ extension Room {
         let stored = affiliations.set(address) { entry in
             entry.affiliation = affiliation
             entry.reason = reason
+            if affiliation == .outcast { entry.details = RoomMemberDetails() }
             if affiliation == .outcast || affiliation == .none { entry.nickname = nil } else if let reserved { entry.nickname = reserved }
         }
         effects.writes.append(.room(.setAffiliation(id, stored)))

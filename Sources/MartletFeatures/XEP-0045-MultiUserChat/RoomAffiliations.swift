@@ -1,6 +1,5 @@
 package import MartletCore
 package import MartletXMPP
-package import NIOCore
 
 /// Who has a lasting relation to a room (§5.2): accounts, but also single sessions and whole domains that are banned (§9.1).
 ///
@@ -14,8 +13,7 @@ package struct RoomAffiliations: Sendable {
         package var reason: String?
         /// The version of the list in which this was changed (XEP-0463).
         package var version: UInt64
-        /// Hats (XEP-0317), as they are stored.
-        package var details: ByteBuffer?
+        package var details = RoomMemberDetails()
     }
 
     private var entries: [JID: Entry] = [:]
@@ -23,6 +21,10 @@ package struct RoomAffiliations: Sendable {
     /// Reserved nicknames, folded, and whose they are.
     private var nicknames: [String: BareJID] = [:]
     package private(set) var version: UInt64 = 0
+    /// Those who wear hats (XEP-0317).
+    private(set) var wearers: Set<JID> = []
+    /// Those who have said what they want to be told of.
+    private(set) var choosers: Set<JID> = []
     /// Whether somebody is banned by domain or resource: otherwise only the account is looked up.
     private var hasOtherThanAccounts = false
 
@@ -34,7 +36,8 @@ package struct RoomAffiliations: Sendable {
         var sorted: [RoomAffiliation: [JID]] = [:]
         for one in stored {
             let affiliation = RoomAffiliation(rawValue: one.affiliation) ?? .none
-            let entry = Entry(affiliation: affiliation, nickname: one.nickname, reason: one.reason, version: one.version, details: one.details)
+            let entry = Entry(affiliation: affiliation, nickname: one.nickname, reason: one.reason, version: one.version,
+                details: RoomMemberDetails(one.details))
             entries[one.address] = entry
             sorted[affiliation, default: []].append(one.address)
             note(one.address, entry)
@@ -46,6 +49,12 @@ package struct RoomAffiliations: Sendable {
         version = max(version, entry.version)
         if let nickname = entry.nickname { nicknames[RoomNickname.folded(nickname)] = address.bare }
         if address.isOtherThanAccount { hasOtherThanAccounts = true }
+        noteDetails(address, entry.details)
+    }
+
+    private mutating func noteDetails(_ address: JID, _ details: RoomMemberDetails) {
+        if details.hats.isEmpty { wearers.remove(address) } else { wearers.insert(address) }
+        if details.notices == nil { choosers.remove(address) } else { choosers.insert(address) }
     }
 
     package var count: Int { entries.count }
@@ -78,10 +87,32 @@ package struct RoomAffiliations: Sendable {
         if old?.affiliation != entry.affiliation { lists[entry.affiliation, default: SortedAddresses(sorted: [])].insert(address) }
         entries[address] = entry
         note(address, entry)
-        return StoredAffiliation(
-            address: address, affiliation: entry.affiliation.rawValue, nickname: entry.nickname, reason: entry.reason, version: entry.version,
-            details: entry.details)
+        return entry.stored(address)
     }
+
+    /// Changes what is known of an address besides. Its affiliation is what it was, and so is the version.
+    ///
+    /// - Returns: what is to be stored; `nil` if nothing is left of it.
+    mutating func setDetails(_ address: JID, _ change: (inout RoomMemberDetails) -> Void) -> StoredAffiliation? {
+        let old = entries[address]
+        var entry = old ?? Entry(affiliation: .none, version: 0)
+        change(&entry.details)
+        noteDetails(address, entry.details)
+        // One that had an affiliation once stays, for those who knew of it (XEP-0463).
+        if entry.details.isEmpty, entry.version == 0, entry.affiliation == .none {
+            entries[address] = nil
+            lists[.none]?.remove(address)
+            return nil
+        }
+        if old == nil { lists[.none, default: SortedAddresses(sorted: [])].insert(address) }
+        entries[address] = entry
+        return entry.stored(address)
+    }
+
+    func wearers(of hat: String) -> [BareJID] { wearers.filter { entries[$0]?.details.hats.contains(hat) ?? false }.map(\.bare) }
+
+    /// Hats that are worn, each as often as somebody wears it.
+    var wornCount: Int { wearers.reduce(0) { $0 + (entries[$1]?.details.hats.count ?? 0) } }
 
     /// A page of a list in the order of addresses.
     package func page(of affiliation: RoomAffiliation, _ page: ResultSetRequest.Page, limit: Int) -> RoomAffiliationPage {
@@ -155,6 +186,13 @@ struct SortedAddresses: Sendable {
         guard let address = try? JID(name) else { return 0..<0 }
         let end = place(of: address)
         return max(0, end - limit)..<end
+    }
+}
+
+extension RoomAffiliations.Entry {
+    fileprivate func stored(_ address: JID) -> StoredAffiliation {
+        StoredAffiliation(
+            address: address, affiliation: affiliation.rawValue, nickname: nickname, reason: reason, version: version, details: details.stored)
     }
 }
 

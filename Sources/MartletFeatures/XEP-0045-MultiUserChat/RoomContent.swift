@@ -24,6 +24,7 @@ struct RoomContent {
     var subject: RoomSubject?
     var isLocked = false
     var avatarHashes: [String] = []
+    var hats: [Hat] = []
 
     private static let namespace: Namespace = "urn:x-martlet:room"
 
@@ -45,6 +46,10 @@ struct RoomContent {
         if let x = element.firstChild("x", .dataForms), let form = try? DataForm(x) { try? configuration.take(form, limits: limits) }
         isLocked = element.attribute("locked") != nil
         avatarHashes = element.children.filter { $0.isNamed("avatar", Self.namespace) }.map(\.text)
+        hats = element.children.filter { $0.isNamed("hat", Self.namespace) }.compactMap { hat in
+            guard let uri = hat.attribute("uri"), let title = hat.attribute("title") else { return nil }
+            return Hat(uri: uri, title: title, hue: hat.attribute("hue"))
+        }
         guard let subject = element.firstChild("subject", Self.namespace) else { return }
         self.subject = RoomSubject(
             text: subject.text, nickname: subject.attribute("nickname") ?? "", time: subject.attribute("time").flatMap { Int64($0) } ?? 0)
@@ -55,6 +60,7 @@ struct RoomContent {
         writer.element("room", Self.namespace, ["locked": isLocked ? "1" : nil]) { writer in
             configuration.form(.submit, limits: RoomLimits()).write(to: &writer)
             for hash in avatarHashes { writer.element("avatar", Self.namespace, text: hash) }
+            for hat in hats { writer.element("hat", Self.namespace, ["uri": hat.uri, "title": hat.title, "hue": hat.hue]) }
             guard let subject else { return }
             writer.element("subject", Self.namespace, ["nickname": subject.nickname, "time": String(subject.time)], text: subject.text)
         }

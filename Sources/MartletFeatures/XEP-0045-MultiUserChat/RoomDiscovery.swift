@@ -17,7 +17,9 @@ extension Room {
             return DiscoInfo(identities: identities, features: []).reply(node: node)
         // §18.1.1: everything is passed on.
         case Self.trafficNode?: throw .serviceUnavailable
-        case .some: throw .itemNotFound()
+        case let node?:
+            guard let info = try commandInfo(node, for: actor) else { throw .itemNotFound() }
+            return info
         }
     }
 
@@ -43,7 +45,7 @@ extension Room {
             .info("muc#roominfo_contactjid", .jidMulti, configuration.contacts), .info("muc#maxhistoryfetch", .textSingle, [String(configuration.historyLength)]),
             .info("muc#roominfo_subjectmod", .boolean, [configuration.allowsSubjectChange ? "1" : "0"]),
             .info("muc#roominfo_slow_mode_duration", .textSingle, [String(configuration.slowModeSeconds)]),
-            .info("muc#roominfo_avatarhash", .textMulti, avatarHashes),
+            .info("muc#roominfo_avatarhash", .textMulti, avatarHashes), .info("hats#hash", .textSingle, hatsHash.map { [$0] } ?? []),
             .info("muc#roomconfig_allowinvites", .boolean, [configuration.allowsInvitations ? "1" : "0"]),
             .info("muc#roomconfig_changesubject", .boolean, [configuration.allowsSubjectChange ? "1" : "0"]),
             .info("muc#roomconfig_allowpm", .listSingle, [configuration.privateMessages.rawValue]),

@@ -96,6 +96,10 @@ package enum RoomDeed: Hashable, Sendable {
     case readArchive
     /// §7.10.
     case register
+    /// XEP-0317.
+    case manageHats
+    /// What a member is told of who is not there.
+    case chooseNotices
 }
 
 extension RoomConfiguration {
@@ -118,6 +122,8 @@ extension RoomConfiguration {
         case .moderateMessages: actor.role == .moderator ? nil : Self.forbidden("moderators only")
         case .seeAddresses: showsAddresses || actor.role == .moderator ? nil : Self.forbidden("moderators only")
         case .seeOccupants, .readArchive: lookingIn(actor)
+        case .manageHats: actor.affiliation >= .admin ? nil : Self.forbidden("administrators only")
+        case .chooseNotices: actor.affiliation >= .member ? nil : Self.forbidden("members only")
         case .register: actor.affiliation == .outcast ? Self.forbidden("banned") : nil
         }
     }

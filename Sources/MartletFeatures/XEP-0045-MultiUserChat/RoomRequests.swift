@@ -32,7 +32,10 @@ enum RoomRequests {
         RoomRoute(.get, "query", .discoInfo) { request, room, _, _ throws(StanzaError) in
             try room.info(for: request.standing, address: request.actor, node: request.child.attribute("node"))
         },
-        RoomRoute(.get, "query", .discoItems) { request, room, _, _ throws(StanzaError) in try room.items(for: request.standing) },
+        RoomRoute(.get, "query", .discoItems) { request, room, _, _ throws(StanzaError) in
+            let isForCommands = request.child.attributeEquals("node", "http://jabber.org/protocol/commands")
+            return isForCommands ? room.commandList(for: request.standing) : try room.items(for: request.standing)
+        },
         RoomRoute(.get, "ping", .ping) { _, _, _, _ throws(StanzaError) in .empty },
         RoomRoute(.get, "query", .mucAdmin) { request, room, moment, _ throws(StanzaError) in
             try room.list(request.child, for: request.standing, moment.limits)
@@ -53,6 +56,9 @@ enum RoomRequests {
             try room.register(request.child, by: request.actor, moment, &effects)
             return .empty
         },
+        RoomRoute(.set, "command", .commands) { request, room, moment, effects throws(StanzaError) in
+            try room.execute(request, moment, &effects)
+        },
         RoomRoute(.set, "vCard", .vCard) { request, room, moment, effects throws(StanzaError) in
             try room.setCard(request.child, by: request.standing, moment, &effects)
             return .empty
@@ -63,7 +69,7 @@ enum RoomRequests {
     static let namespaces: [Namespace] = [
         .muc, .discoInfo, .discoItems, .ping, .stanzaIDs, .occupantIDs, .register, .archive, .archiveExtended, .archiveFullText,
         .affiliationVersions, .selfPing, "http://jabber.org/protocol/muc#stable_id", "http://jabber.org/protocol/muc#request",
-    ] + MessageModeration.namespaces + RoomAvatars.namespaces
+    ] + MessageModeration.namespaces + RoomAvatars.namespaces + Hats.namespaces + [.commands, .dataForms]
 
     static func route(_ kind: IQType, _ child: ElementView) -> RoomRoute? {
         routes.first { $0.kind == kind && child.isNamed($0.local, $0.namespace) }

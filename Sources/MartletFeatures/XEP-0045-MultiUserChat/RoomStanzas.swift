@@ -78,7 +78,7 @@ extension Room {
                 if let versions = note.versions { writer.versions(versions) }
             }
             OccupantIDs.write(occupant.id, to: &writer)
-            writer.hats(of: affiliations[.bare(occupant.account)]?.details)
+            writer.hats(hats(of: occupant.account))
         }
         return stanza
     }
