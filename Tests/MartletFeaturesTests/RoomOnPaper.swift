@@ -111,6 +111,8 @@ struct RoomOnPaper {
             case .deliver(let stanza, _, let address):
                 if case .full(let full) = address { deliver(stanza.encoded(to: address), to: full) }
                 else { inboxes[address.description, default: []].append(Self.parse(stanza.encoded(to: address))) }
+            case .notify(let stanza, let account):
+                inboxes[account.description, default: []].append(Self.parse(stanza.encoded(to: .bare(account))))
             case .pass(let stanza, _, let address):
                 if case .full(let full) = address { deliver(stanza.encoded(to: address), to: full) }
                 else { inboxes[address.description, default: []].append(Self.parse(stanza.encoded(to: address))) }

@@ -44,6 +44,12 @@ extension Router {
         return deliver(&message, context)
     }
 
+    /// A message as ``deliver(_:_:to:by:_:)`` takes it, of type `normal`, where nobody waits for what becomes of it. With no lock held.
+    package func notify(_ message: Stanza, to account: BareJID, _ context: LoopContext) {
+        var message = MessageInTransit(message, .normal, to: .bare(account), origin: nil)
+        _ = deliver(&message, context)
+    }
+
     /// A request or an answer from an address of a service to one session, or to an account of another server. With no lock held.
     ///
     /// - Returns: why it does not get there.

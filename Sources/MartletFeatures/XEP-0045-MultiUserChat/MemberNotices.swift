@@ -34,6 +34,7 @@ extension Room {
     /// Changes what the room knows of an account; the list of affiliations is what it was.
     mutating func setDetails(of account: BareJID, _ effects: inout RoomEffects, _ change: (inout RoomMemberDetails) -> Void) {
         let address = JID.bare(account)
+        defer { reviewNotices(for: account) }
         if let stored = affiliations.setDetails(address, change) {
             effects.writes.append(.room(.setAffiliation(id, stored)))
         } else {

@@ -292,6 +292,10 @@ package struct MultiUserChat: DomainService {
                     let progress = router.deliver(stanza, type, to: address, by: arrival, context)
                     if isFirst { arrival.completion?.complete(progress, in: context) }
                 }
+            case .notify(var notice, let account):
+                notice.to = .bare(account)
+                let message = notice
+                context.after { context in router.notify(message, to: account, context) }
             case .pass(let stanza, let type, let address):
                 guard let arrival else { continue }
                 context.after { context in

@@ -51,6 +51,7 @@ package struct Room: Sendable {
         affiliations = RoomAffiliations(stored.affiliations)
         lastViewID = max(stored.lastViewID, usedNames)
         history = RoomHistory(stored.history, of: address)
+        reviewAllNotices()
     }
 
     /// Takes over what is on disk, where what is in memory was ahead of it; occupants stay, as what they are now.
@@ -60,6 +61,7 @@ package struct Room: Sendable {
         (avatarHashes, hats) = (content.avatarHashes, content.hats)
         affiliations = RoomAffiliations(stored.affiliations)
         for key in occupants.keys { reconsider(key) }
+        reviewAllNotices()
         occupants.regroup { [configuration] in configuration.permits(.seeAddresses, by: $0.standing) }
     }
 
@@ -128,6 +130,8 @@ package struct RoomEffects {
         case refuse(StanzaError)
         /// Through the account of the addressee, as any message.
         case deliver(Stanza, MessageType, to: JID)
+        /// The same, of type `normal`, where nobody waits for what becomes of it.
+        case notify(Stanza, to: BareJID)
         /// A request or an answer, to a session, or to an account of another server.
         case pass(Stanza, IQType, to: JID)
     }

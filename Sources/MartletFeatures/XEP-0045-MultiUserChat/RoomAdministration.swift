@@ -200,6 +200,7 @@ extension Room {
             if affiliation == .outcast || affiliation == .none { entry.nickname = nil } else if let reserved { entry.nickname = reserved }
         }
         effects.writes.append(.room(.setAffiliation(id, stored)))
+        reviewNotices(for: address.bare)
         var note = RoomNote(actor: name, reason: reason)
         note.versions = AffiliationVersions(since: since, until: affiliations.version)
         let present = occupants.keys.filter { key in occupants[key].map { concerns(address, $0) } ?? false }

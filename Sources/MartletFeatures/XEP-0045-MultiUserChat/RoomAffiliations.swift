@@ -20,6 +20,8 @@ package struct RoomAffiliations: Sendable {
     private var lists: [RoomAffiliation: SortedAddresses] = [:]
     /// Reserved nicknames, folded, and whose they are.
     private var nicknames: [String: BareJID] = [:]
+    /// Words of a reserved nickname, at most, ever.
+    private(set) var nicknameWordsMax = 0
     package private(set) var version: UInt64 = 0
     /// Those who wear hats (XEP-0317).
     private(set) var wearers: Set<JID> = []
@@ -47,9 +49,14 @@ package struct RoomAffiliations: Sendable {
 
     private mutating func note(_ address: JID, _ entry: Entry) {
         version = max(version, entry.version)
-        if let nickname = entry.nickname { nicknames[RoomNickname.folded(nickname)] = address.bare }
+        if let nickname = entry.nickname { reserve(RoomNickname.folded(nickname), for: address.bare) }
         if address.isOtherThanAccount { hasOtherThanAccounts = true }
         noteDetails(address, entry.details)
+    }
+
+    private mutating func reserve(_ nickname: String, for account: BareJID) {
+        nicknames[nickname] = account
+        nicknameWordsMax = max(nicknameWordsMax, 1 + nickname.utf8.count { $0 == UInt8(ascii: " ") })
     }
 
     private mutating func noteDetails(_ address: JID, _ details: RoomMemberDetails) {
@@ -70,6 +77,10 @@ package struct RoomAffiliations: Sendable {
 
     package func reservedNickname(of account: BareJID) -> String? { entries[.bare(account)]?.nickname }
     package func owner(ofNickname nickname: String) -> BareJID? { nicknames.isEmpty ? nil : nicknames[RoomNickname.folded(nickname)] }
+    func owner(ofFoldedNickname nickname: String) -> BareJID? { nicknames[nickname] }
+
+    /// In no order.
+    func forEach(_ body: (JID, Entry) -> Void) { for (address, entry) in entries { body(address, entry) } }
 
     /// Changes or adds an entry, under a new version.
     ///

@@ -76,6 +76,9 @@ package struct RoomLimits: Hashable, Sendable {
     package var parkedMax = 1_000
     package var parkedBytesMax = 4 * 1024 * 1024
     package var slowModeSecondsMax = 3_600
+    /// Members who are told of one message while they are not in the room. Those who are mentioned come first; of those who want to hear of
+    /// every message as many do as are left.
+    package var noticesMax = 1_000
     /// Of the room's vCard.
     package var vCardBytesMax = 128 * 1024
     package init() {}

@@ -29,6 +29,7 @@ extension RoomConfiguration {
             .flag("muc#roomconfig_changesubject", "Participants may change the subject", allowsSubjectChange),
             .flag("muc#roomconfig_passwordprotectedroom", "A password is needed", password != nil),
             .init("muc#roomconfig_roomsecret", .textPrivate, "The password", password.map { [$0] } ?? []),
+            .flag("muc#roomconfig_forwardmentions", "Members who are not in the room are told of what mentions them", memberNotices != .nothing),
             .flag("muc#roomconfig_enablearchiving", "Messages are kept in the room's archive", isArchived),
         ]
     }
@@ -69,7 +70,7 @@ extension RoomConfiguration {
         try takePassword(&fields, limits)
         whois = try fields.choice("muc#roomconfig_whois") ?? whois
         privateMessages = try fields.choice("muc#roomconfig_allowpm") ?? privateMessages
-        memberNotices = try fields.choice("muc#roomconfig_membernotices") ?? memberNotices
+        try takeNotices(&fields)
         presenceBroadcast = try fields.roles("muc#roomconfig_presencebroadcast") ?? presenceBroadcast
         memberListRoles = try fields.roles("muc#roomconfig_getmemberlist") ?? memberListRoles
         occupantsMax = try fields.number("muc#roomconfig_maxusers", 1...limits.occupantsMax, "none") ?? occupantsMax
@@ -97,6 +98,14 @@ extension RoomConfiguration {
         isModerated = try fields.boolean("muc#roomconfig_moderatedroom") ?? isModerated
         allowsSubjectChange = try fields.boolean("muc#roomconfig_changesubject") ?? allowsSubjectChange
         isArchived = try fields.boolean("muc#roomconfig_enablearchiving") ?? isArchived
+    }
+
+    /// The switch of XEP-0452 and the choice are two views of one thing: what differs from what it was is what somebody wants.
+    private mutating func takeNotices(_ fields: inout FormSubmission) throws(StanzaError) {
+        let choice: MemberNotices? = try fields.choice("muc#roomconfig_membernotices")
+        let forwards = try fields.boolean("muc#roomconfig_forwardmentions")
+        if let choice, choice != memberNotices { return memberNotices = choice }
+        if let forwards, forwards != (memberNotices != .nothing) { memberNotices = forwards ? .mentions : .nothing }
     }
 
     /// A password is wanted by its switch, or, where that is left out, by being there.

@@ -38,7 +38,7 @@ extension RoomEffects.Action {
     /// How many sessions it gives something to, and how much: for the metrics.
     var deliveryCount: Int {
         switch self {
-        case .send, .deliver, .pass: 1
+        case .send, .deliver, .notify, .pass: 1
         case .sendAll(let stanzas, _): stanzas.count
         case .multicast(_, let audience): audience.groups.reduce(audience.remote.count) { $0 + $1.sessions.count }
         case .answer, .refuse: 0

@@ -83,6 +83,7 @@ extension Room {
         stanza.add { writer in address.withUTF8 { writer.emptyElement("stanza-id", .stanzaIDs, ("id", lastViewID), ("by", $0)) } }
         tellAll(SharedStanza(stanza), &effects)
         if isKept, !isSubject {
+            notifyAbsent(of: stanza, moment, &effects)
             history.append(stanza, id: lastViewID, at: moment.now, countMax: moment.limits.historyMax, bytesMax: moment.limits.historyBytesMax)
         }
     }

@@ -73,6 +73,7 @@ package struct RoomOccupants: Sendable {
     /// Who sees addresses, and who does not.
     package private(set) var open = RoomAudience()
     package private(set) var hidden = RoomAudience()
+    private(set) var absentees = RoomAbsentees()
 
     package init() {}
 
@@ -106,6 +107,7 @@ package struct RoomOccupants: Sendable {
         let key = Key(number: lastNumber)
         occupants[key] = occupant
         byNickname[RoomNickname.folded(occupant.nickname)] = key
+        if byAccount[occupant.account] == nil { absentees.came(occupant.account) }
         byAccount[occupant.account, default: []].append(key)
         for session in occupant.sessions { admit(session, key, seesAddresses) }
         return key
@@ -208,7 +210,21 @@ package struct RoomOccupants: Sendable {
         occupants[key] = nil
         byNickname[RoomNickname.folded(occupant.nickname)] = nil
         byAccount[occupant.account]?.removeAll { $0 == key }
-        if byAccount[occupant.account]?.isEmpty == true { byAccount[occupant.account] = nil }
+        guard byAccount[occupant.account]?.isEmpty == true else { return }
+        byAccount[occupant.account] = nil
+        absentees.went(occupant.account)
+    }
+
+    /// What an account wants to be told of while it is not here.
+    mutating func setWish(_ wish: RoomAbsentees.Wish, of account: BareJID) {
+        absentees.set(wish, of: account.compacted(), isHere: byAccount[account] != nil)
+    }
+
+    /// The same for everybody; all others want nothing.
+    mutating func setWishes(_ wishes: [(BareJID, RoomAbsentees.Wish)]) {
+        absentees = RoomAbsentees()
+        absentees.reserveCapacity(wishes.count)
+        for (account, wish) in wishes { absentees.set(wish, of: account, isHere: byAccount[account] != nil) }
     }
 
     /// The session is another one now: it was resumed (XEP-0198).

@@ -49,6 +49,7 @@ extension Room {
         configuration = new
         isLocked = false
         store(&effects)
+        if new.memberNotices != old.memberNotices { reviewAllNotices() }
         if new.isMembersOnly, !old.isMembersOnly { expelStrangers(&effects) }
         if new.showsAddresses != old.showsAddresses { occupants.regroup { new.permits(.seeAddresses, by: $0.standing) } }
         if new.presenceBroadcast != old.presenceBroadcast { announceAnew(&effects) }

@@ -48,6 +48,7 @@ extension Room {
         guard let entry = affiliations[.bare(account)], entry.nickname != nil else { return }
         let stored = affiliations.set(.bare(account)) { $0.nickname = nil }
         effects.writes.append(.room(.setAffiliation(id, stored)))
+        reviewNotices(for: account)
         if entry.affiliation == .member { change(.bare(account), to: .none, nil, by: nil, moment, &effects) }
     }
 

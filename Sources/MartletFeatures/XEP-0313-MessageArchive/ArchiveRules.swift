@@ -45,6 +45,8 @@ package enum ArchiveRules {
         ("urn:xmpp:reactions:0", ["reactions"]),
         ("urn:xmpp:message-retract:0", ["retract"]),
         ("urn:xmpp:message-retract:1", ["retract"]),
+        // What was said in a room that one was not in (XEP-0452).
+        ("urn:xmpp:mmn:0", ["mentions"]),
         // An invitation to a room (XEP-0249).
         ("jabber:x:conference", ["x"]),
     ]

@@ -47,7 +47,7 @@ extension PushSummary {
     init(of message: ElementView, from sender: JID, _ content: PushContent) {
         self.init(count: 1)
         if content.includesSender { self.sender = sender }
-        if content.includesBody { body = message.firstChild("body", .client).map { $0.text.prefix(bytes: PushContent.bodyBytesMax) } }
+        if content.includesBody { body = (message.saidInRoom ?? message).firstChild("body", .client).map { $0.text.prefix(bytes: PushContent.bodyBytesMax) } }
     }
 
     /// Of a message as a session was sent it, perhaps as a carbon of what another session got; `nil` for what nobody is woken for.
@@ -64,9 +64,9 @@ extension PushSummary {
     }
 
     /// Whether somebody is to be woken: for what a person says, in clear or encrypted, for calls and invitations; not for what clients say
-    /// to each other, such as chat states, receipts and markers, or keys without a text.
+    /// to each other, such as chat states, receipts and markers, or keys without a text. It may have been said in a room (XEP-0452).
     package static func isWorthTelling(_ message: ElementView) -> Bool {
-        message.children.contains { child in
+        (message.saidInRoom ?? message).children.contains { child in
             if child.isNamed("body", .client) { return !child.text.isEmpty }
             return isEncrypted(child) || child.isNamed("propose", .jingleMessage) || child.isNamed("x", .conference)
         }
@@ -78,6 +78,13 @@ extension PushSummary {
     }
 
     private static let omemo: [Namespace] = ["eu.siacs.conversations.axolotl", "urn:xmpp:omemo:1", "urn:xmpp:omemo:2"]
+}
+
+extension ElementView {
+    /// The message of a room that a notice forwards.
+    fileprivate var saidInRoom: ElementView? {
+        firstChild("mentions", .mentionNotices)?.firstChild("forwarded", .forwarding)?.firstChild("message", .client)
+    }
 }
 
 extension Namespace {
