@@ -106,3 +106,13 @@ package struct ResultSetPage: Hashable, Sendable {
         }
     }
 }
+
+extension ResultSetRequest.Page {
+    /// Whether a page that is too long loses what is at its end.
+    package var countsForwards: Bool {
+        switch self {
+        case .first, .after, .index: true
+        case .last, .before: false
+        }
+    }
+}

@@ -32,6 +32,9 @@ extension Room {
     mutating func moderate(
         _ request: ModerationRequest, _ original: EncodedStanza?, by actor: JID, _ moment: RoomMoment, _ effects: inout RoomEffects
     ) throws(StanzaError) {
+        guard request.reason?.utf8.count ?? 0 <= moment.limits.reasonBytesMax else {
+            throw .notAcceptable("a reason may have \(moment.limits.reasonBytesMax) bytes")
+        }
         if let refusal = configuration.refusal(of: .moderateMessages, by: standing(of: actor)) { throw refusal }
         guard case .full(let session) = actor, let moderator = occupants.occupant(ofSession: session) else { throw .forbidden() }
         guard history.contains(request.message) || original != nil else { throw .itemNotFound() }

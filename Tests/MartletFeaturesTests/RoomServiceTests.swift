@@ -200,6 +200,47 @@ struct RoomServiceTests {
         #expect(crone.received().count == 1)
     }
 
+    @Test("nicknames that a session had do not count for how many it may send presence to (RFC 6121 §4.6)")
+    func manyNicknames() {
+        _ = found("crone1/desktop", as: "firstwitch")
+        let hag = entered("hag66/pda", as: "thirdwitch")
+        for number in 0...1_000 { hag.send("<presence to='\(room)/n\(number)'/>") }
+        #expect(!hag.received().contains { $0.error != nil })
+        hag.send("<presence to='other@conference.capulet.example/n'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
+        #expect(hag.received().first?.error == nil)
+    }
+
+    @Test("a request to an occupant whose connection is lost for good is answered (RFC 6120 §8.2.3)")
+    func requestToLost() {
+        let crone = found("crone1/desktop", as: "firstwitch")
+        let hag = server.online("hag66/pda")
+        hag.manage(.enable(resumes: true, secondsMax: nil))
+        enter(hag, "thirdwitch")
+        hag.breakConnection()
+        crone.forget()
+        crone.send("<iq type='get' id='v1' to='\(room)/thirdwitch'><query xmlns='jabber:iq:version'/></iq>")
+        _ = server.client("hag66/pda")
+        #expect(crone.received().filter { $0.element.localName == "iq" }.map(\.error) == ["wait/recipient-unavailable"])
+    }
+
+    @Test("who enters a room of many big presences is not taken for one who does not read")
+    func bigIntroduction() {
+        let server = TestServer(settings: {
+            var settings = RouterSettings()
+            settings.outboundBytesMax = 20_000
+            return settings
+        }())
+        _ = found("crone1/desktop", as: "firstwitch", on: server)
+        for number in 0..<10 {
+            let other = server.online("u\(number)/x")
+            other.send("<presence to='\(room)/n\(number)'><x xmlns='http://jabber.org/protocol/muc'/><status>\(String(repeating: "s", count: 4_000))</status></presence>")
+        }
+        let late = server.client("late/x")
+        late.isSlow = true
+        late.send("<presence to='\(room)/late'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
+        withExtendedLifetime(server) { #expect(!late.isClosed) }
+    }
+
     // MARK: Other servers
 
     private let tybalt = "tybalt@montague.example/sword"

@@ -284,7 +284,7 @@ struct RoomTests {
 
     private func bodies(_ stanzas: [TestStanza]) -> [String] { stanzas.compactMap { $0.child("body")?.text } }
 
-    @Test("nicknames that look alike are one: capitals and spaces impersonate nobody (RFC 8266 §2.4)", arguments: ["Thirdwitch", "thirdWITCH", " thirdwitch "])
+    @Test("nicknames that look alike are one: capitals and spaces impersonate nobody (RFC 8266 §2.4)", arguments: ["Thirdwitch", "thirdWITCH", " thirdwitch ", "ｔｈｉｒｄｗｉｔｃｈ"])
     func alike(nickname: String) {
         var room = occupied()
         room.enter("other@shakespeare.lit/x", as: nickname)
@@ -432,6 +432,12 @@ struct RoomTests {
         #expect(say(hag) == nil)
         #expect(say(owner) == nil)
         #expect(say(owner) == nil)
+        // It is of accounts: leaving, or a second nickname, is no way round.
+        room.leave(hag, as: "thirdwitch")
+        room.enter(hag, as: "thirdwitch")
+        #expect(say(hag) == "wait/policy-violation")
+        room.enter("hag66@shakespeare.lit/other", as: "fourthwitch")
+        #expect(say("hag66@shakespeare.lit/other") == "wait/policy-violation")
     }
 
     @Test("an answer is passed on to who asked, once, and to nobody who did not (§13.2)")
@@ -445,14 +451,115 @@ struct RoomTests {
         #expect(room.received(by: hag).isEmpty)
     }
 
-    @Test("the oldest request is forgotten when too many wait")
+    @Test("requests wait for their answers up to a limit of each who asks, and for five minutes")
     func relayedLimit() {
         var room = occupied()
         room.limits.relayedMax = 2
-        for id in ["1", "2", "3"] { room.send("<iq type='get' id='\(id)'><query xmlns='jabber:iq:version'/></iq>", from: hag, to: "firstwitch") }
+        func ask(_ id: String, from sender: String) { room.send("<iq type='get' id='\(id)'><query xmlns='jabber:iq:version'/></iq>", from: sender, to: "firstwitch") }
+        for id in ["1", "2", "3"] { ask(id, from: hag) }
+        #expect(room.received(by: hag).map(\.error) == ["wait/resource-constraint"])
+        room.enter("other@example.org/x", as: "other")
+        ask("1", from: "other@example.org/x")
         room.forget()
         for id in ["1", "2", "3"] { room.send("<iq type='result' id='\(id)'/>", from: owner, to: "thirdwitch") }
-        #expect(room.received(by: hag).map(\.id) == ["2", "3"])
+        #expect(room.received(by: hag).map(\.id) == ["1", "2"])
+        for id in ["4", "5"] { ask(id, from: hag) }
+        room.now += 300_001
+        ask("6", from: hag)
+        #expect(room.received(by: hag).isEmpty)
+    }
+
+    @Test("whoever leaves answers nothing any more, and who asked him is told (RFC 6120 §8.2.3)")
+    func unansweredRequest() {
+        var room = occupied()
+        room.send("<iq type='get' id='v1'><query xmlns='jabber:iq:version'/></iq>", from: hag, to: "firstwitch")
+        room.forget()
+        room.leave(owner, as: "firstwitch")
+        #expect(room.received(by: hag).filter { $0.element.localName == "iq" }.map(\.error) == ["wait/recipient-unavailable"])
+    }
+
+    @Test("a reason, a presence and a page have their limits")
+    func moreLimits() {
+        var room = occupied()
+        let longest = String(repeating: "r", count: room.limits.reasonBytesMax)
+        func ban(_ name: String, _ reason: String) -> String? {
+            room.forget()
+            room.administer("<item jid='\(name)@example.org' affiliation='outcast'><reason>\(reason)</reason></item>", by: owner)
+            return room.received(by: owner).first?.error
+        }
+        #expect(ban("a", longest) == nil)
+        #expect(ban("b", longest + "r") == "modify/not-acceptable")
+        #expect(ban("b", longest) == nil)
+        room.limits.pageBytesMax = 2 * longest.utf8.count
+        room.forget()
+        room.send("<iq type='get' id='l'><query xmlns='http://jabber.org/protocol/muc#admin'><item affiliation='outcast'/></query></iq>", from: owner)
+        let page = room.received(by: owner).first
+        #expect(page?.child("query")?.children.count { $0.localName == "item" } == 1)
+        #expect(page?.description.contains("<count>2</count>") == true)
+        room.send("<iq type='get' id='l'><query xmlns='http://jabber.org/protocol/muc#admin'><item affiliation='outcast'/><set xmlns='http://jabber.org/protocol/rsm'><before/></set></query></iq>", from: owner)
+        #expect(room.received(by: owner).first?.description.contains("b@example.org") == true)
+        let presence = { (bytes: Int) in "<presence><status>\(String(repeating: "s", count: bytes - 40))</status></presence>" }
+        room.send(presence(room.limits.presenceBytesMax), from: hag, to: "thirdwitch")
+        #expect(room.received(by: hag).first?.error == nil)
+        room.send(presence(room.limits.presenceBytesMax + 41), from: hag, to: "thirdwitch")
+        #expect(room.received(by: hag).first?.error == "modify/not-acceptable")
+    }
+
+    @Test("a whole server is nobody's member, by whatever way (§9.1)")
+    func domains() {
+        var room = occupied { configuration in
+            configuration.isMembersOnly = true
+            configuration.allowsInvitations = true
+        }
+        for affiliation in ["member", "admin", "owner"] {
+            room.administer("<item jid='shakespeare.lit' affiliation='\(affiliation)'/>", by: owner)
+            #expect(room.received(by: owner).map(\.error) == ["cancel/not-allowed"])
+        }
+        room.send("<message><x xmlns='http://jabber.org/protocol/muc#user'><invite to='shakespeare.lit'/></x></message>", from: owner)
+        #expect(room.received(by: owner).map(\.error) == ["cancel/item-not-found"])
+        room.administer("<item jid='example.org' affiliation='outcast'/>", by: owner)
+        #expect(room.room.affiliations.all(.outcast) == [RoomOnPaper.jid("example.org")])
+        #expect(room.room.affiliations.count(of: .member) == 0)
+    }
+
+    @Test("a nickname is reserved only as it can be used, and not from under who has it (§7.10)", arguments: ["   ", "thirdwitch", "\u{202E}x"])
+    func reservations(nickname: String) {
+        var room = occupied()
+        room.administer("<item jid='other@example.org' affiliation='member' nick='\(nickname)'/>", by: owner)
+        #expect(room.received(by: owner).first?.error != nil)
+        #expect(room.room.affiliations.count(of: .member) == 0)
+    }
+
+    @Test("whoever registers with a room where not everybody speaks or enters is none of its members before somebody says so", arguments: [0, 1, 2])
+    func registration(kind: Int) {
+        var room = RoomOnPaper { configuration in
+            switch kind {
+            case 0: configuration.isModerated = true
+            case 1: configuration.password = "cauldronburn"
+            default: configuration.isMembersOnly = true
+            }
+        }
+        room.send(
+            """
+            <iq type='set' id='r'><query xmlns='jabber:iq:register'><x xmlns='jabber:x:data' type='submit'>\
+            <field var='FORM_TYPE'><value>http://jabber.org/protocol/muc#register</value></field>\
+            <field var='muc#register_roomnick'><value>hag</value></field></x></query></iq>
+            """, from: hag)
+        #expect(room.received(by: hag).first?.error == nil)
+        #expect(room.room.affiliations.count(of: .member) == 0)
+    }
+
+    @Test("who has lost his voice does not get it back by registering")
+    func registrationWithoutVoice() {
+        var room = occupied()
+        room.administer("<item nick='thirdwitch' role='visitor'/>", by: owner)
+        room.send(
+            """
+            <iq type='set' id='r'><query xmlns='jabber:iq:register'><x xmlns='jabber:x:data' type='submit'>\
+            <field var='FORM_TYPE'><value>http://jabber.org/protocol/muc#register</value></field>\
+            <field var='muc#register_roomnick'><value>thirdwitch</value></field></x></query></iq>
+            """, from: hag)
+        #expect(room.room.occupants.occupant(ofNickname: "thirdwitch")?.standing == RoomStanding(.member, .visitor))
     }
 
     @Test("a decline without an invitation reaches nobody (§7.8.2)")

@@ -227,6 +227,8 @@ package final class LoopContext {
                 let isPatient = stanza.isPresence && refs.count >= Self.patientFrom
                 for ref in refs { deliver(stanza, to: ref, isPatient: isPatient) }
             case .deliverAll(let stanzas, let ref):
+                // It was asked for, and comes at once: it does not count against a client that reads.
+                ref.session?.allowForStored(stanzas.reduce(0) { $0 + $1.byteCount })
                 for stanza in stanzas { deliver(stanza, to: ref, isPatient: false) }
             case .end(let ref, let error):
                 if let session = ref.session { session.end(error) } else { forward(post, for: ref) }

@@ -47,7 +47,7 @@ package struct MultiUserChat: DomainService {
     /// Nothing but requests is for the service itself.
     private func receiveAtDomain(_ arrival: Arrival, _ router: Router, _ context: LoopContext) -> Progress {
         if case .presence = arrival.stanza.kind { return .done }
-        router.refuse(arrival, .serviceUnavailable, context)
+        refuse(arrival, .serviceUnavailable, router, context)
         return .done
     }
 
@@ -57,7 +57,7 @@ package struct MultiUserChat: DomainService {
     private func park(_ arrival: Arrival, _ home: RoomHome, _ router: Router, _ context: LoopContext) -> Progress {
         let bytes = arrival.stanza.element.byteCount
         guard home.parked.count < settings.limits.parkedMax, home.parkedBytes + bytes <= settings.limits.parkedBytesMax else {
-            router.refuse(arrival, StanzaError(.resourceConstraint, .wait), context)
+            refuse(arrival, StanzaError(.resourceConstraint, .wait), router, context)
             return .done
         }
         home.parked.append(arrival)
@@ -118,7 +118,7 @@ package struct MultiUserChat: DomainService {
 
     private func refuseAll(_ home: RoomHome, _ error: StanzaError, _ router: Router, _ context: LoopContext) {
         for arrival in home.parked {
-            router.refuse(arrival, error, context)
+            refuse(arrival, error, router, context)
             arrival.completion?.complete(.done, in: context)
         }
         for order in home.orders { context.after { _ in order.refuse(.store(.unavailable("the room cannot be read"))) } }
@@ -179,7 +179,7 @@ package struct MultiUserChat: DomainService {
             if type == .groupchat { context.counters.receivedByRoom() }
             home.room?.message(arrival.stanza, type, to: nickname, from: RoomSession(session, arrival.origin), arrival.position, moment, &effects)
         case (.message(.error), .bare(let account)): home.room?.failed(arrival.stanza, nickname, at: account, &effects)
-        case (.presence, .bare), (.message, .bare): router.refuse(arrival, .badRequest("whoever is in a room has a resource"), context)
+        case (.presence, .bare), (.message, .bare): refuse(arrival, .badRequest("whoever is in a room has a resource"), router, context)
         case (.iq(let type), .full(let session)) where nickname != nil:
             if let progress = readCard(ofOccupant: nickname ?? "", arrival, type, home, router, context) { return progress }
             home.room?.pass(arrival.stanza, type, to: nickname ?? "", from: RoomSession(session, arrival.origin), moment, &effects)
@@ -199,9 +199,9 @@ package struct MultiUserChat: DomainService {
         switch arrival.stanza.kind {
         case .presence(.available):
             let isEntry = arrival.to.resourcepart != nil && arrival.stanza.element.root.hasChild("x", .muc)
-            router.refuse(arrival, arrival.to.resourcepart == nil ? .jidMalformed : isEntry ? .notAllowed : .itemNotFound(), context)
+            refuse(arrival, arrival.to.resourcepart == nil ? .jidMalformed : isEntry ? .notAllowed : .itemNotFound(), router, context)
         case .presence: break
-        case .message, .iq: router.refuse(arrival, .itemNotFound("there is no such room"), context)
+        case .message, .iq: refuse(arrival, .itemNotFound("there is no such room"), router, context)
         }
         return .done
     }
@@ -232,7 +232,7 @@ package struct MultiUserChat: DomainService {
     /// The archive has not taken a message whose sender relies on it (P19).
     private func watch(_ ticket: CommitTicket, _ arrival: Arrival, _ router: Router, _ context: LoopContext) {
         context.afterCommit(ticket) { context, outcome in
-            if case .failure(let error) = outcome { router.refuse(arrival, StanzaError(refusal: error), context) }
+            if case .failure(let error) = outcome { refuse(arrival, StanzaError(refusal: error), router, context) }
         }
     }
 
@@ -254,7 +254,7 @@ package struct MultiUserChat: DomainService {
             switch router.store.outcome(of: next.ticket) {
             case .success: _ = carryOut(next.actions, next.arrival, router, context)
             case .failure(let error):
-                if let arrival = next.arrival { router.refuse(arrival, StanzaError(refusal: error), context) }
+                if let arrival = next.arrival { refuse(arrival, StanzaError(refusal: error), router, context) }
                 // What is in memory is ahead of the disk.
                 if home.stage == .ready, home.room != nil { read(home, router, context) }
             }
@@ -283,7 +283,7 @@ package struct MultiUserChat: DomainService {
             case .sendAll(let stanzas, let session): send(stanzas, to: session, router, context)
             case .multicast(let stanza, let audience): multicast(stanza, to: audience, router, context)
             case .answer(let stanza): if let arrival { router.answer(stanza, to: arrival, context) }
-            case .refuse(let error): if let arrival { router.refuse(arrival, error, context) }
+            case .refuse(let error): if let arrival { refuse(arrival, error, router, context) }
             case .deliver(let stanza, let type, let address):
                 guard let arrival else { continue }
                 let isFirst = !isPending
@@ -299,7 +299,7 @@ package struct MultiUserChat: DomainService {
             case .pass(let stanza, let type, let address):
                 guard let arrival else { continue }
                 context.after { context in
-                    if let error = router.pass(stanza, type, to: address, context) { router.refuse(arrival, error, context) }
+                    if let error = router.pass(stanza, type, to: address, context) { refuse(arrival, error, router, context) }
                 }
             }
         }
@@ -314,6 +314,18 @@ package struct MultiUserChat: DomainService {
     private func multicast(_ stanza: SharedStanza, to audience: RoomAudience, _ router: Router, _ context: LoopContext) {
         for group in audience.groups where !group.sessions.isEmpty { context.post(stanza, to: group.sessions, on: group.mailbox) }
         for address in audience.remote { router.send(stanza.addressed(to: address), to: .full(address), nil, context) }
+    }
+
+    /// Answers with an error, once. Whoever could not enter sees by `<x/>` that it is about that (§7.2).
+    private func refuse(_ arrival: Arrival, _ error: StanzaError, _ router: Router, _ context: LoopContext) {
+        guard case .presence(.available) = arrival.stanza.kind, arrival.stanza.element.root.hasChild("x", .muc) else {
+            return router.refuse(arrival, error, context)
+        }
+        let answer = StanzaBuilder.presence(.error, from: arrival.to, to: arrival.from, id: arrival.stanza.id) { writer in
+            writer.element("x", .muc)
+            error.write(to: &writer)
+        }
+        router.answer(answer, to: arrival, context)
     }
 
     // MARK: The end

@@ -32,6 +32,7 @@ package struct Room: Sendable {
     package internal(set) var lastViewID: UInt64
     /// Requests between occupants that wait for an answer.
     var relayed = RelayedRequests()
+    var slowMode = SlowMode()
     var letters = RelayedLetters()
     var invitations = RoomInvitations()
     var commands = CommandSessions()

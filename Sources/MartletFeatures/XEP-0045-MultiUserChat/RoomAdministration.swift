@@ -20,7 +20,8 @@ extension Room {
     }
 
     private func list(_ affiliation: RoomAffiliation, _ request: ResultSetRequest, _ limits: RoomLimits) -> IQReply {
-        let page = affiliations.page(of: affiliation, request.page, limit: request.limit(usual: limits.pageMax, most: limits.pageMax))
+        var page = affiliations.page(of: affiliation, request.page, limit: request.limit(usual: limits.pageMax, most: limits.pageMax))
+        shorten(&page, fromItsEnd: request.page.countsForwards, limits.pageBytesMax)
         let isWhole = request == ResultSetRequest() && page.addresses.count == page.count
         return IQReply { writer in
             writer.element("query", .mucAdmin) { writer in
@@ -30,6 +31,21 @@ extension Room {
                     first: page.addresses.first?.description, last: page.addresses.last?.description, index: page.first, count: page.count
                 ).write(to: &writer)
             }
+        }
+    }
+
+    /// A page is of as many items as fit, and of one at least.
+    private func shorten(_ page: inout RoomAffiliationPage, fromItsEnd isFromEnd: Bool, _ bytesMax: Int) {
+        var bytes = 0
+        let kept = (isFromEnd ? page.addresses : page.addresses.reversed()).prefix { address in
+            bytes += 128 + address.withUTF8 { $0.count } + (affiliations[address]?.reason?.utf8.count ?? 0)
+            return bytes <= bytesMax
+        }
+        let count = max(kept.count, min(1, page.addresses.count))
+        if isFromEnd { page.addresses.removeLast(page.addresses.count - count) }
+        else {
+            page.first += page.addresses.count - count
+            page.addresses.removeFirst(page.addresses.count - count)
         }
     }
 
@@ -72,7 +88,7 @@ extension Room {
         guard !items.isEmpty else { throw .badRequest("nothing to change") }
         guard items.count <= moment.limits.changesMax else { throw .policyViolation("at most \(moment.limits.changesMax) changes at a time") }
         var changes: [RoomStandingChange] = []
-        for item in items { changes.append(try change(item, by: address, actor)) }
+        for item in items { changes.append(try change(item, by: address, actor, moment)) }
         try checkOwnersRemain(after: changes)
         guard affiliations.count + changes.count <= moment.limits.affiliationsMax else { throw .resourceConstraint("too many affiliations") }
         let name = occupant(at: address)?.nickname
@@ -95,12 +111,13 @@ extension Room {
         return occupants.keys(ofAccount: address.bare).first.flatMap { occupants[$0] }
     }
 
-    private func change(_ item: ElementView, by address: JID, _ actor: RoomStanding) throws(StanzaError) -> RoomStandingChange {
+    private func change(_ item: ElementView, by address: JID, _ actor: RoomStanding, _ moment: RoomMoment) throws(StanzaError) -> RoomStandingChange {
         let reason = item.firstChild("reason", .mucAdmin)?.text
+        guard reason?.utf8.count ?? 0 <= moment.limits.reasonBytesMax else { throw .notAcceptable("a reason may have \(moment.limits.reasonBytesMax) bytes") }
         if item.hasAttribute("affiliation"), item.hasAttribute("role") { throw .badRequest("a role or an affiliation, one at a time") }
         if let name = item.attribute("affiliation") {
             guard let affiliation = RoomAffiliation(named: name) else { throw .badRequest("no such affiliation") }
-            return try affiliationChange(item, to: affiliation, reason, by: address, actor)
+            return try affiliationChange(item, to: affiliation, reason, by: address, actor, moment)
         }
         guard let role = item.attribute("role").flatMap(RoomRole.init(named:)) else { throw .badRequest("no such role") }
         guard let key = item.attribute("nick").flatMap({ occupants.key(ofNickname: $0) }), let target = occupants[key] else { throw .itemNotFound() }
@@ -109,7 +126,7 @@ extension Room {
     }
 
     private func affiliationChange(
-        _ item: ElementView, to affiliation: RoomAffiliation, _ reason: String?, by actorsAddress: JID, _ actor: RoomStanding
+        _ item: ElementView, to affiliation: RoomAffiliation, _ reason: String?, by actorsAddress: JID, _ actor: RoomStanding, _ moment: RoomMoment
     ) throws(StanzaError) -> RoomStandingChange {
         let target: JID
         if let text = item.attribute("jid") {
@@ -125,7 +142,17 @@ extension Room {
         // §9.1: nobody bans himself.
         if affiliation == .outcast, target == actorsAddress || target == .bare(actorsAddress.bare) { throw StanzaError(.conflict) }
         if let refusal = configuration.refusal(of: .setAffiliation(old, to: affiliation), by: actor) { throw refusal }
-        return .affiliation(target, affiliation, nickname: item.attribute("nick"), reason)
+        // §9.1: a domain is banned, or is not; a whole server is nobody's member.
+        guard !target.bare.isDomain || affiliation == .outcast || affiliation == .none else { throw .notAllowed }
+        let nickname = affiliation >= .member ? item.attribute("nick") : nil
+        if let nickname { try checkReservation(of: nickname, for: target.bare, moment) }
+        return .affiliation(target, affiliation, nickname: nickname, reason)
+    }
+
+    /// A nickname is reserved as it can be used, and not for one while another has it.
+    func checkReservation(of nickname: String, for account: BareJID, _ moment: RoomMoment) throws(StanzaError) {
+        guard let full = address(of: nickname), full.resourcepart == nickname else { throw .notAcceptable("this cannot be a nickname") }
+        try checkNickname(nickname, for: account, moment)
     }
 
     /// §10.4: a room has an owner.
@@ -186,10 +213,12 @@ extension Room {
 
     /// Sets an affiliation, whoever wants it; everybody whom it concerns is told.
     ///
-    /// - Parameter name: who wants it, by nickname.
+    /// - Parameters:
+    ///   - name: who wants it, by nickname.
+    ///   - keepsRole: whether who is here says no more than before.
     mutating func change(
-        _ address: JID, to affiliation: RoomAffiliation, _ reason: String?, nickname: String? = nil, by name: String?, _ moment: RoomMoment,
-        _ effects: inout RoomEffects
+        _ address: JID, to affiliation: RoomAffiliation, _ reason: String?, nickname: String? = nil, by name: String?, keepsRole: Bool = false,
+        _ moment: RoomMoment, _ effects: inout RoomEffects
     ) {
         let since = affiliations.version
         let reserved = nickname.flatMap { free(nickname: $0, for: address.bare) }
@@ -205,7 +234,7 @@ extension Room {
         note.versions = AffiliationVersions(since: since, until: affiliations.version)
         let present = occupants.keys.filter { key in occupants[key].map { concerns(address, $0) } ?? false }
         if present.isEmpty { tellOfAbsent(address, affiliation, note, &effects) }
-        for key in present { apply(affiliation, to: key, note, &effects) }
+        for key in present { apply(affiliation, to: key, note, keepsRole: keepsRole, &effects) }
     }
 
     private func free(nickname: String, for account: BareJID) -> String? {
@@ -219,7 +248,9 @@ extension Room {
         return occupant.sessions.contains { address.bans(.full($0.address)) }
     }
 
-    private mutating func apply(_ affiliation: RoomAffiliation, to key: RoomOccupants.Key, _ note: RoomNote, _ effects: inout RoomEffects) {
+    private mutating func apply(
+        _ affiliation: RoomAffiliation, to key: RoomOccupants.Key, _ note: RoomNote, keepsRole: Bool, _ effects: inout RoomEffects
+    ) {
         guard let occupant = occupants[key] else { return }
         let actual = affiliations.affiliation(of: .full(occupant.shownSession.address))
         occupants.update(key) { $0.affiliation = actual }
@@ -233,7 +264,7 @@ extension Room {
             return expel(key, note, &effects)
         }
         occupants.update(key) { $0.affiliation = occupant.affiliation }
-        setStanding(RoomStanding(actual, role(of: occupant, as: actual)), of: key, note, &effects)
+        setStanding(RoomStanding(actual, keepsRole ? occupant.role : role(of: occupant, as: actual)), of: key, note, &effects)
     }
 
     /// Administrators are moderators; who is none any more is what he would enter as (§9.7), but nobody loses voice by becoming less of a

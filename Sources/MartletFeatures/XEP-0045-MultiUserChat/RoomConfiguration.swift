@@ -46,6 +46,9 @@ package struct RoomConfiguration: Hashable, Sendable {
     /// Whether addresses are no secret here (§4.2, "non-anonymous").
     package var showsAddresses: Bool { whois == .anyone }
 
+    /// Whether anybody may enter, and is heard.
+    package var isOpenToAll: Bool { !isMembersOnly && !isModerated && secret == nil }
+
     package var secret: String? { password?.isEmpty == false ? password : nil }
 }
 
@@ -66,12 +69,18 @@ package struct RoomLimits: Hashable, Sendable {
     /// Of a room's name and of what else is one line.
     package var textBytesMax = 1_024
     package var descriptionBytesMax = 8_192
+    /// Of what is said beside a change, such as why somebody was banned.
+    package var reasonBytesMax = 2_048
+    /// Of a presence: everybody who enters is shown that of everybody.
+    package var presenceBytesMax = 8_192
     /// Changes in one request of administrators.
     package var changesMax = 256
     /// Affiliations on one page (XEP-0059).
     package var pageMax = 1_000
-    /// Requests between occupants that wait for an answer.
-    package var relayedMax = 256
+    /// Bytes of items on a page.
+    package var pageBytesMax = 256 * 1024
+    /// Requests of one session to other occupants that wait for an answer.
+    package var relayedMax = 64
     /// Stanzas that wait while a room is read.
     package var parkedMax = 1_000
     package var parkedBytesMax = 4 * 1024 * 1024

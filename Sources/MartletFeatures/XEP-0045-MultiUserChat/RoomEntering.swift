@@ -12,6 +12,8 @@ extension Room {
         let key = occupants.key(ofSession: session.address)
         if let key, let ref = session.ref { occupants.setRef(ref, of: session.address, key) }
         switch type {
+        case .available where stanza.element.byteCount > moment.limits.presenceBytesMax:
+            effects.actions.append(.refuse(.notAcceptable("a presence in a room may have \(moment.limits.presenceBytesMax) bytes")))
         case .available:
             // §7.2.1: nobody is in a room without a nickname.
             guard let nickname else { return effects.actions.append(.refuse(StanzaError(.jidMalformed, .modify, text: "a nickname is needed"))) }
@@ -197,10 +199,10 @@ extension Room {
     /// §7.14. The nickname stays as long as another session has it.
     mutating func leave(_ key: RoomOccupants.Key, _ session: RoomSession, base: Stanza?, _ note: RoomNote, _ effects: inout RoomEffects) {
         guard var occupant = occupants[key] else { return }
+        endRequests(to: session.address, &effects)
         guard occupant.sessions.count > 1 else {
             tell(of: occupant, .unavailable, base: base, note, isAnnounced: occupant.isAnnounced, &effects)
-            occupants.removeAll(of: key)
-            return
+            return forget(key, occupant)
         }
         tellOwn(session, of: occupant, .unavailable, base: base, note, [], &effects)
         _ = occupants.remove(session.address, of: key)
@@ -217,8 +219,14 @@ extension Room {
     /// Takes an occupant out with all his sessions, whoever wants it (§8.2, §9.1, §9.4, §10.2.1).
     mutating func expel(_ key: RoomOccupants.Key, _ note: RoomNote, _ effects: inout RoomEffects) {
         guard let occupant = occupants[key] else { return }
+        for session in occupant.sessions { endRequests(to: session.address, &effects) }
         tell(of: occupant, .unavailable, base: nil, note, isAnnounced: occupant.isAnnounced, &effects)
+        forget(key, occupant)
+    }
+
+    private mutating func forget(_ key: RoomOccupants.Key, _ occupant: RoomOccupant) {
         occupants.removeAll(of: key)
+        letters.forget(occupant.account)
     }
 
     /// Everybody leaves: the server stops, or the room is gone.

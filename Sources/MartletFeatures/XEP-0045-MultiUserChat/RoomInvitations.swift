@@ -39,8 +39,14 @@ extension Room {
         }
         var guests: [(JID, ElementView)] = []
         for invitation in invitations {
+            guard invitation.firstChild("reason", .mucUser)?.text.utf8.count ?? 0 <= moment.limits.reasonBytesMax else {
+                return effects.actions.append(.refuse(.notAcceptable("a reason may have \(moment.limits.reasonBytesMax) bytes")))
+            }
             guard let guest = invitation.attribute("to").flatMap({ try? JID($0) }) else { return effects.actions.append(.refuse(.jidMalformed)) }
+            // A whole server is nobody's guest.
+            guard !guest.bare.isDomain else { return effects.actions.append(.refuse(.itemNotFound("an invitation is for an account"))) }
             if affiliations.affiliation(of: guest) == .outcast { return effects.actions.append(.refuse(.notAllowed)) }
+            guard !guests.contains(where: { $0.0 == guest }) else { continue }
             guests.append((guest, invitation))
         }
         for (guest, invitation) in guests {

@@ -37,7 +37,7 @@ extension Room {
             return effects.actions.append(.refuse(refusal))
         }
         if isSubject, let refusal = setSubject(root, by: occupant, moment, &effects) { return effects.actions.append(.refuse(refusal)) }
-        if configuration.slowModeSeconds > 0, root.hasChild("body", .client) { occupants.update(key) { $0.lastMessage = moment.now } }
+        if configuration.slowModeSeconds > 0, root.hasChild("body", .client) { slowMode.note(occupant.account, moment.now, seconds: configuration.slowModeSeconds) }
         if let retraction = root.firstChild("retract", .retraction) { retract(retraction, by: occupant) }
         publish(stanza, of: occupant, isSubject: isSubject, position, moment, &effects)
     }
@@ -51,7 +51,7 @@ extension Room {
     /// XEP-0500 §4: administrators and owners are not slowed down, and neither is what has no body.
     private func slowness(of occupant: RoomOccupant, _ root: ElementView, _ moment: RoomMoment) -> StanzaError? {
         let seconds = configuration.slowModeSeconds
-        guard seconds > 0, occupant.affiliation < .admin, let last = occupant.lastMessage, root.hasChild("body", .client) else { return nil }
+        guard seconds > 0, occupant.affiliation < .admin, let last = slowMode.last(of: occupant.account), root.hasChild("body", .client) else { return nil }
         guard moment.now - last < Int64(seconds) * 1_000 else { return nil }
         return StanzaError(.policyViolation, .wait, text: "in this room there are \(seconds) seconds between two messages")
     }

@@ -28,8 +28,6 @@ package struct RoomOccupant: Sendable {
     fileprivate var presences: [Stanza]
     /// Which of the sessions others see.
     fileprivate(set) var shown = 0
-    /// When he last said something, in milliseconds since 1970 (XEP-0500).
-    package var lastMessage: Int64?
     /// Occupants see him (`muc#roomconfig_presencebroadcast`).
     package var isAnnounced = false
     /// His presence as others get it, without and with his address, once somebody got it.

@@ -17,13 +17,13 @@ extension Room {
     mutating func decide(
         _ query: ElementView, by actor: RoomStanding, _ moment: RoomMoment, _ effects: inout RoomEffects
     ) throws(StanzaError) {
-        if let element = query.firstChild("destroy", .mucOwner) { return try destroy(element, by: actor, &effects) }
+        if let element = query.firstChild("destroy", .mucOwner) { return try destroy(element, by: actor, moment.limits, &effects) }
         guard let x = query.firstChild("x", .dataForms) else { throw .badRequest("a form or a wish to destroy is expected") }
         if let refusal = configuration.refusal(of: .configure, by: actor) { throw refusal }
         let form = try DataForm(x)
         switch form.kind {
         // §10.1.3: whoever does not want the room after all has none.
-        case .cancel: if isLocked { abandon(&effects) }
+        case .cancel: if isLocked { destroy(RoomDestruction(), &effects) }
         case .submit: try submit(form, moment, &effects)
         case .form, .result: throw .badRequest("the form is no submission")
         }
@@ -34,12 +34,6 @@ extension Room {
         // An empty form takes the room as it is (§10.1.2).
         if !form.fields.isEmpty { try new.take(form, limits: moment.limits) }
         apply(new, moment, &effects)
-    }
-
-    private mutating func abandon(_ effects: inout RoomEffects) {
-        dismissAll(RoomNote(), &effects)
-        effects.writes.append(.room(.delete(id)))
-        effects.isDestroyed = true
     }
 
     /// A new configuration, whoever wants it; occupants are told what changes for them (§10.2.1).
@@ -89,7 +83,9 @@ extension Room {
     // MARK: The end
 
     /// §10.9.
-    private mutating func destroy(_ element: ElementView, by actor: RoomStanding, _ effects: inout RoomEffects) throws(StanzaError) {
+    private mutating func destroy(
+        _ element: ElementView, by actor: RoomStanding, _ limits: RoomLimits, _ effects: inout RoomEffects
+    ) throws(StanzaError) {
         if let refusal = configuration.refusal(of: .destroy, by: actor) { throw refusal }
         var destruction = RoomDestruction()
         if let venue = element.attribute("jid") {
@@ -98,6 +94,9 @@ extension Room {
         }
         destruction.password = element.firstChild("password", .mucOwner)?.text
         destruction.reason = element.firstChild("reason", .mucOwner)?.text
+        for text in [destruction.password, destruction.reason] where text?.utf8.count ?? 0 > limits.reasonBytesMax {
+            throw .notAcceptable("a reason may have \(limits.reasonBytesMax) bytes")
+        }
         destroy(destruction, &effects)
     }
 

@@ -17,7 +17,7 @@ extension Room {
             OccupantIDs.write(sender.id, to: &writer)
             writer.element("x", .mucUser)
         }
-        letters.note(id: stanza.id ?? "", to: recipient.account)
+        letters.note(id: stanza.id ?? "", by: sender.account, to: recipient.account)
         // Once through the account, which keeps it; the other sessions in the room have it from here.
         let shown = recipient.shownSession
         message.to = .full(shown.address)
@@ -95,7 +95,10 @@ extension Room {
         // A card is the account's: its clients would answer with their own.
         let isForAccount = type == .get && stanza.element.root.asksForCard
         let to: JID = isForAccount ? .bare(recipient.account) : .full(recipient.shownSession.address)
-        relayed.note(.init(id: stanza.id ?? "", requester: session, responder: to, asked: recipient.address), max: moment.limits.relayedMax)
+        let request = RelayedRequests.Request(id: stanza.id ?? "", requester: session, responder: to, asked: recipient.address, time: moment.now)
+        guard relayed.note(request, max: moment.limits.relayedMax) else {
+            return effects.actions.append(.refuse(StanzaError(.resourceConstraint, .wait, text: "too many requests wait for an answer")))
+        }
         effects.actions.append(.pass(relaying(stanza, from: sender), type, to: to))
     }
 
@@ -132,6 +135,18 @@ extension Room {
     }
 }
 
+extension Room {
+    /// Whoever has left answers nothing any more: who asked him is told (RFC 6120 §8.2.3).
+    mutating func endRequests(to session: FullJID, _ effects: inout RoomEffects) {
+        for request in relayed.takeAll(by: .full(session)) {
+            let answer = StanzaBuilder.iq(.error, from: .full(request.asked), to: .full(request.requester.address), id: request.id) { writer in
+                StanzaError(.recipientUnavailable, .wait).write(to: &writer)
+            }
+            effects.actions.append(.send(answer, to: request.requester))
+        }
+    }
+}
+
 /// Requests from one occupant to another that wait for their answer, oldest first. Only an answer that somebody waits for is passed on.
 struct RelayedRequests: Sendable {
     struct Request: Sendable {
@@ -141,12 +156,20 @@ struct RelayedRequests: Sendable {
         let responder: JID
         /// The occupant.
         let asked: FullJID
+        /// Milliseconds since 1970.
+        let time: Int64
     }
     private var requests: [Request] = []
+    /// After so many milliseconds nobody waits for an answer any more.
+    private static let ageMax: Int64 = 300_000
 
-    mutating func note(_ request: Request, max: Int) {
-        if requests.count >= max { requests.removeFirst(requests.count - max + 1) }
+    /// - Parameter max: of one session; one's own requests are in nobody else's way.
+    /// - Returns: whether it may be passed on.
+    mutating func note(_ request: Request, max: Int) -> Bool {
+        requests.removeAll { request.time - $0.time > Self.ageMax }
+        guard requests.count(where: { $0.requester.address == request.requester.address }) < max else { return false }
         requests.append(request)
+        return true
     }
 
     /// - Returns: what was asked, by whom.
@@ -154,16 +177,26 @@ struct RelayedRequests: Sendable {
         guard let index = requests.firstIndex(where: { $0.id == id && $0.responder == responder && isMeant($0.requester.address) }) else { return nil }
         return requests.remove(at: index)
     }
+
+    /// Everything that one was asked.
+    mutating func takeAll(by responder: JID) -> [Request] {
+        let all = requests.filter { $0.responder == responder }
+        if !all.isEmpty { requests.removeAll { $0.responder == responder } }
+        return all
+    }
 }
 
 /// Private messages that were passed on lately, oldest first: an error may answer one.
 struct RelayedLetters: Sendable {
-    private static let countMax = 256
-    private var letters: [(id: String, recipient: BareJID)] = []
+    /// Of one account; those of others are not in its way.
+    private static let countMax = 64
+    private var letters: [(id: String, sender: BareJID, recipient: BareJID)] = []
 
-    mutating func note(id: String, to recipient: BareJID) {
-        if letters.count >= Self.countMax { letters.removeFirst() }
-        letters.append((id, recipient))
+    mutating func note(id: String, by sender: BareJID, to recipient: BareJID) {
+        if letters.count(where: { $0.sender == sender }) >= Self.countMax, let oldest = letters.firstIndex(where: { $0.sender == sender }) {
+            letters.remove(at: oldest)
+        }
+        letters.append((id, sender, recipient))
     }
 
     mutating func take(id: String, to recipient: BareJID) -> Bool {
@@ -171,6 +204,9 @@ struct RelayedLetters: Sendable {
         letters.remove(at: index)
         return true
     }
+
+    /// Somebody has left: nobody is to be told for him.
+    mutating func forget(_ sender: BareJID) { letters.removeAll { $0.sender == sender } }
 }
 
 extension StanzaError {

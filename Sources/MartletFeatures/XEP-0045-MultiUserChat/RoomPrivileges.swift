@@ -137,7 +137,7 @@ extension RoomConfiguration {
     /// §7.2.6, §7.2.7.
     private func entering(_ affiliation: RoomAffiliation) -> StanzaError? {
         if affiliation == .outcast { return .forbidden("banned") }
-        return isMembersOnly && affiliation < .member ? StanzaError(.registrationRequired) : nil
+        return isMembersOnly && affiliation < .member ? StanzaError(.registrationRequired, text: "members only") : nil
     }
 
     private func sayingPrivately(_ role: RoomRole) -> StanzaError? {

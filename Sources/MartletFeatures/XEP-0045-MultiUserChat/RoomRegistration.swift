@@ -6,8 +6,8 @@ extension Namespace {
     package static let register: Namespace = "jabber:iq:register"
 }
 
-/// Becoming a member, and having a nickname to oneself (§7.10, §9.9). In an open room whoever registers is a member at once; into a room for
-/// members administrators are asked.
+/// Becoming a member, and having a nickname to oneself (§7.10, §9.9). In a room where everybody may enter and speak,
+/// whoever registers is a member at once; for others administrators are asked.
 extension Room {
     func registrationForm(for address: JID) throws(StanzaError) -> IQReply {
         let affiliation = affiliations.affiliation(of: address)
@@ -39,8 +39,8 @@ extension Room {
         let nickname = full.resourcepart
         try checkNickname(nickname, for: account, moment)
         guard affiliations.count < moment.limits.affiliationsMax else { throw .resourceConstraint("too many members") }
-        if configuration.isMembersOnly, affiliation < .member { return askAdministrators(account, nickname, &effects) }
-        change(.bare(account), to: max(affiliation, .member), nil, nickname: nickname, by: nil, moment, &effects)
+        if !configuration.isOpenToAll, affiliation < .member { return askAdministrators(account, nickname, &effects) }
+        change(.bare(account), to: max(affiliation, .member), nil, nickname: nickname, by: nil, keepsRole: true, moment, &effects)
     }
 
     /// The nickname is free again; a member who became one by registering is one no more.
@@ -72,7 +72,8 @@ extension Room {
             let old = affiliations.affiliation(of: address)
             if let refusal = configuration.refusal(of: .setAffiliation(old, to: .member), by: occupant.standing) { throw refusal }
             guard affiliations.count < moment.limits.affiliationsMax else { throw .resourceConstraint("too many members") }
-            if let nickname { try checkNickname(nickname, for: address.bare, moment) }
+            guard !address.bare.isDomain else { throw .notAllowed }
+            if let nickname { try checkReservation(of: nickname, for: address.bare, moment) }
             change(.bare(address.bare), to: max(old, .member), nil, nickname: nickname, by: occupant.nickname, moment, &effects)
         } catch {
             effects.actions.append(.refuse(error))

@@ -71,7 +71,7 @@ extension Room {
         stanza.add { writer in
             writer.element("x", .mucUser) { writer in
                 writer.item(
-                    affiliation: occupant.affiliation, role: type == .unavailable ? .none : occupant.role,
+                    affiliation: occupant.affiliation, role: type == .unavailable && note.nickname == nil ? .none : occupant.role,
                     address: isOpen ? .full(occupant.shownSession.address) : nil, note)
                 if let destruction = note.destruction { writer.destruction(destruction) }
                 for status in note.statuses { writer.status(status) }

@@ -467,6 +467,7 @@ extension ClientConnection: SessionTransport {
         guard context != nil else { return }
         let bytes = stanza.byteCount + recipient.withUTF8 { $0.count } + Self.addresseeBytes
         unflushedBytes += bytes
+        if bytes > Self.ownPieceBytes { return writeShared(stanza, to: recipient) }
         if unflushed.readableBytes + bytes > Self.pieceBytesMax { passOn() }
         if !isUnflushedOwn {
             var own = ByteBufferAllocator().buffer(capacity: max(Self.ownPieceBytes, 2 * (unflushed.readableBytes + bytes)))
@@ -477,9 +478,17 @@ extension ClientConnection: SessionTransport {
         stanza.write(to: &unflushed, for: recipient)
     }
 
+    /// A long one is not copied for each of thousands.
+    private func writeShared(_ stanza: SharedStanza, to recipient: FullJID) {
+        let (own, shared) = stanza.pieces(for: recipient)
+        passOn()
+        context?.write(wrapOutboundOut(own), promise: nil)
+        context?.write(wrapOutboundOut(shared), promise: nil)
+    }
+
     /// ` to=''`
     private static let addresseeBytes = 6
-    /// Room for a burst of a room's messages.
+    /// Room for a burst of a room's messages; a longer one is not copied.
     private static let ownPieceBytes = 4_096
 
     /// Hands on what has been put together. Nothing is kept of it: a connection that is idle holds no buffer.

@@ -40,6 +40,14 @@ public import NIOCore
         recipient.withUTF8 { buffer.append(bytes, inserting: "to", $0, at: nameBytes) }
     }
 
+    /// The same in two pieces, of which the second is shared with everybody: for long ones.
+    public func pieces(for recipient: FullJID) -> (own: ByteBuffer, shared: ByteBuffer) {
+        var (head, tail) = (bytes, bytes)
+        head.moveWriterIndex(to: bytes.readerIndex + nameBytes)
+        tail.moveReaderIndex(forwardBy: nameBytes)
+        return (recipient.withUTF8 { head.inserting("to", $0, at: nameBytes) }, tail)
+    }
+
     /// The same by itself. Takes one allocation.
     public func addressed(to recipient: FullJID) -> EncodedStanza {
         EncodedStanza(recipient.withUTF8 { bytes.inserting("to", $0, at: nameBytes) })
