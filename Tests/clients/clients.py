@@ -9,10 +9,8 @@ import asyncio
 import datetime
 import json
 import logging
-import os
 import ssl
 import sys
-import uuid
 
 import slixmpp
 from slixmpp.xmlstream import ET
@@ -35,14 +33,10 @@ from harness import (
     require,
     run_checks,
 )
+from messages import go_sendxmpp, result_of, text
 
 TRANSPORTS = {"starttls": "STARTTLS", "direct": "direct TLS"}
 MECHANISMS = ["SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"]
-
-
-def text():
-    """Words that occur in no other message."""
-    return f"But soft! {uuid.uuid4()}"
 
 
 async def refused(world, name, **options):
@@ -740,29 +734,6 @@ async def _(world):
 # go-sendxmpp
 
 
-async def go_sendxmpp(world, name, tls, *arguments, password=None, certificate=None, listen=False):
-    port = world.port if tls == "starttls" else world.tls_port
-    options = ["-u", world.jid(name), "-p", password or world.passwords[name], "-j", f"{world.address}:{port}", "--timeout", "8"]
-    if tls == "direct":
-        options.append("-t")
-    # The one certificate is trusted: no others of the system's.
-    environment = dict(os.environ, SSL_CERT_FILE=certificate or world.certificate, SSL_CERT_DIR="/nonexistent", HOME="/nonexistent")
-    return await asyncio.create_subprocess_exec(
-        "go-sendxmpp",
-        *options,
-        *arguments,
-        env=environment,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-
-
-async def result_of(process, stdin=b""):
-    output, _ = await asyncio.wait_for(process.communicate(stdin), 2 * STEP)
-    return process.returncode, output.decode(errors="replace")
-
-
 def go_checks():
     for tls, transport in TRANSPORTS.items():
         go_check(tls, transport)
@@ -820,7 +791,9 @@ def go_check(tls, transport):
 
 go_checks()
 
-# Its checks come behind these.
+# Their checks come behind these.
+import rooms  # noqa: E402, F401
+import rooms_nbxmpp  # noqa: E402, F401
 import operations  # noqa: E402, F401
 
 

@@ -132,6 +132,8 @@ storage = "internal"
 ssl = { certificate = "$server_certificate", key = "$server_folder/key.pem" }
 c2s_direct_tls_ssl = ssl
 VirtualHost "$server_domain"
+Component "conference.$server_domain" "muc"
+    modules_enabled = { "muc_mam" }
 CONFIGURATION
     server_command=(prosody --config "$server_configuration" -F)
 }
