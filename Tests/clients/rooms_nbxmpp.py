@@ -176,8 +176,8 @@ async def _(world):
     async with nbxmpp(world) as mercutio:
         mercutio.do("join", room, "romeo", "sesame")
         refusal = await mercutio.expect("presence", sender=occupant(room, "romeo"))
-        equal((refusal["kind"], refusal["error"]), ("error", "conflict"), "a nickname of somebody else")
+        equal((refusal["kind"], refusal["error"], refusal["room"]), ("error", "conflict", True), "a nickname of somebody else")
         mercutio.do("join", room, "Queen Mab")
         refusal = await mercutio.expect("presence", sender=occupant(room, "Queen Mab"))
-        equal((refusal["kind"], refusal["error"]), ("error", "not-authorized"), "without the password")
+        equal((refusal["kind"], refusal["error"], refusal["room"]), ("error", "not-authorized", True), "without the password")
         await mercutio.enter(room, "Queen Mab", "sesame")
