@@ -620,31 +620,26 @@ def description(stanza):
     return f"{names[0]} {dict(stanza.attrib)} with {', '.join(names[1:])}"
 
 
-def arguments_of_command_line():
-    parser = argparse.ArgumentParser(description="Kills a server under load and checks what it kept.")
+def parser_of(description, rounds, mutants):
+    """What both checks that kill a server are told."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--address", required=True)
     parser.add_argument("--port", required=True, type=int, help="a listener that allows log-in without encryption")
     parser.add_argument("--domain", required=True)
     parser.add_argument("--log", required=True, help="file that the server's output is appended to")
-    parser.add_argument("--rounds", type=int, default=50)
+    parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--writers", type=int, default=4)
-    parser.add_argument("--recipients", type=int, default=4)
-    parser.add_argument("--online", type=int, default=0, help="recipients that are online while the server is killed")
-    parser.add_argument("--managed", action="store_true", help="use stream management (XEP-0198)")
-    parser.add_argument("--stanza-ids", choices=("required", "optional"), default="required")
-    parser.add_argument("--restart-limit", type=float, default=2.0, help="seconds from a start to the first log-in")
-    parser.add_argument("--mutant", choices=MUTANTS, help="falsify the ledger, so that the run must fail")
+    parser.add_argument("--mutant", choices=mutants, help="falsify the ledger, so that the run must fail")
     parser.add_argument("command", nargs="+", help="runs the server in the foreground")
-    return parser.parse_args()
+    return parser
 
 
-def main():
-    arguments = arguments_of_command_line()
+def hold(arguments, make):
+    """Runs what `make` makes of the arguments and a server, and exits with 1 if something was wrong."""
     server = Server(arguments.command, arguments.address, arguments.port, arguments.log)
 
     async def run():
-        each = Run(arguments, server)
+        each = make(arguments, server)
         await each.rounds()
         return each.findings.failed
 
@@ -654,6 +649,17 @@ def main():
     finally:
         server.kill(signal.SIGTERM)
     sys.exit(1 if failed else 0)
+
+
+def main():
+    parser = parser_of("Kills a server under load and checks what it kept.", 50, MUTANTS)
+    parser.add_argument("--writers", type=int, default=4)
+    parser.add_argument("--recipients", type=int, default=4)
+    parser.add_argument("--online", type=int, default=0, help="recipients that are online while the server is killed")
+    parser.add_argument("--managed", action="store_true", help="use stream management (XEP-0198)")
+    parser.add_argument("--stanza-ids", choices=("required", "optional"), default="required")
+    parser.add_argument("--restart-limit", type=float, default=2.0, help="seconds from a start to the first log-in")
+    hold(parser.parse_args(), Run)
 
 
 if __name__ == "__main__":

@@ -8,15 +8,12 @@ under the name that it had then, in the order in which he heard it. What was not
 scripts/kill9 --rooms prepares a server and calls this.
 """
 
-import argparse
 import asyncio
 import collections
 import random
-import signal
-import sys
 import time
 
-from kill9 import Findings, LOAD_DEADLINE, LONGEST_LOAD, OPERATIONS, Server
+from kill9 import Findings, LOAD_DEADLINE, LONGEST_LOAD, OPERATIONS, hold, parser_of
 from wire import PATIENCE, Stream, quoteattr
 
 MUC = "http://jabber.org/protocol/muc"
@@ -214,31 +211,5 @@ class Run:
         print(f"{self.findings.passed} passed, {self.findings.failed} failed")
 
 
-def main():
-    parser = argparse.ArgumentParser(description="Kills a server while a room is busy and checks the room's archive.")
-    parser.add_argument("--address", required=True)
-    parser.add_argument("--port", required=True, type=int, help="a listener that allows log-in without encryption")
-    parser.add_argument("--domain", required=True)
-    parser.add_argument("--log", required=True, help="file that the server's output is appended to")
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--mutant", choices=MUTANTS, help="falsify the ledger, so that the run must fail")
-    parser.add_argument("command", nargs="+", help="runs the server in the foreground")
-    arguments = parser.parse_args()
-    server = Server(arguments.command, arguments.address, arguments.port, arguments.log)
-
-    async def run():
-        each = Run(arguments, server)
-        await each.rounds()
-        return each.findings.failed
-
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        failed = asyncio.run(run())
-    finally:
-        server.kill(signal.SIGTERM)
-    sys.exit(1 if failed else 0)
-
-
 if __name__ == "__main__":
-    main()
+    hold(parser_of("Kills a server while a room is busy and checks the room's archive.", 20, MUTANTS).parse_args(), Run)
