@@ -74,8 +74,6 @@ package enum RoomDeed: Hashable, Sendable {
     case sayPrivately
     /// §7.8.2.
     case invite
-    /// §7.13.
-    case askForVoice
     /// Kicking is a change to `none` (§8.2), granting voice one to `participant` (§8.3); the target as it is.
     case setRole(RoomStanding, to: RoomRole)
     /// §8.5, §9.8.
@@ -113,7 +111,6 @@ extension RoomConfiguration {
         case .sayPrivately: sayingPrivately(actor.role)
         case .invite:
             actor.role == .none ? Self.outside : !isMembersOnly || allowsInvitations || actor.affiliation >= .admin ? nil : Self.forbidden("administrators invite")
-        case .askForVoice: actor.role == .none ? Self.outside : nil
         case .setRole(let target, let role): settingRole(of: target, to: role, by: actor)
         case .listRole: actor.role == .moderator ? nil : Self.forbidden("moderators see roles")
         case .setAffiliation(let old, let new): settingAffiliation(old, to: new, by: actor.affiliation)

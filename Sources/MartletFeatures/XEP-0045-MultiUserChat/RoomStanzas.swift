@@ -33,7 +33,6 @@ struct RoomDestruction: Hashable, Sendable {
 /// Status codes (§15.6.2).
 enum RoomStatus {
     static let showsAddresses = 100
-    static let affiliationChanged = 101
     static let configurationChanged = 104
     static let own = 110
     static let archived = 170
@@ -41,7 +40,6 @@ enum RoomStatus {
     static let nonAnonymous = 172
     static let semiAnonymous = 173
     static let created = 201
-    static let nicknameChanged = 210
     static let banned = 301
     static let newNickname = 303
     static let kicked = 307
