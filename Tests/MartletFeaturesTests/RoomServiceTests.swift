@@ -241,6 +241,24 @@ struct RoomServiceTests {
         withExtendedLifetime(server) { #expect(!late.isClosed) }
     }
 
+    // MARK: Patience
+
+    @Test("presence to many sessions waits a moment for more of it, to fewer it does not; a message waits for nothing", arguments: [-1, 0])
+    func patience(more: Int) {
+        _ = found("crone1/desktop", as: "firstwitch")
+        // Whoever sees addresses, as the owner does, is told apart from the others.
+        let first = entered("u0/x", as: "n0")
+        for number in 1..<(LoopContext.patientFrom + more) { _ = entered("u\(number)/x", as: "n\(number)") }
+        server.advance(by: .seconds(1))
+        let before = first.writes
+        _ = entered("late/x", as: "late")
+        #expect(first.writes == (more < 0 ? before + 1 : before))
+        server.advance(by: .milliseconds(100))
+        #expect(first.writes == before + 1)
+        say(first, "one")
+        #expect(first.writes == before + 2)
+    }
+
     // MARK: Other servers
 
     private let tybalt = "tybalt@montague.example/sword"
