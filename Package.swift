@@ -42,6 +42,8 @@ var targets: [Target] = [
     .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
     .systemLibrary(name: "CExpat", pkgConfig: "expat", providers: [.apt(["libexpat1-dev"])]),
     .systemLibrary(name: "CIDN", pkgConfig: "libidn", providers: [.apt(["libidn-dev"])]),
+    // Not through pkg-config: Debian's file asks for the development files of what the library was built with.
+    .systemLibrary(name: "CUnbound", providers: [.apt(["libunbound-dev"])]),
     .target(name: "CMartletScan"),
     module("MartletXML", ["CMartletScan", .nioCore]),
     module("MartletXMPP", ["MartletXML", .nioCore, .crypto, .cryptoExtras]),
@@ -50,7 +52,7 @@ var targets: [Target] = [
     module("MartletStorage", ["MartletXML", "MartletXMPP", "MartletCore", "CSQLite", .nioCore, .nioConcurrency, .crypto, .logging]),
     module(
         "MartletNetwork",
-        ["MartletXML", "MartletXMPP", "MartletCore", .nioCore, .nioPosix, .nioTLS, .nioSSL, .nioHTTP1, .crypto, .logging]),
+        ["MartletXML", "MartletXMPP", "MartletCore", "CUnbound", .nioCore, .nioPosix, .nioTLS, .nioSSL, .nioHTTP1, .crypto, .logging]),
     module("MartletTesting", ["MartletXML", "MartletXMPP", "MartletCore", "MartletFeatures", .nioCore, .nioEmbedded, .logging]),
     .executableTarget(
         name: "martlet",

@@ -8,7 +8,7 @@ import Darwin
 
 /// A small file, read whole.
 enum FileContents {
-    /// Certificates and keys are a few kilobytes.
+    /// Certificates and keys are a few kilobytes, the authorities that a system trusts some hundreds.
     static let bytesMax = 1 << 20
 
     struct Unreadable: Error { let errno: Int32 }
@@ -30,6 +30,9 @@ enum FileContents {
         }
         throw Unreadable(errno: EFBIG)
     }
+
+    /// Whether there is no such file, as opposed to one that cannot be read.
+    static func isAbsent(_ path: String) -> Bool { access(path, F_OK) != 0 && errno == ENOENT }
 
     static func describe(_ code: Int32) -> String {
         strerror(code).map { String(cString: $0) } ?? "error \(code)"
