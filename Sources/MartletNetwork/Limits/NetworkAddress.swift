@@ -77,7 +77,9 @@ package struct NetworkBlock: Hashable, Sendable {
 }
 
 extension NetworkAddress: CustomStringConvertible {
-    package var description: String {
+    package var description: String { socketAddress(port: 0)?.ipAddress ?? "unknown" }
+
+    package func socketAddress(port: UInt16) -> SocketAddress? {
         var bytes = ByteBufferAllocator().buffer(capacity: 16)
         if isIPv4 {
             bytes.writeInteger(UInt32(truncatingIfNeeded: low))
@@ -85,7 +87,7 @@ extension NetworkAddress: CustomStringConvertible {
             bytes.writeInteger(high)
             bytes.writeInteger(low)
         }
-        return (try? SocketAddress(packedIPAddress: bytes, port: 0))?.ipAddress ?? "unknown"
+        return try? SocketAddress(packedIPAddress: bytes, port: Int(port))
     }
 
     /// As it is usual in logs: `192.0.2.1:40000`, `[2001:db8::1]:40000`.
