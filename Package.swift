@@ -52,7 +52,10 @@ var targets: [Target] = [
     module("MartletStorage", ["MartletXML", "MartletXMPP", "MartletCore", "CSQLite", .nioCore, .nioConcurrency, .crypto, .logging]),
     module(
         "MartletNetwork",
-        ["MartletXML", "MartletXMPP", "MartletCore", "CUnbound", .nioCore, .nioPosix, .nioTLS, .nioSSL, .nioHTTP1, .crypto, .logging]),
+        [
+            "MartletXML", "MartletXMPP", "MartletCore", "CUnbound", .nioCore, .nioPosix, .nioTLS, .nioSSL, .nioHTTP1, .crypto, .x509, .asn1,
+            .logging,
+        ]),
     module("MartletTesting", ["MartletXML", "MartletXMPP", "MartletCore", "MartletFeatures", .nioCore, .nioEmbedded, .logging]),
     .executableTarget(
         name: "martlet",
@@ -73,7 +76,7 @@ var targets: [Target] = [
         "MartletNetworkTests",
         [
             "MartletNetwork", "MartletCore", "MartletXMPP", "MartletXML", .nioCore, .nioPosix, .nioEmbedded, .nioTLS, .nioSSL, .nioHTTP1,
-            .logging,
+            .crypto, .x509, .asn1, .logging,
         ]),
     tests("MartletTestingTests", ["MartletTesting", "MartletXMPP", "MartletXML", .nioCore]),
     tests("MartletTests", ["martlet"]),

@@ -81,17 +81,11 @@ package struct ServiceLookup: Sendable {
     /// Where to dial, in order; never empty.
     package func targets(of domain: BareJID) async throws(ServiceLookupError) -> [DialTarget] {
         if let targets = overrides[domain], !targets.isEmpty { return targets }
-        if let address = Self.address(domain.domainpart) { return [DialTarget(.address(address))] }
+        if let address = domain.addressDomainpart { return [DialTarget(.address(address))] }
         guard let name = DNSName(domain.asciiDomainpart) else { throw .notAHost }
         async let direct = answer("_xmpps-server._tcp", of: name)
         let startTLS = await answer("_xmpp-server._tcp", of: name)
         return try await ServicePlan.targets(of: name, startTLS: startTLS, direct: direct) { Int.random(in: $0) }
-    }
-
-    /// An address in place of a name (RFC 7622 §3.2). Whether it may be dialled is another matter.
-    private static func address(_ domainpart: String) -> NetworkAddress? {
-        guard domainpart.hasPrefix("["), domainpart.hasSuffix("]") else { return NetworkAddress(domainpart) }
-        return NetworkAddress(String(domainpart.dropFirst().dropLast()))
     }
 
     private func answer(_ service: String, of name: DNSName) async -> Result<DNSAnswer, DNSError> {
@@ -102,6 +96,15 @@ package struct ServiceLookup: Sendable {
         } catch {
             return .failure(error)
         }
+    }
+}
+
+extension BareJID {
+    /// The domainpart as the address that it is in place of a name (RFC 7622 §3.2); `nil` if it is a name.
+    var addressDomainpart: NetworkAddress? {
+        let domainpart = domainpart
+        guard domainpart.hasPrefix("["), domainpart.hasSuffix("]") else { return NetworkAddress(domainpart) }
+        return NetworkAddress(String(domainpart.dropFirst().dropLast()))
     }
 }
 
