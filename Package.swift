@@ -89,6 +89,7 @@ let fuzzing: [String: [Target.Dependency]] = [
     "JID": ["MartletXMPP", .nioCore],
     "SASL": ["MartletXMPP", .nioCore],
     "Proxy": ["MartletNetwork", .nioCore],
+    "DNS": ["MartletNetwork"],
     "Configuration": ["martlet"],
 ]
 if let name = Context.environment["MARTLET_FUZZ"], let dependencies = fuzzing[name] {

@@ -99,7 +99,7 @@ final class BoundSocket {
     private let file: Int32
 
     init() throws {
-        file = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
+        file = socket(AF_INET, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_addr.s_addr = in_addr_t(0x7F00_0001).bigEndian

@@ -4,6 +4,7 @@ package import NIOCore
 package struct ResolverSettings: Hashable, Sendable {
     /// Recursive name servers, `address` or `address@port`. Empty: those that ``resolvConf`` names.
     package var servers: [String] = []
+    /// Read once. Without a server in it, libunbound asks the root's servers and whom they name.
     package var resolvConf = "/etc/resolv.conf"
     /// Names that this machine knows itself; they come before DNS, and are not secure. A file that is not there holds none.
     package var hostsFile = "/etc/hosts"

@@ -41,11 +41,7 @@ package final class UnboundResolver: Resolver, @unchecked Sendable {
     package func stop() async {
         await withCheckedContinuation { done in
             queue.async { [self] in
-                if case .running(_, let source) = state { source.cancel() }
-                state = .stopped
-                for question in asked.values { question.deadline?.cancel() }
-                asked = [:]
-                for waiter in questions.removeAll() { waiter.resume(returning: .failure(.stopped)) }
+                if case .running(_, let source) = state { breakOff(source, .stopped) }
                 // Behind the source's cancel handler, which is on this queue as well.
                 queue.async { done.resume() }
             }
@@ -120,8 +116,10 @@ extension UnboundResolver {
 
     /// Answers have come.
     private func takeAnswers() {
-        guard case .running(let context, _) = state else { return }
-        ub_process(context)
+        guard case .running(let context, let source) = state else { return }
+        let code = ub_process(context)
+        // Its thread has gone, and the descriptor would stay readable for ever.
+        if code != 0 { breakOff(source, .failed(Self.describe(code))) }
         for entry in asked.values {
             if let result = entry.result { end(entry.question, result) }
         }
@@ -140,6 +138,18 @@ extension UnboundResolver {
         let (waiters, next) = questions.end(question)
         for waiter in waiters { waiter.resume(returning: result) }
         return next
+    }
+}
+
+// MARK: The end, on the queue
+
+extension UnboundResolver {
+    private func breakOff(_ source: any DispatchSourceRead, _ error: DNSError) {
+        source.cancel()
+        state = .stopped
+        for question in asked.values { question.deadline?.cancel() }
+        asked = [:]
+        for waiter in questions.removeAll() { waiter.resume(returning: .failure(error)) }
     }
 }
 
