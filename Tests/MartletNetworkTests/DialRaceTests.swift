@@ -56,6 +56,11 @@ struct DialRaceTests {
         #expect(race.handle(.failed(Self.new[0])) == [Self.attempt, .connect(Self.old[0])])
         #expect(race.handle(.failed(Self.new[0])) == [])
         #expect(race.handle(.failed(Self.old[0])) == [.lose])
+
+        var two = Self.race(.found(.ipv6, [Self.new[0]]), .found(.ipv4, Array(Self.old.prefix(2))), .timer)
+        #expect(two.handle(.failed(Self.new[0])) == [Self.attempt, .connect(Self.old[1])])
+        #expect(two.handle(.failed(Self.old[1])) == [])
+        #expect(two.handle(.failed(Self.old[0])) == [.lose])
     }
 
     @Test("nothing is lost while a family is still looked up, and what it brings begins at once")

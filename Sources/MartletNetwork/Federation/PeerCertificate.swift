@@ -87,10 +87,8 @@ extension PeerCertificate {
 
     /// A wildcard is the whole first label, and stands for one label (RFC 9525 §6.3).
     private static func matches(domain presented: String, _ reference: String) -> Bool {
-        guard presented.hasPrefix("*.") else { return presented == reference }
-        let rest = presented.dropFirst()
-        guard rest.count > 1, !rest.contains("*"), let dot = reference.firstIndex(of: "."), dot > reference.startIndex else { return false }
-        return reference[dot...] == rest
+        guard presented.hasPrefix("*."), let dot = reference.firstIndex(of: ".") else { return presented == reference }
+        return presented.dropFirst() == reference[dot...]
     }
 }
 
