@@ -272,7 +272,7 @@ struct RoomServiceTests {
             case "presence": .presence(PresenceType(of: element.root) ?? .available)
             default: .iq(IQType(of: element.root) ?? .get)
             }
-        server.router.receive(Stanza(element, kind: kind, from: from, to: to), fromServerFor: to, server.context)
+        server.router.receive(fromPeer: Stanza(element, kind: kind, from: from, to: to), to: to, server.context)
         server.context.flush()
         server.run()
     }
@@ -388,7 +388,7 @@ struct RoomServiceTests {
 private final class OtherServer: RemoteDelivery {
     private let sent = Mutex<[EncodedStanza]>([])
 
-    func deliver(_ stanza: EncodedStanza, to domain: BareJID) -> Acceptance {
+    func deliver(_ stanza: EncodedStanza, from: BareJID, to: BareJID, _ context: LoopContext) -> Acceptance {
         sent.withLock { $0.append(stanza) }
         return .accepted
     }

@@ -55,7 +55,7 @@ extension Router {
         let encoded = StanzaBuilder.iq(.set, from: .bare(account), to: request.to, id: request.id) { $0.raw(request.payload) }
         guard let stanza = Stanza(sent: encoded), isAllowed(stanza, to: request.to, of: account, context) else { return .notAcceptable() }
         guard let host = context.hosts.host(of: request.to.bare) else {
-            if case .refused(let error) = remote.deliver(encoded, to: request.to.bare) { return error }
+            if case .refused(let error) = remote.deliver(encoded, from: account, to: request.to.bare, context) { return error }
             return nil
         }
         // What the server itself and its accounts answer is not for accounts to ask.

@@ -1,60 +1,107 @@
 import MartletXML
 import MartletXMPP
 
+/// Who asks, and where answers go: a session of this server, or, without one, whoever is in `from`, by another server.
+struct Asker: Sendable {
+    let origin: SessionRef?
+    let completion: Completion?
+
+    init(origin: SessionRef?, _ completion: Completion?) {
+        self.origin = origin
+        self.completion = completion
+    }
+}
+
 /// Requests and answers (RFC 6120 §8.2.3): every get or set is answered exactly once, a result or an error never.
 extension Router {
     func iq(_ stanza: Stanza, _ type: IQType, from session: ClientSession, _ completion: Completion) -> Progress {
-        let kind: IQRequest.Kind
-        switch type {
-        case .get: kind = .get
-        case .set: kind = .set
-        case .result, .error: return passOn(stanza, from: session, completion)
+        let (asker, context) = (Asker(origin: session.ref, completion), session.context)
+        guard let kind = IQRequest.Kind(type) else {
+            guard let to = stanza.to else { return .done }
+            if let error = refusal(of: stanza, to: to, from: session) { return refuse(stanza, error, asker, context) }
+            return passOn(stanza, type, to: to, asker, context)
         }
+        guard let child = Self.onlyChild(of: stanza) else { return refuse(stanza, Self.notOneChild, asker, context) }
+        guard let to = stanza.to, to != .bare(session.account) else { return own(kind, child, stanza, from: session, asker) }
+        if !isServer(to, context), let error = refusal(of: stanza, to: to, from: session) { return refuse(stanza, error, asker, context) }
+        return request(kind, child, stanza, to: to, asker, context) { [self] host in isAdmin(session, in: host) }
+    }
+
+    /// A request or an answer that another server has for an address of ours.
+    func iq(_ stanza: Stanza, _ type: IQType, to: JID, byPeer asker: Asker, _ context: LoopContext) -> Progress {
+        guard let kind = IQRequest.Kind(type) else { return passOn(stanza, type, to: to, asker, context) }
+        guard let child = Self.onlyChild(of: stanza) else { return refuse(stanza, Self.notOneChild, asker, context) }
+        // The server is not administered from elsewhere.
+        return request(kind, child, stanza, to: to, asker, context) { _ in false }
+    }
+
+    /// Whether it is one of our domains as such, which nobody blocks for himself.
+    private func isServer(_ address: JID, _ context: LoopContext) -> Bool {
+        address.bare.isDomain && context.hosts.host(of: address.bare) != nil
+    }
+
+    private static func onlyChild(of stanza: Stanza) -> ElementView? {
         var children = stanza.element.root.children.makeIterator()
-        guard let child = children.next(), children.next() == nil else {
-            return session.refuse(stanza, .badRequest("a request has exactly one child"))
+        guard let child = children.next(), children.next() == nil else { return nil }
+        return child
+    }
+
+    private static var notOneChild: StanzaError { .badRequest("a request has exactly one child") }
+
+    private func request(
+        _ kind: IQRequest.Kind, _ child: ElementView, _ stanza: Stanza, to: JID, _ asker: Asker, _ context: LoopContext,
+        isAdmin: (Host) -> Bool
+    ) -> Progress {
+        let destination = Destination(to, context)
+        if case .service(let host) = destination {
+            if to == .bare(host.domain) { return ask(host, kind, child, stanza, asker, context) }
+            var arrival = Arrival(stanza, to: to, origin: asker.origin, asker.completion)
+            arrival.isByAdmin = isAdmin(host)
+            return deliver(arrival, to: host, context)
         }
-        guard let to = stanza.to, to != .bare(session.account) else {
-            return own(kind, child, stanza, from: session, completion)
-        }
-        let destination = Destination(to, session.context)
-        if case .service(let host) = destination { return askService(host, kind, child, stanza, to: to, from: session, completion) }
-        if case .full(let full) = to, !full.bare.isDomain { return passOn(stanza, from: session, completion) }
+        if case .full(let full) = to, !full.bare.isDomain { return passOn(stanza, IQType(kind), to: to, asker, context) }
         switch destination {
         case .service: return .done
-        case .remote: return passOn(stanza, from: session, completion)
-        case .host(let host): return ask(host, kind, child, stanza, from: session, completion)
-        case .account(let host): return ask(to.bare, host, kind, child, stanza, from: session, completion)
+        case .remote: return passOn(stanza, IQType(kind), to: to, asker, context)
+        case .host(let host): return ask(host, kind, child, stanza, asker, context)
+        case .account(let host): return ask(to.bare, host, kind, child, stanza, asker, context, isByAdmin: isAdmin(host))
         }
+    }
+
+    /// Answers a request with an error.
+    private func refuse(_ stanza: Stanza, _ error: StanzaError, _ asker: Asker, _ context: LoopContext) -> Progress {
+        bounce(stanza, error, asker.origin, context)
+        return .done
     }
 
     // MARK: The server answers
 
-    private func own(_ kind: IQRequest.Kind, _ child: ElementView, _ stanza: Stanza, from session: ClientSession, _ completion: Completion) -> Progress {
-        guard let host = session.context.hosts.host(of: session.account) else { return session.refuse(stanza, .serviceUnavailable) }
-        guard let handler = host.handler(kind, child, at: .ownAccount) ?? host.handler(kind, child, at: .account) else {
-            return session.refuse(stanza, .serviceUnavailable)
-        }
+    private func own(_ kind: IQRequest.Kind, _ child: ElementView, _ stanza: Stanza, from session: ClientSession, _ asker: Asker) -> Progress {
+        let context = session.context
+        guard let host = context.hosts.host(of: session.account),
+            let handler = host.handler(kind, child, at: .ownAccount) ?? host.handler(kind, child, at: .account)
+        else { return refuse(stanza, .serviceUnavailable, asker, context) }
         var request = IQRequest(kind: kind, stanza: stanza, actor: stanza.from, owner: session.account, child: child)
         request.host = host
         request.account = session.home.shard.withLock { session.home.id }
-        return run(handler, request, host, from: session, completion)
+        return run(handler, request, host, asker, context)
     }
 
     private func ask(
-        _ account: BareJID, _ host: Host, _ kind: IQRequest.Kind, _ child: ElementView, _ stanza: Stanza, from session: ClientSession,
-        _ completion: Completion
+        _ account: BareJID, _ host: Host, _ kind: IQRequest.Kind, _ child: ElementView, _ stanza: Stanza, _ asker: Asker, _ context: LoopContext,
+        isByAdmin: Bool
     ) -> Progress {
-        if let error = refusal(of: stanza, from: session) { return session.refuse(stanza, error) }
         guard let handler = host.handler(kind, child, at: .account) else {
-            if host.handler(kind, child, at: .ownAccount) != nil { host.policy.refused(session.account, "\(child.localName) \(kind)", of: account) }
-            return session.refuse(stanza, .serviceUnavailable)
+            if host.handler(kind, child, at: .ownAccount) != nil {
+                host.policy.refused(stanza.from.bare, "\(child.localName) \(kind)", of: account)
+            }
+            return refuse(stanza, .serviceUnavailable, asker, context)
         }
         var request = IQRequest(kind: kind, stanza: stanza, actor: stanza.from, owner: account, child: child)
         request.host = host
-        request.isByAdmin = isAdmin(session, in: host)
-        if case .home(let decide) = handler { return runInHome(request, session.ref, completion, session.context, decide) }
-        return admit(request, handler, host, from: session, completion)
+        request.isByAdmin = isByAdmin
+        if case .home(let decide) = handler { return runInHome(request, asker, context, decide) }
+        return admit(request, handler, host, asker, context)
     }
 
     func isAdmin(_ session: ClientSession, in host: Host) -> Bool {
@@ -65,37 +112,42 @@ extension Router {
     /// A request to another's account that is answered without its home: the home is asked all the same whether the account
     /// wants to hear of the sender, and whether there is such an account. The handler sees to it that nobody learns that.
     private func admit(
-        _ request: IQRequest, _ handler: IQRoute.Handler, _ host: Host, from session: ClientSession, _ completion: Completion
+        _ request: IQRequest, _ handler: IQRoute.Handler, _ host: Host, _ asker: Asker, _ context: LoopContext
     ) -> Progress {
         let shard = placement.shard(of: request.owner)
-        let origin = session.ref
-        let context = session.context
+        let mailbox = context.mailbox
         var admitted: Result<IQRequest, StanzaError>?
         let isParked = shard.withLock {
             if let home = readyHome(request.owner, in: shard, context) {
-                admitted = admission(request, home, host, origin)
+                admitted = admission(request, home, host, asker.origin)
                 return false
             }
             return park(request.owner, bytes: request.stanza.element.byteCount, in: shard, context) { [self] home, context in
-                let admitted = admission(request, home, host, origin)
+                let admitted = admission(request, home, host, asker.origin)
                 context.post(.run { context in
-                    self.withSession(origin, context) { session, context in
-                        completion.complete(self.run(handler, admitted, request, host, from: session, completion), in: context)
+                    self.goOn(as: asker, context) { asker, context in
+                        asker.completion?.complete(self.run(handler, admitted, request, host, asker, context), in: context)
                     }
-                }, to: origin.mailbox)
+                }, to: mailbox)
             }
         }
         if isParked { return .pending }
-        return run(handler, admitted ?? .failure(StanzaError(.resourceConstraint, .wait)), request, host, from: session, completion)
+        return run(handler, admitted ?? .failure(StanzaError(.resourceConstraint, .wait)), request, host, asker, context)
+    }
+
+    /// A session may have been resumed on another loop meanwhile.
+    private func goOn(as asker: Asker, _ context: LoopContext, _ work: @escaping @Sendable (Asker, LoopContext) -> Void) {
+        guard let origin = asker.origin else { return work(asker, context) }
+        withSession(origin, context) { session, context in work(Asker(origin: session.ref, asker.completion), context) }
     }
 
     private func run(
-        _ handler: IQRoute.Handler, _ admitted: Result<IQRequest, StanzaError>, _ request: IQRequest, _ host: Host,
-        from session: ClientSession, _ completion: Completion
+        _ handler: IQRoute.Handler, _ admitted: Result<IQRequest, StanzaError>, _ request: IQRequest, _ host: Host, _ asker: Asker,
+        _ context: LoopContext
     ) -> Progress {
         switch admitted {
-        case .success(let request): run(handler, request, host, from: session, completion)
-        case .failure(let error): session.refuse(request.stanza, error)
+        case .success(let request): run(handler, request, host, asker, context)
+        case .failure(let error): refuse(request.stanza, error, asker, context)
         }
     }
 
@@ -112,93 +164,83 @@ extension Router {
         }
     }
 
-    private func askService(
-        _ host: Host, _ kind: IQRequest.Kind, _ child: ElementView, _ stanza: Stanza, to: JID, from session: ClientSession, _ completion: Completion
-    ) -> Progress {
-        if let error = refusal(of: stanza, from: session) { return session.refuse(stanza, error) }
-        if to == .bare(host.domain) { return ask(host, kind, child, stanza, from: session, completion) }
-        var arrival = Arrival(stanza, to: to, origin: session.ref, completion)
-        arrival.isByAdmin = isAdmin(session, in: host)
-        return deliver(arrival, to: host, session.context)
-    }
-
     private func ask(
-        _ host: Host, _ kind: IQRequest.Kind, _ child: ElementView, _ stanza: Stanza, from session: ClientSession, _ completion: Completion
+        _ host: Host, _ kind: IQRequest.Kind, _ child: ElementView, _ stanza: Stanza, _ asker: Asker, _ context: LoopContext
     ) -> Progress {
         guard case .bare? = stanza.to, let handler = host.handler(kind, child, at: .host) else {
-            return session.refuse(stanza, .serviceUnavailable)
+            return refuse(stanza, .serviceUnavailable, asker, context)
         }
         var request = IQRequest(kind: kind, stanza: stanza, actor: stanza.from, owner: host.domain, child: child)
         request.host = host
-        return run(handler, request, host, from: session, completion)
+        return run(handler, request, host, asker, context)
     }
 
-    private func run(_ handler: IQRoute.Handler, _ request: IQRequest, _ host: Host, from session: ClientSession, _ completion: Completion) -> Progress {
+    private func run(_ handler: IQRoute.Handler, _ request: IQRequest, _ host: Host, _ asker: Asker, _ context: LoopContext) -> Progress {
         switch handler {
-        case .session(let answer): return runInSession(request, from: session, answer)
+        case .session(let answer): return runInSession(request, asker, context, answer)
         case .immediate(let answer):
-            do throws(StanzaError) { reply(try answer(request, host), to: request, session.ref, session.context) }
-            catch { return session.refuse(request.stanza, error) }
+            do throws(StanzaError) { reply(try answer(request, host), to: request, asker.origin, context) }
+            catch { return refuse(request.stanza, error, asker, context) }
             return .done
-        case .home(let decide): return runInHome(request, session.ref, completion, session.context, decide)
+        case .home(let decide): return runInHome(request, asker, context, decide)
         case .suspending(let answer):
-            session.suspend(request, completion, answer)
+            if let session = asker.origin?.session, let completion = asker.completion {
+                session.suspend(request, completion, answer)
+            } else {
+                self.answer(request, asker, on: context.mailbox, answer)
+            }
             return .pending
         case .concurrent(let answer):
-            self.answer(request, to: session.ref, completion, answer) { _ in }
+            self.answer(request, asker, on: context.mailbox, answer)
             return .pending
         }
     }
 
     private func runInSession(
-        _ request: IQRequest, from session: ClientSession, _ answer: (IQRequest, inout SessionEntry) throws(StanzaError) -> IQReply
+        _ request: IQRequest, _ asker: Asker, _ context: LoopContext,
+        _ answer: (IQRequest, inout SessionEntry) throws(StanzaError) -> IQReply
     ) -> Progress {
+        guard let session = asker.origin?.session else { return refuse(request.stanza, .serviceUnavailable, asker, context) }
         let home = session.home
         home.shard.lock()
         defer { home.shard.unlock() }
         guard let index = home.index(of: session.ref) else { return .done }
-        do throws(StanzaError) { reply(try answer(request, &home.sessions[index]), to: request, session.ref, session.context) }
-        catch { return session.refuse(request.stanza, error) }
+        do throws(StanzaError) { reply(try answer(request, &home.sessions[index]), to: request, session.ref, context) }
+        catch { return refuse(request.stanza, error, asker, context) }
         return .done
     }
 
     private func runInHome(
-        _ request: IQRequest, _ origin: SessionRef, _ completion: Completion, _ context: LoopContext,
+        _ request: IQRequest, _ asker: Asker, _ context: LoopContext,
         _ decide: @escaping @Sendable (IQRequest, AccountHome, LoopContext) throws(StanzaError) -> HomeDecision
     ) -> Progress {
         let shard = placement.shard(of: request.owner)
         return shard.withLock {
-            if let home = readyHome(request.owner, in: shard, context) { return self.decide(request, home, origin, context, decide) }
+            if let home = readyHome(request.owner, in: shard, context) { return self.decide(request, home, asker, context, decide) }
             let isParked = park(request.owner, bytes: request.stanza.element.byteCount, in: shard, context) { [self] home, context in
-                completion.complete(self.decide(request, home, origin, context, decide), in: context)
+                asker.completion?.complete(self.decide(request, home, asker, context, decide), in: context)
             }
             if isParked { return .pending }
-            bounce(request.stanza, StanzaError(.resourceConstraint, .wait), origin, context)
-            return .done
+            return refuse(request.stanza, StanzaError(.resourceConstraint, .wait), asker, context)
         }
     }
 
     /// Under the lock of the owner's shard. The reply and all that follows wait for the disk (P7).
     private func decide(
-        _ request: IQRequest, _ home: AccountHome, _ origin: SessionRef, _ context: LoopContext,
+        _ request: IQRequest, _ home: AccountHome, _ asker: Asker, _ context: LoopContext,
         _ decide: (IQRequest, AccountHome, LoopContext) throws(StanzaError) -> HomeDecision
     ) -> Progress {
         guard home.isResident else {
-            bounce(request.stanza, home.stage == .absent ? .serviceUnavailable : StanzaError(.internalServerError, .wait), origin, context)
-            return .done
+            return refuse(request.stanza, home.stage == .absent ? .serviceUnavailable : StanzaError(.internalServerError, .wait), asker, context)
         }
-        guard request.isByOwner || context.hosts.host(of: home.address).map({ isWelcome(request.stanza, home, $0, origin) }) ?? false else {
-            bounce(request.stanza, .serviceUnavailable, origin, context)
-            return .done
+        guard request.isByOwner || context.hosts.host(of: home.address).map({ isWelcome(request.stanza, home, $0, asker.origin) }) ?? false else {
+            return refuse(request.stanza, .serviceUnavailable, asker, context)
         }
         let decision: HomeDecision
         do throws(StanzaError) { decision = try decide(request, home, context) }
-        catch {
-            bounce(request.stanza, error, origin, context)
-            return .done
-        }
+        catch { return refuse(request.stanza, error, asker, context) }
         guard !decision.writes.isEmpty else {
-            answer(request, decision, home, origin, context)
+            answer(request, decision, home, asker.origin, context)
             return .done
         }
         let ticket = store.submit(decision.writes)
@@ -208,11 +250,11 @@ extension Router {
         context.afterCommit(ticket) { [self] context, outcome in
             switch outcome {
             case .success:
-                reply(decision, to: request, origin, context)
+                reply(decision, to: request, asker.origin, context)
                 tellSettled(of: address, context)
                 decision.committed?(self, context)
             case .failure(let error):
-                bounceRefused(request.stanza, error, origin, context)
+                bounceRefused(request.stanza, error, asker.origin, context)
                 reload(address, context)
             }
         }
@@ -222,62 +264,63 @@ extension Router {
     /// Answers what only read. Memory may be ahead of the disk: what it says is told when the disk has come so far, and in order with
     /// the changes that are told. Under the lock.
     private func answer(
-        _ request: IQRequest, _ decision: HomeDecision, _ home: AccountHome, _ origin: SessionRef, _ context: LoopContext
+        _ request: IQRequest, _ decision: HomeDecision, _ home: AccountHome, _ origin: SessionRef?, _ context: LoopContext
     ) {
-        home.tell(.answer(decision.reply.before + [decision.reply.encoded(answering: request.stanza)] + decision.pushes, to: origin), after: home.lastTicket)
-        tellSettled(home, context)
-        if !home.tellings.isEmpty {
-            let address = home.address
-            context.afterCommit(home.lastTicket) { [self] context, _ in tellSettled(of: address, context) }
+        if let origin {
+            home.tell(.answer(decision.reply.before + [decision.reply.encoded(answering: request.stanza)] + decision.pushes, to: origin), after: home.lastTicket)
+            tellSettled(home, context)
+            if !home.tellings.isEmpty {
+                let address = home.address
+                context.afterCommit(home.lastTicket) { [self] context, _ in tellSettled(of: address, context) }
+            }
+        } else {
+            // Of what an account tells its own sessions, who asks from elsewhere sees nothing: only the disk is waited for.
+            context.afterCommit(home.lastTicket) { [self] context, _ in reply(decision, to: request, nil, context) }
         }
         if let committed = decision.committed { context.after { [self] in committed(self, $0) } }
     }
 
-    private func reply(_ decision: HomeDecision, to request: IQRequest, _ origin: SessionRef, _ context: LoopContext) {
+    private func reply(_ decision: HomeDecision, to request: IQRequest, _ origin: SessionRef?, _ context: LoopContext) {
         reply(decision.reply, to: request, origin, context)
-        for push in decision.pushes { context.post(push, to: origin) }
+        for push in decision.pushes { send(push, from: request.owner, to: request.actor, origin, context) }
     }
 
-    private func reply(_ reply: IQReply, to request: IQRequest, _ origin: SessionRef, _ context: LoopContext) {
-        for stanza in reply.before { context.post(stanza, to: origin) }
-        context.post(reply.encoded(answering: request.stanza), to: origin)
+    private func reply(_ reply: IQReply, to request: IQRequest, _ origin: SessionRef?, _ context: LoopContext) {
+        for stanza in reply.before { send(stanza, from: request.owner, to: request.actor, origin, context) }
+        send(reply.encoded(answering: request.stanza), from: request.owner, to: request.actor, origin, context)
     }
 
     /// The one place where a stanza meets a task: for what must read the disk or ask somebody else.
     func answer(
-        _ request: IQRequest, to origin: SessionRef, _ completion: Completion,
+        _ request: IQRequest, _ asker: Asker, on mailbox: LoopMailbox,
         _ work: @escaping @Sendable (IQRequest, Router) async throws(StanzaError) -> IQReply,
-        then next: @escaping @Sendable (ClientSession) -> Void
+        then next: @escaping @Sendable (ClientSession) -> Void = { _ in }
     ) {
         Task(executorPreference: executor) { [self] in
             let outcome: Result<IQReply, StanzaError>
             do throws(StanzaError) { outcome = .success(try await work(request, self)) }
             catch { outcome = .failure(error) }
-            origin.mailbox.run { context in
+            mailbox.run { context in
                 switch outcome {
-                case .success(let answer): self.reply(answer, to: request, origin, context)
-                case .failure(let error): self.bounce(request.stanza, error, origin, context)
+                case .success(let answer): self.reply(answer, to: request, asker.origin, context)
+                case .failure(let error): self.bounce(request.stanza, error, asker.origin, context)
                 }
-                completion.complete(.none, in: context)
-                if let session = origin.session { next(session) }
+                asker.completion?.complete(.none, in: context)
+                if let session = asker.origin?.session { next(session) }
             }
         }
     }
 
     // MARK: Somebody else answers
 
-    /// To one session of an account, or to another server (RFC 6121 §8.5.3). Answers to the server itself end here.
-    private func passOn(_ stanza: Stanza, from session: ClientSession, _ completion: Completion) -> Progress {
-        guard let to = stanza.to else { return .done }
-        let context = session.context
-        if let error = refusal(of: stanza, from: session) { return session.refuse(stanza, error) }
-        guard let host = context.hosts.host(of: to.bare) else { return deliverRemote(stanza, origin: session.ref, context) }
-        guard case .iq(let type) = stanza.kind else { return .done }
+    /// To one session of an account, to another server or to a service (RFC 6121 §8.5.3). Answers to the server itself end here.
+    private func passOn(_ stanza: Stanza, _ type: IQType, to: JID, _ asker: Asker, _ context: LoopContext) -> Progress {
+        guard let host = context.hosts.host(of: to.bare) else { return deliverRemote(stanza, origin: asker.origin, context) }
         guard case .full(let full) = to, !full.bare.isDomain else {
             answered(stanza, type, context)
             return .done
         }
-        if let error = pass(stanza, type, to: full, host, origin: session.ref, context) { bounce(stanza, error, session.ref, context) }
+        if let error = pass(stanza, type, to: full, host, origin: asker.origin, context) { return refuse(stanza, error, asker, context) }
         return .done
     }
 
@@ -316,8 +359,8 @@ extension Router {
 
     /// What the sender's own screening has against a stanza that leaves the account. A request is answered even where the
     /// stage would rather drop it (RFC 6120 §8.2.3).
-    private func refusal(of stanza: Stanza, from session: ClientSession) -> StanzaError? {
-        guard let to = stanza.to, let host = session.context.hosts.host(of: session.account) else { return nil }
+    private func refusal(of stanza: Stanza, to: JID, from session: ClientSession) -> StanzaError? {
+        guard let host = session.context.hosts.host(of: session.account) else { return nil }
         let home = session.home
         return home.shard.withLock {
             let route = Route(account: home.address, direction: .sent, origin: session.ref, peer: to)
@@ -329,6 +372,26 @@ extension Router {
                 }
             }
             return nil
+        }
+    }
+}
+
+extension IQRequest.Kind {
+    /// `nil` for answers.
+    fileprivate init?(_ type: IQType) {
+        switch type {
+        case .get: self = .get
+        case .set: self = .set
+        case .result, .error: return nil
+        }
+    }
+}
+
+extension IQType {
+    fileprivate init(_ kind: IQRequest.Kind) {
+        switch kind {
+        case .get: self = .get
+        case .set: self = .set
         }
     }
 }

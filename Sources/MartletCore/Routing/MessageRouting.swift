@@ -136,7 +136,7 @@ extension Router {
     /// A stanza of a session on another loop is done when it is on disk: if that refuses it, the error is posted there first (P19).
     private func complete(_ message: borrowing MessageInTransit, _ progress: Progress, _ context: LoopContext) {
         guard let completion = message.completion else { return }
-        guard case .done(let ticket) = progress, message.isPromised, completion.session.mailbox !== context.mailbox else {
+        guard case .done(let ticket) = progress, message.isPromised, completion.mailbox !== context.mailbox else {
             return completion.complete(progress, in: context)
         }
         context.afterCommit(ticket) { context, _ in completion.complete(.done, in: context) }

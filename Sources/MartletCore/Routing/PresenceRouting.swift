@@ -257,6 +257,7 @@ extension Router {
             _ = deliverRemote(stanza, origin: ref, context)
             return
         }
+        guard let ref else { return withHome(of: contact, context) { [self] home, context in answerPeer(probingFor: prober, home, context) } }
         let shard = placement.shard(of: contact)
         shard.withLock {
             guard let home = shard.home(contact), home.isInMemory, !home.blocks(prober) else { return }
@@ -266,6 +267,25 @@ extension Router {
                 answerProbe(presence, to: prober, ref, context)
             }
         }
+    }
+
+    /// Another server may have missed that somebody has left, or that a subscription has ended: it hears of that as well, whether the account
+    /// is in memory or not. Who asks after an account that does not exist hears what strangers hear. Under the lock.
+    private func answerPeer(probingFor prober: JID, _ home: AccountHome, _ context: LoopContext) {
+        switch home.stage {
+        case .loading, .stale, .failed: return
+        case .absent: return denySubscription(of: prober.bare, home, context)
+        case .resident: break
+        }
+        defer { shardIdle(home) }
+        guard !home.blocks(prober) else { return }
+        guard home.maySeePresence(prober) else { return denySubscription(of: prober.bare, home, context) }
+        let presences = home.sessions.compactMap(\.presence)
+        if presences.isEmpty {
+            let absence = ServerPresence.make(.unavailable, from: .bare(home.address), to: prober)
+            return context.after { [self] context in deliverPresence(absence, to: prober, origin: nil, context) }
+        }
+        for presence in presences { answerProbe(presence, to: prober, nil, context) }
     }
 
     private func denySubscription(of prober: BareJID, _ home: AccountHome, _ context: LoopContext) {

@@ -1,4 +1,4 @@
-package import MartletXMPP
+import MartletXMPP
 import Synchronization
 
 /// Where stanzas go. Shared by all loops; what it decides by is the loop's own (``LoopContext``) or behind a shard's lock.
@@ -68,33 +68,7 @@ enum Destination {
     }
 }
 
-/// Streams to other servers, as the core sees them.
-package protocol RemoteDelivery: Sendable {
-    /// Never waits: queues while a stream is being made, up to a limit, then refuses.
-    func deliver(_ stanza: EncodedStanza, to domain: BareJID) -> Acceptance
-}
-package enum Acceptance: Hashable, Sendable { case accepted, refused(StanzaError) }
-
-/// A server that talks to no other.
-package struct NoFederation: RemoteDelivery {
-    package init() {}
-    package func deliver(_ stanza: EncodedStanza, to domain: BareJID) -> Acceptance {
-        .refused(StanzaError(.remoteServerNotFound, text: "this server does not talk to other servers"))
-    }
-}
-
 extension Router {
-    /// Hands a stanza to another server or to a service of this one, or its refusal back to who sent it. With no lock held.
-    func deliverRemote(_ stanza: Stanza, origin: SessionRef?, _ context: LoopContext) -> Progress {
-        guard let to = stanza.to else { return .done }
-        if let service = context.hosts.service(of: to.bare) { return deliver(Arrival(stanza, to: to, origin: origin), to: service, context) }
-        switch remote.deliver(stanza.encoded(), to: to.bare) {
-        case .accepted: break
-        case .refused(let error): bounce(stanza, error, origin, context)
-        }
-        return .done
-    }
-
     /// Answers a stanza with an error, once: errors and results are never answered (RFC 6120 §8.3.1).
     func bounce(_ stanza: Stanza, _ error: StanzaError, _ origin: SessionRef?, _ context: LoopContext) {
         bounce(stanza, error, origin, context) { context.post($0, to: $1) }
@@ -108,14 +82,22 @@ extension Router {
     private func bounce(
         _ stanza: Stanza, _ error: StanzaError, _ origin: SessionRef?, _ context: LoopContext, by handing: (EncodedStanza, SessionRef) -> Void
     ) {
-        switch stanza.kind {
-        case .message(.error), .iq(.result), .iq(.error), .presence(.error), .presence(.unavailable), .presence(.available):
-            return
-        case .message, .iq, .presence: break
-        }
+        guard stanza.isAnswerable else { return }
         let answer = StanzaBuilder.error(error, answering: stanza)
-        guard let origin else { return bounceToService(answer, of: stanza, context) }
+        guard let origin else { return bounceToSender(answer, of: stanza, context) }
         handing(answer, origin)
         if case .message = stanza.kind { context.after { [self] in copyBounce(answer, of: stanza, origin, $0) } }
+    }
+}
+
+extension Stanza {
+    /// Whether whoever sent it is told that it did not arrive: answers are never answered, nor is what goes to everybody.
+    var isAnswerable: Bool {
+        switch kind {
+        case .message(.error), .iq(.result), .iq(.error), .presence(.error), .presence(.unavailable), .presence(.probe): false
+        // Contacts are told at their bare addresses. Who tells one session, or enters a room, wants to know.
+        case .presence(.available): if case .full? = to { true } else { false }
+        case .message, .iq, .presence: true
+        }
     }
 }

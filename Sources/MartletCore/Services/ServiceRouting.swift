@@ -15,7 +15,7 @@ extension Router {
     ///
     /// - Parameter answer: with `to`.
     package func answer(_ answer: EncodedStanza, to arrival: borrowing Arrival, _ context: LoopContext) {
-        send(answer, to: arrival.from, arrival.origin, context)
+        send(answer, from: arrival.to.bare, to: arrival.from, arrival.origin, context)
     }
 
     /// Answers a stanza with an error, once, if it is one that is answered (RFC 6120 §8.3.1). May be called under a shard's lock.
@@ -28,11 +28,13 @@ extension Router {
 
     /// A stanza to one address, past its account: what a service tells those who are with it. May be called under a shard's lock.
     ///
-    /// - Parameter session: of this server; without one the stanza goes to another server, or is of no interest.
-    package func send(_ stanza: EncodedStanza, to address: JID, _ session: SessionRef?, _ context: LoopContext) {
+    /// - Parameters:
+    ///   - from: of this server, as in the stanza.
+    ///   - session: of this server; without one the stanza goes to another server, or is of no interest.
+    package func send(_ stanza: EncodedStanza, from: BareJID, to address: JID, _ session: SessionRef?, _ context: LoopContext) {
         if let session { return context.post(stanza, to: session) }
-        guard context.hosts.host(of: address.bare) == nil, context.hosts.service(of: address.bare) == nil else { return }
-        context.after { [remote] _ in _ = remote.deliver(stanza, to: address.bare.domain) }
+        guard !context.hosts.isOurs(address.bare) else { return }
+        context.after { [remote] context in _ = remote.deliver(stanza, from: from, to: address.bare, context) }
     }
 
     /// A message from an address of a service to an account, through everything that an account does with messages. What comes back goes to
@@ -55,7 +57,7 @@ extension Router {
     /// - Returns: why it does not get there.
     package func pass(_ stanza: Stanza, _ type: IQType, to address: JID, _ context: LoopContext) -> StanzaError? {
         guard let host = context.hosts.host(of: address.bare) else {
-            if case .refused(let error) = remote.deliver(stanza.encoded(to: address), to: address.bare.domain) { return error }
+            if case .refused(let error) = remote.deliver(stanza.encoded(to: address), from: stanza.from.bare, to: address.bare, context) { return error }
             return nil
         }
         guard case .full(let full) = address else { return .serviceUnavailable }
@@ -109,18 +111,12 @@ extension Router {
         context.flush()
     }
 
-    /// Something that another server has for a service of ours. With no lock held.
-    ///
-    /// - Parameter stanza: from an address that the other server may speak for.
-    package func receive(_ stanza: Stanza, fromServerFor to: JID, _ context: LoopContext) {
-        guard let host = context.hosts.service(of: to.bare) else { return }
-        _ = deliver(Arrival(stanza, to: to, origin: nil), to: host, context)
-        context.runEffects()
-    }
-
-    /// An error for whoever sent `stanza`, where that is an address of a service: the service passes it on.
-    func bounceToService(_ answer: EncodedStanza, of stanza: Stanza, _ context: LoopContext) {
+    /// An error for whoever sent `stanza`, where that is no session of ours: another server, or an address of a service, which passes it on.
+    func bounceToSender(_ answer: EncodedStanza, of stanza: Stanza, _ context: LoopContext) {
         let sender = stanza.from
+        if !context.hosts.isOurs(sender.bare), let answerer = stanza.to {
+            return send(answer, from: answerer.bare, to: sender, nil, context)
+        }
         guard let host = context.hosts.service(of: sender.bare), let error = Stanza(sent: answer) else { return }
         context.after { [self] context in _ = deliver(Arrival(error, to: sender, origin: nil), to: host, context) }
     }

@@ -314,7 +314,7 @@ package final class ClientSession {
 
     func completed(_ completion: Completion, _ ticket: CommitTicket) {
         // Not one that the client has sent again since, because this session stopped waiting for it.
-        guard completion.session === ref || awaitsInheritedStanzas else { return }
+        guard completion.source.isSession(ref) || awaitsInheritedStanzas else { return }
         ledger.completed(completion.sequence, ticket)
         settleLedger()
     }
@@ -363,7 +363,7 @@ package final class ClientSession {
     func suspend(_ request: IQRequest, _ completion: Completion, _ work: @escaping @Sendable (IQRequest, Router) async throws(StanzaError) -> IQReply) {
         suspended = []
         updateReading()
-        router.answer(request, to: ref, completion, work) { session in session.resume() }
+        router.answer(request, Asker(origin: ref, completion), on: context.mailbox, work) { session in session.resume() }
     }
 
     private func resume() {

@@ -1,18 +1,39 @@
 /// A promise that every inbound stanza carries: somebody says, once, up to which ticket the disk must have come before the
 /// stanza may be acknowledged. Acknowledgements (XEP-0198 `h`) and the reading of further stanzas hang on it.
 package struct Completion: Sendable {
-    package let session: SessionRef
-    /// The stanza's place among those of its session, from 0.
+    /// What a stanza came in on: a client's session, or a stream from another server.
+    package enum Source: Sendable {
+        case session(SessionRef)
+        case peer(PeerRef)
+
+        func isSession(_ ref: SessionRef) -> Bool {
+            if case .session(let session) = self { session === ref } else { false }
+        }
+    }
+    package let source: Source
+    /// The stanza's place among those of its source, from 0.
     package let sequence: UInt32
 
     package init(session: SessionRef, sequence: UInt32) {
-        self.session = session
+        source = .session(session)
         self.sequence = sequence
+    }
+
+    package init(peer: PeerRef, sequence: UInt32) {
+        source = .peer(peer)
+        self.sequence = sequence
+    }
+
+    var mailbox: LoopMailbox {
+        switch source {
+        case .session(let session): session.mailbox
+        case .peer(let peer): peer.mailbox
+        }
     }
 
     /// Completes a stanza that was parked, from whatever loop.
     package func complete(_ ticket: CommitTicket, in context: LoopContext) {
-        context.post(.complete(self, ticket), to: session.mailbox)
+        context.post(.complete(self, ticket), to: mailbox)
     }
 
     /// The same with what came of it; nothing, if somebody else holds the stanza now.

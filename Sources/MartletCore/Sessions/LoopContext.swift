@@ -234,8 +234,12 @@ package final class LoopContext {
                 if let session = ref.session { session.end(error) } else { forward(post, for: ref) }
             case .settled: releaseSettled()
             case .complete(let completion, let ticket):
-                completed(completion, ticket, at: completion.session)
+                switch completion.source {
+                case .session(let ref): completed(completion, ticket, at: ref)
+                case .peer(let ref): ref.session?.completed(completion.sequence, ticket)
+                }
             case .completeInherited(let completion, let ticket, let ref): completed(completion, ticket, at: ref)
+            case .forward(let stanza, let link): link.take(stanza, self)
             case .run(let work): work(self)
             }
         }
@@ -258,7 +262,7 @@ package final class LoopContext {
         case .deliver(let stanza, _, let view): self.post(.deliver(stanza, to: successor, view: view), to: successor.mailbox)
         case .deliverStored(let stanza, _, let view): self.post(.deliverStored(stanza, to: successor, view: view), to: successor.mailbox)
         case .end(_, let error): self.post(.end(successor, error), to: successor.mailbox)
-        case .complete, .completeInherited, .settled, .run, .deliverShared, .deliverAll: break
+        case .complete, .completeInherited, .settled, .run, .deliverShared, .deliverAll, .forward: break
         }
     }
 

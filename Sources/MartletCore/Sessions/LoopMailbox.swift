@@ -19,6 +19,8 @@ package enum Post: Sendable {
     case complete(Completion, CommitTicket)
     /// The same, to a session that has taken over from the one that the stanza came from.
     case completeInherited(Completion, CommitTicket, SessionRef)
+    /// A stanza to another server, to where the stream to it lives.
+    case forward(EncodedStanza, to: any RemoteLink)
     /// For what is rare: loads, the control plane.
     case run(@Sendable (LoopContext) -> Void)
 
@@ -91,6 +93,7 @@ extension Post {
         // Its bytes are there once; each copy is made where it is written.
         case .deliverShared(let stanza, let sessions): stanza.byteCount + sessions.count * MemoryLayout<SessionRef>.stride
         case .deliverAll(let stanzas, _): stanzas.reduce(0) { $0 + $1.byteCount }
+        case .forward(let stanza, _): stanza.bytes.readableBytes
         case .end, .settled, .complete, .completeInherited, .run: 0
         }
     }

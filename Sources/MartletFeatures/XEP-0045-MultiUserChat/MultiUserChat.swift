@@ -220,7 +220,7 @@ package struct MultiUserChat: DomainService {
         }
         var progress = Progress.done(ticket)
         if effects.writes.isEmpty, home.tellings.isEmpty {
-            if carryOut(effects.actions, arrival, router, context) { progress = .pending }
+            if carryOut(effects.actions, of: home.address, arrival, router, context) { progress = .pending }
             if ticket != .none, let arrival, arrival.position != nil { watch(ticket, arrival, router, context) }
         } else if !effects.actions.isEmpty || !effects.writes.isEmpty {
             tellLater(effects, ticket, arrival, home, router, context)
@@ -252,7 +252,7 @@ package struct MultiUserChat: DomainService {
         while let next = home.tellings.first, next.ticket <= router.store.settled {
             home.tellings.removeFirst()
             switch router.store.outcome(of: next.ticket) {
-            case .success: _ = carryOut(next.actions, next.arrival, router, context)
+            case .success: _ = carryOut(next.actions, of: home.address, next.arrival, router, context)
             case .failure(let error):
                 if let arrival = next.arrival { refuse(arrival, StanzaError(refusal: error), router, context) }
                 // What is in memory is ahead of the disk.
@@ -274,14 +274,16 @@ package struct MultiUserChat: DomainService {
     }
 
     /// - Returns: whether the arrival's completion is in somebody's hands.
-    private func carryOut(_ actions: [RoomEffects.Action], _ arrival: Arrival?, _ router: Router, _ context: LoopContext) -> Bool {
+    private func carryOut(
+        _ actions: [RoomEffects.Action], of room: BareJID, _ arrival: Arrival?, _ router: Router, _ context: LoopContext
+    ) -> Bool {
         var isPending = false
         for action in actions {
             context.counters.sentByRooms(action.deliveryCount)
             switch action {
-            case .send(let stanza, let session): router.send(stanza, to: .full(session.address), session.ref, context)
-            case .sendAll(let stanzas, let session): send(stanzas, to: session, router, context)
-            case .multicast(let stanza, let audience): multicast(stanza, to: audience, router, context)
+            case .send(let stanza, let session): router.send(stanza, from: room, to: .full(session.address), session.ref, context)
+            case .sendAll(let stanzas, let session): send(stanzas, from: room, to: session, router, context)
+            case .multicast(let stanza, let audience): multicast(stanza, from: room, to: audience, router, context)
             case .answer(let stanza): if let arrival { router.answer(stanza, to: arrival, context) }
             case .refuse(let error): if let arrival { refuse(arrival, error, router, context) }
             case .deliver(let stanza, let type, let address):
@@ -306,14 +308,14 @@ package struct MultiUserChat: DomainService {
         return isPending && arrival?.completion != nil
     }
 
-    private func send(_ stanzas: [SharedStanza], to session: RoomSession, _ router: Router, _ context: LoopContext) {
+    private func send(_ stanzas: [SharedStanza], from room: BareJID, to session: RoomSession, _ router: Router, _ context: LoopContext) {
         if let ref = session.ref { return context.post(stanzas, to: ref) }
-        for stanza in stanzas { router.send(stanza.addressed(to: session.address), to: .full(session.address), nil, context) }
+        for stanza in stanzas { router.send(stanza.addressed(to: session.address), from: room, to: .full(session.address), nil, context) }
     }
 
-    private func multicast(_ stanza: SharedStanza, to audience: RoomAudience, _ router: Router, _ context: LoopContext) {
+    private func multicast(_ stanza: SharedStanza, from room: BareJID, to audience: RoomAudience, _ router: Router, _ context: LoopContext) {
         for group in audience.groups where !group.sessions.isEmpty { context.post(stanza, to: group.sessions, on: group.mailbox) }
-        for address in audience.remote { router.send(stanza.addressed(to: address), to: .full(address), nil, context) }
+        for address in audience.remote { router.send(stanza.addressed(to: address), from: room, to: .full(address), nil, context) }
     }
 
     /// Answers with an error, once. Whoever could not enter sees by `<x/>` that it is about that (§7.2).
@@ -336,7 +338,7 @@ package struct MultiUserChat: DomainService {
                 for case let home as RoomHome in shard.allServiceHomes() where home.room != nil {
                     var effects = RoomEffects()
                     home.room?.expelAll([RoomStatus.shutdown], &effects)
-                    _ = carryOut(effects.actions, nil, router, context)
+                    _ = carryOut(effects.actions, of: home.address, nil, router, context)
                     home.shard.remove(home)
                 }
             }
