@@ -71,7 +71,7 @@ package struct MultiUserChat: DomainService {
         let (address, mailbox) = (home.address, context.mailbox)
         home.stage = .reading
         router.store.loadRoom(address, history: settings.limits.historyMax) { result in
-            let room = result.map { stored in stored.map { (stored: $0, room: Room(address, $0, usedNames: router.ids.used)) } }
+            let room = result.map { stored in stored.map { (stored: $0, room: Room(address, $0, usedNames: router.ids.used, settings.limits)) } }
             mailbox.run { context in
                 home.shard.withLock { install(room, home, router, context) }
                 context.runEffects()

@@ -39,7 +39,7 @@ package struct Room: Sendable {
     package let created: Int64
 
     /// - Parameter stored: as it is on disk.
-    package init(_ address: BareJID, _ stored: StoredRoom, usedNames: UInt64) {
+    package init(_ address: BareJID, _ stored: StoredRoom, usedNames: UInt64, _ limits: RoomLimits = RoomLimits()) {
         self.address = address
         id = stored.id
         created = stored.created
@@ -51,7 +51,7 @@ package struct Room: Sendable {
         hats = content.hats
         affiliations = RoomAffiliations(stored.affiliations)
         lastViewID = max(stored.lastViewID, usedNames)
-        history = RoomHistory(stored.history, of: address)
+        history = RoomHistory(stored.history, of: address, limits)
         reviewAllNotices()
     }
 

@@ -251,20 +251,32 @@ extension Room {
     private mutating func apply(
         _ affiliation: RoomAffiliation, to key: RoomOccupants.Key, _ note: RoomNote, keepsRole: Bool, _ effects: inout RoomEffects
     ) {
+        var note = note
+        if affiliation == .outcast {
+            note.statuses.append(RoomStatus.banned)
+            if expelSessions(of: key, note, &effects) { return }
+        }
         guard let occupant = occupants[key] else { return }
         let actual = affiliations.affiliation(of: .full(occupant.shownSession.address))
         occupants.update(key) { $0.affiliation = actual }
-        var note = note
-        if actual == .outcast {
-            note.statuses.append(RoomStatus.banned)
-            return expel(key, note, &effects)
-        }
+        if actual == .outcast { return expel(key, note, &effects) }
         if configuration.isMembersOnly, actual < .member {
             note.statuses.append(RoomStatus.noMemberAnyMore)
             return expel(key, note, &effects)
         }
         occupants.update(key) { $0.affiliation = occupant.affiliation }
         setStanding(RoomStanding(actual, keepsRole ? occupant.role : role(of: occupant, as: actual)), of: key, note, &effects)
+    }
+
+    /// A ban of some of an occupant's sessions is none of the others (§9.1).
+    ///
+    /// - Returns: whether sessions are left.
+    private mutating func expelSessions(of key: RoomOccupants.Key, _ note: RoomNote, _ effects: inout RoomEffects) -> Bool {
+        guard let occupant = occupants[key] else { return true }
+        let banned = occupant.sessions.filter { affiliations.affiliation(of: .full($0.address)) == .outcast }
+        guard banned.count < occupant.sessions.count else { return false }
+        for session in banned { part(key, session, base: nil, note, as: .outcast, &effects) }
+        return true
     }
 
     /// Administrators are moderators; who is none any more is what he would enter as (§9.7), but nobody loses voice by becoming less of a

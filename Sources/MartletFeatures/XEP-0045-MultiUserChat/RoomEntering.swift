@@ -11,6 +11,8 @@ extension Room {
     ) {
         let key = occupants.key(ofSession: session.address)
         if let key, let ref = session.ref { occupants.setRef(ref, of: session.address, key) }
+        // What an account says for its session comes without one.
+        let session = key.flatMap { occupants[$0]?.session(at: session.address) } ?? session
         switch type {
         case .available where stanza.element.byteCount > moment.limits.presenceBytesMax:
             effects.actions.append(.refuse(.notAcceptable("a presence in a room may have \(moment.limits.presenceBytesMax) bytes")))
@@ -20,7 +22,10 @@ extension Room {
             if let key { return update(key, stanza, nickname, session, moment, &effects) }
             guard let request = stanza.element.root.firstChild("x", .muc) else { return tellOutside(stanza, nickname, session, &effects) }
             enter(stanza, RoomEntry(request), nickname, session, moment, &effects)
-        case .unavailable: if let key { leave(key, session, base: stanza, RoomNote(), &effects) }
+        case .unavailable:
+            // A farewell that is too long is said shorter.
+            let base = stanza.element.byteCount > moment.limits.presenceBytesMax ? nil : stanza
+            if let key { leave(key, session, base: base, RoomNote(), &effects) }
         // Whoever answers with an error does not get what the room sends (§7.2.2).
         case .error: if let key { lose(key, session, &effects) }
         case .subscribe, .subscribed, .unsubscribe, .unsubscribed, .probe: break
@@ -38,7 +43,7 @@ extension Room {
             guard let address = address(of: nickname) else { throw .jidMalformed }
             let standing = RoomStanding(affiliation, configuration.role(of: affiliation))
             if let key = occupants.key(ofNickname: nickname) {
-                join(key, stanza, session, entry, moment, &effects)
+                join(key, as: address.resourcepart, stanza, session, entry, moment, &effects)
             } else {
                 let occupant = RoomOccupant(
                     nickname: nickname, address: address, id: moment.identities.id(of: session.address.bare, in: self.address), standing, session,
@@ -98,7 +103,8 @@ extension Room {
 
     /// A further session of somebody who is there (§7.2.9).
     private mutating func join(
-        _ key: RoomOccupants.Key, _ stanza: Stanza, _ session: RoomSession, _ entry: RoomEntry, _ moment: RoomMoment, _ effects: inout RoomEffects
+        _ key: RoomOccupants.Key, as nickname: String, _ stanza: Stanza, _ session: RoomSession, _ entry: RoomEntry, _ moment: RoomMoment,
+        _ effects: inout RoomEffects
     ) {
         guard let before = occupants[key] else { return }
         tellAffiliations(entry, to: session, before.standing, &effects)
@@ -106,16 +112,17 @@ extension Room {
         occupants.add(session, stanza, to: key, seesAddresses: seesAddresses(before.standing))
         guard let occupant = occupants[key] else { return }
         tell(of: occupant, .available, base: stanza, isAnnounced: occupant.isAnnounced, except: session, &effects)
-        welcome(session, occupant, entry, moment, &effects)
+        welcome(session, occupant, entry, moment, adding: nickname == occupant.nickname ? [] : [RoomStatus.nicknameChanged], &effects)
     }
 
     /// Its own presence comes after everybody else's, then what was said, then what the room is about (§7.2.2).
     private mutating func welcome(
-        _ session: RoomSession, _ occupant: RoomOccupant, _ entry: RoomEntry, _ moment: RoomMoment, _ effects: inout RoomEffects
+        _ session: RoomSession, _ occupant: RoomOccupant, _ entry: RoomEntry, _ moment: RoomMoment, adding statuses: [Int] = [],
+        _ effects: inout RoomEffects
     ) {
         var note = RoomNote()
         note.versions = AffiliationVersions(since: nil, until: affiliations.version)
-        tellOwn(session, of: occupant, .available, base: occupant.presence, note, entranceStatuses, &effects)
+        tellOwn(session, of: occupant, .available, base: occupant.presence, note, entranceStatuses + statuses, &effects)
         tellAvatar(to: session, &effects)
         let old = history.selection(entry.history, countMax: min(configuration.historyLength, moment.limits.historyMax), of: address, now: moment.now)
         if !old.isEmpty { effects.actions.append(.sendAll(old, to: session)) }
@@ -198,17 +205,29 @@ extension Room {
 
     /// §7.14. The nickname stays as long as another session has it.
     mutating func leave(_ key: RoomOccupants.Key, _ session: RoomSession, base: Stanza?, _ note: RoomNote, _ effects: inout RoomEffects) {
-        guard var occupant = occupants[key] else { return }
-        endRequests(to: session.address, &effects)
+        guard let occupant = occupants[key] else { return }
         guard occupant.sessions.count > 1 else {
+            endRequests(to: session.address, &effects)
             tell(of: occupant, .unavailable, base: base, note, isAnnounced: occupant.isAnnounced, &effects)
             return forget(key, occupant)
         }
-        tellOwn(session, of: occupant, .unavailable, base: base, note, [], &effects)
+        part(key, session, base: base, note, as: occupant.affiliation, &effects)
+    }
+
+    /// One of an occupant's sessions leaves, and others stay.
+    ///
+    /// - Parameter affiliation: what the session is told that it has.
+    mutating func part(
+        _ key: RoomOccupants.Key, _ session: RoomSession, base: Stanza?, _ note: RoomNote, as affiliation: RoomAffiliation,
+        _ effects: inout RoomEffects
+    ) {
+        guard var parting = occupants[key] else { return }
+        endRequests(to: session.address, &effects)
+        parting.affiliation = affiliation
+        tellOwn(session, of: parting, .unavailable, base: base, note, [], &effects)
         _ = occupants.remove(session.address, of: key)
         guard let remaining = occupants[key] else { return }
-        occupant = remaining
-        tell(of: occupant, .available, base: occupant.presence, isAnnounced: occupant.isAnnounced, &effects)
+        tell(of: remaining, .available, base: remaining.presence, isAnnounced: remaining.isAnnounced, &effects)
     }
 
     /// It cannot be reached any more.

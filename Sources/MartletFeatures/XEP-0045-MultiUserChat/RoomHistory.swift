@@ -18,21 +18,19 @@ package struct RoomHistory: Sendable {
     private var bytes = 0
 
     /// - Parameter logged: the last of the room's archive, in order.
-    init(_ logged: [LoggedMessage] = [], of room: BareJID) {
+    init(_ logged: [LoggedMessage] = [], of room: BareJID, _ limits: RoomLimits) {
         for message in logged {
-            guard let stanza = ArchivedRoomMessage.public(message, of: room) else { continue }
-            append(Message(stanza: stanza, time: message.time, id: message.view))
+            guard let stanza = ArchivedRoomMessage.public(message, of: room), !stanza.element.root.isSubject else { continue }
+            // What was taken back, or taken out, is not shown again.
+            if stanza.element.root.hasChild("retracted", .retraction) { continue }
+            append(stanza, id: message.view, at: message.time, countMax: limits.historyMax, bytesMax: limits.historyBytesMax)
         }
-    }
-
-    private mutating func append(_ message: Message) {
-        messages.append(message)
-        bytes += message.stanza.element.byteCount
     }
 
     mutating func append(_ stanza: Stanza, id: UInt64, at time: Int64, countMax: Int, bytesMax: Int) {
         guard countMax > 0 else { return }
-        append(Message(stanza: stanza, time: time, id: id))
+        messages.append(Message(stanza: stanza, time: time, id: id))
+        bytes += stanza.element.byteCount
         var excess = 0
         while messages.count - excess > countMax || (bytes > bytesMax && messages.count - excess > 1) {
             bytes -= messages[excess].stanza.element.byteCount

@@ -15,7 +15,7 @@ extension Room {
         let root = stanza.element.root
         if let x = root.firstChild("x", .mucUser) {
             if x.hasChild("invite", .mucUser) { return invite(x, stanza, session, moment, &effects) }
-            if let decline = x.firstChild("decline", .mucUser) { return pass(decline, from: session, &effects) }
+            if let decline = x.firstChild("decline", .mucUser) { return pass(decline, from: session, moment, &effects) }
         }
         if let x = root.firstChild("x", .dataForms), let form = try? DataForm(x), let type = form.type {
             switch type {
@@ -39,9 +39,9 @@ extension Room {
         }
         var guests: [(JID, ElementView)] = []
         for invitation in invitations {
-            guard invitation.firstChild("reason", .mucUser)?.text.utf8.count ?? 0 <= moment.limits.reasonBytesMax else {
-                return effects.actions.append(.refuse(.notAcceptable("a reason may have \(moment.limits.reasonBytesMax) bytes")))
-            }
+            guard hasShortReason(invitation, moment.limits),
+                invitation.firstChild("continue", .mucUser)?.attribute("thread")?.utf8.count ?? 0 <= moment.limits.reasonBytesMax
+            else { return effects.actions.append(.refuse(Self.tooLong(moment.limits))) }
             guard let guest = invitation.attribute("to").flatMap({ try? JID($0) }) else { return effects.actions.append(.refuse(.jidMalformed)) }
             // A whole server is nobody's guest.
             guard !guest.bare.isDomain else { return effects.actions.append(.refuse(.itemNotFound("an invitation is for an account"))) }
@@ -58,6 +58,12 @@ extension Room {
             effects.actions.append(.deliver(self.invitation(invitation, of: guest, from: session.address.bare), .normal, to: guest))
         }
     }
+
+    private func hasShortReason(_ element: ElementView, _ limits: RoomLimits) -> Bool {
+        element.firstChild("reason", .mucUser)?.text.utf8.count ?? 0 <= limits.reasonBytesMax
+    }
+
+    private static func tooLong(_ limits: RoomLimits) -> StanzaError { .notAcceptable("a reason or a thread may have \(limits.reasonBytesMax) bytes") }
 
     private func invitation(_ invitation: ElementView, of guest: JID, from host: BareJID) -> Stanza {
         self.invitation(
@@ -83,7 +89,8 @@ extension Room {
     }
 
     /// §7.8.2: only who was invited can decline, and only the one who invited him hears of it.
-    private mutating func pass(_ decline: ElementView, from session: RoomSession, _ effects: inout RoomEffects) {
+    private mutating func pass(_ decline: ElementView, from session: RoomSession, _ moment: RoomMoment, _ effects: inout RoomEffects) {
+        guard hasShortReason(decline, moment.limits) else { return effects.actions.append(.refuse(Self.tooLong(moment.limits))) }
         let guest = session.address.bare
         guard let host = decline.attribute("to").flatMap({ try? JID($0) }), invitations.take(guest: guest, by: host.bare) else { return }
         for key in occupants.keys(ofAccount: host.bare) {

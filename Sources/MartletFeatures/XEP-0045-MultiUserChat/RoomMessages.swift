@@ -30,8 +30,7 @@ extension Room {
             return effects.actions.append(.refuse(isLocked ? .itemNotFound() : .notAcceptable("only occupants")))
         }
         let root = stanza.element.root
-        // A subject with a body is a message with a title (§8.1).
-        let isSubject = root.hasChild("subject", .client) && !root.hasChild("body", .client) && !root.hasChild("thread", .client)
+        let isSubject = root.isSubject
         let deed: RoomDeed = isSubject ? .changeSubject : .speak
         if let refusal = configuration.refusal(of: deed, by: occupant.standing) ?? slowness(of: occupant, root, moment) {
             return effects.actions.append(.refuse(refusal))
@@ -109,6 +108,11 @@ extension Room {
         }
         return SharedStanza(message, kind: .message(.groupchat), from: from)
     }
+}
+
+extension ElementView {
+    /// A subject with a body is a message with a title (§8.1).
+    var isSubject: Bool { hasChild("subject", .client) && !hasChild("body", .client) && !hasChild("thread", .client) }
 }
 
 extension Stanza {

@@ -51,6 +51,7 @@ package struct RoomOccupant: Sendable {
     }
 
     package func index(of session: FullJID) -> Int? { sessions.firstIndex { $0.address == session } }
+    func session(at address: FullJID) -> RoomSession? { sessions.first { $0.address == address } }
 
     /// What is known of his presence is not as it is.
     mutating func forgetEncoded() { encoded = (nil, nil) }

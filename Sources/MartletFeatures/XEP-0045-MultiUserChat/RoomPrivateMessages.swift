@@ -77,7 +77,7 @@ extension Room {
         if let ref = session.ref { occupants.setRef(ref, of: session.address, key) }
         switch type {
         case .get, .set: ask(stanza, type, nickname, sender, session, moment, &effects)
-        case .result, .error: answer(stanza, type, nickname, sender, &effects)
+        case .result, .error: answer(stanza, to: nickname, &effects)
         }
     }
 
@@ -95,25 +95,24 @@ extension Room {
         // A card is the account's: its clients would answer with their own.
         let isForAccount = type == .get && stanza.element.root.asksForCard
         let to: JID = isForAccount ? .bare(recipient.account) : .full(recipient.shownSession.address)
-        let request = RelayedRequests.Request(id: stanza.id ?? "", requester: session, responder: to, asked: recipient.address, time: moment.now)
+        let request = RelayedRequests.Request(
+            id: stanza.id ?? "", requester: session, requesterNickname: sender.nickname, responder: to, asked: recipient.address, time: moment.now)
         guard relayed.note(request, max: moment.limits.relayedMax) else {
             return effects.actions.append(.refuse(StanzaError(.resourceConstraint, .wait, text: "too many requests wait for an answer")))
         }
-        effects.actions.append(.pass(relaying(stanza, from: sender), type, to: to))
+        effects.actions.append(.pass(relaying(stanza, from: sender.address), type, to: to))
     }
 
-    private mutating func answer(_ stanza: Stanza, _ type: IQType, _ nickname: String, _ sender: RoomOccupant, _ effects: inout RoomEffects) {
-        guard let id = stanza.id, let request = relayed.take(id: id, by: stanza.from, { occupants.occupant(ofSession: $0)?.nickname == nickname })
-        else { return }
-        effects.actions.append(.send(relaying(stanza, from: sender).encoded(to: .full(request.requester.address)), to: request.requester))
+    /// Either of the two may have another nickname by now: the answer comes from whom was asked.
+    private mutating func answer(_ stanza: Stanza, to nickname: String, _ effects: inout RoomEffects) {
+        guard let id = stanza.id, let request = relayed.take(id: id, by: stanza.from, to: nickname) else { return }
+        effects.actions.append(.send(relaying(stanza, from: request.asked).encoded(to: .full(request.requester.address)), to: request.requester))
     }
 
     /// An account of another server has answered for an occupant, whom the answer comes from. Why it does not answer is told without its words,
     /// which may name it.
     package mutating func answered(_ stanza: Stanza, _ type: IQType, to nickname: String, by account: BareJID, _ effects: inout RoomEffects) {
-        guard let id = stanza.id,
-            let request = relayed.take(id: id, by: .bare(account), { occupants.occupant(ofSession: $0)?.nickname == nickname })
-        else { return }
+        guard let id = stanza.id, let request = relayed.take(id: id, by: .bare(account), to: nickname) else { return }
         let to = request.requester
         guard type == .error else {
             var answer = stanza
@@ -127,9 +126,9 @@ extension Room {
         effects.actions.append(.send(answer, to: to))
     }
 
-    private func relaying(_ stanza: Stanza, from sender: RoomOccupant) -> Stanza {
+    private func relaying(_ stanza: Stanza, from sender: FullJID) -> Stanza {
         var relayed = stanza
-        relayed.from = .full(sender.address)
+        relayed.from = .full(sender)
         relayed.to = nil
         return relayed
     }
@@ -152,6 +151,8 @@ struct RelayedRequests: Sendable {
     struct Request: Sendable {
         let id: String
         let requester: RoomSession
+        /// As whom he asked, and is answered.
+        let requesterNickname: String
         /// A session of the occupant, or his account.
         let responder: JID
         /// The occupant.
@@ -173,8 +174,8 @@ struct RelayedRequests: Sendable {
     }
 
     /// - Returns: what was asked, by whom.
-    mutating func take(id: String, by responder: JID, _ isMeant: (FullJID) -> Bool) -> Request? {
-        guard let index = requests.firstIndex(where: { $0.id == id && $0.responder == responder && isMeant($0.requester.address) }) else { return nil }
+    mutating func take(id: String, by responder: JID, to nickname: String) -> Request? {
+        guard let index = requests.firstIndex(where: { $0.id == id && $0.responder == responder && $0.requesterNickname == nickname }) else { return nil }
         return requests.remove(at: index)
     }
 

@@ -157,6 +157,8 @@ extension RoomConfiguration {
             guard actor.affiliation >= .admin else { return role == .none ? Self.notAllowed : Self.forbidden("administrators make moderators") }
         }
         if role == .none { return target.affiliation > actor.affiliation || (target.affiliation == .admin && actor.affiliation == .admin) ? Self.notAllowed : nil }
+        // §8.4: voice is not taken from who is more to the room.
+        if role == .visitor, target.affiliation > actor.affiliation { return Self.notAllowed }
         // Administrators and owners are moderators for as long as they are what they are.
         return target.affiliation >= .admin ? Self.notAllowed : nil
     }

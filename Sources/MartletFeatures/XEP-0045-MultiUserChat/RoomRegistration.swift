@@ -10,8 +10,7 @@ extension Namespace {
 /// whoever registers is a member at once; for others administrators are asked.
 extension Room {
     func registrationForm(for address: JID) throws(StanzaError) -> IQReply {
-        let affiliation = affiliations.affiliation(of: address)
-        if let refusal = configuration.refusal(of: .register, by: RoomStanding(affiliation, .none)) { throw refusal }
+        try checkRegistration(affiliations.affiliation(of: address))
         let nickname = affiliations.reservedNickname(of: address.bare)
         var field = DataForm.Field("muc#register_roomnick", .textSingle, nickname.map { [$0] } ?? [])
         field.label = "Nickname"
@@ -28,10 +27,15 @@ extension Room {
         }
     }
 
+    private func checkRegistration(_ affiliation: RoomAffiliation) throws(StanzaError) {
+        if isLocked, affiliation != .owner { throw .itemNotFound("the room is not ready yet") }
+        if let refusal = configuration.refusal(of: .register, by: RoomStanding(affiliation, .none)) { throw refusal }
+    }
+
     mutating func register(_ query: ElementView, by address: JID, _ moment: RoomMoment, _ effects: inout RoomEffects) throws(StanzaError) {
         let account = address.bare
         let affiliation = affiliations.affiliation(of: address)
-        if let refusal = configuration.refusal(of: .register, by: RoomStanding(affiliation, .none)) { throw refusal }
+        try checkRegistration(affiliation)
         if query.hasChild("remove", .register) { return unregister(account, moment, &effects) }
         guard let x = query.firstChild("x", .dataForms) else { throw .badRequest("a form is expected") }
         var fields = try FormSubmission(try DataForm(x), type: RoomForm.registration)

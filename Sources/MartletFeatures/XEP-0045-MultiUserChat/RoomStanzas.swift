@@ -40,6 +40,8 @@ enum RoomStatus {
     static let nonAnonymous = 172
     static let semiAnonymous = 173
     static let created = 201
+    /// Not the nickname that was asked for (§7.2.3).
+    static let nicknameChanged = 210
     static let banned = 301
     static let newNickname = 303
     static let kicked = 307
