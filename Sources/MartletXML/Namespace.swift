@@ -32,6 +32,8 @@ extension Namespace {
     @inlinable public static var server: Namespace { Namespace(id: 2) }
     /// `http://etherx.jabber.org/streams`.
     @inlinable public static var streams: Namespace { Namespace(id: 3) }
+    /// `jabber:server:dialback` (XEP-0220), which stream headers of servers declare with a prefix.
+    @inlinable public static var dialback: Namespace { Namespace(id: 6) }
     /// The namespace of the prefix `xml`.
     @inlinable public static var xml: Namespace { Namespace(id: 4) }
     /// The namespace of the prefix `xmlns`: that of namespace declarations.
@@ -41,6 +43,7 @@ extension Namespace {
     fileprivate static let wellKnown: [StaticString] = [
         "", "jabber:client", "jabber:server", "http://etherx.jabber.org/streams",
         "http://www.w3.org/XML/1998/namespace", "http://www.w3.org/2000/xmlns/",
+        "jabber:server:dialback",
     ]
 
     /// Stands in a tape for a namespace that is not in the table.

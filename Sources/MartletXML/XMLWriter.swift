@@ -57,13 +57,14 @@ enum NamespaceName: Hashable {
 // MARK: Elements
 
 extension XMLWriter {
-    /// Opens an element. Directly under the header, elements of the stream namespace get the customary prefix.
+    /// Opens an element. Directly under the header, elements of the stream and dialback namespaces get the customary prefixes.
     public mutating func open(_ local: StaticString, _ namespace: Namespace) {
         let usesStreamPrefix = namespace == .streams && stack.isEmpty
-        if !usesStreamPrefix, namespace != .xml { return openPlainly(local, namespace) }
+        let usesDialbackPrefix = namespace == .dialback && stack.isEmpty
+        if !usesStreamPrefix, !usesDialbackPrefix, namespace != .xml { return openPlainly(local, namespace) }
         var start = beginStartTag(.known(namespace))
-        if usesStreamPrefix {
-            buffer.writeStaticString("stream:")
+        if usesStreamPrefix || usesDialbackPrefix {
+            buffer.writeStaticString(usesStreamPrefix ? "stream:" : "db:")
             start.isPrefixed = true
         }
         buffer.writeStaticString(local)
@@ -580,6 +581,7 @@ extension XMLWriter {
         buffer.writeStaticString("<?xml version='1.0'?><stream:stream")
         declaration(prefix: nil, .known(contentNamespace))
         declaration(prefix: "stream", .known(.streams))
+        if contentNamespace == .server { declaration(prefix: "db", .known(.dialback)) }
         isInStartTag = true
         for (name, value) in attributes { attribute(name, value) }
         endStartTag()

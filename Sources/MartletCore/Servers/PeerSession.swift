@@ -2,19 +2,6 @@ package import MartletXML
 package import MartletXMPP
 import NIOCore
 
-/// Which domain of another server may send to which of ours on a stream, as was proved there.
-package struct DomainPair: Hashable, Sendable {
-    /// The other server's, of which senders are.
-    package let remote: String
-    /// Ours, of which recipients are.
-    package let local: String
-
-    package init(remote: String, local: String) {
-        self.remote = remote
-        self.local = local
-    }
-}
-
 /// The connection below a stream from another server. Called on its event loop only.
 package protocol PeerTransport: AnyObject {
     /// Stops or resumes taking stanzas from the other server (back-pressure).

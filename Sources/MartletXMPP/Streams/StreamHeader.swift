@@ -35,7 +35,7 @@ public struct StreamHeader: Hashable, Sendable {
     }
 
     /// 1.0 and whatever comes later; both numbers are integers, with leading zeros ignored (RFC 6120 §4.7.5).
-    private static func isVersionSpoken(_ text: String?) -> Bool {
+    static func isVersionSpoken(_ text: String?) -> Bool {
         guard let numbers = text?.split(separator: ".", omittingEmptySubsequences: false), numbers.count == 2,
             numbers.allSatisfy({ !$0.isEmpty && $0.utf8.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) } })
         else { return false }

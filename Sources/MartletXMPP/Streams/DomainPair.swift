@@ -1,0 +1,47 @@
+/// A domain of ours and one of another server: what streams between servers are authenticated for, one direction at a time (XEP-0220 §1.2).
+public struct DomainPair: Hashable, Sendable {
+    /// The other server's, prepared.
+    public let remote: String
+    /// Ours, prepared.
+    public let local: String
+
+    public init(remote: String, local: String) {
+        self.remote = remote
+        self.local = local
+    }
+}
+
+/// What is known of the other server's certificate with regard to one of its domains.
+public enum CertificateVerdict: Hashable, Sendable {
+    /// It has shown none.
+    case absent
+    case valid
+    /// Why it does not speak for the domain, for the operator and for the other server.
+    case invalid(String)
+}
+
+/// What is expected of another server.
+public struct PeerPolicy: Hashable, Sendable {
+    public enum Authentication: Hashable, Sendable {
+        /// Both sides show certificates that are valid for their domains (RFC 6120 §13.7.2, XEP-0178).
+        case certificate
+        /// Where a certificate is not valid, the domain's DNS records are believed (XEP-0220).
+        case dialback
+    }
+
+    /// Why there are no streams with it; `nil` if there are.
+    public var refusal: String?
+    public var requiresEncryption: Bool
+    public var authentication: Authentication
+    /// One stream for both directions, where the other server wants that (XEP-0288).
+    public var isBidirectional: Bool
+
+    public init(
+        refusal: String? = nil, requiresEncryption: Bool = true, authentication: Authentication = .certificate, isBidirectional: Bool = true
+    ) {
+        self.refusal = refusal
+        self.requiresEncryption = requiresEncryption
+        self.authentication = authentication
+        self.isBidirectional = isBidirectional
+    }
+}
