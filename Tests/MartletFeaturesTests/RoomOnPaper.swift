@@ -67,6 +67,7 @@ struct RoomOnPaper {
             let type = IQType(of: element.root) ?? .get
             let stanza = Stanza(element, kind: .iq(type), from: .full(session.address), to: to)
             if let nickname { room.pass(stanza, type, to: nickname, from: session, moment, &effects) }
+            else if type == .result || type == .error { room.answered(stanza, type, by: session.address, moment, &effects) }
             else { room.request(stanza, type, from: .full(session.address), moment, &effects) }
         }
         take(effects, by: sender)
@@ -88,6 +89,12 @@ struct RoomOnPaper {
     }
 
     mutating func leave(_ sender: String, as nickname: String) { send("<presence type='unavailable'/>", from: sender, to: nickname) }
+
+    mutating func lookForGhosts() {
+        var effects = RoomEffects()
+        room.lookForGhosts(moment, &effects)
+        take(effects, by: "nobody@shakespeare.lit/x")
+    }
 
     mutating func administer(_ items: String, by sender: String) {
         send("<iq type='set' id='a'><query xmlns='http://jabber.org/protocol/muc#admin'>\(items)</query></iq>", from: sender)

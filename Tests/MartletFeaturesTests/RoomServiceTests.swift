@@ -314,6 +314,37 @@ struct RoomServiceTests {
         #expect(remote.take().isEmpty)
     }
 
+    private func lookForGhosts() {
+        let keeping = RoomKeeping(server.router, server.context.mailbox)
+        Task(executorPreference: server.router.executor) { await keeping.lookForGhosts() }
+        server.run()
+    }
+
+    @Test("whoever of another server says nothing for long is asked whether he is there, and leaves if he is not; accounts of this one are not asked")
+    func silence() {
+        let crone = found("crone1/desktop", as: "firstwitch")
+        enterFromAfar()
+        lookForGhosts()
+        server.advance(by: .seconds(600))
+        arrive("<message type='groupchat' id='t1'><body>hello</body></message>", from: tybalt, to: room)
+        _ = remote.take()
+        crone.forget()
+        server.advance(by: .seconds(899))
+        lookForGhosts()
+        #expect(remote.take().isEmpty)
+        server.advance(by: .seconds(1))
+        lookForGhosts()
+        let asked = remote.take()
+        #expect(asked.map(\.to) == [tybalt] && asked.map(\.stanza.from) == [room])
+        let id = asked.first?.stanza.element.attribute("id") ?? ""
+        let error = "<iq type='error' id='\(id)'><error type='cancel'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>"
+        arrive(error, from: tybalt, to: room)
+        #expect(crone.received().map(\.statuses) == [[307, 333]])
+        #expect(remote.take().map(\.stanza.statuses) == [[110, 307, 333]])
+        say(crone, "one")
+        #expect(remote.take().isEmpty && server.unfinishedStanzas == 0)
+    }
+
     @Test("an occupant of another server who does not want a private message stays where he is")
     func refusedLetter() {
         let crone = found("crone1/desktop", as: "firstwitch")

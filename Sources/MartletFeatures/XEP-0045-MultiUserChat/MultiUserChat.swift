@@ -172,6 +172,7 @@ package struct MultiUserChat: DomainService {
         var effects = RoomEffects()
         let moment = moment(router, context)
         let nickname = arrival.to.resourcepart
+        if arrival.origin == nil, case .full(let session) = arrival.from, arrival.stanza.asksForSomething { home.room?.heard(session, moment) }
         switch (arrival.stanza.kind, arrival.from) {
         case (.presence(let type), .full(let session)):
             home.room?.presence(arrival.stanza, type, to: nickname, from: RoomSession(session, arrival.origin), moment, &effects)
@@ -185,6 +186,8 @@ package struct MultiUserChat: DomainService {
             home.room?.pass(arrival.stanza, type, to: nickname ?? "", from: RoomSession(session, arrival.origin), moment, &effects)
         case (.iq(let type), .bare(let account)) where nickname != nil && type != .get && type != .set:
             home.room?.answered(arrival.stanza, type, to: nickname ?? "", by: account, &effects)
+        case (.iq(let type), .full(let session)) where type == .result || type == .error:
+            home.room?.answered(arrival.stanza, type, by: session, moment, &effects)
         case (.iq(let type), _):
             guard type == .get || type == .set else { return .done }
             if let progress = readCard(arrival, type, home, router, context) { return progress }

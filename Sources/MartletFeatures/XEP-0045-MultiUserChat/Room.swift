@@ -36,6 +36,7 @@ package struct Room: Sendable {
     var letters = RelayedLetters()
     var invitations = RoomInvitations()
     var commands = CommandSessions()
+    var silence = RoomSilence()
     package let created: Int64
 
     /// - Parameter stored: as it is on disk.

@@ -88,6 +88,10 @@ package struct RoomLimits: Hashable, Sendable {
     /// Members who are told of one message while they are not in the room. Those who are mentioned come first; of those who want to hear of
     /// every message as many do as are left.
     package var noticesMax = 1_000
+    /// Occupants of other servers from whom nothing has come for so long are asked whether they are there; zero: nobody is.
+    package var pingAfter = Duration.seconds(900)
+    /// Occupants that one room asks at once; the others have their turn a minute later.
+    package var pingsMax = 200
     /// Of the room's vCard.
     package var vCardBytesMax = 128 * 1024
     package init() {}

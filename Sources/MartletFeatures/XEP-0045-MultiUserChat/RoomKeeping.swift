@@ -1,8 +1,9 @@
 package import MartletCore
 import MartletXMPP
 
-/// What a server does for its rooms once an hour: archives forget what is older than their rooms want, and temporary rooms that nobody has come
-/// back to go. A page of the list at a time, so that nobody waits for it; it ends early where its task is cancelled.
+/// What a server does for its rooms from time to time. Once an hour archives forget what is older than their rooms want, and temporary rooms that
+/// nobody has come back to go, a page of the list at a time, so that nobody waits for it; once a minute ghosts are looked for, room by room. It
+/// ends early where its task is cancelled.
 package struct RoomKeeping: Sendable {
     /// Rooms that are looked at together.
     package static let pageMax = 200
@@ -63,14 +64,28 @@ package struct RoomKeeping: Sendable {
         up >= forsakenAfter ? wall - forsakenAfter.components.seconds * 1_000 : nil
     }
 
+    /// Occupants of other servers who say nothing are asked whether they are there, and leave if they are not (``RoomLimits/pingAfter``).
+    package func lookForGhosts() async {
+        for address in MultiUserChat.roomsWithRemoteOccupants(router) {
+            if Task.isCancelled { return }
+            _ = await inRoom(address, ()) { room, moment, effects in room.lookForGhosts(moment, &effects) }
+        }
+    }
+
     /// Nobody is asked who came in the meantime: that is seen under the room's lock.
     private func destroyIfForsaken(_ address: BareJID) async -> Bool {
+        await inRoom(address, false) { room, _, effects in room.destroyIfForsaken(&effects) }
+    }
+
+    /// - Parameter otherwise: what is answered where there is no such room any more.
+    private func inRoom<Value: Sendable>(
+        _ address: BareJID, _ otherwise: Value,
+        _ work: @escaping @Sendable (inout Room, RoomMoment, inout RoomEffects) throws(RoomOrderFailure) -> Value
+    ) async -> Value {
         await withCheckedContinuation { continuation in
             mailbox.run { [router] context in
-                guard let rooms = context.hosts.service(of: address)?.service as? MultiUserChat else { return continuation.resume(returning: false) }
-                rooms.withRoom(address, router, context, { room, _, effects in room.destroyIfForsaken(&effects) }) { outcome in
-                    continuation.resume(returning: (try? outcome.get()) ?? false)
-                }
+                guard let rooms = context.hosts.service(of: address)?.service as? MultiUserChat else { return continuation.resume(returning: otherwise) }
+                rooms.withRoom(address, router, context, work) { outcome in continuation.resume(returning: (try? outcome.get()) ?? otherwise) }
             }
         }
     }

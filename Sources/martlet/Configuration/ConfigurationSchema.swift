@@ -331,6 +331,12 @@ package enum ConfigurationSchema {
             "history-max", \.historyMax, .integer(0...1_000), .reload,
             "Most messages of a room that are kept in memory for those who enter, and that an owner may choose to show them."),
         .value("history-bytes", \.historyBytesMax, .bytes(16 * kibibyte...(64 * mebibyte)), .reload, "Most bytes of them."),
+        .value(
+            "ping-after", \.pingAfter, .duration(.zero...(.seconds(86_400))), .reload,
+            """
+            An occupant of another server from whom nothing has come for so long is asked whether he is there (XEP-0199), and leaves the room if \
+            he is not. 0s: nobody is asked. Looked at once a minute.
+            """),
         .section("standard", \.standard, standardRoom, "What a new room is like. Its owners may change it."),
     ])
 

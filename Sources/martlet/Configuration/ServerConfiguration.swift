@@ -193,6 +193,8 @@ extension ServerConfiguration {
         package var affiliationsMax = 100_000
         package var historyMax = 50
         package var historyBytesMax = 256 * 1024
+        /// Zero: never.
+        package var pingAfter = Duration.seconds(900)
         package var standard = StandardRoom()
 
         package init() {}

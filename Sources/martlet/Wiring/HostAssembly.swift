@@ -100,6 +100,7 @@ extension RoomLimits {
         affiliationsMax = rooms.affiliationsMax
         historyMax = rooms.historyMax
         historyBytesMax = rooms.historyBytesMax
+        pingAfter = rooms.pingAfter
     }
 }
 

@@ -8,13 +8,13 @@ import NIOCore
 import ServiceLifecycle
 
 /// What the server does for itself every few seconds: sees whether the store answers, reserves names for messages, looks at its
-/// certificates and its disk, lets archives forget, and sees to rooms that nobody has come back to.
+/// certificates and its disk, lets archives forget, and sees to rooms that nobody has come back to and to occupants who are not there any more.
 final class Housekeeping: Service {
     static let interval = Duration.seconds(5)
     /// Without a sign of life of the store for so long the server counts as ill.
     static let silenceMax = Duration.seconds(30)
-    /// Turns between two looks at the disk: a minute.
-    private static let diskTurns = 12
+    /// Turns between two looks at the disk, and at occupants who are silent: a minute.
+    private static let minuteTurns = 12
     /// Turns between two looks at certificates, at the age of messages and at rooms: an hour.
     private static let hourlyTurns = 720
 
@@ -75,9 +75,17 @@ final class Housekeeping: Service {
         var (turns, retention, disk) = (0, ArchiveRetention(), DiskWatch())
         // Beside the turns, so that the store is looked at and names are reserved in time, however many rooms there are.
         var hourly: Task<Void, Never>?
+        var ghosts: Task<Void, Never>?
         while !Task.isCancelled {
             await lookAtStore()
-            if turns % Self.diskTurns == 0 { lookAtDisk(&disk) }
+            if turns % Self.minuteTurns == 0 {
+                lookAtDisk(&disk)
+                let last = ghosts
+                ghosts = Task { [rooms] in
+                    await last?.value
+                    await rooms.lookForGhosts()
+                }
+            }
             if turns % Self.hourlyTurns == 0 {
                 lookAtCertificates()
                 if retention.isClockBelieved(wall: time.wallMilliseconds, monotonic: time.monotonic) {
@@ -91,8 +99,10 @@ final class Housekeeping: Service {
             turns += 1
             guard (try? await Task.sleep(for: Self.interval)) != nil else { break }
         }
-        hourly?.cancel()
-        await hourly?.value
+        for task in [hourly, ghosts] {
+            task?.cancel()
+            await task?.value
+        }
     }
 
     private func lookAtStore() async {
