@@ -93,7 +93,7 @@ package enum StandardFeatures {
         .xep(122, "Data Forms Validation", version: "1.0.2", note: "in forms of rooms"),
         .xep(249, "Direct MUC Invitations", version: "1.2", note: "also beside invitations by way of the room"),
         .xep(410, "MUC Self-Ping (Schrödinger's Chat)", version: "1.1.0", note: "answered by the room, which asks silent occupants of other servers itself"),
-        .xep(424, "Message Retraction", version: "0.4.2", note: "by moderators; by authors it is passed on"),
+        MessageRetraction.specification,
         .xep(463, "MUC Affiliations Versioning", version: "0.2.0"),
         .xep(500, "MUC Slow Mode", version: "0.1.1"),
         .xep(82, "XMPP Date and Time Profiles", version: "1.1.1"),

@@ -4,14 +4,12 @@ import MartletXMPP
 
 extension Namespace {
     package static let moderation: Namespace = "urn:xmpp:message-moderate:1"
-    /// XEP-0424.
-    package static let retraction: Namespace = "urn:xmpp:message-retract:1"
 }
 
 /// Moderators take messages out of a room: everybody is told, and the archive keeps a tombstone in their place (§5, §6).
 enum MessageModeration {
     static let specification = Specification.xep(425, "Moderated Message Retraction", version: "0.3.0")
-    static let namespaces: [Namespace] = [.moderation, .retraction]
+    static let namespaces: [Namespace] = [.moderation]
 }
 
 /// What a moderator asks for.
@@ -39,7 +37,7 @@ extension Room {
         guard case .full(let session) = actor, let moderator = occupants.occupant(ofSession: session) else { throw .forbidden() }
         guard history.contains(request.message) || original != nil else { throw .itemNotFound() }
         history.remove(request.message)
-        let tombstone = original.flatMap { RoomTombstone(moderator: moderator, reason: request.reason, time: moment.now).encode(insteadOf: $0) }
+        let tombstone = original.flatMap { RoomTombstone(of: .moderator(moderator, reason: request.reason), time: moment.now).encode(insteadOf: $0) }
         if let tombstone { effects.writes.append(.replaceStanza(id, view: request.message, tombstone)) }
         announce(request.message, by: moderator, request.reason, moment, &effects)
     }
@@ -65,20 +63,35 @@ extension Room {
     }
 }
 
-/// What the archive has in place of a message that was taken out (§6).
+/// What the archive has in place of a message that was taken out (§6) or back (XEP-0424 §4).
 struct RoomTombstone {
-    let moderator: RoomOccupant
-    let reason: String?
+    enum Hand {
+        case moderator(RoomOccupant, reason: String?)
+        /// The `id` of the message that takes it back.
+        case author(retraction: String?)
+    }
+    let hand: Hand
+    /// Milliseconds since 1970.
     let time: Int64
+
+    init(of hand: Hand, time: Int64) {
+        self.hand = hand
+        self.time = time
+    }
 
     /// What is left of a message: who said it, and that it is gone.
     func encode(insteadOf message: EncodedStanza) -> EncodedStanza? {
         guard let stanza = Stanza(sent: message) else { return nil }
         return StanzaBuilder.message(.groupchat, from: stanza.from, to: nil, id: stanza.id) { writer in
             for child in stanza.element.root.children where child.isIn(.occupantIDs) || child.isNamed("x", .mucUser) { writer.append(child) }
-            writer.element("retracted", .retraction, ["stamp": DateTime.text(milliseconds: time)]) { writer in
-                writer.moderated(by: moderator)
-                if let reason { writer.element("reason", .retraction, text: reason) }
+            let stamp = DateTime.text(milliseconds: time)
+            switch hand {
+            case .author(let retraction): writer.element("retracted", .retraction, ["id": retraction, "stamp": stamp])
+            case .moderator(let moderator, let reason):
+                writer.element("retracted", .retraction, ["stamp": stamp]) { writer in
+                    writer.moderated(by: moderator)
+                    if let reason { writer.element("reason", .retraction, text: reason) }
+                }
             }
         }
     }

@@ -95,6 +95,76 @@ struct RoomServiceTests {
         #expect(bodies(late.received()).isEmpty)
     }
 
+    /// What the archive has of each message, in order: its text, `retracted` for a tombstone, `retract` for what takes something back.
+    private func remains(_ client: TestClient) -> [String] {
+        archive(client).compactMap { stanza in
+            let message = stanza.child("result")?.firstChild?.children.first { $0.localName == "message" }
+            if let retracted = message?.firstChild("retracted", .retraction) { return "retracted \(retracted.attribute("id") ?? "")" }
+            if message?.hasChild("retract", .retraction) == true { return "retract" }
+            return message?.firstChild("body", .client)?.text
+        }
+    }
+
+    private func retract(_ name: String, by client: TestClient, id: String = "r1") {
+        client.send("<message type='groupchat' id='\(id)' to='\(room)'><retract id='\(name)' xmlns='urn:xmpp:message-retract:1'/></message>")
+    }
+
+    private func lastName(_ client: TestClient) -> String { client.received().compactMap { $0.child("stanza-id")?.attribute("id") }.last ?? "" }
+
+    @Test("what its author takes back is a tombstone in the archive, with the name of the message that did, which stays (XEP-0424 §4)")
+    func retracted() {
+        let crone = found("crone1/desktop", as: "firstwitch")
+        let hag = entered("hag66/pda", as: "thirdwitch")
+        say(hag, "one")
+        let name = lastName(crone)
+        retract(name, by: hag)
+        let repeated = lastName(crone)
+        #expect(remains(crone) == ["retracted r1", "retract"])
+        #expect(!archive(crone).contains { $0.description.contains("<body") })
+        // Nobody takes back that he took something back: who was away is still to learn of it.
+        retract(repeated, by: hag, id: "r2")
+        retract(name, by: hag, id: "r3")
+        #expect(remains(crone) == ["retracted r1", "retract", "retract", "retract"])
+    }
+
+    @Test("the same account takes back what it said by another session, under another nickname")
+    func retractedElsewhere() {
+        let crone = found("crone1/desktop", as: "firstwitch")
+        let hag = entered("hag66/pda", as: "thirdwitch")
+        say(hag, "one")
+        let name = lastName(crone)
+        hag.send("<presence type='unavailable' to='\(room)/thirdwitch'/>")
+        retract(name, by: entered("hag66/desk", as: "secondwitch"))
+        #expect(remains(crone) == ["retracted r1", "retract"])
+    }
+
+    @Test("nobody takes back what another account said, whatever his nickname; who takes back what there is not says something like anything else")
+    func retractedByOthers() {
+        let crone = found("crone1/desktop", as: "firstwitch")
+        let hag = entered("hag66/pda", as: "thirdwitch")
+        say(hag, "one")
+        let name = lastName(crone)
+        retract(name, by: crone)
+        hag.send("<presence type='unavailable' to='\(room)/thirdwitch'/>")
+        retract(name, by: entered("paris/desk", as: "thirdwitch"))
+        retract("1", by: crone)
+        retract("not-a-name", by: crone)
+        #expect(remains(crone) == ["one", "retract", "retract", "retract", "retract"])
+    }
+
+    @Test("what a moderator took out stays as he left it")
+    func retractedAfterModeration() {
+        let crone = found("crone1/desktop", as: "firstwitch")
+        let hag = entered("hag66/pda", as: "thirdwitch")
+        say(hag, "one")
+        let name = lastName(crone)
+        crone.send(
+            "<iq type='set' id='m' to='\(room)'><moderate id='\(name)' xmlns='urn:xmpp:message-moderate:1'><retract xmlns='urn:xmpp:message-retract:1'/></moderate></iq>")
+        retract(name, by: hag)
+        #expect(archive(crone).contains { $0.description.contains("<moderated") })
+        #expect(remains(crone).first == "retracted ")
+    }
+
     // MARK: Crashes and restarts
 
     @Test("after a crash every acknowledged message is there, and who enters is shown it (P6)")

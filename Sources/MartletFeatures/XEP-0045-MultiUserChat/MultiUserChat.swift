@@ -221,6 +221,7 @@ package struct MultiUserChat: DomainService {
             ticket = router.store.submit(effects.writes + effects.entries.map(Write.log))
             home.lastTicket = ticket
         }
+        bury(effects.retractions, of: home, router)
         var progress = Progress.done(ticket)
         if effects.writes.isEmpty, home.tellings.isEmpty {
             if carryOut(effects.actions, of: home.address, arrival, router, context) { progress = .pending }

@@ -142,6 +142,8 @@ package struct RoomEffects {
     package var writes: [Write] = []
     /// Of the room's archive. Telling does not wait for it.
     package var entries: [LogEntry] = []
+    /// What was taken back, for the archive.
+    package var retractions: [RoomRetraction] = []
     /// The room exists no longer.
     package var isDestroyed = false
 

@@ -17,7 +17,7 @@ extension MultiUserChat {
             case (.get, true):
                 router.answer(ArchiveAnswers.form().encoded(answering: arrival.stanza), to: arrival, context)
                 return .done
-            case (.set, true): return try query(arrival, try ArchiveQuery(child), room, router, context)
+            case (.set, true): return try query(arrival, try ArchiveQuery(child), room, after: home.burial, router, context)
             default: return metadata(arrival, room, router, context)
             }
         } catch {
@@ -27,7 +27,7 @@ extension MultiUserChat {
     }
 
     private func query(
-        _ arrival: Arrival, _ query: ArchiveQuery, _ room: Room, _ router: Router, _ context: LoopContext
+        _ arrival: Arrival, _ query: ArchiveQuery, _ room: Room, after burial: Task<Void, Never>?, _ router: Router, _ context: LoopContext
     ) throws(StanzaError) -> Progress {
         guard case .full(let session) = arrival.from else { throw .badRequest("who asks an archive has a resource") }
         var request = query.request
@@ -36,6 +36,8 @@ extension MultiUserChat {
         let (id, address, bounded) = (room.id, room.address, request)
         let seesAddresses = room.seesAddresses(room.standing(of: arrival.from))
         answer(arrival, router, context) { () throws(StanzaError) in
+            // Who has heard that something was taken back does not find it there.
+            await burial?.value
             guard let page = try await reading({ () throws(StoreError) in try await router.store.archive(of: id, bounded) }) else {
                 throw .itemNotFound()
             }

@@ -31,6 +31,8 @@ final class RoomHome: ServiceHome, @unchecked Sendable {
     /// What waits for the disk, and what must not be told before it.
     var tellings: [Telling] = []
     var lastTicket = CommitTicket.none
+    /// The last of the messages that were taken back are being looked up in the archive: whoever reads that waits for it.
+    var burial: Task<Void, Never>?
 
     struct Telling {
         let ticket: CommitTicket

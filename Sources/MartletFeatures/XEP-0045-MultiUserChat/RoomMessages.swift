@@ -37,14 +37,8 @@ extension Room {
         }
         if isSubject, let refusal = setSubject(root, by: occupant, moment, &effects) { return effects.actions.append(.refuse(refusal)) }
         if configuration.slowModeSeconds > 0, root.hasChild("body", .client) { slowMode.note(occupant.account, moment.now, seconds: configuration.slowModeSeconds) }
-        if let retraction = root.firstChild("retract", .retraction) { retract(retraction, by: occupant) }
+        if let retraction = root.firstChild("retract", .retraction) { retract(retraction, stanza.id, by: occupant, moment, &effects) }
         publish(stanza, of: occupant, isSubject: isSubject, position, moment, &effects)
-    }
-
-    /// XEP-0424 §5: who enters later is not shown what its author has taken back.
-    private mutating func retract(_ retraction: ElementView, by occupant: RoomOccupant) {
-        guard let message = retraction.attribute("id").flatMap({ StanzaIDs.id(of: $0) }), history.isMessage(message, by: occupant.id) else { return }
-        history.remove(message)
     }
 
     /// XEP-0500 §4: administrators and owners are not slowed down, and neither is what has no body.

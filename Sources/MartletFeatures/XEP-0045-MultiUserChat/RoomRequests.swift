@@ -69,7 +69,7 @@ enum RoomRequests {
     static let namespaces: [Namespace] = [
         .muc, .discoInfo, .discoItems, .ping, .stanzaIDs, .occupantIDs, .register, .archive, .archiveExtended, .archiveFullText,
         .affiliationVersions, .selfPing, "http://jabber.org/protocol/muc#stable_id", "http://jabber.org/protocol/muc#request",
-    ] + MessageModeration.namespaces + RoomAvatars.namespaces + Hats.namespaces + [.commands, .dataForms]
+    ] + MessageModeration.namespaces + MessageRetraction.namespaces + RoomAvatars.namespaces + Hats.namespaces + [.commands, .dataForms]
 
     static func route(_ kind: IQType, _ child: ElementView) -> RoomRoute? {
         routes.first { $0.kind == kind && child.isNamed($0.local, $0.namespace) }
