@@ -214,7 +214,7 @@ extension XMLWriter {
 }
 
 extension DataForm.Field {
-    fileprivate func labeled(_ label: String) -> Self {
+    func labeled(_ label: String) -> Self {
         var field = self
         field.label = label
         return field

@@ -91,11 +91,10 @@ extension Room {
         for item in items { changes.append(try change(item, by: address, actor, moment)) }
         try checkOwnersRemain(after: changes)
         guard affiliations.count + changes.count <= moment.limits.affiliationsMax else { throw .resourceConstraint("too many affiliations") }
-        let name = occupant(at: address)?.nickname
         for change in changes {
             if case .affiliation(let guest, .member, _, let reason) = change { invite(guest, by: address.bare, reason, &effects) }
-            carryOut(change, by: name, moment, &effects)
         }
+        carryOut(changes, by: address, moment, &effects)
     }
 
     /// Whoever is made a member of a room for members, and is not there, is asked in (§9.3).
@@ -163,6 +162,12 @@ extension Room {
             if affiliation == .owner { owners.insert(address) } else { owners.remove(address) }
         }
         if owners.isEmpty { throw StanzaError(.conflict, text: "a room needs an owner") }
+    }
+
+    /// - Parameter changes: checked.
+    mutating func carryOut(_ changes: [RoomStandingChange], by address: JID, _ moment: RoomMoment, _ effects: inout RoomEffects) {
+        let name = occupant(at: address)?.nickname
+        for change in changes { carryOut(change, by: name, moment, &effects) }
     }
 
     private mutating func carryOut(_ change: RoomStandingChange, by name: String?, _ moment: RoomMoment, _ effects: inout RoomEffects) {

@@ -7,7 +7,8 @@ extension Room {
     /// Answers `<query xmlns='http://jabber.org/protocol/muc#owner'/>` of type `get`.
     func configurationForm(for actor: RoomStanding, _ limits: RoomLimits) throws(StanzaError) -> IQReply {
         if let refusal = configuration.refusal(of: .configure, by: actor) { throw refusal }
-        let form = configuration.form(.form, limits: limits)
+        var form = configuration.form(.form, limits: limits)
+        form.fields += listFields
         return IQReply { writer in
             writer.element("query", .mucOwner) { form.write(to: &$0) }
         }
@@ -15,7 +16,7 @@ extension Room {
 
     /// Carries out a `set`.
     mutating func decide(
-        _ query: ElementView, by actor: RoomStanding, _ moment: RoomMoment, _ effects: inout RoomEffects
+        _ query: ElementView, by address: JID, _ actor: RoomStanding, _ moment: RoomMoment, _ effects: inout RoomEffects
     ) throws(StanzaError) {
         if let element = query.firstChild("destroy", .mucOwner) { return try destroy(element, by: actor, moment.limits, &effects) }
         guard let x = query.firstChild("x", .dataForms) else { throw .badRequest("a form or a wish to destroy is expected") }
@@ -24,15 +25,21 @@ extension Room {
         switch form.kind {
         // §10.1.3: whoever does not want the room after all has none.
         case .cancel: if isLocked { destroy(RoomDestruction(), &effects) }
-        case .submit: try submit(form, moment, &effects)
+        case .submit: try submit(form, by: address, actor, moment, &effects)
         case .form, .result: throw .badRequest("the form is no submission")
         }
     }
 
-    private mutating func submit(_ form: DataForm, _ moment: RoomMoment, _ effects: inout RoomEffects) throws(StanzaError) {
-        var new = configuration
+    private mutating func submit(
+        _ form: DataForm, by address: JID, _ actor: RoomStanding, _ moment: RoomMoment, _ effects: inout RoomEffects
+    ) throws(StanzaError) {
         // An empty form takes the room as it is (§10.1.2).
-        if !form.fields.isEmpty { try new.take(form, limits: moment.limits) }
+        guard !form.fields.isEmpty else { return apply(configuration, moment, &effects) }
+        var new = configuration
+        try new.take(form, limits: moment.limits)
+        let changes = try listChanges(form, by: actor, moment.limits)
+        // Whoever becomes an administrator of a room that is for members from now on stays in it.
+        carryOut(changes, by: address, moment, &effects)
         apply(new, moment, &effects)
     }
 

@@ -48,7 +48,7 @@ enum RoomRequests {
             try room.configurationForm(for: request.standing, moment.limits)
         },
         RoomRoute(.set, "query", .mucOwner) { request, room, moment, effects throws(StanzaError) in
-            try room.decide(request.child, by: request.standing, moment, &effects)
+            try room.decide(request.child, by: request.actor, request.standing, moment, &effects)
             return .empty
         },
         RoomRoute(.get, "query", .register) { request, room, _, _ throws(StanzaError) in try room.registrationForm(for: request.actor) },
