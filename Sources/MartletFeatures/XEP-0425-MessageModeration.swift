@@ -54,7 +54,7 @@ extension Room {
             }
         }
         var stanza = encoded.asStanza
-        if configuration.isArchived {
+        if configuration.isArchived(within: moment.limits) {
             let view = LogEntry.View(owner: id, id: lastViewID, awaitsDelivery: false, archived: ArchiveMark(with: address, isSent: false))
             effects.entries.append(LogEntry(stanza: encoded, views: [view], time: moment.now))
         }

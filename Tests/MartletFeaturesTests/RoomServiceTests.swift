@@ -69,6 +69,17 @@ struct RoomServiceTests {
         #expect(server.store.contents.latestMessages(limit: 10).count == 3)
     }
 
+    @Test("where the operator wants no archives of rooms a request to one is one that nobody understands")
+    func noArchives() {
+        var settings = MultiUserChat.Settings(identities: OccupantIDs(secret: Array("occupants".utf8)))
+        settings.limits.archiving = .never
+        let server = TestServer(roomSettings: settings)
+        let crone = found("crone1/desktop", as: "firstwitch", on: server)
+        say(crone, "one")
+        #expect(archive(crone).map(\.error) == ["cancel/service-unavailable"])
+        #expect(server.store.contents.latestMessages(limit: 10).isEmpty)
+    }
+
     @Test("who does not see addresses does not find them in the archive either; moderators do (XEP-0313 §5.1.3)")
     func authors() {
         let crone = found("crone1/desktop", as: "firstwitch")

@@ -228,6 +228,35 @@ struct RoomConfigurationTests {
         #expect(again == configuration)
     }
 
+    @Test("where the operator says whether there are archives, owners are told and not asked (rooms.archive)")
+    func archiving() throws {
+        for (archiving, isArchived) in [(RoomLimits.Archiving.always, true), (.never, false)] {
+            var limits = RoomLimits()
+            limits.archiving = archiving
+            var configuration = RoomConfiguration()
+            let form = configuration.form(.form, limits: limits)
+            #expect(!form.fields.contains { $0.name == "muc#roomconfig_enablearchiving" } && form.fields.contains { $0.kind == .fixed })
+            #expect(form.fields.contains { $0.name == "muc#roomconfig_archive_days" } == isArchived)
+            let old = configuration
+            try configuration.take(
+                submission([field("muc#roomconfig_enablearchiving", "0"), field("muc#roomconfig_archive_days", "7")]), limits: limits)
+            #expect(configuration.isArchived == old.isArchived && configuration.archiveDays == (isArchived ? 7 : 0))
+        }
+    }
+
+    @Test("always: everything is archived, and who enters is told (status 170); never: nothing, and the room has no archive", arguments: [true, false])
+    func archivingInRoom(isAlways: Bool) {
+        var paper = RoomOnPaper { $0.isArchived = !isAlways }
+        paper.limits.archiving = isAlways ? .always : .never
+        paper.enter("crone1@shakespeare.lit/desktop", as: "firstwitch")
+        #expect(paper.received(by: "crone1@shakespeare.lit/desktop").contains { $0.statuses.contains(170) } == isAlways)
+        paper.send("<message type='groupchat'><body>one</body></message>", from: "crone1@shakespeare.lit/desktop")
+        #expect(paper.entries.count == (isAlways ? 1 : 0))
+        paper.forget()
+        paper.send("<iq type='get' id='d'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>", from: "crone1@shakespeare.lit/desktop")
+        #expect(paper.received(by: "crone1@shakespeare.lit/desktop").contains { $0.description.contains("urn:xmpp:mam:2") } == isAlways)
+    }
+
     @Test("what is left out stays, what is not known counts for nothing (§10.2)")
     func partial() throws {
         var configuration = RoomConfiguration()

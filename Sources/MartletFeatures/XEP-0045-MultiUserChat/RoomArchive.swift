@@ -10,6 +10,8 @@ extension MultiUserChat {
         guard let room = home.room, let child = children.next(), children.next() == nil else { return nil }
         let isQuery = child.isNamed("query", .archive)
         guard isQuery || child.isNamed("metadata", .archive) || (type == .set && child.isNamed("moderate", .moderation)) else { return nil }
+        // There are none: the request is one that nobody understands.
+        if settings.limits.archiving == .never, !child.isIn(.moderation) { return nil }
         do throws(StanzaError) {
             if child.isIn(.moderation) { return try moderate(arrival, try ModerationRequest(child), room, router, context) }
             if let refusal = room.configuration.refusal(of: .readArchive, by: room.standing(of: arrival.from)) { throw refusal }

@@ -49,11 +49,24 @@ package struct RoomConfiguration: Hashable, Sendable {
     /// Whether anybody may enter, and is heard.
     package var isOpenToAll: Bool { !isMembersOnly && !isModerated && secret == nil }
 
+    /// Whether messages are archived, as far as that is the owners' to say.
+    func isArchived(within limits: RoomLimits) -> Bool {
+        switch limits.archiving {
+        case .allowed: isArchived
+        case .always: true
+        case .never: false
+        }
+    }
+
     package var secret: String? { password?.isEmpty == false ? password : nil }
 }
 
 /// What the operator decides for every room.
 package struct RoomLimits: Hashable, Sendable {
+    /// Whether the archive is the owners' affair.
+    package enum Archiving: Hashable, Sendable { case allowed, always, never }
+
+    package var archiving = Archiving.allowed
     /// Occupants that an owner may allow, at most.
     package var occupantsMax = 5_000
     /// Affiliations of one room.

@@ -6,7 +6,7 @@ extension RoomConfiguration {
     package static let formType = "http://jabber.org/protocol/muc#roomconfig"
 
     package func form(_ kind: DataForm.Kind, limits: RoomLimits) -> DataForm {
-        var form = DataForm(kind, type: Self.formType, fields: texts + switches(limits) + choices + numbers(limits))
+        var form = DataForm(kind, type: Self.formType, fields: texts + switches + archive(limits) + choices + numbers(limits))
         if kind == .form { form.title = "Configuration of the room" } else { form.fields = form.fields.map(\.submitted) }
         return form
     }
@@ -19,7 +19,7 @@ extension RoomConfiguration {
         ]
     }
 
-    private func switches(_ limits: RoomLimits) -> [DataForm.Field] {
+    private var switches: [DataForm.Field] {
         [
             .flag("muc#roomconfig_persistentroom", "The room stays when nobody is in it", isPersistent),
             .flag("muc#roomconfig_publicroom", "The room is listed", isPublic),
@@ -30,8 +30,18 @@ extension RoomConfiguration {
             .flag("muc#roomconfig_passwordprotectedroom", "A password is needed", password != nil),
             .init("muc#roomconfig_roomsecret", .textPrivate, "The password", password.map { [$0] } ?? []),
             .flag("muc#roomconfig_forwardmentions", "Members who are not in the room are told of what mentions them", memberNotices != .nothing),
-            .flag("muc#roomconfig_enablearchiving", "Messages are kept in the room's archive", isArchived),
         ]
+    }
+
+    /// What is not the owners' to say they read.
+    private func archive(_ limits: RoomLimits) -> [DataForm.Field] {
+        let days = DataForm.Field.number(
+            "muc#roomconfig_archive_days", "Days for which the archive keeps messages; 0 is as long as the server does", archiveDays, 0...36_500)
+        return switch limits.archiving {
+        case .allowed: [.flag("muc#roomconfig_enablearchiving", "Messages are kept in the room's archive", isArchived), days]
+        case .always: [.init(nil, .fixed, ["Messages are kept in the room's archive, as in every room of this server."]), days]
+        case .never: [.init(nil, .fixed, ["This server keeps no archives of rooms."])]
+        }
     }
 
     private var choices: [DataForm.Field] {
@@ -53,7 +63,6 @@ extension RoomConfiguration {
         [
             .number("muc#roomconfig_maxusers", "Occupants at most", occupantsMax, 1...limits.occupantsMax),
             .number("muc#maxhistoryfetch", "Messages that who enters is shown", historyLength, 0...limits.historyMax),
-            .number("muc#roomconfig_archive_days", "Days for which the archive keeps messages; 0 is as long as the server does", archiveDays, 0...36_500),
             .number("muc#roomconfig_slow_mode_duration", "Seconds between two messages of one occupant; 0 is none", slowModeSeconds, 0...limits.slowModeSecondsMax),
         ]
     }
@@ -66,7 +75,7 @@ extension RoomConfiguration {
     package mutating func take(_ form: DataForm, limits: RoomLimits) throws(StanzaError) {
         var fields = try FormSubmission(form, type: Self.formType)
         try takeTexts(&fields, limits)
-        try takeSwitches(&fields)
+        try takeSwitches(&fields, limits)
         try takePassword(&fields, limits)
         whois = try fields.choice("muc#roomconfig_whois") ?? whois
         privateMessages = try fields.choice("muc#roomconfig_allowpm") ?? privateMessages
@@ -75,7 +84,7 @@ extension RoomConfiguration {
         memberListRoles = try fields.roles("muc#roomconfig_getmemberlist") ?? memberListRoles
         occupantsMax = try fields.number("muc#roomconfig_maxusers", 1...limits.occupantsMax, "none") ?? occupantsMax
         historyLength = try fields.number("muc#maxhistoryfetch", 0...limits.historyMax) ?? historyLength
-        archiveDays = try fields.number("muc#roomconfig_archive_days", 0...36_500) ?? archiveDays
+        if limits.archiving != .never { archiveDays = try fields.number("muc#roomconfig_archive_days", 0...36_500) ?? archiveDays }
         slowModeSeconds = try fields.number("muc#roomconfig_slow_mode_duration", 0...limits.slowModeSecondsMax) ?? slowModeSeconds
     }
 
@@ -90,14 +99,14 @@ extension RoomConfiguration {
         }
     }
 
-    private mutating func takeSwitches(_ fields: inout FormSubmission) throws(StanzaError) {
+    private mutating func takeSwitches(_ fields: inout FormSubmission, _ limits: RoomLimits) throws(StanzaError) {
         isPersistent = try fields.boolean("muc#roomconfig_persistentroom") ?? isPersistent
         isPublic = try fields.boolean("muc#roomconfig_publicroom") ?? isPublic
         isMembersOnly = try fields.boolean("muc#roomconfig_membersonly") ?? isMembersOnly
         allowsInvitations = try fields.boolean("muc#roomconfig_allowinvites") ?? allowsInvitations
         isModerated = try fields.boolean("muc#roomconfig_moderatedroom") ?? isModerated
         allowsSubjectChange = try fields.boolean("muc#roomconfig_changesubject") ?? allowsSubjectChange
-        isArchived = try fields.boolean("muc#roomconfig_enablearchiving") ?? isArchived
+        if limits.archiving == .allowed { isArchived = try fields.boolean("muc#roomconfig_enablearchiving") ?? isArchived }
     }
 
     /// The switch of XEP-0452 and the choice are two views of one thing: what differs from what it was is what somebody wants.

@@ -7,9 +7,9 @@ extension Room {
     static let nicknameNode = "x-roomuser-item"
     static let trafficNode = "http://jabber.org/protocol/muc#traffic"
 
-    func info(for actor: RoomStanding, address: JID, node: String?) throws(StanzaError) -> IQReply {
+    func info(for actor: RoomStanding, address: JID, node: String?, _ limits: RoomLimits) throws(StanzaError) -> IQReply {
         switch node {
-        case nil: return try info(for: actor)
+        case nil: return try info(for: actor, limits)
         // §6.6: which nickname is reserved for who asks.
         case Self.nicknameNode?:
             let nickname = affiliations.reservedNickname(of: address.bare)
@@ -24,10 +24,10 @@ extension Room {
     }
 
     /// A room that is not listed is told to whoever knows its address, as it must be to enter it; what it is about is not.
-    private func info(for actor: RoomStanding) throws(StanzaError) -> IQReply {
+    private func info(for actor: RoomStanding, _ limits: RoomLimits) throws(StanzaError) -> IQReply {
         guard !isLocked || actor.affiliation == .owner else { throw .itemNotFound() }
         let identity = DiscoInfo.Identity("conference", "text", name: configuration.name.isEmpty ? address.localpart : configuration.name)
-        let features = (configuration.types.map { "muc_\($0)" } + RoomRequests.namespaces.map(\.name)).sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+        let features = (configuration.types.map { "muc_\($0)" } + RoomRequests.namespaces(limits).map(\.name)).sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
         return IQReply { writer in
             writer.element("query", .discoInfo) { writer in
                 writer.element(

@@ -122,17 +122,17 @@ extension Room {
     ) {
         var note = RoomNote()
         note.versions = AffiliationVersions(since: nil, until: affiliations.version)
-        tellOwn(session, of: occupant, .available, base: occupant.presence, note, entranceStatuses + statuses, &effects)
+        tellOwn(session, of: occupant, .available, base: occupant.presence, note, entranceStatuses(moment.limits) + statuses, &effects)
         tellAvatar(to: session, &effects)
         let old = history.selection(entry.history, countMax: min(configuration.historyLength, moment.limits.historyMax), of: address, now: moment.now)
         if !old.isEmpty { effects.actions.append(.sendAll(old, to: session)) }
         effects.actions.append(.sendAll([subjectMessage], to: session))
     }
 
-    private var entranceStatuses: [Int] {
+    private func entranceStatuses(_ limits: RoomLimits) -> [Int] {
         var statuses: [Int] = []
         if configuration.showsAddresses { statuses.append(RoomStatus.showsAddresses) }
-        if configuration.isArchived { statuses.append(RoomStatus.archived) }
+        if configuration.isArchived(within: limits) { statuses.append(RoomStatus.archived) }
         if isLocked { statuses.append(RoomStatus.created) }
         return statuses
     }

@@ -72,7 +72,7 @@ extension Room {
         stanza.omitMarks(of: address)
         stanza.add { OccupantIDs.write(occupant.id, to: &$0) }
         let isKept = ArchiveRules.isWorthKeepingInRoom(sent)
-        if configuration.isArchived, isKept { log(stanza, of: occupant, position, moment, &effects) }
+        if configuration.isArchived(within: moment.limits), isKept { log(stanza, of: occupant, position, moment, &effects) }
         stanza.add { writer in address.withUTF8 { writer.emptyElement("stanza-id", .stanzaIDs, ("id", lastViewID), ("by", $0)) } }
         tellAll(SharedStanza(stanza), &effects)
         if isKept, !isSubject {

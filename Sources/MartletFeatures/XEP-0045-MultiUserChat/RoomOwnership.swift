@@ -54,12 +54,13 @@ extension Room {
         if new.isMembersOnly, !old.isMembersOnly { expelStrangers(&effects) }
         if new.showsAddresses != old.showsAddresses { occupants.regroup { new.permits(.seeAddresses, by: $0.standing) } }
         if new.presenceBroadcast != old.presenceBroadcast { announceAnew(&effects) }
-        if !wasLocked { tellStatuses(Self.statuses(from: old, to: new), &effects) }
+        if !wasLocked { tellStatuses(Self.statuses(from: old, to: new, moment.limits), &effects) }
     }
 
-    private static func statuses(from old: RoomConfiguration, to new: RoomConfiguration) -> [Int] {
+    private static func statuses(from old: RoomConfiguration, to new: RoomConfiguration, _ limits: RoomLimits) -> [Int] {
         var statuses: [Int] = []
-        if old.isArchived != new.isArchived { statuses.append(new.isArchived ? RoomStatus.archived : RoomStatus.notArchived) }
+        let isArchived = new.isArchived(within: limits)
+        if old.isArchived(within: limits) != isArchived { statuses.append(isArchived ? RoomStatus.archived : RoomStatus.notArchived) }
         if old.showsAddresses != new.showsAddresses {
             statuses.append(new.showsAddresses ? RoomStatus.nonAnonymous : RoomStatus.semiAnonymous)
         }

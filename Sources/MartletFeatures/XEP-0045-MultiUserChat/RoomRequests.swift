@@ -29,8 +29,8 @@ struct RoomRoute: Sendable {
 /// Every request that a room itself answers; what waits for the disk is answered elsewhere (`RoomArchive`).
 enum RoomRequests {
     static let routes: [RoomRoute] = [
-        RoomRoute(.get, "query", .discoInfo) { request, room, _, _ throws(StanzaError) in
-            try room.info(for: request.standing, address: request.actor, node: request.child.attribute("node"))
+        RoomRoute(.get, "query", .discoInfo) { request, room, moment, _ throws(StanzaError) in
+            try room.info(for: request.standing, address: request.actor, node: request.child.attribute("node"), moment.limits)
         },
         RoomRoute(.get, "query", .discoItems) { request, room, _, _ throws(StanzaError) in
             let isForCommands = request.child.attributeEquals("node", "http://jabber.org/protocol/commands")
@@ -66,9 +66,13 @@ enum RoomRequests {
     ]
 
     /// What a room announces besides its type (§6.4).
-    static let namespaces: [Namespace] = [
-        .muc, .discoInfo, .discoItems, .ping, .stanzaIDs, .occupantIDs, .register, .archive, .archiveExtended, .archiveFullText,
-        .affiliationVersions, .selfPing, "http://jabber.org/protocol/muc#stable_id", "http://jabber.org/protocol/muc#request",
+    static func namespaces(_ limits: RoomLimits) -> [Namespace] {
+        limits.archiving == .never ? always : always + [.archive, .archiveExtended, .archiveFullText]
+    }
+
+    private static let always: [Namespace] = [
+        .muc, .discoInfo, .discoItems, .ping, .stanzaIDs, .occupantIDs, .register, .affiliationVersions, .selfPing,
+        "http://jabber.org/protocol/muc#stable_id", "http://jabber.org/protocol/muc#request",
     ] + MessageModeration.namespaces + MessageRetraction.namespaces + RoomAvatars.namespaces + Hats.namespaces + [.commands, .dataForms]
 
     static func route(_ kind: IQType, _ child: ElementView) -> RoomRoute? {

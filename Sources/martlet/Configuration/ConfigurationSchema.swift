@@ -337,6 +337,12 @@ package enum ConfigurationSchema {
             An occupant of another server from whom nothing has come for so long is asked whether he is there (XEP-0199), and leaves the room if \
             he is not. 0s: nobody is asked. Looked at once a minute.
             """),
+        .value(
+            "archive", \.archiving, .choice, .reload,
+            """
+            Whether what is said in rooms is kept in their archives (XEP-0313): allowed (as their owners say), always, or never; with never, what \
+            was kept before is not shown either.
+            """),
         .section("standard", \.standard, standardRoom, "What a new room is like. Its owners may change it."),
     ])
 

@@ -195,6 +195,7 @@ extension ServerConfiguration {
         package var historyBytesMax = 256 * 1024
         /// Zero: never.
         package var pingAfter = Duration.seconds(900)
+        package var archiving = RoomArchiving.allowed
         package var standard = StandardRoom()
 
         package init() {}
@@ -259,6 +260,11 @@ package enum ArchiveDefault: String, Sendable, CaseIterable {
 /// Who may create rooms (XEP-0045 §10.1.1).
 package enum RoomCreation: String, Sendable, CaseIterable {
     case everybody, local, admins, nobody
+}
+
+/// Whether rooms have archives (XEP-0313).
+package enum RoomArchiving: String, Sendable, CaseIterable {
+    case allowed, always, never
 }
 
 /// What a session gets that asks for a resource which is in use (RFC 6120 §7.7.2.2).

@@ -101,6 +101,12 @@ extension RoomLimits {
         historyMax = rooms.historyMax
         historyBytesMax = rooms.historyBytesMax
         pingAfter = rooms.pingAfter
+        archiving =
+            switch rooms.archiving {
+            case .allowed: .allowed
+            case .always: .always
+            case .never: .never
+            }
     }
 }
 
