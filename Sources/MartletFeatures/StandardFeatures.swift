@@ -88,7 +88,7 @@ package enum StandardFeatures {
         .rfc(5929, "Channel Bindings for TLS", sections: "4", note: "tls-server-end-point"),
         MultiUserChat.specification, OccupantIDs.specification, MessageModeration.specification, ChannelSearch.specification, RoomAvatars.specification,
         AdHocCommands.specification, Hats.specification, MentionNotifications.specification,
-        .xep(59, "Result Set Management", version: "1.0", note: "in archives and lists; pages by number only in lists of affiliations"),
+        .xep(59, "Result Set Management", version: "1.0", note: "in archives and lists; pages by number only in lists of affiliations and of occupants"),
         .xep(68, "Field Standardization for Data Forms", version: "1.3.0"),
         .xep(122, "Data Forms Validation", version: "1.0.2", note: "in forms of rooms"),
         .xep(249, "Direct MUC Invitations", version: "1.2", note: "also beside invitations by way of the room"),

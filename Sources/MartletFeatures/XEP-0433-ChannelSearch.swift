@@ -1,6 +1,7 @@
 package import MartletCore
 package import MartletXML
 package import MartletXMPP
+import NIOCore
 
 extension Namespace {
     package static let channelSearch: Namespace = "urn:xmpp:channel-search:0:search"
@@ -10,9 +11,10 @@ extension Namespace {
 /// Whoever looks for a room finds it by words of its name, its description and its address, or has them all, page by page.
 ///
 /// Found is what the service's list has too (XEP-0045 §6.3): public rooms. Rooms that somebody is in are in memory, and of those there is
-/// more to tell, as far as they tell it to whoever asks.
+/// more to tell, as far as they tell it to whoever asks. By how many are in them rooms are in order as far as that is told, too; those of which it is
+/// not, and those that nobody is in, come behind them.
 package struct ChannelSearch: IQResponder {
-    package static let specification = Specification.xep(433, "Extended Channel Search", version: "0.1.0", note: "ordered by address")
+    package static let specification = Specification.xep(433, "Extended Channel Search", version: "0.1.0", note: "ordered by address or occupants")
     package let disco = DiscoFeatures(host: [.channelSearch])
     package init() {}
 
@@ -33,7 +35,11 @@ package struct ChannelSearch: IQResponder {
     // MARK: The form (§4.2.1)
 
     static let formType = "urn:xmpp:channel-search:0:search-params"
-    static let addressOrder = "{urn:xmpp:channel-search:0:order}address"
+    /// §6.1.
+    enum Order: String, CaseIterable {
+        case address = "{urn:xmpp:channel-search:0:order}address"
+        case occupants = "{urn:xmpp:channel-search:0:order}nusers"
+    }
     static let roomType = "xep-0045"
 
     private static let form = IQReply { writer in
@@ -46,7 +52,9 @@ package struct ChannelSearch: IQResponder {
             field("sinname", .boolean, "Search in names", ["true"]), field("sindescription", .boolean, "Search in descriptions", ["true"]),
             field("sinaddress", .boolean, "Search in addresses", ["true"]),
             field("types", .listMulti, "Kinds of service", [roomType], [.init(roomType, label: "Multi-user chat")]),
-            field("key", .listSingle, "Order", [addressOrder], [.init(addressOrder, label: "Address")]),
+            field(
+                "key", .listSingle, "Order", [Order.address.rawValue],
+                [.init(Order.address.rawValue, label: "Address"), .init(Order.occupants.rawValue, label: "Occupants, most first")]),
         ]
     }
 
@@ -71,10 +79,19 @@ package struct ChannelSearch: IQResponder {
         do throws(StoreError) {
             // How many there are is known without looking at each of them only where every one counts.
             let count = terms.text == nil && terms.includesRooms ? try await router.store.roomCount(domain: domain, isPublic: true) : nil
-            let found = list.limit > 0 && terms.includesRooms ? try await router.store.rooms(list).rooms : []
+            let found = list.limit > 0 && terms.includesRooms ? try await rooms(list, in: terms.order, as: request.actor, router) : []
             return answer(found, count: count, to: request.actor, router)
         } catch {
             throw StanzaError(.internalServerError, .wait)
+        }
+    }
+
+    private static func rooms(
+        _ list: RoomListRequest, in order: Order, as actor: JID, _ router: Router
+    ) async throws(StoreError) -> [RoomSummary] {
+        switch order {
+        case .address: try await router.store.rooms(list).rooms
+        case .occupants: try await BusyRooms(list, as: actor, router).page(list, router.store)
         }
     }
 
@@ -109,6 +126,7 @@ package struct ChannelSearchTerms: Hashable, Sendable {
     /// `nil`: all rooms.
     package var text: String?
     package var texts = RoomTexts.all
+    var order = ChannelSearch.Order.address
     /// Whether rooms are among the kinds of service that are asked for.
     package var includesRooms = true
 
@@ -117,7 +135,10 @@ package struct ChannelSearchTerms: Hashable, Sendable {
         var fields = try FormSubmission(form, type: ChannelSearch.formType)
         let text = try fields.text("q").flatMap { $0.isEmpty ? nil : $0 }
         let wantsAll = try fields.boolean("all") ?? false
-        if let key = try fields.text("key"), key != ChannelSearch.addressOrder { throw .search(.featureNotImplemented, "invalid-sort-key") }
+        if let key = try fields.text("key") {
+            guard let order = ChannelSearch.Order(rawValue: key) else { throw .search(.featureNotImplemented, "invalid-sort-key") }
+            self.order = order
+        }
         try takeTexts(&fields)
         let types = try fields.texts("types")
         includesRooms = types.isEmpty || types.contains(ChannelSearch.roomType)
@@ -149,6 +170,83 @@ extension StanzaError {
     /// Each of type `modify` (§4.2.2; for the absence of conditions as the example has it).
     fileprivate static func search(_ condition: Condition, _ application: String, _ text: String? = nil) -> StanzaError {
         StanzaError(condition, .modify, text: text, application: QName(application, .channelSearchErrors))
+    }
+}
+
+/// The rooms of a service that somebody is in, those with most occupants first, as far as they tell that: the beginning of a list of all, which
+/// goes on in the order of addresses.
+///
+/// Looked at anew for each page: a room that has come to other numbers in between may be on two pages, or on none (§6.1).
+private struct BusyRooms {
+    private let rooms: [RoomSummary]
+    private let places: [BareJID: Int]
+
+    init(_ list: RoomListRequest, as actor: JID, _ router: Router) {
+        let filter = RoomPageBuilder(list)
+        let found = Self.occupied(at: list.domain, as: actor, router).filter { filter.passes($0.room) }
+        rooms = found.sorted { ($1.occupants, $0.room.address.description) < ($0.occupants, $1.room.address.description) }.map(\.room)
+        places = Dictionary(rooms.enumerated().map { ($1.address, $0) }) { first, _ in first }
+    }
+
+    private static func occupied(at domain: String, as actor: JID, _ router: Router) -> [(room: RoomSummary, occupants: Int)] {
+        var found: [(room: RoomSummary, occupants: Int)] = []
+        router.placement.forEachShard { shard in
+            shard.withLock {
+                for case let home as RoomHome in shard.allServiceHomes() where home.address.domainpart == domain {
+                    guard let room = home.room, room.configuration.isPublic, !room.isLocked, !room.occupants.isEmpty,
+                        room.configuration.permits(.seeOccupants, by: room.standing(of: actor))
+                    else { continue }
+                    found.append((room.summary, room.occupants.count))
+                }
+            }
+        }
+        return found
+    }
+
+    func page(_ list: RoomListRequest, _ store: any Store) async throws(StoreError) -> [RoomSummary] {
+        list.isBackwards ? try await last(list, store) : try await first(list, store)
+    }
+
+    private func first(_ list: RoomListRequest, _ store: any Store) async throws(StoreError) -> [RoomSummary] {
+        var rest = list
+        var page: [RoomSummary] = []
+        if let place = list.after.flatMap({ places[$0] }) {
+            page = Array(rooms[(place + 1)...].prefix(list.limit))
+            rest.after = nil
+        } else if list.after == nil {
+            page = Array(rooms.prefix(list.limit))
+        }
+        rest.limit -= page.count
+        return page + (try await others(rest, store))
+    }
+
+    private func last(_ list: RoomListRequest, _ store: any Store) async throws(StoreError) -> [RoomSummary] {
+        if let place = list.before.flatMap({ places[$0] }) { return rooms[..<place].suffix(list.limit) }
+        let others = try await others(list, store)
+        return rooms.suffix(list.limit - others.count) + others
+    }
+
+    /// The rooms in the order of addresses, without those that are in the other one.
+    private func others(_ list: RoomListRequest, _ store: any Store) async throws(StoreError) -> [RoomSummary] {
+        var (list, found) = (list, [RoomSummary]())
+        let wanted = list.limit
+        while found.count < wanted {
+            let page = try await store.rooms(list)
+            let others = page.rooms.filter { places[$0.address] == nil }
+            found = list.isBackwards ? others.suffix(wanted - found.count) + found : found + others.prefix(wanted - found.count)
+            guard !page.isComplete else { break }
+            if list.isBackwards { list.before = page.rooms.first?.address } else { list.after = page.rooms.last?.address }
+        }
+        return found
+    }
+}
+
+extension Room {
+    /// As the store's list has it, without its content.
+    fileprivate var summary: RoomSummary {
+        RoomSummary(
+            id: id, address: address, isPersistent: configuration.isPersistent && !isLocked, isPublic: configuration.isPublic && !isLocked,
+            name: configuration.name, description: configuration.description, created: created, content: ByteBuffer())
     }
 }
 

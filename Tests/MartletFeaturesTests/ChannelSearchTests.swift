@@ -38,7 +38,7 @@ struct ChannelSearchTests {
             (["q": "cave", "sinname": "0", "sindescription": "0", "sinaddress": "0"], .badRequest, "conflicting-fields"),
             (["q": "", "sinname": "1"], .badRequest, "no-search-conditions"), (["all": "0"], .badRequest, "no-search-conditions"),
             (["q": "!?"], .badRequest, "invalid-search-terms"),
-            (["all": "1", "key": "{urn:xmpp:channel-search:0:order}nusers"], .featureNotImplemented, "invalid-sort-key"),
+            (["all": "1", "key": "{urn:xmpp:channel-search:0:order}age"], .featureNotImplemented, "invalid-sort-key"),
         ]
         for (fields, condition, application) in cases {
             let error = refusal(fields)
@@ -103,6 +103,44 @@ struct ChannelSearchTests {
         let client = server.online("hag66/pda")
         server.fill(rooms, count: ChannelSearch.pageMax + 1)
         #expect(addresses(search(client, field("all", "1"), "<set xmlns='http://jabber.org/protocol/rsm'><max>1000</max></set>")).count == ChannelSearch.pageMax)
+    }
+
+    @Test("rooms come by how many are in them, then those that nobody is in, by pages from either end (§6.1)")
+    func byOccupants() {
+        for number in 1...3 {
+            _ = open("r\(number)", field("muc#roomconfig_persistentroom", "1"))
+            for guest in 1..<number { _ = server.occupant("guest\(guest)/x\(number)", as: "g\(guest)", of: RoomOnPaper.bare("r\(number)@\(rooms)")) }
+        }
+        _ = open("hidden", field("muc#roomconfig_publicroom", "0"))
+        server.fill(rooms, count: 3)
+        let client = server.online("hag66/pda")
+        func page(_ set: String, _ fields: String = "") -> [String] {
+            let key = fields.isEmpty ? field("all", "1") : fields
+            let result = search(
+                client, key + field("key", "{urn:xmpp:channel-search:0:order}nusers"), "<set xmlns='http://jabber.org/protocol/rsm'>\(set)</set>")
+            return addresses(result).map { String($0.prefix { $0 != "@" }) }
+        }
+        let all = ["r3", "r2", "r1", "room0", "room1", "room2"]
+        #expect(page("") == all)
+        for size in 1...4 {
+            var (forwards, backwards) = ([String](), [String]())
+            while forwards.count < all.count { forwards += page("<max>\(size)</max>" + (forwards.last.map { "<after>\($0)@\(rooms)</after>" } ?? "")) }
+            while backwards.count < all.count {
+                backwards = page("<max>\(size)</max><before>" + (backwards.first.map { "\($0)@\(rooms)" } ?? "") + "</before>") + backwards
+            }
+            #expect(forwards == all && backwards == all)
+        }
+        #expect(page("", field("q", "r2")) == ["r2"])
+    }
+
+    @Test("a room that does not tell how many are in it has no place by that (XEP-0045 §13.4)")
+    func byOccupantsUnseen() {
+        let owner = open("b", field("muc#roomconfig_membersonly", "1"))
+        server.fill(rooms, count: 1)
+        _ = open("c")
+        let byOccupants = field("all", "1") + field("key", "{urn:xmpp:channel-search:0:order}nusers")
+        #expect(addresses(search(server.online("hag66/pda"), byOccupants)) == ["c", "b", "room0"].map { "\($0)@\(rooms)" })
+        #expect(addresses(search(owner, byOccupants)) == ["b", "c", "room0"].map { "\($0)@\(rooms)" })
     }
 
     @Test("of a room that somebody is in there is more to tell, but who is in it only to those who may look in (§6.2)")

@@ -228,6 +228,29 @@ struct RoomConfigurationTests {
         #expect(again == configuration)
     }
 
+    @Test("the list of occupants comes by pages, which are no longer than the room allows (§6.5, XEP-0059)")
+    func occupantPages() {
+        var paper = RoomOnPaper()
+        for nickname in ["c", "a", "b"] { paper.enter("\(nickname)@shakespeare.lit/x", as: nickname) }
+        func page(_ set: String) -> (names: [String], set: [String]?) {
+            paper.forget()
+            paper.send("<iq type='get' id='i'><query xmlns='http://jabber.org/protocol/disco#items'>\(set)</query></iq>", from: "a@shakespeare.lit/x")
+            let query = paper.received(by: "a@shakespeare.lit/x").first?.child("query")
+            let set = query?.children.first { $0.localName == "set" }?.children.map(\.text)
+            return (query?.children.compactMap { $0.attribute("name") } ?? [], set)
+        }
+        func set(_ text: String) -> String { "<set xmlns='http://jabber.org/protocol/rsm'>\(text)</set>" }
+        let room = RoomOnPaper.address
+        #expect(page("").names == ["a", "b", "c"] && page("").set == nil)
+        #expect(page(set("<max>2</max>")).names == ["a", "b"] && page(set("<max>2</max>")).set == ["\(room)/a", "\(room)/b", "3"])
+        #expect(page(set("<max>2</max><after>\(room)/b</after>")).names == ["c"])
+        #expect(page(set("<max>2</max><before/>")).names == ["b", "c"])
+        for max in [2, 3] {
+            paper.limits.pageMax = max
+            #expect(page("").names.count == max && (page("").set == nil) == (max == 3))
+        }
+    }
+
     @Test("where the operator says whether there are archives, owners are told and not asked (rooms.archive)")
     func archiving() throws {
         for (archiving, isArchived) in [(RoomLimits.Archiving.always, true), (.never, false)] {

@@ -191,10 +191,15 @@ package struct RoomPageBuilder: Sendable {
 
     /// - Parameter room: one of the request's domain, between ``RoomListRequest/after`` and ``RoomListRequest/before``.
     package mutating func look(at room: RoomSummary) {
-        if let isPublic = request.isPublic, room.isPublic != isPublic { return }
-        if let isPersistent = request.isPersistent, room.isPersistent != isPersistent { return }
-        if let words, !has(room, words) { return }
-        rooms.append(room)
+        if passes(room) { rooms.append(room) }
+    }
+
+    /// Whether the request's filters let a room through.
+    package func passes(_ room: RoomSummary) -> Bool {
+        if let isPublic = request.isPublic, room.isPublic != isPublic { return false }
+        if let isPersistent = request.isPersistent, room.isPersistent != isPersistent { return false }
+        if let words { return has(room, words) }
+        return true
     }
 
     private func has(_ room: RoomSummary, _ words: Set<String>) -> Bool {

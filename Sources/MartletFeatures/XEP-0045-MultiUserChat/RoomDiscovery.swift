@@ -57,16 +57,24 @@ extension Room {
         return DataForm(.result, type: "http://jabber.org/protocol/muc#roominfo", fields: fields.filter { $0.values != [""] && !$0.values.isEmpty })
     }
 
-    /// §6.5: who is here, for those who may know.
-    func items(for actor: RoomStanding) throws(StanzaError) -> IQReply {
+    /// §6.5: who is here, for those who may know, in the order of nicknames, by pages (XEP-0059).
+    func items(for actor: RoomStanding, _ query: ElementView, _ limits: RoomLimits) throws(StanzaError) -> IQReply {
         guard !isLocked || actor.affiliation == .owner else { throw .itemNotFound() }
+        let request = try ResultSetRequest(in: query)
         let isOpen = actor.role != .none || (configuration.isPublic && configuration.permits(.seeOccupants, by: actor))
+        let announced = isOpen ? occupants.all.filter(\.isAnnounced).map { JID.full($0.address) } : []
+        let page = SortedAddresses(sorted: announced.sorted { $0.precedes($1) })
+            .page(request.page, limit: request.limit(usual: limits.pageMax, most: limits.pageMax))
+        let isWhole = request == ResultSetRequest() && page.addresses.count == page.count
         return IQReply { writer in
             writer.element("query", .discoItems) { writer in
-                guard isOpen else { return }
-                for occupant in occupants.all where occupant.isAnnounced {
-                    writer.element("item", .discoItems, ["jid": occupant.address.description, "name": occupant.nickname])
+                for case .full(let occupant) in page.addresses {
+                    writer.element("item", .discoItems, ["jid": occupant.description, "name": occupant.resourcepart])
                 }
+                if isWhole { return }
+                ResultSetPage(
+                    first: page.addresses.first?.description, last: page.addresses.last?.description, index: page.first, count: page.count
+                ).write(to: &writer)
             }
         }
     }

@@ -32,9 +32,9 @@ enum RoomRequests {
         RoomRoute(.get, "query", .discoInfo) { request, room, moment, _ throws(StanzaError) in
             try room.info(for: request.standing, address: request.actor, node: request.child.attribute("node"), moment.limits)
         },
-        RoomRoute(.get, "query", .discoItems) { request, room, _, _ throws(StanzaError) in
+        RoomRoute(.get, "query", .discoItems) { request, room, moment, _ throws(StanzaError) in
             let isForCommands = request.child.attributeEquals("node", "http://jabber.org/protocol/commands")
-            return isForCommands ? room.commandList(for: request.standing) : try room.items(for: request.standing)
+            return isForCommands ? room.commandList(for: request.standing) : try room.items(for: request.standing, request.child, moment.limits)
         },
         RoomRoute(.get, "ping", .ping) { _, _, _, _ throws(StanzaError) in .empty },
         RoomRoute(.get, "query", .mucAdmin) { request, room, moment, _ throws(StanzaError) in
@@ -71,7 +71,7 @@ enum RoomRequests {
     }
 
     private static let always: [Namespace] = [
-        .muc, .discoInfo, .discoItems, .ping, .stanzaIDs, .occupantIDs, .register, .affiliationVersions, .selfPing,
+        .muc, .discoInfo, .discoItems, .resultSets, .ping, .stanzaIDs, .occupantIDs, .register, .affiliationVersions, .selfPing,
         "http://jabber.org/protocol/muc#stable_id", "http://jabber.org/protocol/muc#request",
     ] + MessageModeration.namespaces + MessageRetraction.namespaces + RoomAvatars.namespaces + Hats.namespaces + [.commands, .dataForms]
 
