@@ -440,7 +440,7 @@ extension Write {
         case .log(let entry): row + entry.stanza.bytes.readableBytes + EncodedViews.viewBytesMax * entry.views.count
         case .document(_, _, let content): row + (content?.readableBytes ?? 0)
         case .replaceStanza(_, _, let stanza): row + stanza.bytes.readableBytes
-        case .room(.create(_, let record, let affiliations)):
+        case .room(.create(_, let record, let affiliations, _)):
             row + record.content.readableBytes + affiliations.reduce(0) { $0 + row + ($1.details?.readableBytes ?? 0) }
         case .room(.setRecord(_, let record)): row + record.content.readableBytes
         case .room(.setAffiliation(_, let affiliation)): row + (affiliation.details?.readableBytes ?? 0)

@@ -246,8 +246,8 @@ final class WriteStatements {
 
     private func apply(_ change: RoomChange, now: Int64, _ effects: inout CommitEffects) throws(SQLError) {
         switch change {
-        case .create(let address, let record, let affiliations):
-            try rooms.create(address, record, affiliations, as: try nextNumber(), now: now)
+        case .create(let address, let record, let affiliations, let creator):
+            try rooms.create(address, record, affiliations, by: creator, as: try nextNumber(), now: now)
         case .setRecord(let id, let record): try rooms.set(record, of: id)
         case .setAffiliation(let id, let affiliation): try rooms.set(affiliation, in: id)
         case .removeAffiliation(let id, let address): try rooms.removeAffiliation(of: address, in: id)

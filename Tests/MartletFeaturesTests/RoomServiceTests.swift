@@ -176,6 +176,53 @@ struct RoomServiceTests {
         #expect(remains(crone).first == "retracted ")
     }
 
+    // MARK: Creating
+
+    private func limited(_ max: Int, operators: Set<BareJID> = []) -> TestServer {
+        var settings = MultiUserChat.Settings(identities: OccupantIDs(secret: Array("occupants".utf8)))
+        settings.limits.perAccountMax = max
+        settings.operators = operators
+        return TestServer(roomSettings: settings)
+    }
+
+    private func create(_ name: String, by client: TestClient) -> String? {
+        client.forget()
+        client.send("<presence to='\(name)@conference.capulet.example/n'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
+        return client.received().compactMap(\.error).first
+    }
+
+    @Test("an account creates so many rooms at most, and another one when one of them is gone")
+    func roomsMax() {
+        let server = limited(2)
+        let (hag, crone) = (server.online("hag66/pda"), server.online("crone1/desktop"))
+        #expect(create("a", by: hag) == nil && create("b", by: hag) == nil)
+        #expect(create("c", by: hag) == "wait/resource-constraint")
+        #expect(create("c", by: crone) == nil)
+        #expect(server.roomsOnDisk().count == 3)
+        hag.send("<presence type='unavailable' to='a@conference.capulet.example/n'/>")
+        #expect(create("d", by: hag) == nil)
+        #expect(create("e", by: server.online("hag66/desk")) == "wait/resource-constraint")
+        #expect(server.unfinishedStanzas == 0)
+    }
+
+    @Test("operators create as many as they like")
+    func roomsOfOperators() {
+        let server = limited(1, operators: [RoomOnPaper.bare("hag66@capulet.example")])
+        let hag = server.online("hag66/pda")
+        #expect(["a", "b"].map { create($0, by: hag) } == [nil, nil])
+    }
+
+    @Test("who wants a room that the disk refuses is told, and who waits behind him has his turn (P19)")
+    func refusedCreation() {
+        let hag = server.online("hag66/pda")
+        let crone = server.online("crone1/desktop")
+        server.store.failSubmits(with: .full, next: 1)
+        #expect(create("a", by: hag) == "wait/resource-constraint")
+        #expect(server.roomsOnDisk().isEmpty)
+        #expect(create("a", by: crone) == nil)
+        #expect(server.unfinishedStanzas == 0)
+    }
+
     // MARK: Crashes and restarts
 
     @Test("after a crash every acknowledged message is there, and who enters is shown it (P6)")

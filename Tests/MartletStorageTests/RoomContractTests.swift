@@ -91,6 +91,27 @@ struct RoomContractTests {
         }
     }
 
+    @Test("an account creates so many rooms and no more; what is gone, and what nobody created, does not count", arguments: StoreKind.allCases)
+    func creators(_ kind: StoreKind) async throws {
+        func create(_ name: String, by account: BareJID?, max: Int = 2, in store: any Store) async -> Bool {
+            let creator = account.map { RoomCreator($0, roomsMax: max) }
+            return (try? await store.commit([.room(.create(jid("\(name)@chat.shakespeare.example"), record(), [], by: creator))])) != nil
+        }
+        try await withStore(kind) { store in
+            #expect(await create("a", by: juliet, in: store))
+            #expect(await create("b", by: juliet, in: store))
+            #expect(await create("c", by: juliet, in: store) == false)
+            #expect(try await store.room(jid("c@chat.shakespeare.example")) == nil)
+            #expect(await create("c", by: romeo, in: store))
+            #expect(await create("d", by: nil, in: store))
+            let id = try #require(try await store.room(jid("a@chat.shakespeare.example"))).id
+            try await store.commit([.room(.delete(id))])
+            #expect(await create("e", by: juliet, in: store))
+            #expect(await create("f", by: juliet, in: store) == false)
+            #expect(await create("f", by: juliet, max: 3, in: store))
+        }
+    }
+
     @Test("rooms and accounts have their numbers from one sequence, and may have the same address", arguments: StoreKind.allCases)
     func numbers(_ kind: StoreKind) async throws {
         try await withStore(kind) { store in

@@ -266,6 +266,15 @@ struct RoomTablesTests {
         }
     }
 
+    @Test("how many rooms somebody has created is counted by the index")
+    func creatorIndex() throws {
+        try open().close()
+        let connection = try SQLiteDriver(file: folder.path + "/martlet.db").openReader()
+        defer { connection.close() }
+        let plan = try connection.rows("EXPLAIN QUERY PLAN SELECT COUNT(*) FROM (SELECT 1 FROM room WHERE creator = 'x' LIMIT 2) AS created") { $0.text(3) }
+        #expect(plan.contains { $0.contains("room_creator (creator=?)") }, "\(plan)")
+    }
+
     @Test("a database of before there were rooms is read on, and its next room has the next number")
     func migration() async throws {
         let driver = SQLiteDriver(file: folder.path + "/martlet.db")

@@ -8,15 +8,17 @@ extension StoreContents {
         package var address: BareJID
         package var created: Int64
         package var record: RoomRecord
+        package var creator: BareJID?
         package var affiliations: [JID: StoredAffiliation]
         package var documents: [DocumentKey: ByteBuffer] = [:]
         package var archive = StoredArchive()
 
-        init(id: AccountID, address: BareJID, created: Int64, record: RoomRecord, affiliations: [StoredAffiliation]) {
+        init(id: AccountID, address: BareJID, created: Int64, record: RoomRecord, affiliations: [StoredAffiliation], creator: BareJID?) {
             self.id = id
             self.address = address
             self.created = created
             self.record = record
+            self.creator = creator
             self.affiliations = Dictionary(affiliations.map { ($0.address, $0) }) { _, later in later }
         }
     }

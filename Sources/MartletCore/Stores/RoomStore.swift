@@ -80,14 +80,27 @@ package struct StoredAffiliation: Hashable, Sendable {
 
 /// One change to a room. What is to become of a room that is gone is dropped: nobody is left to be told.
 package enum RoomChange: Sendable {
-    /// Refused with ``StoreError/constraint(_:)`` if the address has a room, or no localpart. Of two lines for one address the later counts.
-    case create(BareJID, RoomRecord, [StoredAffiliation])
+    /// Refused with ``StoreError/constraint(_:)`` if the address has a room, or no localpart, and if its creator has too many. Of two lines for
+    /// one address the later counts.
+    case create(BareJID, RoomRecord, [StoredAffiliation], by: RoomCreator? = nil)
     case setRecord(AccountID, RoomRecord)
     /// Inserts a line, or replaces the one that the address has.
     case setAffiliation(AccountID, StoredAffiliation)
     case removeAffiliation(AccountID, JID)
     /// Removes the room with its affiliations, its documents and its archive. The address may be given to a new room, which inherits nothing.
     case delete(AccountID)
+}
+
+/// Who creates a room. Rooms without one, such as those that operators make, count for nobody.
+package struct RoomCreator: Hashable, Sendable {
+    package var account: BareJID
+    /// Rooms that the account may have created and that are still there, the new one included.
+    package var roomsMax: Int
+
+    package init(_ account: BareJID, roomsMax: Int) {
+        self.account = account
+        self.roomsMax = roomsMax
+    }
 }
 
 /// What a search for rooms looks at.

@@ -185,14 +185,17 @@ extension StoreContents {
 
     private mutating func apply(_ change: RoomChange, now: Int64, _ undo: inout Undo) throws(StoreError) {
         switch change {
-        case .create(let address, let record, let affiliations):
+        case .create(let address, let record, let affiliations, let creator):
             guard !address.isDomain else { throw .constraint("a room has a localpart: \(address)") }
             guard roomIDs[address] == nil else { throw .constraint("the room exists: \(address)") }
             for affiliation in affiliations { try Self.check(affiliation.version) }
+            if let creator, rooms.values.count(where: { $0.creator == creator.account }) >= creator.roomsMax {
+                throw .constraint("\(creator.account) has \(creator.roomsMax) rooms")
+            }
             let id = nextID()
             undo.roomsBefore[id] = .some(nil)
             roomIDs[address] = id
-            rooms[id] = Room(id: id, address: address, created: now, record: record, affiliations: affiliations)
+            rooms[id] = Room(id: id, address: address, created: now, record: record, affiliations: affiliations, creator: creator?.account)
         case .setRecord(let id, let record):
             changeRoom(id, &undo) { $0.record = record }
         case .setAffiliation(let id, let affiliation):

@@ -14,6 +14,8 @@ package struct MultiUserChat: DomainService {
         package var standard = RoomConfiguration()
         /// Who may create rooms.
         package var creation: Creation = .local
+        /// Who may create as many rooms as he likes (``RoomLimits/perAccountMax``).
+        package var operators: Set<BareJID> = []
         package var identities: OccupantIDs
         /// For the metrics; the same after a reload, as rooms stay.
         package var counters = RoomCounters()
@@ -151,12 +153,42 @@ package struct MultiUserChat: DomainService {
     }
 
     /// Under the lock. The room is on disk before anybody is in it (§10.1); then it is read like any other.
+    ///
+    /// - Parameter arrival: the first of those that wait.
     private func create(_ home: RoomHome, for arrival: Arrival, _ router: Router, _ context: LoopContext) {
         let record = RoomContent(configuration: settings.standard, subject: nil, isLocked: true).record
-        let owner = StoredAffiliation(address: .bare(arrival.from.bare), affiliation: RoomAffiliation.owner.rawValue, version: 1)
-        home.lastTicket = router.store.submit([.room(.create(home.address, record, [owner]))])
-        home.willBeEntered()
-        read(home, router, context)
+        let account = arrival.from.bare
+        let owner = StoredAffiliation(address: .bare(account), affiliation: RoomAffiliation.owner.rawValue, version: 1)
+        let creator = settings.operators.contains(account) ? nil : RoomCreator(account, roomsMax: settings.limits.perAccountMax)
+        let ticket = router.store.submit([.room(.create(home.address, record, [owner], by: creator))])
+        (home.lastTicket, home.stage) = (ticket, .reading)
+        context.afterCommit(ticket) { context, outcome in
+            home.shard.withLock {
+                switch outcome {
+                case .success:
+                    home.willBeEntered()
+                    read(home, router, context)
+                case .failure(let error): doWithout(home, error, router, context)
+                }
+            }
+            context.runEffects()
+        }
+    }
+
+    /// Under the lock. The room was not created: who wanted it is told, and the others have their turn.
+    private func doWithout(_ home: RoomHome, _ error: StoreError, _ router: Router, _ context: LoopContext) {
+        home.stage = .ready
+        let arrival = home.parked.removeFirst()
+        home.parkedBytes -= arrival.stanza.element.byteCount
+        refuse(arrival, refusal(of: error), router, context)
+        arrival.completion?.complete(.done, in: context)
+        doWaiting(home, router, context)
+    }
+
+    /// That there is such a room already is not why: it was looked for before.
+    private func refusal(of error: StoreError) -> StanzaError {
+        guard case .constraint = error else { return StanzaError(refusal: error) }
+        return .resourceConstraint("an account may have created \(settings.limits.perAccountMax) rooms that are still there, and has")
     }
 
     // MARK: Deciding

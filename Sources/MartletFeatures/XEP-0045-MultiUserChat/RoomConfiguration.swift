@@ -71,6 +71,8 @@ package struct RoomLimits: Hashable, Sendable {
     package var occupantsMax = 5_000
     /// Affiliations of one room.
     package var affiliationsMax = 100_000
+    /// Rooms that one account has created by entering them and that are still there, whoever owns them now.
+    package var perAccountMax = 100
     /// Sessions of one account under one nickname.
     package var sessionsMax = 16
     /// Messages that are kept in memory for those who come.

@@ -5,14 +5,15 @@ internal import NIOCore
 /// The writer's statements about rooms. Called within a transaction.
 final class RoomWrites {
     private let connection: any SQLConnection
-    private let insertRoom, setRecord, putAffiliation, deleteAffiliation, deleteRoom, putDocument, deleteDocument: any SQLStatement
+    private let countCreated, insertRoom, setRecord, putAffiliation, deleteAffiliation, deleteRoom, putDocument, deleteDocument: any SQLStatement
 
     init(_ connection: any SQLConnection) throws(SQLError) {
         self.connection = connection
+        countCreated = try connection.prepare("SELECT COUNT(*) FROM (SELECT 1 FROM room WHERE creator = $1 LIMIT $2) AS created")
         insertRoom = try connection.prepare(
             """
-            INSERT INTO room (id, domainpart, localpart, created, persistent, public, name, description, content)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (domainpart, localpart) DO NOTHING
+            INSERT INTO room (id, domainpart, localpart, created, persistent, public, name, description, content, creator)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (domainpart, localpart) DO NOTHING
             """)
         setRecord = try connection.prepare(
             "UPDATE room SET persistent = $2, public = $3, name = $4, description = $5, content = $6 WHERE id = $1")
@@ -34,16 +35,29 @@ final class RoomWrites {
     }
 
     /// - Parameter id: a number that was never given.
-    func create(_ address: BareJID, _ record: RoomRecord, _ affiliations: [StoredAffiliation], as id: Int64, now: Int64) throws(SQLError) {
+    func create(
+        _ address: BareJID, _ record: RoomRecord, _ affiliations: [StoredAffiliation], by creator: RoomCreator?, as id: Int64, now: Int64
+    ) throws(SQLError) {
         guard !address.isDomain else { throw SQLError(.constraint, "a room has a localpart: \(address)") }
+        if let creator { try checkCount(creator) }
         try insertRoom.run {
             $0.bind(id, at: 1)
             $0.bind(partsOf: address, at: 2)
             $0.bind(now, at: 4)
             $0.bind(record, at: 5)
+            $0.bind(creator?.account.description, at: 10)
         }
         guard connection.changes > 0 else { throw SQLError(.constraint, "the room exists: \(address)") }
         for affiliation in affiliations { try set(affiliation, in: AccountID(raw: id)) }
+    }
+
+    /// Looks at no more rooms than it takes to know.
+    private func checkCount(_ creator: RoomCreator) throws(SQLError) {
+        let count = try countCreated.first({
+            $0.bind(creator.account.description, at: 1)
+            $0.bind(Int64(creator.roomsMax), at: 2)
+        }) { Int($0.integer(0)) }
+        guard count ?? 0 < creator.roomsMax else { throw SQLError(.constraint, "\(creator.account) has \(creator.roomsMax) rooms") }
     }
 
     func set(_ record: RoomRecord, of room: AccountID) throws(SQLError) {

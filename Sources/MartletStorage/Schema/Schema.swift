@@ -18,6 +18,7 @@ package enum Schema {
         Migration(version: 3, statements: archiveText),
         Migration(version: 4, statements: streamPositions),
         Migration(version: 5, statements: rooms),
+        Migration(version: 6, statements: roomCreators),
     ]
 
     /// Numbers of accounts come from `meta` and are never given twice; `log.id` ascends with the order of commits.
@@ -163,6 +164,13 @@ extension Schema {
             """,
             "CREATE VIEW log_owner (id) AS SELECT id FROM account UNION ALL SELECT id FROM room",
         ]
+    }
+}
+
+extension Schema {
+    /// Who created a room: how many an account has created is counted when it creates another. Of older rooms nobody knows.
+    private static let roomCreators: @Sendable (SQLDialect) -> [String] = { d in
+        ["ALTER TABLE room ADD COLUMN creator \(d.text)", "CREATE INDEX room_creator ON room (creator) WHERE creator IS NOT NULL"]
     }
 }
 

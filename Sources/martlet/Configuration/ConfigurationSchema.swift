@@ -338,6 +338,12 @@ package enum ConfigurationSchema {
             he is not. 0s: nobody is asked. Looked at once a minute.
             """),
         .value(
+            "per-account-max", \.perAccountMax, .integer(1...100_000), .reload,
+            """
+            Most rooms that one account has created by entering them and that are still there, whoever owns them now. It does not hold for admins \
+            (access.admins, and those of the domain).
+            """),
+        .value(
             "archive", \.archiving, .choice, .reload,
             """
             Whether what is said in rooms is kept in their archives (XEP-0313): allowed (as their owners say), always, or never; with never, what \

@@ -195,6 +195,7 @@ extension ServerConfiguration {
         package var historyBytesMax = 256 * 1024
         /// Zero: never.
         package var pingAfter = Duration.seconds(900)
+        package var perAccountMax = 100
         package var archiving = RoomArchiving.allowed
         package var standard = StandardRoom()
 

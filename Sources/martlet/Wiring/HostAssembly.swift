@@ -48,6 +48,7 @@ struct HostAssembly {
     private func rooms(at address: BareJID, of domain: ServerConfiguration.Domain) throws(CommandFailure) -> Host {
         var settings = MultiUserChat.Settings(identities: OccupantIDs(secret: occupantSecret))
         settings.counters = roomCounters
+        settings.operators = admins(of: domain.name)
         settings.limits = RoomLimits(configuration.rooms)
         settings.limits.vCardBytesMax = configuration.limits.vCardBytesMax
         settings.standard = RoomConfiguration(configuration.rooms.standard)
@@ -101,6 +102,7 @@ extension RoomLimits {
         historyMax = rooms.historyMax
         historyBytesMax = rooms.historyBytesMax
         pingAfter = rooms.pingAfter
+        perAccountMax = rooms.perAccountMax
         archiving =
             switch rooms.archiving {
             case .allowed: .allowed

@@ -74,6 +74,7 @@ struct ConfigurationRangeTests {
         KeyRange("rooms.affiliations-max", ["10", "1000000"], not: ["9", "1000001"]),
         KeyRange("rooms.history-max", ["0", "1000"], not: ["-1", "1001"]),
         KeyRange("rooms.history-bytes", ["16KiB", "64MiB"], not: ["15KiB", "65MiB"]),
+        KeyRange("rooms.per-account-max", ["1", "100000"], not: ["0", "100001"]),
         KeyRange("rooms.ping-after", ["0s", "24h"], not: ["-1s", "25h"]),
         KeyRange("rooms.standard.occupants", ["2", "100000"], not: ["1", "100001"]),
         KeyRange("rooms.standard.history", ["0", "1000"], not: ["-1", "1001"]),

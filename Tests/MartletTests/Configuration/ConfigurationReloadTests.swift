@@ -116,6 +116,7 @@ struct ConfigurationReloadTests {
         KeyChange("rooms.history-max", .configuration) { $0.rooms.historyMax += 1 },
         KeyChange("rooms.history-bytes", .configuration) { $0.rooms.historyBytesMax += 1 },
         KeyChange("rooms.ping-after", .configuration) { $0.rooms.pingAfter = .zero },
+        KeyChange("rooms.per-account-max", .configuration) { $0.rooms.perAccountMax += 1 },
         KeyChange("rooms.archive", .configuration) { $0.rooms.archiving = .never },
         KeyChange("rooms.standard.persistent", .configuration) { $0.rooms.standard.isPersistent.toggle() },
         KeyChange("rooms.standard.public", .configuration) { $0.rooms.standard.isPublic.toggle() },
