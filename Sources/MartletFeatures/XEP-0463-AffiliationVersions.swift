@@ -8,15 +8,15 @@ extension Namespace {
 
 /// Who enters a room learns what has changed in its affiliations since he was there.
 extension Room {
-    /// Tells a session that enters what it does not know yet, if it asks for that, before any presence (§5.2). A version that there never was
-    /// counts as none.
+    /// Tells a session that enters what it does not know yet, if it asks for that, before any presence (§5.2). A version that there never was, or
+    /// of which too much is forgotten, counts as none.
     func tellAffiliations(_ entry: RoomEntry, to session: RoomSession, _ standing: RoomStanding, _ effects: inout RoomEffects) {
         guard entry.wantsAffiliations else { return }
         guard configuration.permits(.listAffiliation(.member), by: standing) else {
             let refusal = StanzaBuilder.message(.error, from: .bare(address), to: .full(session.address)) { StanzaError(.forbidden, .auth).write(to: &$0) }
             return effects.actions.append(.send(refusal, to: session))
         }
-        let known = entry.since.flatMap { UInt64($0) }.flatMap { $0 <= affiliations.version ? $0 : nil }
+        let known = entry.since.flatMap { UInt64($0) }.flatMap { affiliations.knowsChanges(since: $0) ? $0 : nil }
         guard known != affiliations.version else { return }
         let versions = AffiliationVersions(since: known, until: affiliations.version)
         let changes = visibleChanges(since: known, to: standing)

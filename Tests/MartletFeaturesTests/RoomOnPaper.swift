@@ -16,6 +16,7 @@ struct RoomOnPaper {
     /// What the store was asked to do.
     private(set) var writes: [Write] = []
     private(set) var entries: [LogEntry] = []
+    private(set) var audits: [AuditEvent] = []
     private(set) var isDestroyed = false
     let identities = OccupantIDs(secret: Array("occupants".utf8))
 
@@ -105,6 +106,7 @@ struct RoomOnPaper {
     private mutating func take(_ effects: RoomEffects, by sender: String) {
         writes += effects.writes
         entries += effects.entries
+        audits += effects.audits
         if effects.isDestroyed { isDestroyed = true }
         for action in effects.actions {
             switch action {

@@ -528,6 +528,24 @@ struct RoomServiceTests {
 
     // MARK: The disk
 
+    @Test("what owners do by the form is in the audit log once the disk has it, and not if it refuses")
+    func audited() {
+        let sink = Events()
+        let server = TestServer(audit: sink)
+        let crone = found("crone1/desktop", as: "firstwitch", on: server)
+        #expect(sink.take() == [.roomConfigured(RoomOnPaper.bare(room), by: "crone1@capulet.example")])
+        let form = "<field var='FORM_TYPE'><value>http://jabber.org/protocol/muc#roomconfig</value></field>"
+        func configure(_ name: String) {
+            crone.send(
+                "<iq type='set' id='o' to='\(room)'><query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' type='submit'>\(form)<field var='muc#roomconfig_roomname'><value>\(name)</value></field></x></query></iq>")
+        }
+        server.store.failSubmits(with: .full, next: 1)
+        configure("one")
+        #expect(sink.take().isEmpty)
+        configure("two")
+        #expect(sink.take().count == 1)
+    }
+
     @Test("nobody is told of a new owner before the disk has him, and nobody at all if it refuses (P7, P19)")
     func refusedChange() {
         let crone = found("crone1/desktop", as: "firstwitch")
@@ -559,6 +577,22 @@ private final class OtherServer: RemoteDelivery {
         }
         return all.compactMap { stanza in
             (try? parseElement(stanza.bytes, limits: .authenticated)).map { ($0.attribute("to") ?? "", TestStanza($0)) }
+        }
+    }
+}
+
+/// Keeps what would be in the audit log of rooms.
+private final class Events: AuditSink {
+    private let events = Mutex<[AuditEvent]>([])
+
+    func record(_ event: AuditEvent) {
+        if case .roomConfigured = event { events.withLock { $0.append(event) } }
+    }
+
+    func take() -> [AuditEvent] {
+        events.withLock { events in
+            defer { events = [] }
+            return events
         }
     }
 }

@@ -399,6 +399,60 @@ struct RoomTests {
         #expect(room.received(by: owner).map(\.error) == ["wait/resource-constraint"])
     }
 
+    private func setMember(_ names: [String], _ affiliation: String = "member", in room: inout RoomOnPaper) -> String? {
+        room.forget()
+        room.administer(names.map { "<item jid='\($0)@example.org' affiliation='\(affiliation)'/>" }.joined(), by: owner)
+        return room.received(by: owner).compactMap(\.error).first
+    }
+
+    @Test("who has no affiliation any more does not count, and a room that is full can change and lose what it has")
+    func formerAffiliations() {
+        var room = occupied()
+        room.limits.affiliationsMax = 3
+        #expect(setMember(["a", "b"], in: &room) == nil)
+        #expect(setMember(["a", "b"], "admin", in: &room) == nil)
+        #expect(setMember(["c"], in: &room) == "wait/resource-constraint")
+        #expect(setMember(["b"], "none", in: &room) == nil)
+        #expect(setMember(["c"], in: &room) == nil && room.room.affiliations.count == 3)
+        #expect(setMember(["b"], in: &room) == "wait/resource-constraint")
+        #expect(setMember(["stranger"], "none", in: &room) == nil)
+    }
+
+    @Test("of those who had an affiliation so many are remembered; beyond, the older half is forgotten, which who knows an older version is told (XEP-0463)")
+    func forgottenAffiliations() {
+        var room = occupied()
+        room.limits.formerMax = 4
+        let names = (1...5).map { "f\($0)" }
+        #expect(setMember(names, in: &room) == nil)
+        for name in names.prefix(4) { #expect(setMember([name], "none", in: &room) == nil) }
+        #expect(room.room.affiliations.formerCount == 4 && room.room.affiliations.forgottenVersion == 0)
+        #expect(setMember(["f5"], "none", in: &room) == nil)
+        let list = room.room.affiliations
+        #expect(list.formerCount == 2 && list.forgottenVersion == list.version - 2)
+        #expect(list.changes(since: list.forgottenVersion)?.count == 2 && list.changes(since: list.forgottenVersion - 1) == nil)
+        let removed = room.writes.count { if case .room(.removeAffiliation) = $0 { true } else { false } }
+        #expect(removed == 3)
+        let stored = StoredRoom(id: room.room.id, record: room.room.record, created: 0, affiliations: [])
+        #expect(Room(RoomOnPaper.address, stored, usedNames: 0).affiliations.forgottenVersion == list.forgottenVersion)
+    }
+
+    @Test("what is done by the form and by commands is recorded, what only asks is not")
+    func audited() {
+        var room = occupied()
+        let address = RoomOnPaper.address
+        let by = String(owner.prefix { $0 != "/" })
+        let type = "<field var='FORM_TYPE'><value>http://jabber.org/protocol/muc#roomconfig</value></field>"
+        func ask(_ content: String) { room.send("<iq type='set' id='o'><query xmlns='http://jabber.org/protocol/muc#owner'>\(content)</query></iq>", from: owner) }
+        ask("<x xmlns='jabber:x:data' type='submit'>\(type)<field var='muc#roomconfig_roomadmins'><value>a@example.org</value></field></x>")
+        #expect(room.audits == [.roomConfigured(address, by: by), .roomAffiliationSet(address, RoomOnPaper.jid("a@example.org"), affiliation: "admin", by: by)])
+        room.send("<iq type='set' id='l'><command xmlns='http://jabber.org/protocol/commands' node='urn:xmpp:hats:commands:list'/></iq>", from: owner)
+        ask("<x xmlns='jabber:x:data' type='cancel'/>")
+        ask("<x xmlns='jabber:x:data' type='submit'>\(type)<field var='muc#roomconfig_roomowners'/></x>")
+        #expect(room.audits.count == 2)
+        ask("<destroy/>")
+        #expect(room.audits.last == .roomDestroyed(address, by: by))
+    }
+
     @Test("of several changes all are made or none (§9.5)")
     func atomic() {
         var room = occupied()

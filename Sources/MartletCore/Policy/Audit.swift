@@ -18,11 +18,15 @@ package enum AuditEvent: Hashable, Sendable {
     /// The same of a room.
     case roomRead(BareJID, by: String)
     case roomPurged(BareJID, by: String)
-    /// What operators do to rooms. What occupants do there is the room's own affair.
+    /// What operators do to rooms, and what owners do by the room's form. What else occupants do there is the room's own affair.
     case roomCreated(BareJID, owners: [BareJID], by: String)
     case roomDestroyed(BareJID, by: String)
     /// - Parameter affiliation: by its name in XEP-0045 §5.2.
     case roomAffiliationSet(BareJID, JID, affiliation: String, by: String)
+    /// Its owner has changed its configuration, or has accepted the one that it has.
+    case roomConfigured(BareJID, by: String)
+    /// Somebody has changed something by a command of the room (XEP-0050).
+    case roomCommand(BareJID, node: String, by: String)
     case accountEnabled(BareJID, Bool, by: String)
     case passwordChanged(BareJID, by: String)
     case configurationReloaded(by: String, changed: [String])

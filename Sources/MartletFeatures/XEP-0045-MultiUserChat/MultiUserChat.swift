@@ -257,6 +257,7 @@ package struct MultiUserChat: DomainService {
         var progress = Progress.done(ticket)
         if effects.writes.isEmpty, home.tellings.isEmpty {
             if carryOut(effects.actions, of: home.address, arrival, router, context) { progress = .pending }
+            record(effects.audits, router, context)
             if ticket != .none, let arrival, arrival.position != nil { watch(ticket, arrival, router, context) }
         } else if !effects.actions.isEmpty || !effects.writes.isEmpty {
             tellLater(effects, ticket, arrival, home, router, context)
@@ -272,11 +273,16 @@ package struct MultiUserChat: DomainService {
         }
     }
 
+    /// Out of the lock: a log may wait for its disk.
+    private func record(_ events: [AuditEvent], _ router: Router, _ context: LoopContext) {
+        if !events.isEmpty { context.after { _ in events.forEach(router.audit.record) } }
+    }
+
     private func tellLater(
         _ effects: RoomEffects, _ ticket: CommitTicket, _ arrival: Arrival?, _ home: RoomHome, _ router: Router, _ context: LoopContext
     ) {
         let awaited = effects.writes.isEmpty ? home.tellings.last?.ticket ?? ticket : ticket
-        home.tellings.append(.init(ticket: awaited, actions: effects.actions, arrival: arrival))
+        home.tellings.append(.init(ticket: awaited, actions: effects.actions, arrival: arrival, audits: effects.audits))
         context.afterCommit(awaited) { context, _ in
             home.shard.withLock { tell(home, router, context) }
             context.runEffects()
@@ -288,7 +294,9 @@ package struct MultiUserChat: DomainService {
         while let next = home.tellings.first, next.ticket <= router.store.settled {
             home.tellings.removeFirst()
             switch router.store.outcome(of: next.ticket) {
-            case .success: _ = carryOut(next.actions, of: home.address, next.arrival, router, context)
+            case .success:
+                _ = carryOut(next.actions, of: home.address, next.arrival, router, context)
+                record(next.audits, router, context)
             case .failure(let error):
                 if let arrival = next.arrival { refuse(arrival, StanzaError(refusal: error), router, context) }
                 // What is in memory is ahead of the disk.

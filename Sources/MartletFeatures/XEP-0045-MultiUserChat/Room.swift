@@ -50,7 +50,7 @@ package struct Room: Sendable {
         isLocked = content.isLocked
         avatarHashes = content.avatarHashes
         hats = content.hats
-        affiliations = RoomAffiliations(stored.affiliations)
+        affiliations = RoomAffiliations(stored.affiliations, forgottenVersion: content.forgottenVersion)
         lastViewID = max(stored.lastViewID, usedNames)
         history = RoomHistory(stored.history, of: address, limits)
         reviewAllNotices()
@@ -61,7 +61,7 @@ package struct Room: Sendable {
         let content = RoomContent(stored.record)
         (configuration, subject, isLocked) = (content.configuration, content.subject, content.isLocked)
         (avatarHashes, hats) = (content.avatarHashes, content.hats)
-        affiliations = RoomAffiliations(stored.affiliations)
+        affiliations = RoomAffiliations(stored.affiliations, forgottenVersion: content.forgottenVersion)
         for key in occupants.keys { reconsider(key) }
         reviewAllNotices()
         occupants.regroup { [configuration] in configuration.permits(.seeAddresses, by: $0.standing) }
@@ -91,7 +91,7 @@ package struct Room: Sendable {
 
     package var record: RoomRecord {
         var content = RoomContent(configuration: configuration, subject: subject, isLocked: isLocked)
-        (content.avatarHashes, content.hats) = (avatarHashes, hats)
+        (content.avatarHashes, content.hats, content.forgottenVersion) = (avatarHashes, hats, affiliations.forgottenVersion)
         return content.record
     }
 
@@ -144,6 +144,8 @@ package struct RoomEffects {
     package var entries: [LogEntry] = []
     /// What was taken back, for the archive.
     package var retractions: [RoomRetraction] = []
+    /// What is recorded of it, once it is on disk.
+    package var audits: [AuditEvent] = []
     /// The room exists no longer.
     package var isDestroyed = false
 

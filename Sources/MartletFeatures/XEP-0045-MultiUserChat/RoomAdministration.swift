@@ -90,7 +90,7 @@ extension Room {
         var changes: [RoomStandingChange] = []
         for item in items { changes.append(try change(item, by: address, actor, moment)) }
         try checkOwnersRemain(after: changes)
-        guard affiliations.count + changes.count <= moment.limits.affiliationsMax else { throw .resourceConstraint("too many affiliations") }
+        try checkAffiliationsFit(changes, moment.limits)
         for change in changes {
             if case .affiliation(let guest, .member, _, let reason) = change { invite(guest, by: address.bare, reason, &effects) }
         }
@@ -152,6 +152,20 @@ extension Room {
     func checkReservation(of nickname: String, for account: BareJID, _ moment: RoomMoment) throws(StanzaError) {
         guard let full = address(of: nickname), full.resourcepart == nickname else { throw .notAcceptable("this cannot be a nickname") }
         try checkNickname(nickname, for: account, moment)
+    }
+
+    /// A room has so many affiliations and no more; those that there are may change, and end, however many they are.
+    func checkAffiliationsFit(_ changes: [RoomStandingChange], _ limits: RoomLimits) throws(StanzaError) {
+        let new = changes.count { change in
+            guard case .affiliation(let address, let affiliation, _, _) = change, affiliation != .none else { return false }
+            return (affiliations[address]?.affiliation ?? RoomAffiliation.none) == RoomAffiliation.none
+        }
+        guard new == 0 || affiliations.count + new <= limits.affiliationsMax else { throw .resourceConstraint("too many affiliations") }
+    }
+
+    /// The same for one account that becomes a member, or stays what it is.
+    func checkMemberFits(_ account: BareJID, _ limits: RoomLimits) throws(StanzaError) {
+        try checkAffiliationsFit([.affiliation(.bare(account), .member, nickname: nil, nil)], limits)
     }
 
     /// §10.4: a room has an owner.
@@ -234,12 +248,21 @@ extension Room {
             if affiliation == .outcast || affiliation == .none { entry.nickname = nil } else if let reserved { entry.nickname = reserved }
         }
         effects.writes.append(.room(.setAffiliation(id, stored)))
+        if affiliations.formerCount > moment.limits.formerMax { forgetFormer(keeping: moment.limits.formerMax / 2, &effects) }
         reviewNotices(for: address.bare)
         var note = RoomNote(actor: name, reason: reason)
         note.versions = AffiliationVersions(since: since, until: affiliations.version)
         let present = occupants.keys.filter { key in occupants[key].map { concerns(address, $0) } ?? false }
         if present.isEmpty { tellOfAbsent(address, affiliation, note, &effects) }
         for key in present { apply(affiliation, to: key, note, keepsRole: keepsRole, &effects) }
+    }
+
+    private mutating func forgetFormer(keeping count: Int, _ effects: inout RoomEffects) {
+        for address in affiliations.forgetFormer(keeping: count) {
+            effects.writes.append(.room(.removeAffiliation(id, address)))
+            reviewNotices(for: address.bare)
+        }
+        store(&effects)
     }
 
     private func free(nickname: String, for account: BareJID) -> String? {

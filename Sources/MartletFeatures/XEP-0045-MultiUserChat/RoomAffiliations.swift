@@ -27,13 +27,16 @@ package struct RoomAffiliations: Sendable {
     private(set) var wearers: Set<JID> = []
     /// Those who have said what they want to be told of.
     private(set) var choosers: Set<JID> = []
+    /// What has changed up to this version is not all known any more (XEP-0463).
+    package private(set) var forgottenVersion: UInt64 = 0
     /// Whether somebody is banned by domain or resource: otherwise only the account is looked up.
     private var hasOtherThanAccounts = false
 
     package init() {}
 
     /// - Parameter stored: in the order of addresses.
-    package init(_ stored: [StoredAffiliation]) {
+    package init(_ stored: [StoredAffiliation], forgottenVersion: UInt64 = 0) {
+        self.forgottenVersion = forgottenVersion
         entries.reserveCapacity(stored.count)
         var sorted: [RoomAffiliation: [JID]] = [:]
         for one in stored {
@@ -64,7 +67,10 @@ package struct RoomAffiliations: Sendable {
         if details.notices == nil { choosers.remove(address) } else { choosers.insert(address) }
     }
 
-    package var count: Int { entries.count }
+    /// Of those who have an affiliation.
+    package var count: Int { entries.count - formerCount }
+    /// Of those of whom something else is known: that they had one once (XEP-0463), hats, wishes.
+    package var formerCount: Int { count(of: .none) }
     package func count(of affiliation: RoomAffiliation) -> Int { lists[affiliation]?.count ?? 0 }
     package subscript(address: JID) -> Entry? { entries[address] }
 
@@ -120,6 +126,21 @@ package struct RoomAffiliations: Sendable {
         return entry.stored(address)
     }
 
+    /// Forgets who had an affiliation once, but for the latest `count` and those who wear hats.
+    ///
+    /// - Returns: who is forgotten.
+    mutating func forgetFormer(keeping count: Int) -> [JID] {
+        let former = all(.none).compactMap { address in entries[address].map { (address: address, entry: $0) } }
+        let gone = former.filter { $0.entry.details.hats.isEmpty }.sorted { $0.entry.version < $1.entry.version }.dropLast(count)
+        for (address, entry) in gone {
+            forgottenVersion = max(forgottenVersion, entry.version)
+            noteDetails(address, RoomMemberDetails())
+            entries[address] = nil
+            lists[.none]?.remove(address)
+        }
+        return gone.map(\.address)
+    }
+
     func wearers(of hat: String) -> [BareJID] { wearers.filter { entries[$0]?.details.hats.contains(hat) ?? false }.map(\.bare) }
 
     /// Hats that are worn, each as often as somebody wears it.
@@ -133,9 +154,12 @@ package struct RoomAffiliations: Sendable {
     /// All addresses with an affiliation.
     package func all(_ affiliation: RoomAffiliation) -> [JID] { lists[affiliation]?.addresses ?? [] }
 
-    /// What was changed after a version, in no order; `nil` if that is a version that there never was (XEP-0463).
+    /// Whether what has changed since a version is known (XEP-0463).
+    func knowsChanges(since old: UInt64) -> Bool { (forgottenVersion...version).contains(old) }
+
+    /// What was changed after a version, in no order; `nil` if that is not known, unless it is asked for everything (0).
     package func changes(since old: UInt64) -> [(address: JID, entry: Entry)]? {
-        guard old <= version else { return nil }
+        guard old == 0 || knowsChanges(since: old) else { return nil }
         return entries.lazy.filter { $0.value.version > old }.map { ($0.key, $0.value) }
     }
 }

@@ -55,6 +55,7 @@ extension Room {
             do throws(StanzaError) {
                 step = try command.decide(.init(answers: stage.answers, actor: request.actor, moment: moment), &self, &effects)
             } catch { throw error.ofCommandPayload }
+            if !effects.writes.isEmpty { effects.audits.append(.roomCommand(address, node: wish.node, by: request.actor.bare.description)) }
             return commands.conclude(stage, step, by: request.actor, now: moment.now, moment.random)
         }
     }

@@ -69,8 +69,10 @@ package struct RoomLimits: Hashable, Sendable {
     package var archiving = Archiving.allowed
     /// Occupants that an owner may allow, at most.
     package var occupantsMax = 5_000
-    /// Affiliations of one room.
+    /// Affiliations of one room, but for `none`.
     package var affiliationsMax = 100_000
+    /// Those who have no affiliation any more and are remembered for those who knew of it (XEP-0463). Beyond, half of them are forgotten.
+    package var formerMax = 1_000
     /// Rooms that one account has created by entering them and that are still there, whoever owns them now.
     package var perAccountMax = 100
     /// Sessions of one account under one nickname.

@@ -25,6 +25,8 @@ struct RoomContent {
     var isLocked = false
     var avatarHashes: [String] = []
     var hats: [Hat] = []
+    /// ``RoomAffiliations/forgottenVersion``.
+    var forgottenVersion: UInt64 = 0
 
     private static let namespace: Namespace = "urn:x-martlet:room"
 
@@ -45,6 +47,7 @@ struct RoomContent {
         (limits.textBytesMax, limits.descriptionBytesMax) = (.max, .max)
         if let x = element.firstChild("x", .dataForms), let form = try? DataForm(x) { try? configuration.take(form, limits: limits) }
         isLocked = element.attribute("locked") != nil
+        forgottenVersion = element.attribute("forgotten").flatMap { UInt64($0) } ?? 0
         avatarHashes = element.children.filter { $0.isNamed("avatar", Self.namespace) }.map(\.text)
         hats = element.children.filter { $0.isNamed("hat", Self.namespace) }.compactMap { hat in
             guard let uri = hat.attribute("uri"), let title = hat.attribute("title") else { return nil }
@@ -57,7 +60,7 @@ struct RoomContent {
 
     var record: RoomRecord {
         var writer = XMLWriter()
-        writer.element("room", Self.namespace, ["locked": isLocked ? "1" : nil]) { writer in
+        writer.element("room", Self.namespace, ["locked": isLocked ? "1" : nil, "forgotten": forgottenVersion > 0 ? String(forgottenVersion) : nil]) { writer in
             configuration.form(.submit, limits: RoomLimits()).write(to: &writer)
             for hash in avatarHashes { writer.element("avatar", Self.namespace, text: hash) }
             for hat in hats { writer.element("hat", Self.namespace, ["uri": hat.uri, "title": hat.title, "hue": hat.hue]) }

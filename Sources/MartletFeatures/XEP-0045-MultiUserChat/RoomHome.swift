@@ -38,6 +38,7 @@ final class RoomHome: ServiceHome, @unchecked Sendable {
         let ticket: CommitTicket
         let actions: [RoomEffects.Action]
         let arrival: Arrival?
+        let audits: [AuditEvent]
     }
 
     init(_ address: BareJID, shard: Shard, _ counters: RoomCounters) {

@@ -36,7 +36,7 @@ extension Room {
             if let refusal = configuration.refusal(of: .setAffiliation(old, to: affiliation), by: actor) { throw refusal }
             changes.append(.affiliation(address, affiliation, nickname: nil, nil))
         }
-        guard affiliations.count + changes.count <= limits.affiliationsMax else { throw .resourceConstraint("too many affiliations") }
+        try checkAffiliationsFit(changes, limits)
         try checkOwnersRemain(after: changes)
         return changes
     }

@@ -137,11 +137,14 @@ extension Room {
             throw .refused("a reason may have \(moment.limits.descriptionBytesMax) bytes")
         }
         if let nickname { try checkReservation(of: nickname, for: address, affiliation, moment) }
-        guard affiliations[address] != nil || affiliations.count < moment.limits.affiliationsMax else {
+        let changes = [RoomStandingChange.affiliation(address, affiliation, nickname: nickname, reason)]
+        do throws(StanzaError) {
+            try checkAffiliationsFit(changes, moment.limits)
+        } catch {
             throw .refused("the room has \(moment.limits.affiliationsMax) affiliations already, which is the most that is allowed (rooms.affiliations-max)")
         }
         do throws(StanzaError) {
-            try checkOwnersRemain(after: [.affiliation(address, affiliation, nickname: nickname, reason)])
+            try checkOwnersRemain(after: changes)
         } catch {
             throw .refused("\(address) is the room's only owner")
         }

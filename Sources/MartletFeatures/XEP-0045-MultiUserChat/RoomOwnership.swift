@@ -18,13 +18,19 @@ extension Room {
     mutating func decide(
         _ query: ElementView, by address: JID, _ actor: RoomStanding, _ moment: RoomMoment, _ effects: inout RoomEffects
     ) throws(StanzaError) {
-        if let element = query.firstChild("destroy", .mucOwner) { return try destroy(element, by: actor, moment.limits, &effects) }
+        if let element = query.firstChild("destroy", .mucOwner) {
+            try destroy(element, by: actor, moment.limits, &effects)
+            return effects.audits.append(.roomDestroyed(self.address, by: address.bare.description))
+        }
         guard let x = query.firstChild("x", .dataForms) else { throw .badRequest("a form or a wish to destroy is expected") }
         if let refusal = configuration.refusal(of: .configure, by: actor) { throw refusal }
         let form = try DataForm(x)
         switch form.kind {
         // §10.1.3: whoever does not want the room after all has none.
-        case .cancel: if isLocked { destroy(RoomDestruction(), &effects) }
+        case .cancel:
+            guard isLocked else { return }
+            destroy(RoomDestruction(), &effects)
+            effects.audits.append(.roomDestroyed(self.address, by: address.bare.description))
         case .submit: try submit(form, by: address, actor, moment, &effects)
         case .form, .result: throw .badRequest("the form is no submission")
         }
@@ -34,12 +40,16 @@ extension Room {
         _ form: DataForm, by address: JID, _ actor: RoomStanding, _ moment: RoomMoment, _ effects: inout RoomEffects
     ) throws(StanzaError) {
         // An empty form takes the room as it is (§10.1.2).
+        effects.audits.append(.roomConfigured(self.address, by: address.bare.description))
         guard !form.fields.isEmpty else { return apply(configuration, moment, &effects) }
         var new = configuration
         try new.take(form, limits: moment.limits)
         let changes = try listChanges(form, by: actor, moment.limits)
         // Whoever becomes an administrator of a room that is for members from now on stays in it.
         carryOut(changes, by: address, moment, &effects)
+        for case .affiliation(let target, let affiliation, _, _) in changes {
+            effects.audits.append(.roomAffiliationSet(self.address, target, affiliation: affiliation.name, by: address.bare.description))
+        }
         apply(new, moment, &effects)
     }
 

@@ -42,7 +42,7 @@ extension Room {
         guard let text = try fields.text("muc#register_roomnick"), let full = self.address(of: text) else { throw .notAcceptable("a nickname is needed") }
         let nickname = full.resourcepart
         try checkNickname(nickname, for: account, moment)
-        guard affiliations.count < moment.limits.affiliationsMax else { throw .resourceConstraint("too many members") }
+        try checkMemberFits(account, moment.limits)
         if !configuration.isOpenToAll, affiliation < .member { return askAdministrators(account, nickname, &effects) }
         change(.bare(account), to: max(affiliation, .member), nil, nickname: nickname, by: nil, keepsRole: true, moment, &effects)
     }
@@ -75,7 +75,7 @@ extension Room {
             let nickname = try fields.text("muc#register_roomnick")
             let old = affiliations.affiliation(of: address)
             if let refusal = configuration.refusal(of: .setAffiliation(old, to: .member), by: occupant.standing) { throw refusal }
-            guard affiliations.count < moment.limits.affiliationsMax else { throw .resourceConstraint("too many members") }
+            try checkMemberFits(address.bare, moment.limits)
             guard !address.bare.isDomain else { throw .notAllowed }
             if let nickname { try checkReservation(of: nickname, for: address.bare, moment) }
             change(.bare(address.bare), to: max(old, .member), nil, nickname: nickname, by: occupant.nickname, moment, &effects)

@@ -28,7 +28,8 @@ package final class TestServer {
     ///   - features: what the domains do; everything, unless given.
     package init(
         domains: [String] = ["capulet.example"], limits: HostLimits = HostLimits(), settings: RouterSettings = RouterSettings(),
-        commits: InMemoryStore.Commits = .automatic, policy: AccessPolicy = AccessPolicy(), remote: any RemoteDelivery = NoFederation(), seed: UInt64 = 1,
+        commits: InMemoryStore.Commits = .automatic, policy: AccessPolicy = AccessPolicy(), remote: any RemoteDelivery = NoFederation(),
+        audit: any AuditSink = NoAudit(), seed: UInt64 = 1,
         contacts: ContactAddresses.Addresses = .init(),
         roomSettings: MultiUserChat.Settings = .init(identities: OccupantIDs(secret: Array("occupants".utf8))), features: ((FeatureConfiguration) -> [any Feature])? = nil
     ) {
@@ -37,7 +38,7 @@ package final class TestServer {
         random = SeededRandom(seed: seed)
         store = InMemoryStore(commits: commits, callbacks: .queued, time: time)
         router = Router(
-            store: store, ids: StanzaIDSource(floor: 0), remote: remote, audit: NoAudit(), settings: settings, executor: executor)
+            store: store, ids: StanzaIDSource(floor: 0), remote: remote, audit: audit, settings: settings, executor: executor)
         let configuration = FeatureConfiguration(softwareVersion: "1.0", contacts: contacts, time: time, uptime: Uptime(time))
         let features = features ?? StandardFeatures.all
         let rooms = domains.map { domain in

@@ -49,6 +49,10 @@ package struct AuditLog: AuditSink {
             log.notice("room destroyed", metadata: ["room": "\(room)", "by": "\(by)"])
         case .roomAffiliationSet(let room, let address, let affiliation, let by):
             log.notice("affiliation set", metadata: ["room": "\(room)", "of": "\(address)", "affiliation": "\(affiliation)", "by": "\(by)"])
+        case .roomConfigured(let room, let by):
+            log.notice("room configured", metadata: ["room": "\(room)", "by": "\(by)"])
+        case .roomCommand(let room, let node, let by):
+            log.notice("command of a room carried out", metadata: ["room": "\(room)", "command": "\(node)", "by": "\(by)"])
         case .accountEnabled(let account, let isEnabled, let by):
             log.notice(isEnabled ? "account enabled" : "account disabled", metadata: ["account": "\(account)", "by": "\(by)"])
         case .passwordChanged(let account, let by):

@@ -82,7 +82,8 @@ package final class ServerMetrics: Sendable {
         case .sessionEnded: sessions.decrement()
         case .refused: refusals.increment()
         case .sessionDetached, .sessionResumed, .accountCreated, .accountDeleted, .accountEnabled, .passwordChanged, .archiveRead, .archivePurged,
-            .roomRead, .roomPurged, .roomCreated, .roomDestroyed, .roomAffiliationSet, .configurationReloaded: break
+            .roomRead, .roomPurged, .roomCreated, .roomDestroyed, .roomAffiliationSet, .roomConfigured, .roomCommand,
+            .configurationReloaded: break
         }
     }
 
