@@ -197,6 +197,21 @@ struct RoomOperatorTests {
         #expect(client.received().count == 1)
     }
 
+    @Test("while a room is read so many orders wait for it, and no more", arguments: [1, 2, 3])
+    func ordersMax(max: Int) {
+        var settings = MultiUserChat.Settings(identities: OccupantIDs(secret: Array("occupants".utf8)))
+        settings.limits.parkedMax = max
+        let server = TestServer(roomSettings: settings)
+        let rooms = server.context.hosts.service(of: TestServer.garden)?.service as? MultiUserChat
+        let outcomes = (0..<3).map { _ in Outcome<Int>() }
+        for outcome in outcomes {
+            rooms?.withRoom(TestServer.garden, server.router, server.context, { room, _, _ in room.affiliations.count }) { outcome.set($0) }
+        }
+        server.context.flush()
+        server.run()
+        #expect(outcomes.map(\.failure) == (0..<3).map { $0 < max ? .absent : .busy })
+    }
+
     // MARK: The end
 
     @Test("who is in a room that is destroyed is told why, and where to go (§10.9)")

@@ -526,6 +526,33 @@ struct RoomServiceTests {
         #expect(remote.take().map(\.stanza.statuses) == [[110, 332]])
     }
 
+    // MARK: Waiting
+
+    @Test("while a room is read so many stanzas wait for it, and so many bytes, and no more")
+    func parked() throws {
+        let xml = "<message type='groupchat' id='1'><body>one</body></message>"
+        let element = try parseElement(ByteBuffer(string: xml), limits: .authenticated)
+        let (from, to) = (try JID(tybalt), try JID(room))
+        let stanza = Stanza(element, kind: .message(.groupchat), from: from, to: to)
+        /// - Returns: how many of three wait, and learn that there is no such room.
+        func waiting(_ limit: (inout RoomLimits) -> Void) -> Int {
+            var settings = MultiUserChat.Settings(identities: OccupantIDs(secret: Array("occupants".utf8)))
+            limit(&settings.limits)
+            let server = TestServer(remote: remote, roomSettings: settings)
+            for _ in 0..<3 { server.router.receive(stanza, fromServerFor: to, server.context) }
+            server.context.flush()
+            server.run()
+            let errors = remote.take().map(\.stanza.error)
+            #expect(errors.count == 3 && errors.allSatisfy { ["wait/resource-constraint", "cancel/item-not-found"].contains($0) })
+            return errors.count { $0 == "cancel/item-not-found" }
+        }
+        for count in 1...3 {
+            #expect(waiting { $0.parkedMax = count } == count)
+            #expect(waiting { $0.parkedBytesMax = count * stanza.element.byteCount } == count)
+            #expect(waiting { $0.parkedBytesMax = count * stanza.element.byteCount - 1 } == count - 1)
+        }
+    }
+
     // MARK: The disk
 
     @Test("what owners do by the form is in the audit log once the disk has it, and not if it refuses")

@@ -453,6 +453,15 @@ struct RoomTests {
         #expect(room.audits.last == .roomDestroyed(address, by: by))
     }
 
+    @Test("so many are invited at once, and not one more", arguments: [0, 1])
+    func invitationsMax(more: Int) {
+        var room = occupied()
+        let invitations = (1...RoomLimits.invitationsMax + more).map { "<invite to='guest\($0)@example.org'/>" }.joined()
+        room.send("<message><x xmlns='http://jabber.org/protocol/muc#user'>\(invitations)</x></message>", from: owner)
+        #expect(room.inboxes.keys.count { $0.hasPrefix("guest") } == (more == 0 ? RoomLimits.invitationsMax : 0))
+        #expect(room.received(by: owner).compactMap(\.error) == (more == 0 ? [] : ["modify/policy-violation"]))
+    }
+
     @Test("of several changes all are made or none (§9.5)")
     func atomic() {
         var room = occupied()

@@ -1,6 +1,7 @@
 import Logging
 import MartletCore
 import MartletNetwork
+import MartletXML
 import MartletXMPP
 import NIOCore
 import NIOEmbedded
@@ -56,5 +57,25 @@ struct ConnectionWriteTests {
         for text in ["x", long, "y"] { connection.write(ByteBuffer(string: text)) }
         connection.flush()
         #expect(try pieces() == ["x", long, "y"])
+    }
+
+    @Test("a stanza for many is copied into the piece up to 4,096 bytes; a longer one is handed on as it is, but for its addressee", arguments: [0, 1])
+    func shared(more: Int) throws {
+        let recipient = try BareJID(parsing: "romeo@verona.example").with(resourcepart: "orchard")
+        func stanza(_ text: String) -> SharedStanza {
+            let message = StanzaBuilder.message(.groupchat, from: .full(recipient), to: nil) { $0.element("body", .client, text: text) }
+            return SharedStanza(message, kind: .message(.groupchat), from: .full(recipient))
+        }
+        connection.write(stanza("x"), to: recipient)
+        let shortest = connection.pendingBytes
+        connection.flush()
+        #expect(try pieces().count == 1)
+        let long = stanza(String(repeating: "x", count: 1 + ClientConnection.ownPieceBytes - shortest + more))
+        for _ in 0..<2 { connection.write(long, to: recipient) }
+        #expect(connection.pendingBytes == 2 * (ClientConnection.ownPieceBytes + more))
+        connection.flush()
+        let written = try pieces()
+        #expect(written.count == (more == 0 ? 1 : 4))
+        #expect(written.joined().utf8.count == 2 * (ClientConnection.ownPieceBytes + more))
     }
 }

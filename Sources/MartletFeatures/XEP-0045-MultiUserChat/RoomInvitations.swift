@@ -164,7 +164,7 @@ enum RoomForm {
 
 extension RoomLimits {
     /// Guests in one message.
-    static let invitationsMax = 32
+    package static let invitationsMax = 32
 }
 
 /// Who was invited lately by whom, oldest first.

@@ -489,7 +489,7 @@ extension ClientConnection: SessionTransport {
     /// ` to=''`
     private static let addresseeBytes = 6
     /// Room for a burst of a room's messages; a longer one is not copied.
-    private static let ownPieceBytes = 4_096
+    package static let ownPieceBytes = 4_096
 
     /// Hands on what has been put together. Nothing is kept of it: a connection that is idle holds no buffer.
     private func passOn() {
