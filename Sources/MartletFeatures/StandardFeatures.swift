@@ -78,7 +78,7 @@ package enum StandardFeatures {
 
     /// What is implemented, but not as a feature of a domain: in the core, the streams, the network.
     package static let beside: [Specification] = [
-        .rfc(6120, "XMPP: Core", sections: "all for clients", note: "server-to-server streams are not there yet"),
+        .rfc(6120, "XMPP: Core", sections: "all"),
         .rfc(6121, "XMPP: Instant Messaging and Presence", sections: "3 to 8"),
         .rfc(7622, "XMPP: Address Format", sections: "all"),
         .rfc(7590, "Use of TLS in XMPP", sections: "all"),
@@ -98,6 +98,11 @@ package enum StandardFeatures {
         .xep(500, "MUC Slow Mode", version: "0.1.1"),
         .xep(82, "XMPP Date and Time Profiles", version: "1.1.1"),
         .xep(128, "Service Discovery Extensions", version: "1.0.1"),
+        .xep(178, "Best Practices for Use of SASL EXTERNAL with Certificates", version: "1.2", note: "between servers"),
+        .xep(185, "Dialback Key Generation and Validation", version: "1.0"),
+        .xep(220, "Server Dialback", version: "1.1.1", note: "where the operator allows it; a valid certificate needs no dialling back"),
+        .xep(288, "Bidirectional Server-to-Server Connections", version: "1.0.1"),
+        .xep(478, "Stream Limits Advertisement", version: "0.2.0", note: "to other servers"),
         .xep(297, "Stanza Forwarding", version: "1.0", note: "in carbons and archives"),
         .xep(368, "SRV records for XMPP over TLS", version: "1.1.0"),
         .xep(431, "Full Text Search in MAM", version: "0.2.0", note: "all words, in any order"),

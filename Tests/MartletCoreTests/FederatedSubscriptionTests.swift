@@ -115,6 +115,43 @@ struct FederatedSubscriptionTests {
         #expect(item(hall) == "from")
     }
 
+    @Test("a server that has vanished takes its users' presence with it, once, and brings it back (P9)")
+    func vanished() {
+        befriend()
+        juliet.forget()
+        world.lose()
+        world.capulet.router.peerVanished("montague.example", from: "capulet.example", world.capulet.context)
+        world.capulet.router.peerVanished("montague.example", from: "capulet.example", world.capulet.context)
+        world.capulet.context.flush()
+        world.capulet.run()
+        #expect(juliet.received() == ["<presence from='romeo@montague.example/orchard' to='juliet@capulet.example' type='unavailable'/>"])
+        // Both have changed meanwhile, and neither has heard of the other.
+        romeo.send("<presence><show>dnd</show></presence>")
+        juliet.send("<presence><show>away</show></presence>")
+        world.lose()
+        romeo.forget()
+        juliet.forget()
+        world.capulet.router.peerReturned("montague.example", to: "capulet.example", world.capulet.context)
+        world.capulet.context.flush()
+        world.capulet.run()
+        world.talk()
+        #expect(juliet.received() == ["<presence from='romeo@montague.example/orchard' to='juliet@capulet.example'><show>dnd</show></presence>"])
+        #expect(romeo.received() == ["<presence from='juliet@capulet.example/balcony' to='romeo@montague.example'><show>away</show></presence>"])
+    }
+
+    @Test("others than those of the server that has vanished stay, and who left before is not taken leave of again")
+    func vanishedOthers() {
+        befriend()
+        romeo.disconnect()
+        world.talk()
+        juliet.forget()
+        world.capulet.router.peerVanished("montague.example", from: "capulet.example", world.capulet.context)
+        world.capulet.router.peerVanished("verona.example", from: "capulet.example", world.capulet.context)
+        world.capulet.context.flush()
+        world.capulet.run()
+        #expect(juliet.received() == [])
+    }
+
     @Test("a request that was lost on its way is made again when who made it comes online")
     func lostRequest() {
         romeo.send("<presence type='subscribe' to='juliet@capulet.example'/>")

@@ -539,7 +539,7 @@ struct RoomServiceTests {
             var settings = MultiUserChat.Settings(identities: OccupantIDs(secret: Array("occupants".utf8)))
             limit(&settings.limits)
             let server = TestServer(remote: remote, roomSettings: settings)
-            for _ in 0..<3 { server.router.receive(stanza, fromServerFor: to, server.context) }
+            for _ in 0..<3 { server.router.receive(fromPeer: stanza, to: to, server.context) }
             server.context.flush()
             server.run()
             let errors = remote.take().map(\.stanza.error)

@@ -30,17 +30,17 @@ final class TestServer: Sendable {
 
     init(
         _ listeners: [ListenerConfiguration], settings: NetworkSettings = .test, accounts: TestAccounts = TestAccounts(),
-        loops: Int = 1
+        loops: Int = 1, domains: [String] = TestServer.domains, remote: any RemoteDelivery = NoFederation()
     ) async throws {
         let store = InMemoryStore()
         let keys = try TestAccounts.keys(.sha256)
         _ = store.submit(["juliet", "romeo"].compactMap { name in
-            (try? BareJID(localpart: name, domainpart: "verona.example"))
+            (try? BareJID(localpart: name, domainpart: domains.first ?? ""))
                 .map { .account(.create($0, credentials: [keys], isAdmin: false)) }
         })
-        let hosts = try HostTable(Self.domains.map { try Host(domain: BareJID(parsing: $0), features: []) })
-        router = Router(store: store, ids: StanzaIDSource(floor: 0), remote: NoFederation(), audit: NoAudit())
-        certificates = try CertificateStore(Self.domains.map(Fixtures.files), now: Fixtures.now)
+        let hosts = try HostTable(domains.map { try Host(domain: BareJID(parsing: $0), features: []) })
+        router = Router(store: store, ids: StanzaIDSource(floor: 0), remote: remote, audit: NoAudit())
+        certificates = try CertificateStore(domains.map(Fixtures.files), now: Fixtures.now)
         pool = LoopPool(count: loops) { LoopContext(loop: $0, hosts: hosts, store: store, time: SystemTime(), random: SystemRandom()) }
         self.accounts = accounts
         client = ClientService(

@@ -28,7 +28,7 @@ import Testing
             $0.streamHeader(contentNamespace: .server, ["from": "a'b", "to": nil, "xml:lang": "en"])
             $0.streamEnd()
         }
-        #expect(stream == "<?xml version='1.0'?><stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' from='a&apos;b' xml:lang='en'></stream:stream>")
+        #expect(stream == "<?xml version='1.0'?><stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' xmlns:db='jabber:server:dialback' from='a&apos;b' xml:lang='en'></stream:stream>")
         guard case .closed = outcome(of: Array(stream.utf8)) else { Issue.record(); return }
     }
 

@@ -112,6 +112,8 @@ package final class Placement: Sendable {
 
     func shard(of address: BareJID) -> Shard { shards[Int(address.shardHash & UInt32(Self.shardCount - 1))] }
 
+    func shard(at index: Int) -> Shard { shards[index] }
+
     /// For administration only.
     package func forEachShard(_ body: (Shard) -> Void) { shards.forEach(body) }
 }

@@ -242,6 +242,9 @@ extension Router {
         guard case .presence(let type) = stanza.kind,
             case .deliver(let recipients) = DeliveryRules.presence(type, to: to, sessions: home.sessions), !recipients.isEmpty
         else { return }
+        if origin == nil, !context.hosts.isOurs(stanza.from.bare), home.roster.state(of: stanza.from.bare).to {
+            home.remotePresences.note(type, from: stanza.from)
+        }
         post(stanza.encoded(to: to), to: recipients, of: home, context)
     }
 

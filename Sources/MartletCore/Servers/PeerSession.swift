@@ -52,6 +52,9 @@ package final class PeerSession {
     /// Stanzas that somebody holds and has not dealt with.
     package var unfinishedCount: Int { ledger.pendingCount }
 
+    /// Whether something is not dealt with, or not on disk.
+    package var hasUnfinished: Bool { ledger.openCount > 0 }
+
     /// The stream is gone.
     package func end() {
         isEnded = true

@@ -23,6 +23,7 @@ package final class LoopContext {
     @exclusivity(unchecked) private var wakes: [LoopMailbox] = []
     @exclusivity(unchecked) private var dirty: [ClientSession] = []
     @exclusivity(unchecked) private var patient: [ClientSession] = []
+    @exclusivity(unchecked) private var otherFlushes: [() -> Void] = []
     @exclusivity(unchecked) private var effects: [(LoopContext) -> Void] = []
     @exclusivity(unchecked) private var waitingForDisk: [(ticket: CommitTicket, act: (LoopContext, Result<Void, StoreError>) -> Void)] = []
     @exclusivity(unchecked) private var batch: [Post] = []
@@ -128,6 +129,9 @@ package final class LoopContext {
 
     func markDirty(_ session: ClientSession) { dirty.append(session) }
 
+    /// Flushes a transport that is no session's with the others.
+    package func flushWithOthers(_ flush: @escaping () -> Void) { otherFlushes.append(flush) }
+
     // MARK: Patience
 
     /// Presence to so many sessions of one loop at once may be flushed a little later, with what comes meanwhile: when thousands enter a
@@ -207,6 +211,11 @@ package final class LoopContext {
         let sessions = dirty
         dirty = []
         for session in sessions { session.flush() }
+        if !otherFlushes.isEmpty {
+            let flushes = otherFlushes
+            otherFlushes = []
+            for flush in flushes { flush() }
+        }
         if dirty.isEmpty {
             dirty = consume sessions
             dirty.removeAll(keepingCapacity: true)

@@ -159,10 +159,7 @@ extension ClientConnection {
             if let refusal = service.admission.admit(address) { return refuse(refusal, context) }
             countedAddress = address
         }
-        switch listener.configuration.kind {
-        case .client: break
-        case .clientTLS: installTLS(context) { [service] in service.certificates.certificate(forServerName: $0) }
-        }
+        if listener.configuration.kind.beginsWithTLS { installTLS(context) { [service] in service.certificates.certificate(forServerName: $0) } }
     }
 
     private func refuse(_ refusal: Admission.Refusal, _ context: ChannelHandlerContext) {
@@ -297,10 +294,7 @@ extension ClientConnection {
         switch event {
         case TLSUserEvent.handshakeCompleted:
             isSecuring = false
-            switch listener.configuration.kind {
-            case .client: perform(machine.secured(bindings))
-            case .clientTLS: machine = ClientStreamMachine(bindings: bindings)
-            }
+            if listener.configuration.kind.beginsWithTLS { machine = ClientStreamMachine(bindings: bindings) } else { perform(machine.secured(bindings)) }
         default: context.fireUserInboundEventTriggered(event)
         }
     }

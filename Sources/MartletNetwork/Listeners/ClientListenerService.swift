@@ -20,8 +20,9 @@ package final class ClientListenerService: Sendable {
 
     package init(_ configurations: [ListenerConfiguration], _ service: ClientService, on pool: LoopPool) {
         self.pool = pool
-        self.configurations = configurations
-        current = NIOLockedValueBox(Current(service: service, listeners: configurations.map { ClientListener($0, service) }))
+        let own = configurations.filter { !$0.kind.isForServers }
+        self.configurations = own
+        current = NIOLockedValueBox(Current(service: service, listeners: own.map { ClientListener($0, service) }))
     }
 
     private var service: ClientService { current.withLockedValue { $0.service } }
@@ -46,7 +47,7 @@ package final class ClientListenerService: Sendable {
                         "listening",
                         metadata: ["address": "\(address)", "port": "\(socket.localAddress?.port ?? 0)", "kind": "\(configuration.kind)"])
                 } catch {
-                    if Self.isMissingFamily(error, configuration) {
+                    if ListenerError.isMissingFamily(error, configuration) {
                         service.log.warning("this machine has no IPv6", metadata: ["port": "\(error.port)"])
                         continue
                     }
@@ -55,11 +56,6 @@ package final class ClientListenerService: Sendable {
                 }
             }
         }
-    }
-
-    /// All of IPv6 beside something else, on a machine without: that is no reason not to serve the others.
-    private static func isMissingFamily(_ error: ListenerError, _ configuration: ListenerConfiguration) -> Bool {
-        error.address == "::" && error.reason == .noSuchAddress && configuration.addresses.count > 1
     }
 
     private func open(_ index: Int, _ address: String) async throws(ListenerError) -> any Channel {

@@ -1,10 +1,26 @@
-/// One port on which clients connect.
+/// One port on which clients or other servers connect.
 package struct ListenerConfiguration: Hashable, Sendable {
     package enum Kind: Hashable, Sendable {
         /// STARTTLS in the stream (RFC 6120 §5).
         case client
         /// TLS from the first byte (XEP-0368).
         case clientTLS
+        /// The same two for other servers.
+        case server, serverTLS
+
+        var isForServers: Bool {
+            switch self {
+            case .client, .clientTLS: false
+            case .server, .serverTLS: true
+            }
+        }
+
+        var beginsWithTLS: Bool {
+            switch self {
+            case .client, .server: false
+            case .clientTLS, .serverTLS: true
+            }
+        }
     }
 
     package var kind: Kind

@@ -65,9 +65,17 @@ package final class ServedCertificate: Sendable {
     package let notBefore: Int
     package let notAfter: Int
     private let contexts: [MinimumTLS: NIOSSLContext]
+    /// For streams between servers (RFC 6120 §13.7.2): where another one calls, and where this one does. Both ask for what the other has to
+    /// show, and whether that is good is decided by whoever has the connection.
+    let peerServer: NIOSSLContext
+    let peerClient: NIOSSLContext
 
-    init(domain: String, bindings: [ChannelBinding], notBefore: Int, notAfter: Int, contexts: [MinimumTLS: NIOSSLContext]) {
+    init(
+        domain: String, bindings: [ChannelBinding], notBefore: Int, notAfter: Int, contexts: [MinimumTLS: NIOSSLContext],
+        peers: (server: NIOSSLContext, client: NIOSSLContext)
+    ) {
         self.domain = domain
+        (peerServer, peerClient) = peers
         self.bindings = bindings
         self.notBefore = notBefore
         self.notAfter = notAfter
@@ -137,10 +145,13 @@ extension CertificateStore {
         let key = try privateKey(files.key)
         guard let leaf = chain.first, let der = try? leaf.toDERBytes() else { throw CertificateError(file: files.chain, reason: .notPEM) }
         var contexts: [MinimumTLS: NIOSSLContext] = [:]
-        for minimum in MinimumTLS.allCases { contexts[minimum] = try context(minimum, chain, key, files) }
+        for minimum in MinimumTLS.allCases { contexts[minimum] = try context(serverConfiguration(minimum, chain, key), files) }
+        let peers = (
+            server: try context(peerServerConfiguration(chain, key), files), client: try context(peerClientConfiguration(chain, key), files)
+        )
         return ServedCertificate(
             domain: files.domain, bindings: ChannelBinding.tlsServerEndPoint(der).map { [$0] } ?? [], notBefore: Int(leaf.notValidBefore),
-            notAfter: Int(leaf.notValidAfter), contexts: contexts)
+            notAfter: Int(leaf.notValidAfter), contexts: contexts, peers: peers)
     }
 
     private static func certificates(_ path: String) throws(CertificateError) -> [NIOSSLCertificate] {
@@ -165,13 +176,38 @@ extension CertificateStore {
         }
     }
 
-    private static func context(
-        _ minimum: MinimumTLS, _ chain: [NIOSSLCertificate], _ key: NIOSSLPrivateKey, _ files: CertificateFiles
-    ) throws(CertificateError) -> NIOSSLContext {
+    private static func serverConfiguration(
+        _ minimum: MinimumTLS, _ chain: [NIOSSLCertificate], _ key: NIOSSLPrivateKey
+    ) -> TLSConfiguration {
         var configuration = TLSConfiguration.makeServerConfiguration(
             certificateChain: chain.map { .certificate($0) }, privateKey: .privateKey(key))
         configuration.minimumTLSVersion = minimum == .tls12 ? .tlsv12 : .tlsv13
         configuration.applicationProtocols = ["xmpp-client"]
+        return configuration
+    }
+
+    private static func peerServerConfiguration(_ chain: [NIOSSLCertificate], _ key: NIOSSLPrivateKey) -> TLSConfiguration {
+        var configuration = serverConfiguration(.tls12, chain, key)
+        configuration.applicationProtocols = [DialTarget.TLS.alpn]
+        configuration.certificateVerification = .optionalVerification
+        return configuration
+    }
+
+    private static func peerClientConfiguration(_ chain: [NIOSSLCertificate], _ key: NIOSSLPrivateKey?) -> TLSConfiguration {
+        var configuration = TLSConfiguration.makeClientConfiguration()
+        configuration.minimumTLSVersion = .tlsv12
+        configuration.applicationProtocols = [DialTarget.TLS.alpn]
+        // Replaced by what looks at the chain itself.
+        configuration.certificateVerification = .noHostnameVerification
+        configuration.certificateChain = chain.map { .certificate($0) }
+        configuration.privateKey = key.map { .privateKey($0) }
+        return configuration
+    }
+
+    /// For a domain that has no certificate to show where it calls.
+    static let anonymousPeerClient = try? NIOSSLContext(configuration: peerClientConfiguration([], nil))
+
+    private static func context(_ configuration: TLSConfiguration, _ files: CertificateFiles) throws(CertificateError) -> NIOSSLContext {
         do {
             return try NIOSSLContext(configuration: configuration)
         } catch NIOSSLError.failedToLoadPrivateKey {

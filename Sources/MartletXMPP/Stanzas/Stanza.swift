@@ -85,6 +85,9 @@ public enum StanzaKind: Hashable, Sendable {
 @frozen public struct EncodedStanza: Sendable, Hashable {
     public var bytes: ByteBuffer
     @inlinable public init(_ bytes: ByteBuffer) { self.bytes = bytes }
+
+    /// By how it begins.
+    public var isPresence: Bool { bytes.readableBytesView.starts(with: Array("<presence".utf8)) }
 }
 
 extension Stanza {

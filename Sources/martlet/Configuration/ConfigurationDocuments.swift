@@ -91,11 +91,22 @@ private struct ExampleFile {
         case (.section(let keys), .section(let fields)):
             line("\(key.name):", indent: indent)
             write(keys, fields, indent: indent + 2)
+        case (.entries(let keys, _), .entries(let entries)) where entries.isEmpty: writeTemplate(key, keys, indent: indent)
         case (.entries(let keys, _), .entries(let entries)):
             line("\(key.name):", indent: indent)
             for (index, entry) in entries.enumerated() { write(entry, keys, isFirst: index == 0, indent: indent + 2) }
         default:
             line("\(mark(key, value))\(key.name): \(shown(key, value))", indent: indent)
+        }
+    }
+
+    /// An entry where there is none, commented out.
+    private mutating func writeTemplate(_ key: ConfigurationKey, _ keys: [ConfigurationKey], indent: Int) {
+        line("#\(key.name):", indent: indent)
+        for (index, inner) in keys.enumerated() {
+            comment(summary(of: inner), indent: indent + 2)
+            let text = "\(inner.name): \(shown(inner, inner.standard))"
+            line(index == 0 ? "#- \(text)" : "  #\(text)", indent: indent + 2)
         }
     }
 
@@ -215,7 +226,7 @@ private struct ReferencePage {
     }
 
     private func standard(of key: ConfigurationKey) -> String {
-        guard case .entries(let entries) = key.standard, !entries.isEmpty else { return "At least one is required." }
+        guard case .entries(let entries) = key.standard, !entries.isEmpty else { return key.isRequired ? "At least one is required." : "None by default." }
         return "Without the key there are \(entries.count): \(entries.map { "`\($0.identity)`" }.joined(separator: " and "))."
     }
 

@@ -19,6 +19,10 @@ package enum ConfigurationSchema {
         .section("archive", \.archive, archive, "How much of their messages accounts find again (XEP-0313)."),
         .section("push", \.push, push, "What the push services of apps learn when they are told of messages (XEP-0357)."),
         .section("rooms", \.rooms, rooms, "Rooms for many (XEP-0045). Each domain has its own, at an address of their own."),
+        .section("federation", \.federation, federation, "Streams to and from other servers (RFC 6120)."),
+        .entries(
+            "peers", \.peers, peer, .reload, counts: 0...10_000, identity: { $0.domain },
+            "What holds for single other servers, and for the domains below theirs."),
         .section("log", \.log, log, "What the server tells its operator."),
         .section("metrics", \.metrics, metrics, "The HTTP port for metrics and health checks."),
         .section("access", \.access, access, "Who may do what."),
@@ -86,11 +90,11 @@ package enum ConfigurationSchema {
             "kind", \.kind, .choice, .restart, isRequired: true, example: "client",
             """
             client: XMPP clients, encrypted after STARTTLS. client-tls: XMPP clients, encrypted from the first byte \
-            (XEP-0368).
+            (XEP-0368). server and server-tls: the same for other servers.
             """),
         .value(
             "port", \.port, .integer(1...65535), .restart, isRequired: true, example: "5222",
-            "TCP port. Clients expect 5222 for client and 5223 for client-tls, unless DNS says otherwise."),
+            "TCP port. Clients expect 5222 for client and 5223 for client-tls, servers 5269 for server, unless DNS says otherwise."),
         .list(
             "addresses", \.addresses, of: .ipAddress, .restart, counts: 1...64,
             "Addresses on which the port is opened. 0.0.0.0 is every IPv4 and :: every IPv6 address of the machine."),
@@ -361,6 +365,80 @@ package enum ConfigurationSchema {
         .value("archive", \.isArchived, .boolean, .reload, "Whether messages are kept in the room's archive (XEP-0313)."),
         .value("occupants", \.occupantsMax, .integer(2...100_000), .reload, "Most occupants."),
         .value("history", \.historyLength, .integer(0...1_000), .reload, "Most messages that who enters is shown."),
+    ])
+
+    static let federation = ConfigurationMapping<ServerConfiguration.Federation>([
+        .value("enabled", \.isEnabled, .boolean, .restart, "Whether there are streams to and from other servers."),
+        .value(
+            "closed", \.isClosed, .boolean, .reload, "Whether there are streams only with the servers that are listed below as peers."),
+        .list(
+            "blocked", \.blocked, of: .domain, .reload, example: "spam.example",
+            "Domains that there are no streams with, nor with domains below them."),
+        .value(
+            "encryption", \.encryption, .choice, .reload, "Whether streams need TLS: required, or optional (used where the other server can)."),
+        .value(
+            "authentication", \.authentication, .choice, .reload,
+            """
+            What other servers need to show. certificate: one that is valid for their domain (XEP-0178, XEP-0220 with certificates). dialback: where \
+            there is none, it is believed what DNS says (XEP-0220); whoever can change that can speak for the domain.
+            """),
+        .value(
+            "bidirectional", \.isBidirectional, .boolean, .reload,
+            "Whether one stream serves for both directions where the other server can do that (XEP-0288)."),
+        .value(
+            "trust-anchors", \.trustAnchors, .optional(.path), .restart, example: "/etc/martlet/authorities.pem",
+            """
+            PEM file with the authorities that are believed about other servers. Relative to this file. Without it, those that the machine \
+            trusts (/etc/ssl/certs/ca-certificates.crt).
+            """),
+        .list(
+            "private-networks", \.privateNetworks, of: .addressBlock, .restart, example: "10.0.0.0/8",
+            """
+            Networks that may be called although they are not on the Internet: loopback, private and link-local ones. Without this, DNS \
+            records of strangers cannot make the server connect to them.
+            """),
+        .list(
+            "name-servers", \.nameServers, of: .nameServer, .restart, example: "192.0.2.53",
+            "Whom names are asked of, with @PORT if it is not 53. Without it, those in /etc/resolv.conf."),
+        .value(
+            "dnssec-anchor", \.dnssecAnchor, .optional(.path), .restart, example: "/usr/share/dns/root.key",
+            """
+            File with the keys of DNS's root, by which answers are validated. Relative to this file. Without it, where Debian keeps them, if \
+            it does.
+            """),
+        .value(
+            "connect-timeout", \.connectTimeout, .duration(.seconds(5)...(.seconds(600))), .reload,
+            "Time from the first stanza for another server to a stream. Then its senders are told that it cannot be reached."),
+        .value(
+            "negotiation-deadline", \.negotiationDeadline, .duration(.seconds(5)...(.seconds(600))), .reload,
+            "Time that another server has from connecting to its authentication."),
+        .value(
+            "idle-timeout", \.idleTimeout, .duration(.seconds(30)...(.seconds(86_400))), .reload,
+            "A stream on which nothing passes for so long is closed; the next stanza opens another."),
+        .value(
+            "queue-stanzas", \.queueStanzasMax, .integer(10...1_000_000), .reload,
+            "Most stanzas that wait for one server, from one domain. Further ones are refused for the moment."),
+        .value("queue-bytes", \.queueBytesMax, .bytes(64 * kibibyte...(1024 * mebibyte)), .reload, "Most bytes of them."),
+        .value(
+            "queue-bytes-total", \.queueBytesTotalMax, .bytes(mebibyte...(64 * 1024 * mebibyte)), .reload,
+            "Most bytes that wait for all servers together."),
+        .value(
+            "calls", \.callsMax, .integer(1...10_000), .restart, "Servers that are being connected to at the same time. Further ones wait for their turn."),
+        .value(
+            "streams-per-address", \.streamsPerAddressMax, .integer(1...100_000), .reload, "Most connections from the network address of another server."),
+        .value(
+            "unauthenticated-streams", \.unauthenticatedStreamsMax, .integer(1...100_000), .reload,
+            "Most connections of other servers that have not proved who they are, all together."),
+    ])
+
+    static let peer = ConfigurationMapping<ServerConfiguration.Peer>([
+        .value("domain", \.domain, .domain, .reload, isRequired: true, example: "example.net", "The other server's domain."),
+        .list(
+            "addresses", \.addresses, of: .hostAndPort, .reload, example: "xmpp.example.net:5269",
+            "Where it is called, in this order, whatever DNS says."),
+        .value("tls", \.tls, .choice, .reload, "How it is called at these addresses: starttls, or direct (TLS from the first byte)."),
+        .value("encryption", \.encryption, .optional(.choice), .reload, example: "required", "As federation.encryption, for this server."),
+        .value("authentication", \.authentication, .optional(.choice), .reload, example: "dialback", "As federation.authentication, for this server."),
     ])
 
     static let log = ConfigurationMapping<ServerConfiguration.Log>([

@@ -13,6 +13,8 @@ package struct ServerConfiguration: ConfigurationSection {
     package var listeners: [Listener] = [
         Listener(kind: .client, port: 5222),
         Listener(kind: .clientTLS, port: 5223),
+        Listener(kind: .server, port: 5269),
+        Listener(kind: .serverTLS, port: 5270),
     ]
     package var limits = Limits()
     package var idle = Idle()
@@ -22,6 +24,8 @@ package struct ServerConfiguration: ConfigurationSection {
     package var archive = Archive()
     package var push = Push()
     package var rooms = Rooms()
+    package var federation = Federation()
+    package var peers: [Peer] = []
     package var log = Log()
     package var metrics = Metrics()
     package var access = Access()
@@ -216,6 +220,44 @@ extension ServerConfiguration {
         package init() {}
     }
 
+    /// Streams to and from other servers.
+    package struct Federation: ConfigurationSection {
+        package var isEnabled = true
+        package var isClosed = false
+        package var blocked: [String] = []
+        package var encryption = PeerEncryption.required
+        package var authentication = PeerAuthentication.certificate
+        package var isBidirectional = true
+        /// PEM file; without it, those of the machine.
+        package var trustAnchors: String?
+        package var privateNetworks: [AddressBlock] = []
+        package var nameServers: [NameServer] = []
+        package var dnssecAnchor: String?
+        package var connectTimeout = Duration.seconds(60)
+        package var negotiationDeadline = Duration.seconds(30)
+        package var idleTimeout = Duration.seconds(600)
+        package var queueStanzasMax = 10_000
+        package var queueBytesMax = 4 * 1024 * 1024
+        package var queueBytesTotalMax = 64 * 1024 * 1024
+        package var callsMax = 64
+        package var streamsPerAddressMax = 100
+        package var unauthenticatedStreamsMax = 512
+
+        package init() {}
+    }
+
+    /// What holds for one other server, and the domains below its own.
+    package struct Peer: ConfigurationSection {
+        package var domain = ""
+        /// Where it is called; as DNS says if there is none.
+        package var addresses: [HostAndPort] = []
+        package var tls = PeerTLS.startTLS
+        package var encryption: PeerEncryption?
+        package var authentication: PeerAuthentication?
+
+        package init() {}
+    }
+
     /// What the server tells its operator.
     package struct Log: ConfigurationSection {
         package var level = LogLevel.info
@@ -246,6 +288,22 @@ extension ServerConfiguration {
 package enum ListenerKind: String, Sendable, CaseIterable {
     case client
     case clientTLS = "client-tls"
+    case server
+    case serverTLS = "server-tls"
+
+    package var isForServers: Bool {
+        switch self {
+        case .client, .clientTLS: false
+        case .server, .serverTLS: true
+        }
+    }
+}
+
+package enum PeerEncryption: String, Sendable, CaseIterable { case required, optional }
+package enum PeerAuthentication: String, Sendable, CaseIterable { case certificate, dialback }
+package enum PeerTLS: String, Sendable, CaseIterable {
+    case startTLS = "starttls"
+    case direct
 }
 
 package enum TLSVersion: String, Sendable, CaseIterable {

@@ -14,12 +14,15 @@ struct Announcement {
         var lines = ["Martlet \(MartletVersion.current) is ready."]
         lines.append(line("domains", configuration.domains.map(\.name).joined(separator: ", ")))
         for listener in configuration.listeners {
-            let kind = listener.kind == .client ? "STARTTLS" : "TLS"
+            let kind = listener.kind == .client || listener.kind == .server ? "STARTTLS" : "TLS"
             let doubt = listener.plaintextAuthentication ? ", log-ins without TLS allowed" : ""
-            lines.append(line("clients", "port \(listener.port) (\(kind)\(doubt)) on \(listener.addresses.map(\.description).joined(separator: ", "))"))
+            if listener.kind.isForServers, !configuration.federation.isEnabled { continue }
+            let addresses = listener.addresses.map(\.description).joined(separator: ", ")
+            lines.append(line(listener.kind.isForServers ? "servers" : "clients", "port \(listener.port) (\(kind)\(doubt)) on \(addresses)"))
         }
         if let port = configuration.metrics.port { lines.append(line("metrics", "http://\(host(configuration.metrics.address)):\(port)/metrics")) }
-        lines += certificates.flatMap(certificateLines)
+        var shown: Set<String> = []
+        lines += certificates.filter { shown.insert($0.chain).inserted }.flatMap(certificateLines)
         let admins = configuration.access.admins + configuration.domains.flatMap(\.admins)
         lines.append(line("admins", admins.isEmpty ? "none" : admins.joined(separator: ", ")))
         lines.append(line("data", "\(configuration.server.dataFolder) (\(storePromise))"))

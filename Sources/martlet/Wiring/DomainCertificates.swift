@@ -16,12 +16,17 @@ struct DomainCertificates {
         var files: [CertificateFiles] = []
         var made: [String] = []
         for domain in configuration.domains {
+            let pair: CertificateFiles
             if let chain = domain.certificate, let key = domain.key {
-                files.append(CertificateFiles(domain: domain.name, chain: chain, key: key))
+                pair = CertificateFiles(domain: domain.name, chain: chain, key: key)
             } else {
-                let own = ownFiles(of: domain.name)
-                if try makeIfDue(own, nowSeconds) { made.append(domain.name) }
-                files.append(own)
+                pair = ownFiles(of: domain.name)
+                if try makeIfDue(pair, nowSeconds) { made.append(domain.name) }
+            }
+            files.append(pair)
+            // Other servers call the domain of the rooms by its own name.
+            if let rooms = configuration.rooms(of: domain) {
+                files.append(CertificateFiles(domain: rooms.domainpart, chain: pair.chain, key: pair.key))
             }
         }
         return (files, made)

@@ -38,10 +38,19 @@ package struct NetworkAssembly {
         return settings
     }
 
+    private static func kind(_ kind: ListenerKind) -> ListenerConfiguration.Kind {
+        switch kind {
+        case .client: .client
+        case .clientTLS: .clientTLS
+        case .server: .server
+        case .serverTLS: .serverTLS
+        }
+    }
+
     var listeners: [ListenerConfiguration] {
         configuration.listeners.map { listener in
             ListenerConfiguration(
-                kind: listener.kind == .client ? .client : .clientTLS, addresses: listener.addresses.map(\.description), port: listener.port,
+                kind: Self.kind(listener.kind), addresses: listener.addresses.map(\.description), port: listener.port,
                 proxySources: listener.proxySources.compactMap { NetworkBlock($0.description) },
                 allowsPlaintext: listener.plaintextAuthentication, minimumTLS: listener.tlsMinimum == .tls12 ? .tls12 : .tls13)
         }

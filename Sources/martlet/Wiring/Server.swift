@@ -35,11 +35,12 @@ final class Server: Sendable {
     private let certificateFiles: [CertificateFiles]
     private let isReady: NIOLockedValueBox<Bool>
 
-    private init(_ start: Start, _ core: ServerCore) async throws(CommandFailure) {
+    private init(
+        _ start: Start, _ core: ServerCore, _ certificates: (store: CertificateStore, files: [CertificateFiles]), _ federation: FederationService?
+    ) async throws(CommandFailure) {
         let configuration = start.loaded.configuration
         let folder = configuration.server.dataFolder
-        let certificates = CertificateStore()
-        let files = try Self.load(certificates, configuration, start)
+        let (certificates, files) = certificates
         let passwords = PasswordThreads(
             threads: configuration.authentication.concurrentPasswordHashesMax, waitingMax: configuration.authentication.queuedPasswordHashesMax)
         let accounts = EmbeddedAccountSource(
@@ -47,9 +48,12 @@ final class Server: Sendable {
         let service = ClientService(
             router: core.router, accounts: accounts, certificates: certificates, settings: NetworkAssembly(configuration: configuration).settings,
             log: start.logs.server)
-        let clients = ClientListenerService(NetworkAssembly(configuration: configuration).listeners, service, on: core.pool)
+        let listeners = NetworkAssembly(configuration: configuration).listeners
+        let clients = ClientListenerService(listeners, service, on: core.pool)
+        federation?.begin(core.router, on: core.pool)
+        let peers = federation.map { PeerListenerService(listeners, $0, on: core.pool) }
         let housekeeping = Housekeeping(core, certificates, start.logs, start.time, configuration)
-        let control = ServerControl(core, certificates, clients, housekeeping, start)
+        let control = ServerControl(core, certificates, clients, federation, housekeeping, start)
         let isReady = NIOLockedValueBox(false)
         Self.addProbes(to: start.logs.registry, passwords, clients, isReady, core)
         let operations = Self.operations(start.logs.registry, housekeeping, isReady, core)
@@ -57,6 +61,7 @@ final class Server: Sendable {
         await Self.restoreSessions(core, folder, start.logs.server)
         do throws(ListenerError) {
             try await clients.start()
+            try await peers?.start()
             if let port = configuration.metrics.port { try await operations.start(address: configuration.metrics.address.description, port: port) }
         } catch {
             throw CommandFailure(error, start.loaded)
@@ -72,7 +77,10 @@ final class Server: Sendable {
         // They stop in the opposite order: first no new clients and the end of those that are there.
         services = [
             housekeeping, OpenService(stop: operations.stop), OpenService(stop: socket.stop),
-            OpenService { await Self.stop(clients, core, folder, start.logs.server) },
+            OpenService {
+                await peers?.stopAccepting()
+                await Self.stop(clients, core, folder, start.logs.server)
+            },
         ]
     }
 
@@ -80,14 +88,18 @@ final class Server: Sendable {
     static func open(_ start: Start) async throws(CommandFailure) -> Server {
         let configuration = start.loaded.configuration
         let loops = configuration.server.eventLoops
+        let certificates = CertificateStore()
+        try PrivateFiles.makeFolder(configuration.server.dataFolder)
+        let files = try load(certificates, configuration, start)
+        let federation = try FederationAssembly(configuration: configuration).service(certificates, log: start.logs.server)
         let core = try await ServerCore.open(
             configuration,
             .init(
                 holder: "martlet serve", creates: true, loops: loops > 0 ? loops : System.coreCount, time: start.time, audit: start.logs.audit,
-                log: start.logs.server, onCommit: { [metrics = start.logs.metrics] in metrics.storeCommit(submits: $0, $1) },
+                log: start.logs.server, remote: federation ?? NoFederation(), onCommit: { [metrics = start.logs.metrics] in metrics.storeCommit(submits: $0, $1) },
                 onFatal: { Self.endAtOnce($0, start.logs) }))
         do throws(CommandFailure) {
-            return try await Server(start, core)
+            return try await Server(start, core, (certificates, files), federation)
         } catch {
             await core.close()
             throw error

@@ -11,6 +11,7 @@ actor ServerControl {
     private let core: ServerCore
     private let certificates: CertificateStore
     private let clients: ClientListenerService
+    private let federation: FederationService?
     private let housekeeping: Housekeeping
     private let logs: ServerLogs
     private let time: SystemClock
@@ -24,7 +25,11 @@ actor ServerControl {
     // Written by a reload, read once at the end by a thread that cannot wait.
     private let currentStopTimeout: NIOLockedValueBox<Duration>
 
-    init(_ core: ServerCore, _ certificates: CertificateStore, _ clients: ClientListenerService, _ housekeeping: Housekeeping, _ start: Server.Start) {
+    init(
+        _ core: ServerCore, _ certificates: CertificateStore, _ clients: ClientListenerService, _ federation: FederationService?,
+        _ housekeeping: Housekeeping, _ start: Server.Start
+    ) {
+        self.federation = federation
         self.core = core
         self.certificates = certificates
         self.clients = clients
@@ -150,6 +155,7 @@ actor ServerControl {
         currentStopTimeout.withLockedValue { $0 = next.server.stopTimeout }
         if next.log.level != oldLevel { logs.output.level = Logger.Level(next.log.level) }
         clients.apply(NetworkAssembly(configuration: next).settings)
+        federation?.apply(FederationAssembly(configuration: next).settings)
         housekeeping.apply(next)
         await replaceHosts(hosts)
         endSessionsWithoutHost(hosts)

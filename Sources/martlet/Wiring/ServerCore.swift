@@ -24,6 +24,7 @@ struct ServerCore: Sendable {
         var time: any TimeSource
         var audit: any AuditSink
         var log: Logger
+        var remote: any RemoteDelivery = NoFederation()
         var onCommit: @Sendable (Int, TimeAmount) -> Void = { _, _ in }
         /// The disk failed in a way that allows no further acknowledgement.
         var onFatal: @Sendable (StoreError) -> Void
@@ -54,7 +55,7 @@ struct ServerCore: Sendable {
                 try await store.latestMessages(limit: ResentMessages.entriesMax),
                 until: surroundings.time.monotonic + ResentMessages.rememberedFor)
             let router = Router(
-                store: store, ids: ids, remote: NoFederation(), audit: surroundings.audit, settings: Self.settings(configuration), resent: resent)
+                store: store, ids: ids, remote: surroundings.remote, audit: surroundings.audit, settings: Self.settings(configuration), resent: resent)
             let pool = LoopPool(count: surroundings.loops) { loop in
                 LoopContext(loop: loop, hosts: hosts, store: store, time: surroundings.time, random: SystemRandom())
             }

@@ -7,6 +7,8 @@ enum ServerSecret: String {
     case simulation
     /// Behind the names of occupants of rooms (XEP-0421).
     case occupants
+    /// Behind dialback keys (XEP-0185).
+    case dialback
 
     static let byteCount = 32
 

@@ -11,6 +11,8 @@ struct KeyChange: Sendable, CustomTestStringConvertible {
         case connections
         /// What the domains do with stanzas.
         case hosts
+        /// How streams with other servers are made from then on.
+        case federation
         /// Read where it is needed, from the configuration in force: certificates, contacts, the log's level, commands, the stop.
         case configuration
         /// Nothing before the next start.
@@ -127,6 +129,30 @@ struct ConfigurationReloadTests {
         KeyChange("rooms.standard.occupants", .configuration) { $0.rooms.standard.occupantsMax += 1 },
         KeyChange("rooms.standard.history", .configuration) { $0.rooms.standard.historyLength += 1 },
         KeyChange("log.level", .configuration) { $0.log.level = .debug },
+        KeyChange("federation.enabled", .restart) { $0.federation.isEnabled.toggle() },
+        KeyChange("federation.closed", .federation) { $0.federation.isClosed.toggle() },
+        KeyChange("federation.blocked", .federation) { $0.federation.blocked = ["spam.example"] },
+        KeyChange("federation.encryption", .federation) { $0.federation.encryption = .optional },
+        KeyChange("federation.authentication", .federation) { $0.federation.authentication = .dialback },
+        KeyChange("federation.bidirectional", .federation) { $0.federation.isBidirectional.toggle() },
+        KeyChange("federation.trust-anchors", .restart) { $0.federation.trustAnchors = "/anchors.pem" },
+        KeyChange("federation.private-networks", .restart) { $0.federation.privateNetworks = [AddressBlock("10.0.0.0/8")].compactMap(\.self) },
+        KeyChange("federation.name-servers", .restart) { $0.federation.nameServers = [NameServer("192.0.2.53")].compactMap(\.self) },
+        KeyChange("federation.dnssec-anchor", .restart) { $0.federation.dnssecAnchor = "/root.key" },
+        KeyChange("federation.connect-timeout", .federation) { $0.federation.connectTimeout = .seconds(77) },
+        KeyChange("federation.negotiation-deadline", .federation) { $0.federation.negotiationDeadline = .seconds(77) },
+        KeyChange("federation.idle-timeout", .federation) { $0.federation.idleTimeout = .seconds(77) },
+        KeyChange("federation.queue-stanzas", .federation) { $0.federation.queueStanzasMax += 1 },
+        KeyChange("federation.queue-bytes", .federation) { $0.federation.queueBytesMax += 1 },
+        KeyChange("federation.queue-bytes-total", .federation) { $0.federation.queueBytesTotalMax += 1 },
+        KeyChange("federation.calls", .restart) { $0.federation.callsMax += 1 },
+        KeyChange("federation.streams-per-address", .federation) { $0.federation.streamsPerAddressMax += 1 },
+        KeyChange("federation.unauthenticated-streams", .federation) { $0.federation.unauthenticatedStreamsMax += 1 },
+        KeyChange("peers.domain", .federation) { $0.peers[0].domain = "other.example" },
+        KeyChange("peers.addresses", .federation) { $0.peers[0].addresses = [HostAndPort("192.0.2.9:5269")].compactMap(\.self) },
+        KeyChange("peers.tls", .federation) { $0.peers[0].tls = .direct },
+        KeyChange("peers.encryption", .federation) { $0.peers[0].encryption = .optional },
+        KeyChange("peers.authentication", .federation) { $0.peers[0].authentication = .dialback },
         KeyChange("log.format", .restart) { $0.log.format = .json },
         KeyChange("log.destination", .restart) { $0.log.destination = .file("/var/log/martlet.log") },
         KeyChange("metrics.address", .restart) { $0.metrics.address = .anyIPv4 },
@@ -151,7 +177,11 @@ struct ConfigurationReloadTests {
 
     @Test("a value is applied by a reload, or reported as waiting for a restart and left alone", arguments: changes)
     func applied(_ key: KeyChange) {
-        let old = ConfigurationDocuments.example
+        var old = ConfigurationDocuments.example
+        var peer = ServerConfiguration.Peer()
+        peer.domain = "example.net"
+        peer.addresses = [HostAndPort("192.0.2.8:5269")].compactMap(\.self)
+        old.peers = [peer]
         var new = old
         key.change(&new)
         let difference = ConfigurationDifference(from: old, to: new)
@@ -165,6 +195,9 @@ struct ConfigurationReloadTests {
         case .connections:
             #expect(!difference.needsRestart && next == new)
             #expect("\(NetworkAssembly(configuration: next).settings)" != "\(NetworkAssembly(configuration: old).settings)")
+        case .federation:
+            #expect(!difference.needsRestart && next == new)
+            #expect(FederationAssembly(configuration: next).settings != FederationAssembly(configuration: old).settings)
         case .hosts:
             #expect(!difference.needsRestart && next == new)
             #expect("\(HostLimits(next))" != "\(HostLimits(old))")

@@ -1,0 +1,83 @@
+import MartletXMPP
+
+/// What an account's sessions have been told of the presence of contacts at other servers: what they have to be told otherwise when such a
+/// server has vanished. Pure.
+struct RemotePresences: Sendable {
+    /// Sessions of contacts that one account is told of; of further ones it is not remembered that they are there.
+    static let countMax = 1_000
+
+    private var present: Set<FullJID> = []
+
+    var isEmpty: Bool { present.isEmpty }
+
+    mutating func note(_ type: PresenceType, from sender: JID) {
+        switch (type, sender) {
+        case (.available, .full(let full)): if present.count < Self.countMax { present.insert(full) }
+        case (.unavailable, .full(let full)), (.error, .full(let full)): present.remove(full)
+        case (.unavailable, .bare(let bare)): present = present.filter { $0.bare != bare }
+        case (.available, _), (.error, _), (.subscribe, _), (.subscribed, _), (.unsubscribe, _), (.unsubscribed, _), (.probe, _): break
+        }
+    }
+
+    /// Forgets those of a domain.
+    mutating func takeAll(of domain: String) -> [FullJID] {
+        guard !present.isEmpty else { return [] }
+        let gone = present.filter { $0.bare.domainpart == domain }
+        present.subtract(gone)
+        return Array(gone)
+    }
+}
+
+/// Presence between servers that lose each other (RFC 6121 §4.3, P9). What was said while there was no way is lost: so a server that has
+/// vanished takes its users' presence with it, and when it is back both sides tell each other anew.
+extension Router {
+    /// Shards that are gone through before the loop does something else.
+    private static let shardsPerTurn = 64
+
+    /// Another server cannot be reached any more: its users, as far as they were here, are gone.
+    package func peerVanished(_ domain: String, from local: String, _ context: LoopContext) {
+        forEachOccupiedHome(of: local, context) { [self] home, context in
+            for address in home.remotePresences.takeAll(of: domain) {
+                let absence = ServerPresence.unavailable(from: address)
+                for entry in home.sessions where entry.isAvailable { context.post(absence.encoded(to: .bare(home.address)), to: entry.ref) }
+            }
+            _ = self
+        }
+    }
+
+    /// Another server can be reached again: its users are asked how they are, and told how ours are, wherever one may see the other.
+    package func peerReturned(_ domain: String, to local: String, _ context: LoopContext) {
+        forEachOccupiedHome(of: local, context) { [self] home, context in
+            guard home.hasAvailableSession, home.isInMemory else { return }
+            let account = home.address
+            let presences = home.sessions.compactMap(\.presence)
+            let asked = home.roster.subscriptions.filter { $0.domainpart == domain && !home.blocks(.bare($0)) }
+            let told = home.roster.subscribers.filter { $0.domainpart == domain && !home.blocks(.bare($0)) }
+            guard !asked.isEmpty || !told.isEmpty else { return }
+            context.after { [self] context in
+                for contact in told {
+                    for presence in presences { deliverPresence(presence, to: .bare(contact), origin: nil, context) }
+                }
+                for contact in asked {
+                    let probe = ServerPresence.make(.probe, from: .bare(account), to: .bare(contact))
+                    _ = deliverRemote(probe, origin: nil, context)
+                }
+            }
+        }
+    }
+
+    /// Goes through all accounts of a domain that have sessions, some shards at a time. `visit` is called with the shard's lock held.
+    private func forEachOccupiedHome(
+        of domain: String, from first: Int = 0, _ context: LoopContext, _ visit: @escaping @Sendable (AccountHome, LoopContext) -> Void
+    ) {
+        let end = min(first + Self.shardsPerTurn, Placement.shardCount)
+        for index in first..<end {
+            placement.shard(at: index).withLock {
+                for home in placement.shard(at: index).occupied() where home.address.domainpart == domain { visit(home, context) }
+            }
+            context.runEffects()
+        }
+        guard end < Placement.shardCount else { return }
+        context.mailbox.run { [self] context in forEachOccupiedHome(of: domain, from: end, context, visit) }
+    }
+}

@@ -1,0 +1,323 @@
+package import Logging
+package import MartletCore
+package import MartletXMPP
+import NIOConcurrencyHelpers
+import NIOCore
+import NIOSSL
+
+/// Streams to and from other servers (RFC 6120). One for the process; its connections live on the loops.
+package final class FederationService: RemoteDelivery, Sendable {
+    // Read once per connection and call, swapped by a reload.
+    private let current: NIOLockedValueBox<FederationSettings>
+    let network: NetworkSettings
+    let certificates: CertificateStore
+    let trust: PeerTrust
+    private let resolver: any Resolver
+    let dialler: Dialler
+    let secret: DialbackSecret
+    let admission: Admission
+    let calls: CallQueue
+    let log: Logger
+    package let counters = FederationCounters()
+
+    /// What waits in a link, and since when nobody is called for it.
+    private struct Entry {
+        let link: PeerLink
+        var stanzas = 0
+        var bytes = 0
+        var outgoing: OutgoingPeerSummary?
+    }
+    private struct Rest {
+        var until: NIODeadline
+        var failure: PeerCallFailure
+        var failures: Int
+    }
+    private struct Farewell {
+        let stanza: EncodedStanza
+        let from: BareJID
+        let to: BareJID
+    }
+    private struct State {
+        var router: Router?
+        var pool: LoopPool?
+        var links: [DomainPair: Entry] = [:]
+        /// Servers that could not be reached lately.
+        var rests: [DomainPair: Rest] = [:]
+        /// With whom there has been a stream: what happens to them matters to somebody here.
+        var known: Set<DomainPair> = []
+        /// What servers were not told that could not be reached: that somebody has left. By sender and recipient.
+        var farewells: [DomainPair: [String: Farewell]] = [:]
+        var bytes = 0
+        var turn = 0
+        var incoming: [ObjectIdentifier: NIOLoopBound<IncomingPeerConnection>] = [:]
+    }
+    // Held for look-ups and counts; on the way of every stanza to another server, 0.1 µs.
+    private let state = NIOLockedValueBox(State())
+
+    /// Most failures that are remembered, and most servers that there has been a stream with.
+    private static let restsMax = 10_000
+    /// Most farewells that are kept for one pair of domains.
+    static let farewellsMax = 1_000
+
+    package struct Parts: Sendable {
+        package var certificates: CertificateStore
+        package var trust: PeerTrust
+        package var resolver: any Resolver
+        package var dialler: Dialler
+        package var secret: DialbackSecret
+        package init(
+            certificates: CertificateStore, trust: PeerTrust, resolver: any Resolver, dialler: Dialler, secret: DialbackSecret
+        ) {
+            self.certificates = certificates
+            self.trust = trust
+            self.resolver = resolver
+            self.dialler = dialler
+            self.secret = secret
+        }
+    }
+
+    package init(_ settings: FederationSettings, _ network: NetworkSettings, _ parts: Parts, log: Logger) {
+        current = NIOLockedValueBox(settings)
+        self.network = network
+        certificates = parts.certificates
+        trust = parts.trust
+        resolver = parts.resolver
+        dialler = parts.dialler
+        secret = parts.secret
+        admission = Admission(settings.admission)
+        calls = CallQueue(runningMax: settings.callsMax, waitingMax: settings.callsWaitingMax)
+        self.log = log
+    }
+
+    package var settings: FederationSettings { current.withLockedValue { $0 } }
+    var lookup: ServiceLookup { ServiceLookup(resolver, overrides: settings.overrides) }
+
+    /// Puts other settings in force, for streams that come from now on.
+    package func apply(_ settings: FederationSettings) {
+        current.withLockedValue { $0 = settings }
+        admission.apply(settings.admission)
+    }
+
+    /// Begins to serve: before, whatever is given is refused.
+    package func begin(_ router: Router, on pool: LoopPool) {
+        state.withLockedValue { state in
+            state.router = router
+            state.pool = pool
+        }
+    }
+
+    var router: Router {
+        guard let router = state.withLockedValue({ $0.router }) else { preconditionFailure("streams before the service has begun") }
+        return router
+    }
+
+    func policy(of remote: String) -> PeerPolicy { settings.policy(of: remote) }
+
+    /// How this server shows who it is where it calls.
+    func clientTLS(for local: String) -> NIOSSLContext? { certificates.certificate(of: local)?.peerClient ?? CertificateStore.anonymousPeerClient }
+}
+
+// MARK: Outgoing
+
+extension FederationService {
+    package func deliver(_ stanza: EncodedStanza, from: BareJID, to: BareJID, _ context: LoopContext) -> Acceptance {
+        let pair = DomainPair(remote: to.domainpart, local: from.domainpart)
+        let bytes = stanza.bytes.readableBytes
+        let now = context.time.monotonic
+        let settings = settings
+        let found: Result<PeerLink, StanzaError> = state.withLockedValue { state in
+            if let rest = state.rests[pair], now < rest.until { return .failure(rest.failure.stanzaError) }
+            guard let link = Self.link(for: pair, of: self, in: &state) else { return .failure(.serviceUnavailable) }
+            guard var entry = state.links[pair], entry.stanzas < settings.queueStanzasMax, entry.bytes + bytes <= settings.queueBytesMax,
+                state.bytes + bytes <= settings.queueBytesTotalMax
+            else { return .failure(StanzaError(.resourceConstraint, .wait, text: "too much waits for \(pair.remote)")) }
+            entry.stanzas += 1
+            entry.bytes += bytes
+            state.bytes += bytes
+            state.links[pair] = entry
+            // Under the lock, which fixes the order.
+            context.post(.forward(stanza, to: link), to: link.mailbox)
+            return .success(link)
+        }
+        switch found {
+        case .success: return .accepted
+        case .failure(let error):
+            keepFarewell(stanza, pair)
+            return .refused(error)
+        }
+    }
+
+    /// That somebody has left, a server that cannot be reached hears when it can be reached again.
+    func keepFarewell(_ encoded: EncodedStanza, _ pair: DomainPair) {
+        guard encoded.isPresence, let stanza = Stanza(sent: encoded), case .presence(.unavailable) = stanza.kind, let to = stanza.to else { return }
+        state.withLockedValue { state in
+            guard state.known.contains(pair), state.farewells[pair]?.count ?? 0 < Self.farewellsMax else { return }
+            state.farewells[pair, default: [:]]["\(stanza.from) \(to)"] = Farewell(stanza: encoded, from: stanza.from.bare, to: to.bare)
+        }
+    }
+
+    private static func link(for pair: DomainPair, of service: FederationService, in state: inout State) -> PeerLink? {
+        if let entry = state.links[pair] { return entry.link }
+        guard let loops = state.pool?.loops, !loops.isEmpty else { return nil }
+        state.turn = (state.turn + 1) % loops.count
+        let link = PeerLink(pair, service, on: loops[state.turn])
+        state.links[pair] = Entry(link: link)
+        return link
+    }
+
+    /// Stanzas were handed over, or given back.
+    func release(_ link: PeerLink, count: Int, bytes: Int) {
+        state.withLockedValue { state in
+            state.bytes -= bytes
+            guard state.links[link.pair]?.link === link else { return }
+            state.links[link.pair]?.stanzas -= count
+            state.links[link.pair]?.bytes -= bytes
+        }
+    }
+
+    /// The link has no stream. It goes if nothing is on its way to it.
+    func retire(_ link: PeerLink) {
+        state.withLockedValue { state in
+            if let entry = state.links[link.pair], entry.link === link, entry.stanzas == 0 { state.links[link.pair] = nil }
+        }
+    }
+
+    /// - Returns: whether the other server could not be reached before.
+    func opened(_ link: PeerLink, _ connection: OutgoingPeerConnection) -> Bool {
+        let summary = OutgoingPeerSummary(connection)
+        return state.withLockedValue { state in
+            if state.links[link.pair]?.link === link { state.links[link.pair]?.outgoing = summary }
+            if state.known.count < Self.restsMax { state.known.insert(link.pair) }
+            return state.rests.removeValue(forKey: link.pair) != nil
+        }
+    }
+
+    /// Both sides tell each other anew how everybody is.
+    func repair(_ link: PeerLink) {
+        let (context, pair) = (link.loop.context, link.pair)
+        let farewells = state.withLockedValue { $0.farewells.removeValue(forKey: pair) } ?? [:]
+        for farewell in farewells.values { _ = deliver(farewell.stanza, from: farewell.from, to: farewell.to, context) }
+        router.peerReturned(pair.remote, to: pair.local, context)
+    }
+
+    /// A stream of another server's has broken off: it is looked whether the server is still there.
+    func check(_ pairs: Set<DomainPair>) {
+        for pair in pairs {
+            let link: PeerLink? = state.withLockedValue { state in
+                if state.known.count < Self.restsMax { state.known.insert(pair) }
+                return Self.link(for: pair, of: self, in: &state)
+            }
+            guard let link else { continue }
+            link.mailbox.run { _ in link.check() }
+        }
+    }
+
+    /// Another server that could not be reached has come by itself.
+    func heard(_ pair: DomainPair) {
+        let link: PeerLink? = state.withLockedValue { state in
+            if state.known.count < Self.restsMax { state.known.insert(pair) }
+            guard state.rests[pair] != nil else { return nil }
+            state.rests[pair]?.until = .uptimeNanoseconds(0)
+            return Self.link(for: pair, of: self, in: &state)
+        }
+        if let link { link.mailbox.run { _ in link.callNow() } }
+    }
+
+    func closed(_ link: PeerLink) {
+        state.withLockedValue { state in
+            if state.links[link.pair]?.link === link { state.links[link.pair]?.outgoing = nil }
+        }
+    }
+
+    /// The other server is left alone for a while.
+    ///
+    /// - Returns: for how long, and whether it has vanished just now: there were streams with it before.
+    func failed(_ link: PeerLink, _ failure: PeerCallFailure) -> (rest: TimeAmount, hasVanished: Bool, isKnown: Bool) {
+        counters.failed()
+        let now = link.loop.context.time.monotonic
+        return state.withLockedValue { state in
+            if state.rests.count >= Self.restsMax { state.rests = state.rests.filter { $0.value.until > now } }
+            let failures = (state.rests[link.pair]?.failures ?? 0) + 1
+            let rest = rest(after: failures)
+            if state.rests.count < Self.restsMax { state.rests[link.pair] = Rest(until: now + rest, failure: failure, failures: failures) }
+            let isKnown = state.known.contains(link.pair)
+            return (rest, isKnown && failures == 1, isKnown)
+        }
+    }
+
+    /// Twice as long after each failure, less up to a half, so that not all come back at once.
+    private func rest(after failures: Int) -> TimeAmount {
+        let settings = settings
+        let (least, most) = (settings.restMin.nanoseconds, settings.restMax.nanoseconds)
+        let doubled = failures > 16 ? most : min(least << Int64(failures - 1), most)
+        return .nanoseconds(doubled / 2 + Int64.random(in: 0...max(doubled / 2, 1)))
+    }
+
+    /// Asks whoever is found by the name of a domain whether a key is its own (XEP-0220 §2.1.2).
+    func ask(_ question: DialbackElement, on loop: NetworkLoop, _ answered: @escaping (DialbackElement.Outcome) -> Void) {
+        let pair = DomainPair(remote: question.to, local: question.from)
+        let link = state.withLockedValue { $0.links[pair]?.link }
+        if let link, link.loop === loop, link.ask(question, answered) { return }
+        let deadline = settings.verificationDeadline
+        PeerCall(self, loop, pair, .verification, within: deadline) { result in
+            switch result {
+            case .failure(let failure): answered(.error(failure.stanzaError.condition))
+            case .success(let connection):
+                connection.onEnd = { _, _, _ in }
+                connection.ask(question) { outcome in
+                    answered(outcome)
+                    connection.close(nil)
+                }
+                _ = loop.loop.assumeIsolated().scheduleTask(in: deadline) { connection.drop() }
+            }
+        }.begin()
+    }
+}
+
+// MARK: Incoming
+
+extension FederationService {
+    func came(_ connection: IncomingPeerConnection) {
+        let bound = NIOLoopBound(connection, eventLoop: connection.loop.loop)
+        state.withLockedValue { $0.incoming[ObjectIdentifier(connection)] = bound }
+    }
+
+    func went(_ connection: IncomingPeerConnection) {
+        state.withLockedValue { $0.incoming[ObjectIdentifier(connection)] = nil }
+    }
+
+    /// A stream that another server has opened serves for the way back as well (XEP-0288), unless there is a stream for that already.
+    func adopt(_ connection: IncomingPeerConnection, _ pair: DomainPair) -> PeerLink? {
+        let (link, wasUnreachable): (PeerLink?, Bool) = state.withLockedValue { state in
+            guard state.links[pair] == nil else { return (nil, false) }
+            let link = PeerLink(pair, self, on: connection.loop)
+            state.links[pair] = Entry(link: link)
+            if state.known.count < Self.restsMax { state.known.insert(pair) }
+            return (link, state.rests.removeValue(forKey: pair) != nil)
+        }
+        link?.adopt(connection)
+        if wasUnreachable, let link { repair(link) }
+        return link
+    }
+
+    package var incomingCount: Int { state.withLockedValue { $0.incoming.count } }
+    package var outgoingCount: Int { state.withLockedValue { $0.links.values.count { $0.outgoing != nil } } }
+    package var queuedBytes: Int { state.withLockedValue { $0.bytes } }
+}
+
+/// A stream to another server, as operators see it.
+package struct OutgoingPeerSummary: Hashable, Sendable {
+    package var address: String
+    package var tls: String?
+    package var method: String
+    package var isManaged: Bool
+    package var isBidirectional: Bool
+
+    init(_ connection: OutgoingPeerConnection) {
+        address = connection.remoteAddress
+        tls = connection.tlsVersion
+        method = connection.method?.rawValue ?? ""
+        isManaged = connection.isManaged
+        isBidirectional = connection.isBidirectional
+    }
+}

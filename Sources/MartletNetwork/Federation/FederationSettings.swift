@@ -1,0 +1,130 @@
+package import MartletXML
+package import MartletXMPP
+package import NIOCore
+
+/// How this server deals with others. One value, made from the configuration.
+package struct FederationSettings: Hashable, Sendable {
+    /// Stanzas of one stream that are taken in one turn of the loop.
+    package var stanzasPerTurnMax = 64
+    package var limitsBeforeAuthentication = XMLLimits.unauthenticated
+    package var limits = XMLLimits.authenticated
+    /// From accepting a connection to its authentication.
+    package var negotiationDeadline = TimeAmount.seconds(30)
+    /// From the first stanza for a server to a stream to it.
+    package var callDeadline = TimeAmount.seconds(60)
+    /// For an end of a stream to be answered.
+    package var closingDeadline = TimeAmount.seconds(5)
+    /// A stream that nothing passed on for so long is closed.
+    package var idleTimeout = TimeAmount.minutes(10)
+    /// For an acknowledgement that was asked for (XEP-0198): after it the connection counts as broken.
+    package var acknowledgementDeadline = TimeAmount.seconds(60)
+    /// For somebody to say whether a dialback key is his.
+    package var verificationDeadline = TimeAmount.seconds(30)
+    /// Stanzas for one pair of domains that may wait, or be unacknowledged; past it, `resource-constraint`.
+    package var queueStanzasMax = 10_000
+    /// The same in bytes.
+    package var queueBytesMax = 4 << 20
+    /// The same of all pairs together.
+    package var queueBytesTotalMax = 64 << 20
+    /// Calls to other servers that may be under way at a time; further ones wait.
+    package var callsMax = 64
+    /// Calls that may wait; past it, they fail.
+    package var callsWaitingMax = 1_024
+    /// After a call has failed, nobody is called for that long; each failure doubles it.
+    package var restMin = TimeAmount.seconds(5)
+    package var restMax = TimeAmount.seconds(60)
+    /// After a stream has broken off, before it is looked whether the other server is still there.
+    package var checkAfter = TimeAmount.seconds(2)
+    /// For how long a server that has vanished is called again and again; after that, only when there is something for it.
+    package var watchedFor = TimeAmount.hours(1)
+    /// Connections from other servers per address, and those that are not authenticated.
+    package var admission = Admission.Limits()
+    package var minimumTLS = MinimumTLS.tls12
+    /// What is expected of a server that is not named below.
+    package var policy = PeerPolicy()
+    package var policies: [String: PeerPolicy] = [:]
+    /// Servers that there are no streams with; with `isClosed` there are none with others than those in ``policies`` either.
+    package var blocked: Set<String> = []
+    package var isClosed = false
+    /// Where servers are called whatever DNS says, in this order.
+    package var overrides: [BareJID: [DialTarget]] = [:]
+
+    package init() {
+        admission.connectionsPerAddressMax = 100
+        admission.unauthenticatedMax = 512
+        admission.unauthenticatedBytesMax = 32 << 20
+    }
+
+    var idleTicks: Int { NetworkLoop.ticks(idleTimeout) }
+
+    /// What is expected of a server, by its domain or one above it.
+    package func policy(of remote: String) -> PeerPolicy {
+        let names = Self.domains(above: remote)
+        if names.contains(where: blocked.contains) { return PeerPolicy(refusal: "This server has no streams with \(remote).") }
+        if let own = names.lazy.compactMap({ policies[$0] }).first { return own }
+        return isClosed ? PeerPolicy(refusal: "This server has streams only with servers that it knows.") : policy
+    }
+
+    private static func domains(above domain: String) -> [String] {
+        var names = [domain]
+        var rest = domain[...]
+        while let dot = rest.firstIndex(of: ".") {
+            rest = rest[rest.index(after: dot)...]
+            names.append(String(rest))
+        }
+        return names
+    }
+}
+
+/// Why there is no stream to another server.
+package enum PeerCallFailure: Error, Hashable, Sendable, CustomStringConvertible {
+    case refused(String)
+    case lookup(ServiceLookupError)
+    case dial(DialError)
+    case stream(PeerFailure)
+    case network(String)
+    case timedOut
+    case tooManyCalls
+
+    package var description: String {
+        switch self {
+        case .refused(let why): why
+        case .lookup(let error): error.description
+        case .dial(let error): error.failures.isEmpty ? "it could not be reached" : error.failures.map(\.description).joined(separator: "; ")
+        case .stream(let failure): failure.explanation
+        case .network(let why): "the connection broke: \(why)"
+        case .timedOut: "there was no stream in time"
+        case .tooManyCalls: "too many servers are being called already"
+        }
+    }
+
+    /// For whoever has written to the domain (RFC 6120 §8.3.3, XEP-0220 §2.1.1).
+    package var stanzaError: StanzaError {
+        switch self {
+        case .refused(let why): StanzaError(.notAllowed, text: why)
+        case .lookup(let error): StanzaError(error.stanzaError, text: description)
+        case .dial(let error): StanzaError(error.stanzaError, text: "the server cannot be reached")
+        case .stream(.invalidKey): StanzaError(.internalServerError, text: description)
+        case .stream, .network, .timedOut: StanzaError(.remoteServerTimeout, text: description)
+        case .tooManyCalls: StanzaError(.resourceConstraint, .wait)
+        }
+    }
+}
+
+extension PeerFailure {
+    /// For the operator, and for whoever has written to the other server.
+    var explanation: String {
+        switch self {
+        case .noTLS: "it does not offer TLS, which is required here"
+        case .tlsRefused: "it refuses TLS, although it offers it"
+        case .certificate(let why): why
+        case .noAuthentication: "it takes neither our certificate nor dialback keys"
+        case .refused(let condition): "it does not accept our certificate" + (condition.map { " (\($0.rawValue))" } ?? "")
+        case .invalidKey: "it was told that our dialback key is not ours: is another server in charge of our domain's DNS records?"
+        case .dialback(.notAuthorized): "it wants a certificate that is valid for our domain"
+        case .dialback(let condition): "it could not verify our dialback key (\(condition.rawValue)): it has to be able to reach us"
+        case .ended(let error): "it ended the stream" + (error.map { " with \($0.condition.rawValue)" + ($0.text.map { ": \($0)" } ?? "") } ?? "")
+        case .confused(let error): "what it says is not understood" + (error.text.map { ": \($0)" } ?? "")
+        }
+    }
+}

@@ -1,0 +1,257 @@
+import Logging
+import MartletCore
+import MartletXML
+import MartletXMPP
+import NIOCore
+
+/// A connection that another server has made to us (RFC 6120 §4).
+///
+/// It decides nothing about the stream, which is ``IncomingPeerMachine``'s, nor about stanzas, which are the ``PeerSession``'s.
+package final class IncomingPeerConnection: PeerConnection {
+    private var machine: IncomingPeerMachine
+    private let begins: TLSStart
+    private lazy var session = PeerSession(self, router: service.router, context: loop.context)
+    /// Links by which this server sends back on the same stream (XEP-0288).
+    private var links: [PeerLink] = []
+    private var deadline = Deadline.negotiation(until: 0)
+    private var countsAsUnauthenticated = false
+    private var countedAddress: NetworkAddress?
+    /// What the session has dealt with, and whether the other server waits to hear of it.
+    private var handled: UInt32 = 0
+    private var owesAcknowledgement = false
+    /// Once it is gone: whether either side had said so.
+    private(set) var endedInOrder = false
+    private var said: UInt32 = 0
+
+    package enum TLSStart: Hashable, Sendable { case inStream, atOnce }
+    private enum Deadline { case negotiation(until: Int), idle, closing(until: Int) }
+
+    init(_ service: FederationService, _ loop: NetworkLoop, begins: TLSStart) {
+        self.begins = begins
+        machine = IncomingPeerMachine(isSecure: begins == .atOnce)
+        super.init(service, loop)
+    }
+
+    private var surroundings: Surroundings { Surroundings(connection: self) }
+
+    // MARK: Connection
+
+    override func began() {
+        if let refusal = service.admission.admit() { return refuse(refusal) }
+        countsAsUnauthenticated = true
+        if let address = context?.channel.remoteAddress.flatMap({ NetworkAddress($0) }) {
+            if let refusal = service.admission.admit(address) { return refuse(refusal) }
+            countedAddress = address
+        }
+        let until = loop.now + NetworkLoop.ticks(settings.negotiationDeadline)
+        deadline = .negotiation(until: until)
+        hang(until: until)
+        service.came(self)
+        if begins == .atOnce { installServerTLS { [service] in service.certificates.certificate(forServerName: $0) } }
+    }
+
+    private func refuse(_ refusal: Admission.Refusal) {
+        log(.debug, "connection refused", ["reason": "\(refusal)"])
+        drop()
+    }
+
+    override func secured() { machine.secured() }
+    override var isWaiting: Bool { machine.isWaiting }
+    override var isEnding: Bool { machine.isEnding }
+
+    override func lost() {
+        let pairs = session.pairs
+        endedInOrder = machine.isEnding
+        machine.transportLost()
+        session.end()
+        for link in links { link.lost(self) }
+        links = []
+        leaveUnauthenticated()
+        if let countedAddress { service.admission.leave(countedAddress) }
+        countedAddress = nil
+        service.went(self)
+        if !endedInOrder { service.check(pairs) }
+        if let pair = pairs.first { log(.info, "another server's stream has ended", ["peer": "\(pair.remote)"]) }
+    }
+
+    private func leaveUnauthenticated() {
+        if countsAsUnauthenticated { service.admission.leaveUnauthenticated(holding: 0) }
+        countsAsUnauthenticated = false
+    }
+
+    override func networkFailed(_ error: any Error) { log(.debug, "connection failed", ["error": "\(error)"]) }
+
+    override func deadlinePassed() {
+        switch deadline {
+        case .negotiation(let until):
+            guard loop.now >= until else { return hang(until: until) }
+            close(StreamError(.connectionTimeout, "The negotiation took too long."))
+        case .idle:
+            let due = lastActivity + settings.idleTicks
+            if loop.now >= due { close(nil) } else { hang(until: due) }
+        case .closing(let until):
+            if loop.now >= until { drop() } else { hang(until: until) }
+        }
+    }
+
+    override func close(_ error: StreamError?) {
+        // What is said now would be said in clear, or into a handshake.
+        guard !isSecuring else { return drop() }
+        perform(machine.end(error, surroundings))
+    }
+
+    // MARK: From the other server
+
+    override func opened(_ header: FlatElement) { perform(machine.opened(header, surroundings)) }
+    override func peerClosed() { perform(machine.peerClosed()) }
+    override func failed(_ error: XMLError) { perform(machine.failed(error, surroundings)) }
+
+    override func received(_ element: FlatElement) {
+        let action = machine.received(element, surroundings)
+        switch action {
+        case .deliver: deliver(element)
+        case .manage: manage(element)
+        default: perform(action)
+        }
+    }
+
+    private func deliver(_ element: FlatElement) {
+        service.counters.received()
+        do throws(StreamError) { try session.receive(element) } catch { perform(machine.end(error, surroundings)) }
+    }
+
+    /// XEP-0198: what was taken is acknowledged, and what was not comes again on another stream. Streams are not resumed.
+    private func manage(_ element: FlatElement) {
+        switch StreamManagementRequest(element) {
+        case .enable:
+            guard !session.isManaged else { return say(.failed(.unexpectedRequest, handled: nil)) }
+            session.enableManagement()
+            say(.enabled(resumption: nil))
+        case .request:
+            guard session.isManaged else { return say(.failed(.unexpectedRequest, handled: nil)) }
+            session.settle()
+            owesAcknowledgement = session.hasUnfinished
+            said = handled
+            say(.acknowledge(handled))
+        case .acknowledge: break
+        case .resume: say(.failed(.itemNotFound, handled: nil))
+        case nil: say(.failed(.badRequest, handled: nil))
+        }
+    }
+
+    private func say(_ answer: StreamManagementAnswer) { write { answer.write(to: &$0) } }
+
+    private func perform(_ action: IncomingPeerMachine.Action) {
+        switch action {
+        case .wait, .deliver, .manage, .answered: break
+        case .goBothWays: break
+        case .open, .answer: write { action.write(to: &$0) }
+        case .proceed(let domain): startTLS(domain, action)
+        case .succeed(let pair):
+            write { action.write(to: &$0) }
+            restartStream()
+            admit(pair, by: .certificate)
+        case .accept(let pair, _):
+            write { action.write(to: &$0) }
+            admit(pair, by: .dialback)
+        case .verify(let request, let id): verify(request, id)
+        case .fail(let failure):
+            write { action.write(to: &$0) }
+            log(.info, "another server was not authenticated", ["peer": "\(machine.remote ?? "")", "reason": "\(failure.condition.rawValue)"])
+        case .failFinally: end(action)
+        case .refuseTLS, .finish:
+            session.end()
+            write { action.write(to: &$0) }
+            closeAfterFlush()
+        case .close(let error, _):
+            if let error { log(.info, "another server's stream is ended", ["peer": "\(machine.remote ?? "")", "reason": "\(error)"]) }
+            end(action)
+        }
+    }
+
+    private func end(_ action: IncomingPeerMachine.Action) {
+        session.end()
+        write { action.write(to: &$0) }
+        flush()
+        let until = loop.now + NetworkLoop.ticks(settings.closingDeadline)
+        deadline = .closing(until: until)
+        hang(until: until)
+    }
+
+    private func startTLS(_ domain: String, _ action: IncomingPeerMachine.Action) {
+        guard let certificate = service.certificates.certificate(of: domain) else { return drop() }
+        guard discardClearText() else {
+            log(.notice, "bytes behind <starttls/>: connection dropped")
+            return drop()
+        }
+        write { action.write(to: &$0) }
+        flush()
+        installServerTLS { _ in certificate }
+    }
+
+    // MARK: Authentication
+
+    private func admit(_ pair: DomainPair, by method: OutgoingPeerMachine.Method) {
+        leaveUnauthenticated()
+        admitLargerStanzas()
+        session.pairs = machine.pairs
+        if case .negotiation = deadline {
+            deadline = .idle
+            hang(until: loop.now + settings.idleTicks)
+        }
+        log(.info, "another server is authenticated", ["peer": "\(pair.remote)", "domain": "\(pair.local)", "by": "\(method.rawValue)"])
+        if machine.isBidirectional, let link = service.adopt(self, pair) { links.append(link) } else { service.heard(pair) }
+    }
+
+    private func verify(_ request: DialbackElement, _ streamID: String) {
+        var question = DialbackElement(.verify, from: request.to, to: request.from, id: streamID, key: request.key)
+        question.outcome = nil
+        service.ask(question, on: loop) { [weak self] outcome in
+            guard let self, !isGone else { return }
+            if outcome != .valid {
+                log(.info, "a dialback key was not confirmed", ["peer": "\(request.from)", "domain": "\(request.to)", "outcome": "\(outcome)"])
+            }
+            perform(machine.verified(request, outcome))
+            flushSoon()
+            loop.context.flushSoon()
+        }
+    }
+
+    // MARK: What operators see
+
+    /// Who has proved what on this stream.
+    var pairs: Set<DomainPair> { machine.pairs }
+    var remote: String? { machine.remote }
+    var isBidirectional: Bool { machine.isBidirectional }
+}
+
+extension IncomingPeerConnection: PeerTransport {
+    package func handled(_ count: UInt32) {
+        handled = count
+        guard owesAcknowledgement, !session.hasUnfinished, said != count else { return }
+        owesAcknowledgement = false
+        said = count
+        say(.acknowledge(count))
+    }
+}
+
+/// What a stream asks of the server, as its loop sees it.
+private struct Surroundings: IncomingPeerEnvironment {
+    unowned let connection: IncomingPeerConnection
+    private var hosts: HostTable { connection.loop.context.hosts }
+    private var service: FederationService { connection.service }
+
+    init(connection: IncomingPeerConnection) { self.connection = connection }
+
+    var defaultDomain: String { hosts.hosts.map(\.domain.domainpart).min() ?? "" }
+    var offersManagement: Bool { true }
+    var limits: PeerFeatures.Limits {
+        .init(bytesMax: connection.settings.limits.stanzaBytesMax, idleSeconds: connection.settings.idleTicks)
+    }
+    func serves(_ domain: String) -> Bool { (try? BareJID(parsing: domain)).map { hosts.isOurs($0) } ?? false }
+    func canStartTLS(for domain: String) -> Bool { service.certificates.certificate(of: domain) != nil }
+    func streamID() -> String { connection.loop.context.random.token() }
+    func policy(of remote: String) -> PeerPolicy { service.policy(of: remote) }
+    func certificate(for remote: String) -> CertificateVerdict { connection.certificate(for: remote) }
+    func isOurs(_ request: DialbackElement) -> Bool { service.secret.isOurs(request) }
+}

@@ -1,0 +1,293 @@
+import Logging
+import MartletCore
+import MartletXML
+import MartletXMPP
+import NIOCore
+import NIOSSL
+
+/// A connection that this server has made to another (RFC 6120 §4).
+///
+/// It decides nothing about the stream, which is ``OutgoingPeerMachine``'s.
+final class OutgoingPeerConnection: PeerConnection {
+    private(set) var machine: OutgoingPeerMachine
+    let pair: DomainPair
+    let target: DialTarget
+    /// Told once, when stanzas may be sent or keys asked about.
+    var onReady: ((OutgoingPeerConnection) -> Void)?
+    /// Told once, when the connection is of no use any more: why, and what was sent and not acknowledged.
+    var onEnd: ((OutgoingPeerConnection, PeerCallFailure, [EncodedStanza]) -> Void)?
+    /// Told of stanzas that the other server has acknowledged.
+    var onAcknowledged: (([EncodedStanza]) -> Void)?
+    var onDrained: (() -> Void)?
+    private(set) var method: OutgoingPeerMachine.Method?
+    private var failure: PeerCallFailure?
+    private var management: OutgoingManagement?
+    private lazy var session: PeerSession = {
+        let session = PeerSession(self, router: service.router, context: loop.context)
+        session.pairs = [pair]
+        return session
+    }()
+    private var questions: [DialbackElement: (DialbackElement.Outcome) -> Void] = [:]
+    private var lastSent = 0
+    private var askedAt: Int?
+
+    init(_ service: FederationService, _ loop: NetworkLoop, _ pair: DomainPair, _ purpose: OutgoingPeerMachine.Purpose, to target: DialTarget) {
+        self.target = target
+        self.pair = pair
+        machine = OutgoingPeerMachine(pair, purpose, isSecure: target.tls == .direct)
+        super.init(service, loop)
+    }
+
+    private var surroundings: Surroundings { Surroundings(connection: self) }
+    var isManaged: Bool { management != nil }
+    var isBidirectional: Bool { machine.isBidirectional }
+
+    // MARK: Connection
+
+    override func began() {
+        hang(until: loop.now + settings.idleTicks)
+        switch target.tls {
+        case .direct: handshake()
+        case .startTLS: write { machine.header.write(to: &$0) }
+        }
+    }
+
+    private func handshake() {
+        guard let tls = service.clientTLS(for: pair.local) else { return fail(.network("TLS cannot be used")) }
+        let name = try? BareJID(parsing: pair.remote)
+        installClientTLS(tls, calling: name.flatMap { $0.addressDomainpart == nil ? $0.asciiDomainpart : nil })
+    }
+
+    override func secured() {
+        switch target.tls {
+        case .direct: write { machine.header.write(to: &$0) }
+        case .startTLS: perform(machine.secured())
+        }
+    }
+
+    override var isWaiting: Bool { machine.isWaiting }
+    override var isEnding: Bool { machine.isEnding }
+    override func networkFailed(_ error: any Error) { if failure == nil { failure = .network(Self.describe(error)) } }
+
+    private static func describe(_ error: any Error) -> String {
+        if let error = error as? IOError { return FileContents.describe(error.errnoCode) }
+        if case NIOSSLError.uncleanShutdown = error { return "the other server closed it without a word" }
+        return "\(error)"
+    }
+
+    override func lost() {
+        machine.transportLost()
+        tellEnd(failure ?? .network("the other server closed the connection"))
+    }
+
+    private func fail(_ failure: PeerCallFailure) {
+        self.failure = failure
+        drop()
+    }
+
+    private func tellEnd(_ failure: PeerCallFailure) {
+        if machine.isBidirectional { session.end() }
+        for answered in questions.values { answered(.error(.remoteServerTimeout)) }
+        questions = [:]
+        let unacknowledged = management.map { Array($0.unacknowledged) } ?? []
+        management = nil
+        let told = onEnd
+        (onReady, onEnd, onAcknowledged, onDrained) = (nil, nil, nil, nil)
+        told?(self, failure, unacknowledged)
+    }
+
+    override func deadlinePassed() {
+        if machine.isEnding { return drop() }
+        if let askedAt {
+            let until = askedAt + NetworkLoop.ticks(settings.acknowledgementDeadline)
+            guard loop.now < until else { return fail(.network("it does not acknowledge what it is sent")) }
+            return hang(until: until)
+        }
+        let due = max(lastActivity, lastSent) + settings.idleTicks
+        if loop.now >= due { close(nil) } else { hang(until: due) }
+    }
+
+    override func close(_ error: StreamError?) {
+        guard !isSecuring else { return drop() }
+        perform(machine.end())
+    }
+
+    // MARK: From the other server
+
+    override func opened(_ header: FlatElement) { perform(machine.opened(header, surroundings)) }
+    override func peerClosed() { perform(machine.peerClosed()) }
+    override func failed(_ error: XMLError) { perform(machine.failed(error)) }
+
+    override func received(_ element: FlatElement) {
+        let action = machine.received(element, surroundings)
+        switch action {
+        case .deliver: deliver(element)
+        case .manage: manage(element)
+        default: perform(action)
+        }
+    }
+
+    private func deliver(_ element: FlatElement) {
+        service.counters.received()
+        do throws(StreamError) { try session.receive(element) } catch {
+            write { error.write(to: &$0) }
+            perform(machine.end())
+        }
+    }
+
+    private func perform(_ action: OutgoingPeerMachine.Action) {
+        switch action {
+        case .wait, .deliver, .manage: break
+        case .open, .startTLS, .authenticate, .answer: write { action.write(to: &$0) }
+        case .restart:
+            restartStream()
+            write { action.write(to: &$0) }
+        case .handshake:
+            flush()
+            guard discardClearText() else { return fail(.network("something was said behind <proceed/>")) }
+            handshake()
+        case .sendKey(let id, _):
+            write { action.write(to: &$0) }
+            let key = service.secret.key(receiving: pair.remote, originating: pair.local, streamID: id)
+            write { DialbackElement(.result, from: pair.local, to: pair.remote, key: key).write(to: &$0) }
+        case .begin(let method, let isManaged): begin(method, isManaged: isManaged)
+        case .ask:
+            admitLargerStanzas()
+            tellReady()
+        case .answered(let answer): answered(answer)
+        case .fail(let failure, _):
+            self.failure = self.failure ?? .stream(failure)
+            write { action.write(to: &$0) }
+            flush()
+            hang(until: loop.now + NetworkLoop.ticks(settings.closingDeadline))
+            tellEnd(.stream(failure))
+            closeAfterFlush()
+        }
+    }
+
+    private func begin(_ method: OutgoingPeerMachine.Method, isManaged: Bool) {
+        self.method = method
+        admitLargerStanzas()
+        if isManaged {
+            write { $0.element("enable", .streamManagement) }
+            management = OutgoingManagement()
+        }
+        tellReady()
+    }
+
+    private func tellReady() {
+        let told = onReady
+        onReady = nil
+        told?(self)
+    }
+
+    // MARK: Stanzas
+
+    /// - Returns: whether the other server will acknowledge it.
+    func send(_ stanza: EncodedStanza) -> Bool {
+        lastSent = loop.now
+        service.counters.sent()
+        write(stanza.bytes)
+        management?.append(stanza)
+        return management != nil
+    }
+
+    override func drained() { onDrained?() }
+
+    override func willFlush() {
+        guard askedAt == nil, management?.asks() == true else { return }
+        askedAt = loop.now
+        write { $0.element("r", .streamManagement) }
+        hang(until: loop.now + NetworkLoop.ticks(settings.acknowledgementDeadline))
+    }
+
+    private func manage(_ element: FlatElement) {
+        if element.isNamed("enabled", .streamManagement) { return }
+        if element.isNamed("failed", .streamManagement) {
+            // It said that it could. What was sent was handed over all the same.
+            if let sent = management?.unacknowledged { onAcknowledged?(Array(sent)) }
+            management = nil
+            askedAt = nil
+            return
+        }
+        guard case .acknowledge(let handled)? = StreamManagementRequest(element) else { return }
+        guard let released = management?.acknowledge(handled) else {
+            let error = StreamError.handledCountTooHigh(handled: handled, sent: management?.sent ?? 0)
+            write { error.write(to: &$0) }
+            return perform(machine.end())
+        }
+        askedAt = nil
+        if !released.isEmpty { onAcknowledged?(released) }
+        if management?.unacknowledged.isEmpty == false { askAgain() }
+    }
+
+    /// Something was sent since the other server was asked.
+    private func askAgain() {
+        guard management?.asks() == true else { return }
+        askedAt = loop.now
+        write { $0.element("r", .streamManagement) }
+    }
+
+    // MARK: Questions (XEP-0220 §2.1.2)
+
+    /// Asks whether a key is the other server's.
+    func ask(_ question: DialbackElement, _ answered: @escaping (DialbackElement.Outcome) -> Void) {
+        questions[question.answer(.valid)] = answered
+        write { question.write(to: &$0) }
+    }
+
+    private func answered(_ answer: DialbackElement) {
+        guard let outcome = answer.outcome else { return }
+        var key = answer
+        key.outcome = .valid
+        questions.removeValue(forKey: key)?(outcome)
+    }
+}
+
+extension OutgoingPeerConnection: PeerTransport {
+    func handled(_ count: UInt32) {}
+}
+
+private struct Surroundings: OutgoingPeerEnvironment {
+    unowned let connection: OutgoingPeerConnection
+    private var service: FederationService { connection.service }
+
+    init(connection: OutgoingPeerConnection) { self.connection = connection }
+
+    var policy: PeerPolicy { service.policy(of: connection.pair.remote) }
+    var hasCertificate: Bool { service.certificates.certificate(of: connection.pair.local) != nil }
+    var certificate: CertificateVerdict { connection.certificate(for: connection.pair.remote) }
+}
+
+/// What was sent on a stream and is not acknowledged (XEP-0198 §4). Pure.
+struct OutgoingManagement: Sendable {
+    /// Stanzas, modulo 2³².
+    private(set) var sent: UInt32 = 0
+    private(set) var unacknowledged = CircularBuffer<EncodedStanza>()
+    /// What had been sent when the other server was asked last.
+    private var askedAt: UInt32?
+
+    mutating func append(_ stanza: EncodedStanza) {
+        unacknowledged.append(stanza)
+        sent &+= 1
+    }
+
+    /// Whether it is time to ask, which is then done.
+    mutating func asks() -> Bool {
+        guard !unacknowledged.isEmpty, askedAt != sent else { return false }
+        askedAt = sent
+        return true
+    }
+
+    /// - Returns: what is done with; `nil` if that is more than was sent.
+    mutating func acknowledge(_ handled: UInt32) -> [EncodedStanza]? {
+        let first = sent &- UInt32(unacknowledged.count)
+        let count = Int(handled &- first)
+        // A count from before the last one says nothing new.
+        if count > Int(UInt32.max / 2) { return [] }
+        guard count <= unacknowledged.count else { return nil }
+        let done = Array(unacknowledged.prefix(count))
+        unacknowledged.removeFirst(count)
+        return done
+    }
+}

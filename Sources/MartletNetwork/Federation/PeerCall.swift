@@ -1,0 +1,131 @@
+import MartletCore
+import MartletXMPP
+import NIOCore
+
+/// One attempt to have a stream to another server: find it, dial it, come to terms with it. Everything is done on one loop.
+///
+/// `@unchecked Sendable`: touched on that loop only; closures that others want sendable come back to it.
+final class PeerCall: @unchecked Sendable {
+    private let service: FederationService
+    private let loop: NetworkLoop
+    private let pair: DomainPair
+    private let purpose: OutgoingPeerMachine.Purpose
+    private let deadline: TimeAmount
+    private let ended: (Result<OutgoingPeerConnection, PeerCallFailure>) -> Void
+    private var timer: Scheduled<Void>?
+    private var dial: Dial?
+    private var connection: OutgoingPeerConnection?
+    private var isDone = false
+    private var holdsPlace = false
+
+    /// - Parameter ended: told once, on the loop, and never before this returns.
+    init(
+        _ service: FederationService, _ loop: NetworkLoop, _ pair: DomainPair, _ purpose: OutgoingPeerMachine.Purpose, within deadline: TimeAmount,
+        _ ended: @escaping (Result<OutgoingPeerConnection, PeerCallFailure>) -> Void
+    ) {
+        self.service = service
+        self.loop = loop
+        self.pair = pair
+        self.purpose = purpose
+        self.deadline = deadline
+        self.ended = ended
+    }
+
+    func begin() {
+        timer = loop.loop.scheduleTask(in: deadline) { [self] in finish(.failure(.timedOut)) }
+        if let refusal = service.policy(of: pair.remote).refusal { return later(.refused(refusal)) }
+        let isAdmitted = service.calls.enter { [self] in loop.loop.execute { [self] in admitted() } }
+        if !isAdmitted { later(.tooManyCalls) }
+    }
+
+    private func later(_ failure: PeerCallFailure) { loop.loop.execute { [self] in finish(.failure(failure)) } }
+
+    private func admitted() {
+        guard !isDone else { return service.calls.leave() }
+        holdsPlace = true
+        let (lookup, remote) = (service.lookup, pair.remote)
+        Task {
+            let found: Result<[DialTarget], ServiceLookupError>
+            do throws(ServiceLookupError) {
+                guard let domain = try? BareJID(parsing: remote) else { throw .notAHost }
+                found = .success(try await lookup.targets(of: domain))
+            } catch {
+                found = .failure(error)
+            }
+            loop.loop.execute { [self] in
+                switch found {
+                case .success(let targets): call(targets)
+                case .failure(let error): finish(.failure(.lookup(error)))
+                }
+            }
+        }
+    }
+
+    private func call(_ targets: [DialTarget]) {
+        guard !isDone else { return }
+        let dial = service.dialler.dial(targets, on: loop.loop)
+        self.dial = dial
+        dial.result.assumeIsolated().whenComplete { [self] result in
+            self.dial = nil
+            switch result {
+            case .success(let dialled): reached(dialled, besides: Self.rest(of: targets, after: dialled.target))
+            case .failure(let error as DialError): finish(.failure(.dial(error)))
+            case .failure(let error): finish(.failure(.network("\(error)")))
+            }
+        }
+    }
+
+    private static func rest(of targets: [DialTarget], after target: DialTarget) -> [DialTarget] {
+        targets.firstIndex(of: target).map { Array(targets[($0 + 1)...]) } ?? []
+    }
+
+    private func reached(_ dialled: Dialled, besides others: [DialTarget]) {
+        guard !isDone else { return dialled.channel.close(promise: nil) }
+        let connection = OutgoingPeerConnection(service, loop, pair, purpose, to: dialled.target)
+        connection.onReady = { [self] connection in finish(.success(connection)) }
+        connection.onEnd = { [self] _, failure, _ in
+            self.connection = nil
+            // Another of its hosts may do better where this one broke off; what it said itself counts for all of them.
+            if case .network = failure, !others.isEmpty { call(others) } else { finish(.failure(failure)) }
+        }
+        self.connection = connection
+        do {
+            try ListeningSocket.setUserTimeout(service.network.tcpUserTimeout, on: dialled.channel)
+            try dialled.channel.syncOptions?.setOption(.recvAllocator, value: ReceiveBuffers(bytes: service.network.receiveBytes))
+            try dialled.channel.pipeline.syncOperations.addHandler(connection)
+            try dialled.channel.syncOptions?.setOption(.autoRead, value: true)
+        } catch {
+            connection.onEnd = nil
+            dialled.channel.close(promise: nil)
+            finish(.failure(.network("\(error)")))
+        }
+    }
+
+    private func finish(_ result: Result<OutgoingPeerConnection, PeerCallFailure>) {
+        guard !isDone else { return }
+        isDone = true
+        timer?.cancel()
+        dial?.cancel()
+        if case .failure = result, let connection {
+            connection.onEnd = nil
+            connection.onReady = nil
+            connection.drop()
+        }
+        connection = nil
+        if holdsPlace { service.calls.leave() }
+        ended(result)
+        loop.context.flushSoon()
+    }
+
+    /// Gives up without a word.
+    func cancel() {
+        guard !isDone else { return }
+        isDone = true
+        timer?.cancel()
+        dial?.cancel()
+        connection?.onEnd = nil
+        connection?.drop()
+        connection = nil
+        if holdsPlace { service.calls.leave() }
+    }
+}

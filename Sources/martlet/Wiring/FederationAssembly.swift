@@ -1,0 +1,101 @@
+import Logging
+import MartletCore
+package import MartletNetwork
+import MartletXMPP
+import NIOCore
+
+/// Makes of the configuration how this server deals with others.
+package struct FederationAssembly {
+    private let configuration: ServerConfiguration
+    package init(configuration: ServerConfiguration) { self.configuration = configuration }
+
+    private var federation: ServerConfiguration.Federation { configuration.federation }
+
+    /// - Returns: `nil` where there is no federation.
+    func service(_ certificates: CertificateStore, log: Logger) throws(CommandFailure) -> FederationService? {
+        guard federation.isEnabled else { return nil }
+        let resolver = try resolver
+        let policy = AddressPolicy(allowed: federation.privateNetworks.compactMap { NetworkBlock($0.description) })
+        let secret = try ServerSecret.dialback.load(from: configuration.server.dataFolder)
+        let trust = try trust
+        if trust.unreadableCount > 0 {
+            log.warning("authorities that cannot be read are not trusted", metadata: ["count": "\(trust.unreadableCount)"])
+        }
+        return FederationService(
+            settings, NetworkAssembly(configuration: configuration).settings,
+            .init(
+                certificates: certificates, trust: trust, resolver: resolver, dialler: Dialler(resolver, policy: policy), secret: DialbackSecret(secret)), log: log)
+    }
+
+    package var settings: FederationSettings {
+        var settings = FederationSettings()
+        let network = NetworkAssembly(configuration: configuration).settings
+        settings.limits = network.limits
+        settings.limitsBeforeAuthentication = network.limitsBeforeAuthentication
+        settings.stanzasPerTurnMax = network.stanzasPerTurnMax
+        settings.negotiationDeadline = TimeAmount(federation.negotiationDeadline)
+        settings.callDeadline = TimeAmount(federation.connectTimeout)
+        settings.idleTimeout = TimeAmount(federation.idleTimeout)
+        settings.queueStanzasMax = federation.queueStanzasMax
+        settings.queueBytesMax = federation.queueBytesMax
+        settings.queueBytesTotalMax = federation.queueBytesTotalMax
+        settings.callsMax = federation.callsMax
+        settings.admission.connectionsPerAddressMax = federation.streamsPerAddressMax
+        settings.admission.unauthenticatedMax = federation.unauthenticatedStreamsMax
+        settings.policy = policy(federation.encryption, federation.authentication)
+        for peer in configuration.peers {
+            settings.policies[peer.domain] = policy(peer.encryption ?? federation.encryption, peer.authentication ?? federation.authentication)
+        }
+        settings.overrides = overrides
+        settings.blocked = Set(federation.blocked)
+        settings.isClosed = federation.isClosed
+        return settings
+    }
+
+    private func policy(_ encryption: PeerEncryption, _ authentication: PeerAuthentication) -> PeerPolicy {
+        PeerPolicy(
+            requiresEncryption: encryption == .required, authentication: authentication == .certificate ? .certificate : .dialback,
+            isBidirectional: federation.isBidirectional)
+    }
+
+    private var overrides: [BareJID: [DialTarget]] {
+        var overrides: [BareJID: [DialTarget]] = [:]
+        for peer in configuration.peers where !peer.addresses.isEmpty {
+            guard let domain = try? BareJID(parsing: peer.domain) else { continue }
+            overrides[domain] = peer.addresses.compactMap { place in
+                let port = UInt16(clamping: place.port)
+                let tls: DialTarget.TLS = peer.tls == .direct ? .direct : .startTLS
+                if let address = NetworkAddress(place.host.trimmingBrackets) { return DialTarget(.address(address), port: port, tls, isSecure: true) }
+                return DNSName(place.host).map { DialTarget(.name($0), port: port, tls, isSecure: true) }
+            }
+        }
+        return overrides
+    }
+
+    private var trust: PeerTrust {
+        get throws(CommandFailure) {
+            let file = federation.trustAnchors ?? PeerTrust.systemAnchors
+            do throws(CertificateError) { return try PeerTrust(anchorFile: file) } catch {
+                let failure = CommandFailure(error)
+                throw CommandFailure(
+                    failure.status, failure.message,
+                    hint: federation.trustAnchors == nil
+                        ? "install the package ca-certificates, or name a file by federation.trust-anchors"
+                        : "it is named by federation.trust-anchors")
+            }
+        }
+    }
+
+    private var resolver: any Resolver {
+        get throws(CommandFailure) {
+            var settings = ResolverSettings()
+            settings.servers = federation.nameServers.map(\.description)
+            settings.trustAnchorFile = federation.dnssecAnchor ?? ResolverSettings.usualTrustAnchorFile
+            do throws(ResolverError) { return try UnboundResolver(settings) } catch { throw CommandFailure(.configuration, "\(error)") }
+        }
+    }
+}
+
+extension String {
+    fileprivate var trimmingBrackets: String { hasPrefix("[") && hasSuffix("]") ? String(dropFirst().dropLast()) : self }
+}

@@ -1,0 +1,173 @@
+import Logging
+import MartletCore
+import MartletNetwork
+import MartletXMPP
+import NIOConcurrencyHelpers
+import NIOCore
+import NIOSSL
+import Testing
+
+/// Knows where the test's own servers listen.
+private final class PortBook: Resolver {
+    private struct Entry { var port: Int; var isDirect: Bool }
+    private let entries = NIOLockedValueBox<[String: Entry]>([:])
+
+    func enter(_ domain: String, _ port: Int, isDirect: Bool) { entries.withLockedValue { $0[domain] = Entry(port: port, isDirect: isDirect) } }
+    func forget(_ domain: String) { entries.withLockedValue { $0[domain] = nil } }
+
+    func answer(to question: DNSQuestion) async throws(DNSError) -> DNSAnswer {
+        let name = question.name.description
+        switch question.type {
+        case .a: return DNSAnswer(.records([.address(NetworkAddress(ipv4: 0x7F00_0001))]))
+        case .srv:
+            for (domain, entry) in entries.withLockedValue({ $0 }) where name == "\(entry.isDirect ? "_xmpps-server" : "_xmpp-server")._tcp.\(domain)" {
+                let record = ServiceRecord(priority: 0, weight: 0, port: UInt16(entry.port), target: DNSName("here.\(domain)"))
+                return DNSAnswer(.records([.service(record)]))
+            }
+            return DNSAnswer(.noSuchName)
+        case .aaaa, .tlsa: return DNSAnswer(.noSuchName)
+        }
+    }
+}
+
+/// A server for one domain, with juliet and romeo, that talks to others.
+private final class Side: Sendable {
+    let server: TestServer
+    let federation: FederationService
+    let listener: PeerListenerService
+    let clientPort: Int
+
+    struct Options {
+        var policy = PeerPolicy()
+        var isDirect = false
+        var trusts = TestServer.domains
+        var rest = TimeAmount.milliseconds(1)
+    }
+
+    init(_ domain: String, _ book: PortBook, _ options: Options) async throws {
+        var settings = FederationSettings()
+        settings.policy = options.policy
+        settings.restMin = options.rest
+        settings.closingDeadline = .seconds(1)
+        settings.callDeadline = .seconds(20)
+        let anchors = try options.trusts.flatMap { try NIOSSLCertificate.fromPEMFile(Fixtures.files($0).chain).map { try $0.toDERBytes() } }
+        let certificates = try CertificateStore([Fixtures.files(domain)], now: Fixtures.now)
+        let dialler = Dialler(book, policy: AddressPolicy(allowed: [NetworkBlock("127.0.0.0/8")].compactMap { $0 }))
+        federation = FederationService(
+            settings, .test,
+            .init(
+                certificates: certificates, trust: PeerTrust(anchors: anchors), resolver: book, dialler: dialler,
+                secret: DialbackSecret(Array("secret of \(domain)".utf8))), log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        server = try await TestServer([.plain], domains: [domain], remote: federation)
+        federation.begin(server.router, on: server.pool)
+        let kind: ListenerConfiguration.Kind = options.isDirect ? .serverTLS : .server
+        listener = PeerListenerService([ListenerConfiguration(kind: kind, addresses: ["127.0.0.1"], port: 0)], federation, on: server.pool)
+        try await listener.start()
+        book.enter(domain, try #require(listener.ports.first), isDirect: options.isDirect)
+        clientPort = try #require(server.service.ports.first)
+    }
+
+    func stop() async throws {
+        await listener.stopAccepting()
+        await server.service.stop()
+        try await server.pool.shutDown()
+    }
+
+    func client(_ name: String, _ domain: String) async throws -> TestClient {
+        let client = try await TestClient.connect(to: clientPort)
+        try await client.logIn(name, domain: domain)
+        try await client.send("<presence/>")
+        return client
+    }
+}
+
+private struct World {
+    let verona: Side
+    let mantua: Side
+
+    static func with(
+        _ verona: Side.Options = .init(), _ mantua: Side.Options = .init(), _ body: (World) async throws -> Void
+    ) async throws {
+        let book = PortBook()
+        let world = World(
+            verona: try await Side("verona.example", book, verona), mantua: try await Side("mantua.example", book, mantua))
+        let result: Result<Void, any Error>
+        do { result = .success(try await body(world)) } catch { result = .failure(error) }
+        try await world.verona.stop()
+        try await world.mantua.stop()
+        try result.get()
+    }
+
+    private init(verona: Side, mantua: Side) {
+        self.verona = verona
+        self.mantua = mantua
+    }
+
+    /// A message from juliet at Verona to romeo at Mantua, and his answer.
+    func exchange() async throws {
+        let juliet = try await verona.client("juliet", "verona.example")
+        let romeo = try await mantua.client("romeo", "mantua.example")
+        try await juliet.send("<message to='romeo@mantua.example/balcony' type='chat'><body>art thou</body></message>")
+        let heard = try await romeo.hear("<body>art thou</body></message>")
+        #expect(heard.contains("from='juliet@verona.example/balcony'"))
+        try await romeo.send("<message to='juliet@verona.example/balcony' type='chat'><body>by and by</body></message>")
+        _ = try await juliet.hear("<body>by and by</body></message>")
+    }
+}
+
+@Suite("Two servers on sockets", .serialized, .timeLimit(.minutes(2)))
+struct FederationTests {
+    @Test("messages go both ways, with certificates, after STARTTLS or in TLS from the first byte", arguments: [false, true])
+    func certificates(_ isDirect: Bool) async throws {
+        var options = Side.Options()
+        options.isDirect = isDirect
+        try await World.with(options, options) { world in
+            try await world.exchange()
+            // One stream for both directions.
+            #expect(world.verona.federation.outgoingCount + world.mantua.federation.outgoingCount == 1)
+        }
+    }
+
+    @Test("one stream for each direction where that is wanted")
+    func oneWay() async throws {
+        var options = Side.Options()
+        options.policy.isBidirectional = false
+        try await World.with(options) { world in
+            try await world.exchange()
+            #expect(world.verona.federation.outgoingCount == 1)
+            #expect(world.mantua.federation.outgoingCount == 1)
+        }
+    }
+
+    @Test("by dialback where no authority is believed, if that is enough")
+    func dialback() async throws {
+        var options = Side.Options()
+        options.trusts = []
+        options.policy.authentication = .dialback
+        try await World.with(options, options) { world in try await world.exchange() }
+    }
+
+    @Test("a certificate that is not believed costs the message, and its sender learns why")
+    func untrusted() async throws {
+        var suspicious = Side.Options()
+        suspicious.trusts = []
+        try await World.with(suspicious) { world in
+            let juliet = try await world.verona.client("juliet", "verona.example")
+            try await juliet.send("<message to='romeo@mantua.example' type='chat' id='m'><body>b</body></message>")
+            let answer = try await juliet.hear("</message>")
+            #expect(answer.contains("remote-server-timeout"))
+            #expect(answer.contains("certificate"))
+        }
+    }
+
+    @Test("a server that nobody knows is not found")
+    func unknown() async throws {
+        try await World.with { world in
+            let juliet = try await world.verona.client("juliet", "verona.example")
+            try await juliet.send("<message to='benvolio@padua.example' type='chat' id='m'><body>b</body></message>")
+            let answer = try await juliet.hear("</message>")
+            #expect(answer.contains("remote-server-"))
+            #expect(answer.contains("from='benvolio@padua.example'"))
+        }
+    }
+}
