@@ -212,8 +212,10 @@ extension Router {
     /// Presence on its way into an account (RFC 6121 §8.5.2.1.2, §8.5.3.1). An account that is not in memory has nobody
     /// online and hears nothing.
     ///
-    /// - Parameter to: whatever `stanza` says.
-    func deliverPresence(_ stanza: Stanza, to: JID, origin: SessionRef?, _ context: LoopContext) {
+    /// - Parameters:
+    ///   - to: whatever `stanza` says.
+    ///   - isOfPeer: whether another server has sent it.
+    func deliverPresence(_ stanza: Stanza, to: JID, origin: SessionRef?, isOfPeer: Bool = false, _ context: LoopContext) {
         switch Destination(to, context) {
         case .remote: deliverRemotePresence(stanza, to: to, origin: origin, context)
         case .host: break
@@ -225,7 +227,7 @@ extension Router {
             let shard = placement.shard(of: to.bare)
             shard.withLock {
                 guard let home = shard.home(to.bare), home.isInMemory, !home.sessions.isEmpty else { return }
-                receivePresence(stanza, to, host, home, origin, context)
+                receivePresence(stanza, to, host, home, origin, isOfPeer: isOfPeer, context)
             }
         }
     }
@@ -236,13 +238,15 @@ extension Router {
         _ = deliverRemote(stanza, origin: origin, context)
     }
 
-    private func receivePresence(_ stanza: Stanza, _ to: JID, _ host: Host, _ home: AccountHome, _ origin: SessionRef?, _ context: LoopContext) {
+    private func receivePresence(
+        _ stanza: Stanza, _ to: JID, _ host: Host, _ home: AccountHome, _ origin: SessionRef?, isOfPeer: Bool, _ context: LoopContext
+    ) {
         let route = Route(account: home.address, direction: .received, origin: origin, peer: stanza.from)
         for stage in host.screening where stage.screen(stanza, home, route) != .pass { return }
         guard case .presence(let type) = stanza.kind,
             case .deliver(let recipients) = DeliveryRules.presence(type, to: to, sessions: home.sessions), !recipients.isEmpty
         else { return }
-        if origin == nil, !context.hosts.isOurs(stanza.from.bare), home.roster.state(of: stanza.from.bare).to {
+        if isOfPeer, home.roster.state(of: stanza.from.bare).to {
             home.remotePresences.note(type, from: stanza.from)
         }
         post(stanza.encoded(to: to), to: recipients, of: home, context)

@@ -51,7 +51,7 @@ extension Router {
         var stanza = sent
         for stage in host.annotating { stage.annotate(&stanza, of: context.hosts) }
         switch type {
-        case .available, .unavailable, .error: deliverPresence(stanza, to: to, origin: nil, context)
+        case .available, .unavailable, .error: deliverPresence(stanza, to: to, origin: nil, isOfPeer: true, context)
         case .probe: probe(to.bare, for: stanza.from, ref: nil, context)
         case .subscribe: receive(.subscribe, stanza, to: to, context)
         case .subscribed: receive(.subscribed, stanza, to: to, context)
