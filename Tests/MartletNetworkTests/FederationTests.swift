@@ -4,11 +4,12 @@ import MartletNetwork
 import MartletXMPP
 import NIOConcurrencyHelpers
 import NIOCore
+import NIOPosix
 import NIOSSL
 import Testing
 
 /// Knows where the test's own servers listen.
-private final class PortBook: Resolver {
+private final class PortBook: MartletNetwork.Resolver {
     private struct Entry { var port: Int; var isDirect: Bool }
     private let entries = NIOLockedValueBox<[String: Entry]>([:])
 
@@ -42,12 +43,14 @@ private final class Side: Sendable {
         var isDirect = false
         var trusts = TestServer.domains
         var rest = TimeAmount.milliseconds(1)
+        var queueStanzasMax = 1_000
     }
 
     init(_ domain: String, _ book: PortBook, _ options: Options) async throws {
         var settings = FederationSettings()
         settings.policy = options.policy
         settings.restMin = options.rest
+        settings.queueStanzasMax = options.queueStanzasMax
         settings.closingDeadline = .seconds(1)
         settings.callDeadline = .seconds(20)
         let anchors = try options.trusts.flatMap { try NIOSSLCertificate.fromPEMFile(Fixtures.files($0).chain).map { try $0.toDERBytes() } }
@@ -82,6 +85,7 @@ private final class Side: Sendable {
 }
 
 private struct World {
+    let book: PortBook
     let verona: Side
     let mantua: Side
 
@@ -90,7 +94,7 @@ private struct World {
     ) async throws {
         let book = PortBook()
         let world = World(
-            verona: try await Side("verona.example", book, verona), mantua: try await Side("mantua.example", book, mantua))
+            book: book, verona: try await Side("verona.example", book, verona), mantua: try await Side("mantua.example", book, mantua))
         let result: Result<Void, any Error>
         do { result = .success(try await body(world)) } catch { result = .failure(error) }
         try await world.verona.stop()
@@ -98,7 +102,8 @@ private struct World {
         try result.get()
     }
 
-    private init(verona: Side, mantua: Side) {
+    private init(book: PortBook, verona: Side, mantua: Side) {
+        self.book = book
         self.verona = verona
         self.mantua = mantua
     }
@@ -157,6 +162,24 @@ struct FederationTests {
             let answer = try await juliet.hear("</message>")
             #expect(answer.contains("remote-server-timeout"))
             #expect(answer.contains("certificate"))
+        }
+    }
+
+    @Test("so many stanzas wait for a server that says nothing, and no more")
+    func queue() async throws {
+        var options = Side.Options()
+        options.queueStanzasMax = 10
+        try await World.with(options) { world in
+            let silent = try await ServerBootstrap(group: world.verona.server.pool.group).bind(host: "127.0.0.1", port: 0).get()
+            world.book.enter("padua.example", try #require(silent.localAddress?.port), isDirect: false)
+            let juliet = try await world.verona.client("juliet", "verona.example")
+            for number in 1...10 { try await juliet.send("<message to='benvolio@padua.example' type='chat' id='m\(number)'><body>b</body></message>") }
+            // The last is answered, and no other.
+            let answer = try await juliet.say("<message to='benvolio@padua.example' type='chat' id='last'><body>b</body></message>", hear: "</message>")
+            #expect(answer.contains("id='last'"))
+            #expect(answer.contains("resource-constraint"))
+            #expect(!answer.contains("id='m"))
+            try await silent.close()
         }
     }
 

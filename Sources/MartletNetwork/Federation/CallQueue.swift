@@ -1,7 +1,7 @@
 import NIOConcurrencyHelpers
 
 /// How many other servers are called at a time, whoever calls them (`reliability.md` rule 32). Shared by all loops.
-final class CallQueue: Sendable {
+package final class CallQueue: Sendable {
     private struct State {
         var running = 0
         var waiting: [@Sendable () -> Void] = []
@@ -10,14 +10,14 @@ final class CallQueue: Sendable {
     private let runningMax: Int
     private let waitingMax: Int
 
-    init(runningMax: Int, waitingMax: Int) {
+    package init(runningMax: Int, waitingMax: Int) {
         self.runningMax = runningMax
         self.waitingMax = waitingMax
     }
 
     /// - Parameter enter: done when there is a place, which whoever asked gives back by ``leave()``.
     /// - Returns: whether there may be one some time.
-    func enter(_ enter: @escaping @Sendable () -> Void) -> Bool {
+    package func enter(_ enter: @escaping @Sendable () -> Void) -> Bool {
         let isAtOnce: Bool? = state.withLockedValue { state in
             if state.running < runningMax {
                 state.running += 1
@@ -31,7 +31,7 @@ final class CallQueue: Sendable {
         return isAtOnce != nil
     }
 
-    func leave() {
+    package func leave() {
         let next: (@Sendable () -> Void)? = state.withLockedValue { state in
             guard state.waiting.isEmpty else { return state.waiting.removeFirst() }
             state.running -= 1

@@ -31,7 +31,7 @@ package struct FederationSettings: Hashable, Sendable {
     /// Calls that may wait; past it, they fail.
     package var callsWaitingMax = 1_024
     /// After a call has failed, nobody is called for that long; each failure doubles it.
-    package var restMin = TimeAmount.seconds(5)
+    package var restMin = TimeAmount.seconds(2)
     package var restMax = TimeAmount.seconds(60)
     /// After a stream has broken off, before it is looked whether the other server is still there.
     package var checkAfter = TimeAmount.seconds(2)
@@ -104,6 +104,9 @@ package enum PeerCallFailure: Error, Hashable, Sendable, CustomStringConvertible
         case .refused(let why): StanzaError(.notAllowed, text: why)
         case .lookup(let error): StanzaError(error.stanzaError, text: description)
         case .dial(let error): StanzaError(error.stanzaError, text: "the server cannot be reached")
+        // The domain is not served where it is said to be.
+        case .stream(.ended(let error?)) where error.condition == .hostUnknown || error.condition == .hostGone:
+            StanzaError(.remoteServerNotFound, text: description)
         case .stream(.invalidKey): StanzaError(.internalServerError, text: description)
         case .stream, .network, .timedOut: StanzaError(.remoteServerTimeout, text: description)
         case .tooManyCalls: StanzaError(.resourceConstraint, .wait)

@@ -79,6 +79,7 @@ package final class IncomingPeerConnection: PeerConnection {
         countsAsUnauthenticated = false
     }
 
+    override func drained() { for link in links { link.drain() } }
     override func networkFailed(_ error: any Error) { log(.debug, "connection failed", ["error": "\(error)"]) }
 
     override func deadlinePassed() {

@@ -67,7 +67,7 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
     }
 
     /// Hands on what waits, as long as the network takes it.
-    private func drain() {
+    func drain() {
         guard case .open(let sender) = state else { return }
         var released: [EncodedStanza] = []
         while sender.isWritable, let stanza = waiting.popFirst() {

@@ -1,0 +1,101 @@
+import MartletCore
+import MartletNetwork
+import MartletXMPP
+import NIOConcurrencyHelpers
+import NIOCore
+import Testing
+
+@Suite("What waits for other servers")
+struct PeerQueueTests {
+    private func stanza(_ number: Int) -> EncodedStanza { EncodedStanza(ByteBuffer(string: "<message id='\(number)'/>")) }
+
+    @Test("what is acknowledged is done with, in order, and nothing else (XEP-0198 §4)")
+    func acknowledging() {
+        var management = OutgoingManagement()
+        for number in 1...5 { management.append(stanza(number)) }
+        #expect(management.acknowledge(2) == [stanza(1), stanza(2)])
+        #expect(management.acknowledge(2) == [])
+        #expect(management.acknowledge(1) == [])
+        #expect(management.acknowledge(5) == [stanza(3), stanza(4), stanza(5)])
+        #expect(management.unacknowledged.isEmpty)
+    }
+
+    @Test("more than was sent is acknowledged by nobody in his senses")
+    func tooMuch() {
+        var management = OutgoingManagement()
+        management.append(stanza(1))
+        #expect(management.acknowledge(2) == nil)
+        #expect(management.acknowledge(1) == [stanza(1)])
+        #expect(management.acknowledge(2) == nil)
+    }
+
+    @Test("it is asked once for what was sent, and again when there is more")
+    func asking() {
+        var management = OutgoingManagement()
+        #expect(!management.asks())
+        management.append(stanza(1))
+        #expect(management.asks())
+        #expect(!management.asks())
+        management.append(stanza(2))
+        #expect(management.asks())
+        _ = management.acknowledge(2)
+        #expect(!management.asks())
+    }
+
+    @Test("so many are called at a time, so many wait, and who waits is next when somebody is done")
+    func calls() {
+        let queue = CallQueue(runningMax: 2, waitingMax: 1)
+        let entered = NIOLockedValueBox<[Int]>([])
+        func enter(_ number: Int) -> Bool { queue.enter { entered.withLockedValue { $0.append(number) } } }
+        #expect(enter(1) && enter(2) && enter(3))
+        #expect(entered.withLockedValue { $0 } == [1, 2])
+        #expect(!enter(4))
+        queue.leave()
+        #expect(entered.withLockedValue { $0 } == [1, 2, 3])
+        queue.leave()
+        queue.leave()
+        #expect(enter(5))
+        #expect(entered.withLockedValue { $0 } == [1, 2, 3, 5])
+    }
+}
+
+@Suite("Who may have streams with this server")
+struct FederationPolicyTests {
+    private func settings(_ change: (inout FederationSettings) -> Void) -> FederationSettings {
+        var settings = FederationSettings()
+        change(&settings)
+        return settings
+    }
+
+    @Test("a blocked domain and all below it are refused, and nobody else")
+    func blocked() {
+        let settings = settings { $0.blocked = ["spam.example"] }
+        #expect(settings.policy(of: "spam.example").refusal != nil)
+        #expect(settings.policy(of: "conference.spam.example").refusal != nil)
+        #expect(settings.policy(of: "notspam.example").refusal == nil)
+        #expect(settings.policy(of: "example").refusal == nil)
+    }
+
+    @Test("a closed server has streams with those that it knows, and the domains below theirs; a block counts for more")
+    func closed() {
+        let settings = settings {
+            $0.isClosed = true
+            $0.policies = ["friend.example": PeerPolicy(authentication: .dialback)]
+            $0.blocked = ["foe.friend.example"]
+        }
+        #expect(settings.policy(of: "friend.example") == PeerPolicy(authentication: .dialback))
+        #expect(settings.policy(of: "conference.friend.example").refusal == nil)
+        #expect(settings.policy(of: "foe.friend.example").refusal != nil)
+        #expect(settings.policy(of: "stranger.example").refusal != nil)
+    }
+
+    @Test("the nearest name decides")
+    func nearest() {
+        let settings = settings {
+            $0.policies = ["example.net": PeerPolicy(authentication: .dialback), "chat.example.net": PeerPolicy(requiresEncryption: false)]
+        }
+        #expect(settings.policy(of: "chat.example.net") == PeerPolicy(requiresEncryption: false))
+        #expect(settings.policy(of: "other.example.net") == PeerPolicy(authentication: .dialback))
+        #expect(settings.policy(of: "example.org") == PeerPolicy())
+    }
+}
