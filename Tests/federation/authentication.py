@@ -1,0 +1,101 @@
+"""How servers prove who they are to each other, and what of it they may not believe."""
+
+import asyncio
+import time
+
+import network
+from certificates import RARE, WRONG
+from harness import Failed, equal, require
+from registry import MAIN, check
+from messages import text
+from sides import across, condition, demand, is_error, is_text, say
+
+PATIENCE = 100.0  # seconds until somebody whose message cannot go must know
+
+
+async def both_ways(sides):
+    romeo, juliet = await sides.pair_of()
+    await say(romeo, juliet)
+    await say(juliet, romeo)
+    await across(romeo, juliet, romeo)
+
+
+@check("each direction has a stream of its own", modes=(MAIN, "dialback"))
+async def _(sides):
+    await both_ways(sides)
+    return f"connections by port: {network.connections()}"
+
+
+@check("both dial with TLS from the first byte (XEP-0368)", modes="direct-tls")
+async def _(sides):
+    await both_ways(sides)
+    equal(network.connections(), {5269: 0, 5270: 2}, "connections by port")
+
+
+@check("one stream carries both directions (XEP-0288)", modes="bidi")
+async def _(sides):
+    await both_ways(sides)
+    equal(network.connections(), {5269: 1, 5270: 0}, "connections by port")
+
+
+@check("what is sent to the other server is acknowledged (XEP-0198)", modes="management")
+async def _(sides):
+    await both_ways(sides)
+    prosody = next((each for each in sides.servers if each.name.startswith("prosody")), None)
+    require(prosody is not None, "only Prosody's log tells")
+    debug = (prosody.folder / "debug").read_text(errors="replace")
+    enabled = sum("s2s" in line and "nabl" in line and "smacks" in line for line in debug.splitlines())
+    return f"lines of Prosody's log about that: {enabled}"
+
+
+def certificate_check(kind, turned):
+    mode = f"certificate-{kind}" + ("-turned" if turned else "")
+
+    @check("who looks at certificates has nothing to do with a peer whose is wrong", modes=mode, seconds=2 * PATIENCE, turned=turned)
+    async def _(sides):
+        romeo, juliet = await sides.pair_of()
+        there, back = await asyncio.gather(attempt(romeo, juliet), attempt(juliet, romeo))
+        # Lists of revoked certificates are for those who have them.
+        if kind != "revoked":
+            require("arrived" not in (there[0], back[0]), f"there: {there[0]}, back: {back[0]}")
+        return f"there: {there[0]} after {there[1]:.1f} s; back: {back[0]} after {back[1]:.1f} s"
+
+
+async def attempt(sender, recipient):
+    """Whether a message arrives or comes back, and when."""
+    body, begin = text(), time.monotonic()
+    arriving = asyncio.ensure_future(recipient.expect(is_text(body), "the message", PATIENCE))
+    bouncing = asyncio.ensure_future(bounced_as(sender, recipient, body))
+    done, pending = await asyncio.wait((arriving, bouncing), return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    if arriving in done and not arriving.exception():
+        return "arrived", time.monotonic() - begin
+    if bouncing in done and not bouncing.exception():
+        return bouncing.result(), time.monotonic() - begin
+    raise Failed(f"a message from {sender.boundjid} neither arrived nor came back within {PATIENCE:.0f} s")
+
+
+async def bounced_as(sender, recipient, body):
+    sender.send_message(recipient.boundjid.full, body)
+    return condition(await sender.expect(is_error(recipient.boundjid.full), "an error", PATIENCE))
+
+
+def rare_certificate_check(kind, turned):
+    mode = f"certificate-{kind}" + ("-turned" if turned else "")
+
+    @check("a certificate that has this kind of name only is as good as another (RFC 6120 §13.7.1.2)", modes=mode, seconds=2 * PATIENCE, turned=turned)
+    async def _(sides):
+        romeo, juliet = await sides.pair_of()
+        there, back = await asyncio.gather(attempt(romeo, juliet), attempt(juliet, romeo))
+        words = f"there: {there[0]} after {there[1]:.1f} s; back: {back[0]} after {back[1]:.1f} s"
+        demand(sides.near, (there[0], back[0]) == ("arrived", "arrived"), words)
+        return words
+
+
+for kind in RARE:
+    rare_certificate_check(kind, False)
+    rare_certificate_check(kind, True)
+for kind in WRONG:
+    certificate_check(kind, False)
+    certificate_check(kind, True)

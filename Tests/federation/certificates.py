@@ -1,0 +1,140 @@
+"""A certification authority of the checks' own, with right certificates and all the wrong ones (openssl)."""
+
+import dataclasses
+import datetime
+import pathlib
+import subprocess
+
+# Right, but by one kind of name only, other than that of DNS (RFC 4985; RFC 6120 §13.7.1.4).
+RARE = ("srv-name", "xmpp-address")
+# What is wrong with the others.
+WRONG = ("expired", "not-yet-valid", "self-signed", "wrong-name", "other-authority", "revoked")
+
+CONFIGURATION = """
+[ca]
+default_ca = authority
+[authority]
+dir = {folder}
+database = $dir/index.txt
+new_certs_dir = $dir/issued
+serial = $dir/serial
+crlnumber = $dir/crlnumber
+certificate = $dir/ca.pem
+private_key = $dir/ca-key.pem
+default_md = sha256
+default_days = 30
+default_crl_days = 30
+policy = anything
+unique_subject = no
+[anything]
+commonName = supplied
+[req]
+distinguished_name = name
+prompt = no
+[name]
+CN = Authority of the federation checks
+[root]
+basicConstraints = critical,CA:TRUE
+keyUsage = critical,keyCertSign,cRLSign
+subjectKeyIdentifier = hash
+"""
+
+SERVER = """
+[server]
+basicConstraints = critical,CA:FALSE
+keyUsage = critical,digitalSignature
+extendedKeyUsage = serverAuth,clientAuth
+subjectKeyIdentifier = hash
+subjectAltName = {names}
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Certificate:
+    """Files in PEM form: the certificate, its key, and both in one."""
+
+    chain: str
+    key: str
+    both: str
+
+
+class Authority:
+    """Issues certificates into a folder."""
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        (self.folder / "issued").mkdir(parents=True)
+        for name, content in (("index.txt", ""), ("serial", "01\n"), ("crlnumber", "01\n")):
+            (self.folder / name).write_text(content)
+        (self.folder / "ca.cnf").write_text(CONFIGURATION.format(folder=self.folder))
+        self.certificate = str(self.folder / "ca.pem")
+        self.revocations = str(self.folder / "crl.pem")
+        openssl(
+            "req", "-x509", *new_key(self.folder / "ca-key.pem"), "-config", self.folder / "ca.cnf", "-extensions", "root", "-days", "30",
+            "-out", self.certificate,
+        )
+        self.list_revocations()
+
+    def issue(self, domain, kind="good", others=None):
+        """A certificate for a domain and its rooms; `kind` is `good`, or one of `RARE` or `WRONG`."""
+        stem = self.folder / f"{domain}-{kind}"
+        chain, key, both = (stem.with_name(stem.name + ending) for ending in (".pem", "-key.pem", "-both.pem"))
+        if both.exists():
+            return Certificate(str(chain), str(key), str(both))
+        named = "elsewhere.example" if kind == "wrong-name" else domain
+        configuration = stem.with_name(stem.name + ".cnf")
+        configuration.write_text((self.folder / "ca.cnf").read_text() + SERVER.format(names=names(named, kind)))
+        if kind == "self-signed":
+            openssl(
+                "req", "-x509", *new_key(key), "-config", configuration, "-extensions", "server", "-days", "30", "-subj", f"/CN={named}",
+                "-out", chain,
+            )
+        else:
+            self.sign(named, kind, configuration, chain, key, others)
+        both.write_text(chain.read_text() + key.read_text())
+        return Certificate(str(chain), str(key), str(both))
+
+    def sign(self, named, kind, configuration, chain, key, others):
+        request = chain.with_suffix(".csr")
+        openssl("req", "-new", *new_key(key), "-config", configuration, "-subj", f"/CN={named}", "-out", request)
+        begin, end = {"expired": (-20, -1), "not-yet-valid": (10, 20)}.get(kind, (-1, 20))
+        signer = others.folder / "ca.cnf" if kind == "other-authority" else configuration
+        openssl(
+            "ca", "-batch", "-notext", "-config", signer, "-extfile", configuration, "-extensions", "server", "-in", request, "-out", chain,
+            "-startdate", day(begin), "-enddate", day(end),
+        )
+        if kind == "revoked":
+            openssl("ca", "-config", configuration, "-revoke", chain)
+            self.list_revocations()
+
+    def list_revocations(self):
+        openssl("ca", "-config", self.folder / "ca.cnf", "-gencrl", "-out", self.revocations)
+
+
+def names(domain, kind):
+    """What a certificate is for. A good one has the names of DNS and those of the service.
+
+    It has no xmppAddr: ejabberd 23.01 knows no peer whose certificate has one (README.md).
+    """
+    both = domain, f"conference.{domain}"
+    found = {
+        "DNS": [f"DNS:{name}" for name in both],
+        "srv-name": [f"otherName:1.3.6.1.5.5.7.8.7;IA5:_xmpp-server.{name}" for name in both],
+        "xmpp-address": [f"otherName:1.3.6.1.5.5.7.8.5;UTF8:{name}" for name in both],
+    }
+    return ",".join(found[kind] if kind in RARE else found["DNS"] + found["srv-name"])
+
+
+def new_key(file):
+    return "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", file
+
+
+def day(days):
+    """A moment so many days from now, as openssl writes it."""
+    return (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=days)).strftime("%Y%m%d%H%M%SZ")
+
+
+def openssl(*arguments):
+    done = subprocess.run(["openssl", *map(str, arguments)], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"openssl {arguments[0]}: {done.stderr}")
