@@ -8,7 +8,8 @@ import subprocess
 # Right, but by one kind of name only, other than that of DNS (RFC 4985; RFC 6120 §13.7.1.4).
 RARE = ("srv-name", "xmpp-address")
 # What is wrong with the others.
-WRONG = ("expired", "not-yet-valid", "self-signed", "wrong-name", "other-authority", "revoked")
+WRONG = ("expired", "not-yet-valid", "self-signed", "wrong-name", "other-authority", "revoked", "common-name")
+ELSEWHERE = "elsewhere.example"
 
 CONFIGURATION = """
 [ca]
@@ -81,22 +82,24 @@ class Authority:
         chain, key, both = (stem.with_name(stem.name + ending) for ending in (".pem", "-key.pem", "-both.pem"))
         if both.exists():
             return Certificate(str(chain), str(key), str(both))
-        named = "elsewhere.example" if kind == "wrong-name" else domain
+        named = ELSEWHERE if kind == "wrong-name" else domain
+        # Nobody may look at the common name (RFC 9525 §2), so that it says nothing where it is not what a check is about.
+        common = domain if kind == "common-name" else ELSEWHERE
         configuration = stem.with_name(stem.name + ".cnf")
         configuration.write_text((self.folder / "ca.cnf").read_text() + SERVER.format(names=names(named, kind)))
         if kind == "self-signed":
             openssl(
-                "req", "-x509", *new_key(key), "-config", configuration, "-extensions", "server", "-days", "30", "-subj", f"/CN={named}",
+                "req", "-x509", *new_key(key), "-config", configuration, "-extensions", "server", "-days", "30", "-subj", f"/CN={common}",
                 "-out", chain,
             )
         else:
-            self.sign(named, kind, configuration, chain, key, others)
+            self.sign(common, kind, configuration, chain, key, others)
         both.write_text(chain.read_text() + key.read_text())
         return Certificate(str(chain), str(key), str(both))
 
-    def sign(self, named, kind, configuration, chain, key, others):
+    def sign(self, common, kind, configuration, chain, key, others):
         request = chain.with_suffix(".csr")
-        openssl("req", "-new", *new_key(key), "-config", configuration, "-subj", f"/CN={named}", "-out", request)
+        openssl("req", "-new", *new_key(key), "-config", configuration, "-subj", f"/CN={common}", "-out", request)
         begin, end = {"expired": (-20, -1), "not-yet-valid": (10, 20)}.get(kind, (-1, 20))
         signer = others.folder / "ca.cnf" if kind == "other-authority" else configuration
         openssl(
@@ -122,6 +125,8 @@ def names(domain, kind):
         "srv-name": [f"otherName:1.3.6.1.5.5.7.8.7;IA5:_xmpp-server.{name}" for name in both],
         "xmpp-address": [f"otherName:1.3.6.1.5.5.7.8.5;UTF8:{name}" for name in both],
     }
+    if kind == "common-name":
+        return f"email:postmaster@{ELSEWHERE}"
     return ",".join(found[kind] if kind in RARE else found["DNS"] + found["srv-name"])
 
 

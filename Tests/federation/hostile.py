@@ -56,6 +56,7 @@ async def no_answer_to_authentication(peer, context):
 
 async def no_header_after_success(peer, context):
     await no_answer_to_authentication(peer, context)
+    peer.restart()
     peer.write(f"<success xmlns='{SASL}'/>")
 
 

@@ -102,7 +102,7 @@ class Report:
 
     def failed(self, pair, check, elapsed, problem):
         print(f"FAIL  {check.shown(pair)} ({elapsed:.2f} s)\n      {problem}")
-        self.note(pair, check, "failed", "**no**: " + problem.splitlines()[0])
+        self.note(pair, check, "failed", "**no**: " + problem.splitlines()[0].partition(" Last kept")[0])
 
     def skipped(self, pair, check, reason):
         print(f"skip  {check.shown(pair)}: {reason}")
@@ -113,21 +113,35 @@ class Report:
         near, far = reversed(pair) if check.turned else pair
         if (near, far) not in self.pairs:
             self.pairs.append((near, far))
-        self.rows.setdefault((check.row_mode, check.title), {})[near, far] = cell[:200].replace("|", "/")
+        self.rows.setdefault((check.row_mode, check.title), {})[near, far] = cell[:600].replace("|", "/")
 
     def finish(self):
         print(", ".join(f"{count} {outcome}" for outcome, count in self.counts.items()))
         return self.counts["failed"]
 
     def write(self, file):
-        """Puts the table between the two marks of a page."""
+        """Puts what was seen into the table between the two marks of a page; what was not looked at stays."""
         begin, end = "<!-- seen: begin -->\n", "<!-- seen: end -->"
-        lines = ["| Mode | Check | " + " | ".join(f"{near} → {far}" for near, far in self.pairs) + " |"]
-        lines.append("|---|---|" + "---|" * len(self.pairs))
-        for (mode, title), cells in self.rows.items():
-            lines.append(f"| {mode} | {title} | " + " | ".join(cells.get(pair, "") for pair in self.pairs) + " |")
         before, _, rest = file.read_text().partition(begin)
-        file.write_text(before + begin + "\n".join(lines) + "\n" + end + rest.partition(end)[2])
+        old, _, after = rest.partition(end)
+        columns, rows = read_table(old)
+        columns += [pair for pair in self.pairs if pair not in columns]
+        for key, cells in self.rows.items():
+            rows.setdefault(key, {}).update(cells)
+        order = list(dict.fromkeys((each.row_mode, each.title) for each in CHECKS))
+        lines = ["| Mode | Check | " + " | ".join(" → ".join(pair) for pair in columns) + " |", "|---|---|" + "---|" * len(columns)]
+        for key in sorted(rows, key=lambda key: order.index(key) if key in order else len(order)):
+            lines.append("| " + " | ".join([*key, *(rows[key].get(pair, "") for pair in columns)]) + " |")
+        file.write_text(before + begin + "\n".join(lines) + "\n" + end + after)
+
+
+def read_table(text):
+    """Columns and rows of a table that was written before."""
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+    if not lines:
+        return [], {}
+    columns = [tuple(cell.split(" → ")) for cell in lines[0][2:]]
+    return columns, {(line[0], line[1]): dict(zip(columns, line[2:])) for line in lines[2:]}
 
 
 async def run_check(sides, check, report):

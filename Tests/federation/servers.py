@@ -16,6 +16,7 @@ START = 30.0  # seconds that a server may take until it accepts clients
 STOP = 15.0  # seconds that it may take to end when it is asked to
 PASSWORDS = {name: f"{name}'s secret" for name in ("romeo", "juliet", "mercutio", "nurse")}
 STANZA_BYTES_MAX = 1_048_576  # larger than what the checks send
+RETRY = 3  # seconds after which ejabberd dials a peer again that was down; by default it leaves it alone for up to 300
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,6 +188,7 @@ listen:
 {listen}
 s2s_use_starttls: required
 outgoing_s2s_families: [ipv4]
+s2s_max_retry_delay: {RETRY}
 auth_password_format: scram
 acl: {{local: {{user_regexp: ""}}}}
 access_rules: {{local: {{allow: local}}}}
@@ -249,7 +251,7 @@ class Jabberd2(Server):
             text = pathlib.Path(f"/etc/jabberd2/{part}.xml").read_text()
             for place in ("run", "log", "lib"):
                 text = text.replace(f"/var/{place}/jabberd2/", f"{self.folder}/")
-            text = text.replace("localhost.localdomain", self.domain).replace("<ip>0.0.0.0</ip>", f"<ip>{self.address}</ip>")
+            text = re.sub(r"<ip>(0\.0\.0\.0|127\.0\.0\.1)</ip>", f"<ip>{self.address}</ip>", text.replace("localhost.localdomain", self.domain))
             text = re.sub(r"<stanzasize>\d+</stanzasize>", f"<stanzasize>{STANZA_BYTES_MAX}</stanzasize>", text)
             text = text.replace("<stanzas>1000</stanzas>", "<stanzas>0</stanzas>")
             if part == "c2s":
