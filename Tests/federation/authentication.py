@@ -1,6 +1,7 @@
 """How servers prove who they are to each other, and what of it they may not believe."""
 
 import asyncio
+import re
 import time
 
 import network
@@ -44,8 +45,9 @@ async def _(sides):
     prosody = next((each for each in sides.servers if each.name.startswith("prosody")), None)
     require(prosody is not None, "only Prosody's log tells")
     debug = (prosody.folder / "debug").read_text(errors="replace")
-    enabled = sum("s2s" in line and "nabl" in line and "smacks" in line for line in debug.splitlines())
-    return f"lines of Prosody's log about that: {enabled}"
+    acknowledged = re.findall(r"s2s\w+\s+debug\s+Received ack request, acking for (\d+)", debug)
+    require(acknowledged, "nothing was acknowledged")
+    return f"Prosody acknowledged {len(acknowledged)} times"
 
 
 def certificate_check(kind, turned):

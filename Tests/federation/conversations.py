@@ -153,6 +153,9 @@ async def _(sides):
 @check("a client is asked and answers through both servers", directed=True)
 async def _(sides):
     romeo, juliet = await sides.pair_of()
+    # Without her presence he may not know that she is there.
+    juliet.send_presence(pto=romeo.boundjid.full)
+    await romeo.expect(is_presence(juliet.boundjid.full, "available"), "her presence", ACROSS)
     info = await romeo.plugin["xep_0030"].get_info(juliet.boundjid.full, timeout=ACROSS)
     require("urn:xmpp:ping" in info["disco_info"]["features"], "what her client knows is not told")
 

@@ -280,7 +280,7 @@ class Martlet(Server):
     def configure(self):
         (self.folder / "data").mkdir(mode=0o700)
         self.configuration = self.folder / "martlet.yaml"
-        policy = {"external": "certificate", "dialback": "dialback", "lenient": "any"}[self.setting.authentication]
+        policy = "certificate" if self.setting.authentication == "external" else "dialback"
         listeners = "\n".join(
             f"  - kind: {kind}\n    port: {port}\n    addresses: [{self.address}]"
             for kind, port in (("client", 5222), ("server", 5269), ("server-tls", 5270))
@@ -299,19 +299,31 @@ limits:
 federation:
   private-networks: [10.83.0.0/24]
   authentication: {policy}
+  bidirectional: {"true" if self.setting.bidi else "false"}
   trust-anchors: {self.authority.certificate}
 """)
-        for name, password in PASSWORDS.items():
-            command = [self.martlet, "account", "add", "--config", str(self.configuration), f"{name}@{self.domain}"]
-            done = subprocess.run(command, input=password + "\n", capture_output=True, text=True)
-            if done.returncode != 0:
-                raise NotReady(f"martlet account add: {done.stdout}{done.stderr}")
+        self.has_accounts = False
 
     def ports(self):
         return 5222, 5269, 5270
 
     def spawn(self):
         self.run(self.martlet, "serve", "--config", self.configuration)
+
+    async def start(self):
+        await super().start()
+        if not self.has_accounts:
+            await asyncio.gather(*(self.add_account(name, password) for name, password in PASSWORDS.items()))
+            self.has_accounts = True
+
+    async def add_account(self, name, password):
+        process = await asyncio.create_subprocess_exec(
+            self.martlet, "account", "add", "--config", str(self.configuration), f"{name}@{self.domain}",
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )
+        said, _ = await process.communicate(f"{password}\n".encode())
+        if process.returncode != 0:
+            raise NotReady(f"martlet account add: {said.decode()}")
 
 
 KINDS = {"martlet": Martlet, "prosody": Prosody, "ejabberd": Ejabberd, "jabberd2": Jabberd2}

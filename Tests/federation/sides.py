@@ -107,9 +107,12 @@ async def say(sender, recipient, seconds=ACROSS):
 
 
 async def across(*people):
-    """Returns when what each sent to the next before has arrived: streams between servers keep the order."""
+    """Returns when what each sent to the next before has arrived: streams between servers keep the order.
+
+    By messages, because a server may keep questions of strangers from its clients, so that nobody learns who is there.
+    """
     for sender, recipient in zip(people, people[1:]):
-        await sender.plugin["xep_0199"].send_ping(recipient.boundjid.full, timeout=ACROSS)
+        await say(sender, recipient)
 
 
 async def bounced(sender, recipient, seconds):
