@@ -45,7 +45,7 @@ async def _(sides):
     prosody = next((each for each in sides.servers if each.name.startswith("prosody")), None)
     require(prosody is not None, "only Prosody's log tells")
     debug = (prosody.folder / "debug").read_text(errors="replace")
-    acknowledged = re.findall(r"s2s\w+\s+debug\s+Received ack request, acking for (\d+)", debug)
+    acknowledged = re.findall(r":smacks\s+debug\s+Received ack request, acking for (\d+)", debug)
     require(acknowledged, "nothing was acknowledged")
     return f"Prosody acknowledged {len(acknowledged)} times"
 

@@ -39,6 +39,12 @@ async def no_handshake(peer, context):
     peer.write(f"<proceed xmlns='{TLS}'/>")
 
 
+async def silence_after_proceed(peer, context):
+    await no_handshake(peer, context)
+    # What comes now is TLS, which nobody reads.
+    await asyncio.sleep(2 * STALL)
+
+
 async def no_second_header(peer, context):
     await no_handshake(peer, context)
     await peer.secure(context)
@@ -64,7 +70,7 @@ STEPS = {
     "no header": no_header,
     "no features": no_features,
     "no proceed": no_proceed,
-    "no TLS handshake": no_handshake,
+    "no TLS handshake": silence_after_proceed,
     "no header in TLS": no_second_header,
     "no answer to authentication": no_answer_to_authentication,
     "no header after success": no_header_after_success,
