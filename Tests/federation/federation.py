@@ -67,6 +67,7 @@ async def run(options):
     authorities = Authority(folder / "authority"), Authority(folder / "other-authority")
     names = network.NameServer(folder / "dns")
     report = Report()
+    kept = None
     for pair in pairs(options):
         for mode in MODES:
             here = (mode.name, MAIN) if mode.name == main_mode(pair) else (mode.name,)
@@ -80,13 +81,24 @@ async def run(options):
                     report.skipped(pair, each, ", ".join(lacks))
                 continue
             sides = Sides(servers, names, authorities[0], folder)
-            await run_mode(sides, mode, wanted, report, options.keep)
+            await end(kept)
+            kept = sides
+            await run_mode(sides, mode, wanted, report)
+            if not options.keep:
+                await end(sides)
     if options.write:
         report.write(README)
     return report.finish()
 
 
-async def run_mode(sides, mode, wanted, report, keep):
+async def end(sides):
+    """Stops the servers of a mode, of which nothing may be left when the next one begins."""
+    if sides is not None:
+        await asyncio.gather(*(each.stop() for each in sides.servers))
+        sides.names.stop()
+
+
+async def run_mode(sides, mode, wanted, report):
     """All wanted checks of a mode between two servers."""
     sides.names.start(direct=[each.domain for each, direct in zip(sides.servers, mode.direct) if direct])
     try:
@@ -101,9 +113,6 @@ async def run_mode(sides, mode, wanted, report, keep):
             report.failed(sides.pair, each, 0.0, "a server did not start")
     finally:
         await sides.close_all()
-        if not keep:
-            await asyncio.gather(*(each.stop() for each in sides.servers))
-            sides.names.stop()
 
 
 def main():
