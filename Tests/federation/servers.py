@@ -207,7 +207,7 @@ modules:
   mod_vcard: {{search: false}}
   mod_version: {{}}
 """)
-        # Erlang's own resolver reads /etc/resolv.conf of the namespace for SRV records and, told so here, for addresses too.
+        # Erlang's own resolver reads /etc/resolv.conf of the namespace for SRV records; told so here, for addresses too.
         (self.folder / "inetrc").write_text("{lookup, [file, dns]}.\n")
 
     def ports(self):
