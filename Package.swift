@@ -90,6 +90,7 @@ let fuzzing: [String: [Target.Dependency]] = [
     "SASL": ["MartletXMPP", .nioCore],
     "Proxy": ["MartletNetwork", .nioCore],
     "DNS": ["MartletNetwork"],
+    "Peer": ["MartletXMPP", "MartletXML", .nioCore],
     "Configuration": ["martlet"],
 ]
 if let name = Context.environment["MARTLET_FUZZ"], let dependencies = fuzzing[name] {
