@@ -193,4 +193,61 @@ struct FederationTests {
             #expect(answer.contains("from='benvolio@padua.example'"))
         }
     }
+
+    @Test("operators see the stream of both sides, and what has passed on it; who ends it ends it for both")
+    func report() async throws {
+        try await World.with { world in
+            try await world.exchange()
+            let out = try #require(await world.verona.federation.report().streams.first)
+            #expect(out.peer == "mantua.example" && out.domain == "verona.example" && out.direction == .outgoing)
+            #expect(out.tls == "1.3" && out.method == "certificate" && out.isBidirectional)
+            #expect(out.address.hasPrefix("127.0.0.1:") && out.since > 0)
+            #expect(out.received > 0 && out.sent > 0)
+            let `in` = try #require(await world.mantua.federation.report().about("example").streams.first)
+            #expect(`in`.peer == "verona.example" && `in`.domain == "mantua.example" && `in`.direction == .incoming)
+            #expect(`in`.tls == "1.3" && `in`.method == "certificate" && `in`.isBidirectional)
+            #expect(`in`.sent == out.received)
+            #expect(await world.mantua.federation.report().about("padua.example").isEmpty)
+
+            #expect(await world.verona.federation.close("padua.example") == 0)
+            // Mantua is below it.
+            #expect(await world.verona.federation.close("example") == 1)
+            for side in [world.verona, world.mantua] { while await !side.federation.report().isEmpty { await Task.yield() } }
+            // The next message has a new one.
+            try await world.exchange()
+        }
+    }
+
+    @Test("operators see which server could not be reached and why, until they have it forgotten")
+    func failures() async throws {
+        var patient = Side.Options()
+        patient.rest = .hours(1)
+        try await World.with(patient) { world in
+            let juliet = try await world.verona.client("juliet", "verona.example")
+            try await juliet.send("<message to='benvolio@padua.example' type='chat' id='m'><body>b</body></message>")
+            _ = try await juliet.hear("</message>")
+            let report = await world.verona.federation.report()
+            let failure = try #require(report.failures.first)
+            #expect(failure.peer == "padua.example" && failure.domain == "verona.example" && failure.failures == 1)
+            #expect(!failure.why.isEmpty)
+            #expect((1...3_600_000).contains(failure.restMilliseconds))
+            #expect(report.streams.isEmpty && report.calls.isEmpty)
+            #expect(world.verona.federation.counters.failedCallCount == 1)
+            #expect(await world.verona.federation.close("padua.example") == 0)
+            #expect(await world.verona.federation.report().isEmpty)
+        }
+    }
+
+    @Test("keys that were asked about are counted")
+    func verifications() async throws {
+        var options = Side.Options()
+        options.trusts = []
+        options.policy.authentication = .dialback
+        try await World.with(options, options) { world in
+            try await world.exchange()
+            let counts = [world.verona, world.mantua].map { $0.federation.counters.confirmedKeyCount }
+            #expect(counts.reduce(0, +) > 0)
+            #expect(world.verona.federation.counters.rejectedKeyCount + world.mantua.federation.counters.rejectedKeyCount == 0)
+        }
+    }
 }

@@ -305,6 +305,33 @@ extension FederationService {
     package var queuedBytes: Int { state.withLockedValue { $0.bytes } }
 }
 
+// MARK: What operators see
+
+extension FederationService {
+    /// What there is, to be looked at on the loops on which it lives.
+    struct Inventory: Sendable {
+        var links: [(link: PeerLink, stanzas: Int, bytes: Int)] = []
+        var incoming: [NIOLoopBound<IncomingPeerConnection>] = []
+        var rests: [(pair: DomainPair, failure: PeerCallFailure, failures: Int, until: NIODeadline)] = []
+        var loops: [NetworkLoop] = []
+    }
+
+    func inventory() -> Inventory {
+        state.withLockedValue { state in
+            Inventory(
+                links: state.links.values.map { ($0.link, $0.stanzas, $0.bytes) }, incoming: Array(state.incoming.values),
+                rests: state.rests.map { ($0.key, $0.value.failure, $0.value.failures, $0.value.until) }, loops: state.pool?.loops ?? [])
+        }
+    }
+
+    /// These servers may be called again at once.
+    func forgetFailures(of isMeant: (String) -> Bool) {
+        state.withLockedValue { state in
+            for pair in state.rests.keys where isMeant(pair.remote) { state.rests[pair] = nil }
+        }
+    }
+}
+
 /// A stream to another server, as operators see it.
 package struct OutgoingPeerSummary: Hashable, Sendable {
     package var address: String

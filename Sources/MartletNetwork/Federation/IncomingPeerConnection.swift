@@ -13,6 +13,8 @@ package final class IncomingPeerConnection: PeerConnection {
     private lazy var session = PeerSession(self, router: service.router, context: loop.context)
     /// Links by which this server sends back on the same stream (XEP-0288).
     private var links: [PeerLink] = []
+    /// How each pair was proved.
+    private var methods: [DomainPair: OutgoingPeerMachine.Method] = [:]
     private var deadline = Deadline.negotiation(until: 0)
     private var countsAsUnauthenticated = false
     private var countedAddress: NetworkAddress?
@@ -118,6 +120,7 @@ package final class IncomingPeerConnection: PeerConnection {
 
     private func deliver(_ element: FlatElement) {
         service.counters.received()
+        receivedCount += 1
         do throws(StreamError) { try session.receive(element) } catch { perform(machine.end(error, surroundings)) }
     }
 
@@ -196,6 +199,7 @@ package final class IncomingPeerConnection: PeerConnection {
         leaveUnauthenticated()
         admitLargerStanzas()
         session.pairs = machine.pairs
+        methods[pair] = method
         if case .negotiation = deadline {
             deadline = .idle
             hang(until: loop.now + settings.idleTicks)
@@ -207,7 +211,8 @@ package final class IncomingPeerConnection: PeerConnection {
     private func verify(_ request: DialbackElement, _ streamID: String) {
         var question = DialbackElement(.verify, from: request.to, to: request.from, id: streamID, key: request.key)
         question.outcome = nil
-        service.ask(question, on: loop) { [weak self] outcome in
+        service.ask(question, on: loop) { [weak self, counters = service.counters] outcome in
+            counters.verified(outcome)
             guard let self, !isGone else { return }
             if outcome != .valid {
                 log(.info, "a dialback key was not confirmed", ["peer": "\(request.from)", "domain": "\(request.to)", "outcome": "\(outcome)"])
@@ -222,7 +227,9 @@ package final class IncomingPeerConnection: PeerConnection {
 
     /// Who has proved what on this stream.
     var pairs: Set<DomainPair> { machine.pairs }
+    func method(of pair: DomainPair) -> OutgoingPeerMachine.Method? { methods[pair] }
     var remote: String? { machine.remote }
+    var isManaged: Bool { session.isManaged }
     var isBidirectional: Bool { machine.isBidirectional }
 }
 

@@ -129,6 +129,7 @@ final class OutgoingPeerConnection: PeerConnection {
 
     private func deliver(_ element: FlatElement) {
         service.counters.received()
+        receivedCount += 1
         do throws(StreamError) { try session.receive(element) } catch {
             write { error.write(to: &$0) }
             perform(machine.end())
@@ -187,6 +188,7 @@ final class OutgoingPeerConnection: PeerConnection {
     func send(_ stanza: EncodedStanza) -> Bool {
         lastSent = loop.now
         service.counters.sent()
+        sentCount += 1
         write(stanza.bytes)
         management?.append(stanza)
         return management != nil

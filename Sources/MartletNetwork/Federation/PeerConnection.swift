@@ -41,6 +41,10 @@ package class PeerConnection: ChannelDuplexHandler {
     private(set) var presented: Result<TrustedCertificate, CertificateFault>?
     private var tls: NIOSSLHandler?
     package private(set) var remoteAddress = "unknown"
+    /// When the connection came about, in milliseconds since 1970, and the stanzas that have passed on it.
+    private(set) var since: Int64 = 0
+    var sentCount = 0
+    var receivedCount = 0
     package var wheelPlace: DeadlineWheelPlace?
 
     init(_ service: FederationService, _ loop: NetworkLoop) {
@@ -111,6 +115,7 @@ extension PeerConnection {
             remoteAddress = "nobody"
         }
         lastActivity = loop.now
+        since = loop.context.time.wallMilliseconds
         began()
         loop.context.flushSoon()
     }

@@ -13,6 +13,7 @@ extension OutgoingPeerConnection: PeerSender {}
 extension IncomingPeerConnection: PeerSender {
     func send(_ stanza: EncodedStanza) -> Bool {
         service.counters.sent()
+        sentCount += 1
         write(stanza.bytes)
         return false
     }
@@ -215,6 +216,9 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
         case .open(let sender): sender.close(nil)
         }
     }
+
+    /// The connection of its stream, if there is one. For operators.
+    var sender: (any PeerSender)? { if case .open(let sender) = state { sender } else { nil } }
 
     /// Asks whether a key is the other server's, if there is a stream on which that can be asked.
     func ask(_ question: DialbackElement, _ answered: @escaping (DialbackElement.Outcome) -> Void) -> Bool {

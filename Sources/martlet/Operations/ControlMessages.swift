@@ -1,3 +1,5 @@
+package import MartletNetwork
+
 /// What commands ask of a running server, over its local socket: one request and one response, each a line of JSON.
 package enum ControlProtocol {
     /// Both sides must be of the same one.
@@ -43,6 +45,14 @@ package enum ControlOrder: Codable, Hashable, Sendable {
     case create([NewAccount])
     case archive(ArchiveOrder)
     case room(RoomOrder)
+    case federation(FederationOrder)
+}
+
+/// About other servers, by their domains.
+package enum FederationOrder: Codable, Hashable, Sendable {
+    /// Of one server and the domains below it, or of all.
+    case report(about: String?)
+    case close(String)
 }
 
 /// About the archive of one account or room.
@@ -100,6 +110,7 @@ package enum ControlResponse: Codable, Hashable, Sendable {
     case room(RoomReport)
     case affiliations([AffiliationLine])
     case history([UtteranceLine])
+    case federation(FederationReport)
     case reloaded(ReloadReport)
     case refused(status: Int32, message: String, hint: String?)
 

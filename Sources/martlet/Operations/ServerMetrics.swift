@@ -1,5 +1,6 @@
 package import CoreMetrics
 package import MartletCore
+package import MartletNetwork
 import NIOConcurrencyHelpers
 package import NIOCore
 
@@ -66,6 +67,11 @@ package final class ServerMetrics: Sendable {
         registry.describe("martlet_unauthenticated_bytes", .gauge, "Memory counted for connections that have not logged in.")
         registry.describe("martlet_store_waiting", .gauge, "Writes that wait for the disk.")
         registry.describe("martlet_password_hashes_open", .gauge, "Passwords that are being hashed or wait for it.")
+        registry.describe("martlet_peer_streams", .gauge, "Connections with other servers, by who has called.")
+        registry.describe("martlet_peer_queued_bytes", .gauge, "What waits for other servers, or for their acknowledgement.")
+        registry.describe("martlet_peer_stanzas", .counter, "Stanzas taken from other servers and sent to them since the start.")
+        registry.describe("martlet_peer_calls_failed", .counter, "Calls to other servers that came to nothing since the start.")
+        registry.describe("martlet_dialback_verifications", .counter, "Dialback keys of other servers that were asked about since the start.")
         registry.describe("process_open_fds", .gauge, "Files and sockets that are open.")
         registry.describe("process_resident_memory_bytes", .gauge, "Memory in use.")
         registry.describe("process_cpu_seconds", .counter, "Processor time used.")
@@ -83,7 +89,7 @@ package final class ServerMetrics: Sendable {
         case .refused: refusals.increment()
         case .sessionDetached, .sessionResumed, .accountCreated, .accountDeleted, .accountEnabled, .passwordChanged, .archiveRead, .archivePurged,
             .roomRead, .roomPurged, .roomCreated, .roomDestroyed, .roomAffiliationSet, .roomConfigured, .roomCommand,
-            .configurationReloaded: break
+            .peerStreamsClosed, .configurationReloaded: break
         }
     }
 
@@ -122,6 +128,26 @@ package final class ServerMetrics: Sendable {
             counter.reset()
             counter.increment(by: counters.reduce(0) { $0 + Int64($1[keyPath: count]) })
         }
+    }
+
+    /// What has passed between this server and others. Before a reading.
+    package static func set(_ federation: FederationService, in registry: OpenMetricsRegistry) {
+        func count(_ label: String, _ dimensions: [(String, String)], _ value: Int) {
+            let counter = registry.makeCounter(label: label, dimensions: dimensions)
+            counter.reset()
+            counter.increment(by: Int64(value))
+        }
+        for (direction, streams) in [("in", federation.incomingCount), ("out", federation.outgoingCount)] {
+            registry.makeMeter(label: "martlet_peer_streams", dimensions: [("direction", direction)]).set(Int64(streams))
+        }
+        registry.makeMeter(label: "martlet_peer_queued_bytes", dimensions: []).set(Int64(federation.queuedBytes))
+        let counters = federation.counters
+        count("martlet_peer_stanzas", [("direction", "in")], counters.receivedCount)
+        count("martlet_peer_stanzas", [("direction", "out")], counters.sentCount)
+        count("martlet_peer_calls_failed", [], counters.failedCallCount)
+        count("martlet_dialback_verifications", [("outcome", "valid")], counters.confirmedKeyCount)
+        count("martlet_dialback_verifications", [("outcome", "invalid")], counters.rejectedKeyCount)
+        count("martlet_dialback_verifications", [("outcome", "error")], counters.unverifiedKeyCount)
     }
 
     package func dataSpace(freeBytes: Int, freePercent: Int) {

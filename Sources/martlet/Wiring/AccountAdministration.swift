@@ -27,7 +27,7 @@ struct AccountAdministration: Sendable {
         case .account(.delete(let address)): try await delete(address, by: by)
         case .archive(let order): return try await ArchiveAdministration(core: core, folder: folder, rooms: rooms).answer(order, by: by)
         case .room(let order): return try await rooms.answer(order, by: by)
-        case .status, .sessions, .closeSessions, .logLevel, .reload: return nil
+        case .status, .sessions, .closeSessions, .logLevel, .reload, .federation: return nil
         }
         return .done
     }

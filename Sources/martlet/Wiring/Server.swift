@@ -56,6 +56,7 @@ final class Server: Sendable {
         let control = ServerControl(core, certificates, clients, federation, housekeeping, start)
         let isReady = NIOLockedValueBox(false)
         Self.addProbes(to: start.logs.registry, passwords, clients, isReady, core)
+        if let federation { start.logs.registry.addProbe { ServerMetrics.set(federation, in: $0) } }
         let operations = Self.operations(start.logs.registry, housekeeping, isReady, core)
         let socket = ControlListener(path: configuration.controlSocketPath, on: core.pool.group) { await control.answer($0) }
         await Self.restoreSessions(core, folder, start.logs.server)

@@ -62,6 +62,7 @@ actor ServerControl {
         case .closeSessions(let address): return .closed(try closeSessions(of: address))
         case .logLevel(let name): return try setLogLevel(name, by: by)
         case .reload: return .reloaded(try await reload(by: by))
+        case .federation(let order): return try await FederationControl(service: federation, audit: logs.audit).answer(order, by: by)
         case .accounts, .account, .create, .archive, .room: throw CommandFailure(.software, "the order was not carried out")
         }
     }
