@@ -1,6 +1,7 @@
 import Logging
 import MartletCore
 import MartletNetwork
+import MartletXML
 import MartletXMPP
 import NIOConcurrencyHelpers
 import NIOCore
@@ -249,5 +250,132 @@ struct FederationTests {
             #expect(counts.reduce(0, +) > 0)
             #expect(world.verona.federation.counters.rejectedKeyCount + world.mantua.federation.counters.rejectedKeyCount == 0)
         }
+    }
+
+    // MARK: Diagnosis
+
+    /// What is told, and whether all went well.
+    private func diagnose(_ peer: String, from side: Side) async -> (isWell: Bool, steps: [DiagnosisStep]) {
+        let steps = NIOLockedValueBox<[DiagnosisStep]>([])
+        let isWell = await side.federation.diagnose(DomainPair(remote: peer, local: "verona.example")) { step in steps.withLockedValue { $0.append(step) } }
+        return (isWell, steps.withLockedValue { $0 })
+    }
+
+    @Test("a diagnosis tells every step, from the records to the answer to a ping (XEP-0199)", arguments: [false, true])
+    func diagnosis(_ isDirect: Bool) async throws {
+        var options = Side.Options()
+        options.isDirect = isDirect
+        try await World.with(options, options) { world in
+            let (isWell, steps) = await diagnose("mantua.example", from: world.verona)
+            #expect(isWell && !steps.contains { $0.verdict == .bad })
+            let before: [DiagnosisStep.Topic] = [.records, .records, .targets, .address, .address]
+            let tls: [DiagnosisStep.Topic] = isDirect ? [.tls, .certificate, .certificate] : [.offer, .tls, .certificate, .certificate]
+            let topics = before + tls + [.offer, .authentication, .authentication, .offer, .ping]
+            #expect(steps.map(\.topic) == topics)
+            #expect(steps.first { $0.topic == .targets }?.text.contains(isDirect ? "TLS from the first byte" : "STARTTLS") == true)
+            #expect(steps.first { $0.topic == .tls }?.text == "TLS 1.3")
+            let certificate = try #require(steps.first { $0.topic == .certificate }?.text)
+            #expect(certificate.hasPrefix("for mantua.example; issued by ") && certificate.contains("; valid until "))
+            #expect(zip(steps, steps.dropFirst()).allSatisfy { $0.milliseconds <= $1.milliseconds })
+            // Its own stream is gone again; the one by which the answer came is there.
+            while await world.verona.federation.report().streams.map(\.direction) != [.incoming] { await Task.yield() }
+        }
+    }
+
+    @Test("a diagnosis by dialback says so")
+    func diagnosisByDialback() async throws {
+        var options = Side.Options()
+        options.trusts = []
+        options.policy.authentication = .dialback
+        try await World.with(options, options) { world in
+            let (isWell, steps) = await diagnose("mantua.example", from: world.verona)
+            #expect(isWell, "\(steps)")
+            #expect(steps.contains { $0.topic == .certificate && $0.verdict == .neutral && $0.text.hasSuffix("; dialback will do") })
+            #expect(steps.contains { $0.topic == .authentication && $0.verdict == .good && $0.text == "our dialback key is accepted" })
+        }
+    }
+
+    @Test("a diagnosis says why a certificate is not accepted, and at the end what to do")
+    func diagnosisOfCertificate() async throws {
+        var suspicious = Side.Options()
+        suspicious.trusts = []
+        try await World.with(suspicious) { world in
+            let (isWell, steps) = await diagnose("mantua.example", from: world.verona)
+            #expect(!isWell)
+            #expect(steps.contains { $0.topic == .certificate && $0.verdict == .bad && $0.text.hasPrefix("not accepted: its certificate ") })
+            #expect(steps.last?.topic == .advice)
+            #expect(steps.last?.text.contains("mend its certificate") == true)
+        }
+    }
+
+    @Test("a diagnosis ends where there is nobody")
+    func diagnosisOfNobody() async throws {
+        try await World.with { world in
+            let (isWell, steps) = await diagnose("padua.example", from: world.verona)
+            #expect(!isWell)
+            #expect(steps.contains { $0.topic == .records && $0.text.hasSuffix(": none (not secured by DNSSEC)") })
+            #expect(steps.contains { $0.topic == .address && $0.verdict == .bad })
+            #expect(steps.last?.topic == .advice)
+        }
+    }
+
+    @Test("an answer to a ping counts only from whom it was sent to, to whom sent it, and once")
+    func pings() throws {
+        let pings = PeerPings()
+        let heard = NIOLockedValueBox<[PeerPings.Answer]>([])
+        let pair = DomainPair(remote: "mantua.example", local: "verona.example")
+        func hear(_ iq: String, _ pairs: Set<DomainPair>) throws { pings.hear(try element(iq), pairs) }
+        pings.await("p", pair) { answer in heard.withLockedValue { $0.append(answer) } }
+        let answer = "<iq type='result' id='p' from='mantua.example' to='verona.example'/>"
+        try hear(answer, [DomainPair(remote: "padua.example", local: "verona.example")])
+        try hear("<iq type='result' id='q' from='mantua.example' to='verona.example'/>", [pair])
+        try hear("<iq type='get' id='p' from='mantua.example' to='verona.example'/>", [pair])
+        try hear("<message type='error' id='p' from='mantua.example' to='verona.example'/>", [pair])
+        #expect(heard.withLockedValue { $0.isEmpty })
+        try hear(answer, [pair])
+        try hear(answer, [pair])
+        #expect(heard.withLockedValue { $0 } == [.result])
+        pings.await("r", pair) { answer in heard.withLockedValue { $0.append(answer) } }
+        pings.forget("r")
+        try hear("<iq type='error' id='r' from='mantua.example' to='verona.example'/>", [pair])
+        #expect(heard.withLockedValue { $0.count } == 1)
+    }
+
+    private func element(_ text: String) throws -> FlatElement {
+        try parseElement(ByteBuffer(string: text.replacing(" type=", with: " xmlns='jabber:client' type=")), limits: .authenticated)
+    }
+}
+
+@Suite("What to do about another server")
+struct PeerAdviceTests {
+    private let pair = DomainPair(remote: "b.example", local: "a.example")
+
+    @Test("every failure has a sentence, and it names what is to be changed")
+    func advice() {
+        func advice(_ failure: PeerCallFailure, serves: Bool = true) -> String { failure.advice(pair, serves: serves) }
+        #expect(advice(.refused("no")).contains("federation.blocked"))
+        #expect(advice(.lookup(.noService)).contains("spelled right"))
+        #expect(advice(.lookup(.unanswered(.timedOut))).contains("federation.name-servers"))
+        #expect(advice(.lookup(.unanswered(.bogus("x")))).contains("signatures"))
+        #expect(advice(.stream(.noTLS)).contains("encryption: optional"))
+        #expect(advice(.stream(.certificate("expired"))).contains("authentication: dialback"))
+        #expect(advice(.stream(.refused(nil))).contains("a.example needs a certificate that b.example trusts"))
+        #expect(advice(.stream(.dialback(.notAuthorized))).contains("a.example needs a certificate that b.example trusts"))
+        #expect(advice(.stream(.invalidKey)).contains("martlet doctor"))
+        #expect(advice(.stream(.dialback(.remoteServerTimeout)), serves: false).hasPrefix("start the server"))
+        #expect(advice(.tooManyCalls).contains("federation.calls"))
+    }
+
+    @Test("records are told with their numbers, and whether they are secure")
+    func records() throws {
+        let name = try #require(DNSName("_xmpp-server._tcp.b.example"))
+        let records = [
+            DNSRecord.service(ServiceRecord(priority: 1, weight: 2, port: 5269, target: DNSName("x.b.example"))),
+            .service(ServiceRecord(priority: 0, weight: 0, port: 0, target: nil)),
+        ]
+        let found = PeerDiagnosis.words(for: name, .success(DNSAnswer(.records(records), isSecure: true)))
+        #expect(found == (.good, "_xmpp-server._tcp.b.example: 1 2 5269 x.b.example, 0 0 0 . (secure)"))
+        #expect(PeerDiagnosis.words(for: name, .success(DNSAnswer(.noData))) == (.neutral, "_xmpp-server._tcp.b.example: none (not secured by DNSSEC)"))
+        #expect(PeerDiagnosis.words(for: name, .failure(.timedOut)) == (.bad, "_xmpp-server._tcp.b.example: no name server answered in time"))
     }
 }

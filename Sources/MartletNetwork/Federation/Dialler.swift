@@ -45,6 +45,12 @@ package struct DialFailure: Hashable, Sendable, CustomStringConvertible {
     }
 }
 
+/// What happens while a target is dialled.
+package enum DialStep: Hashable, Sendable {
+    case connecting(DialTarget, NetworkAddress)
+    case failed(DialFailure)
+}
+
 /// Why there is no connection, in the order in which it came out.
 package struct DialError: Error, Hashable, Sendable {
     package let failures: [DialFailure]
@@ -76,6 +82,8 @@ package struct Dialler: Sendable {
     fileprivate let resolver: any Resolver
     fileprivate let policy: AddressPolicy
     fileprivate let settings: Settings
+    /// Told of every step, on the dial's loop.
+    package var observe: @Sendable (DialStep) -> Void = { _ in }
 
     package init(_ resolver: any Resolver, policy: AddressPolicy = AddressPolicy(), settings: Settings = Settings()) {
         self.resolver = resolver
@@ -189,7 +197,9 @@ private final class HostDial: @unchecked Sendable {
     }
 
     private func fail(_ address: NetworkAddress?, _ reason: DialFailure.Reason) {
-        failures.append(DialFailure(target: target, address: address, reason: reason))
+        let failure = DialFailure(target: target, address: address, reason: reason)
+        failures.append(failure)
+        dialler.observe(.failed(failure))
     }
 
     // MARK: Addresses
@@ -260,6 +270,7 @@ private final class HostDial: @unchecked Sendable {
 
     private func connect(_ address: NetworkAddress) {
         guard let place = address.socketAddress(port: target.port) else { preconditionFailure("\(address) is no address") }
+        dialler.observe(.connecting(target, address))
         // The deadline here is the race's. The bootstrap's own is only there to be later.
         ClientBootstrap(group: loop)
             .channelOption(.autoRead, value: false)

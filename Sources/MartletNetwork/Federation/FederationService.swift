@@ -12,13 +12,14 @@ package final class FederationService: RemoteDelivery, Sendable {
     let network: NetworkSettings
     let certificates: CertificateStore
     let trust: PeerTrust
-    private let resolver: any Resolver
+    let resolver: any Resolver
     let dialler: Dialler
     let secret: DialbackSecret
     let admission: Admission
     let calls: CallQueue
     let log: Logger
     package let counters = FederationCounters()
+    let pings = PeerPings()
 
     /// What waits in a link, and since when nobody is called for it.
     private struct Entry {

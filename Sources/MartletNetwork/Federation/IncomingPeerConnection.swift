@@ -121,6 +121,7 @@ package final class IncomingPeerConnection: PeerConnection {
     private func deliver(_ element: FlatElement) {
         service.counters.received()
         receivedCount += 1
+        service.pings.hear(element, session.pairs)
         do throws(StreamError) { try session.receive(element) } catch { perform(machine.end(error, surroundings)) }
     }
 

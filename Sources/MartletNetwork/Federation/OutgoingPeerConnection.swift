@@ -8,7 +8,7 @@ import NIOSSL
 /// A connection that this server has made to another (RFC 6120 §4).
 ///
 /// It decides nothing about the stream, which is ``OutgoingPeerMachine``'s.
-final class OutgoingPeerConnection: PeerConnection {
+class OutgoingPeerConnection: PeerConnection {
     private(set) var machine: OutgoingPeerMachine
     let pair: DomainPair
     let target: DialTarget
@@ -38,6 +38,8 @@ final class OutgoingPeerConnection: PeerConnection {
         super.init(service, loop)
     }
 
+    /// What is expected of the other server.
+    var policy: PeerPolicy { service.policy(of: pair.remote) }
     private var surroundings: Surroundings { Surroundings(connection: self) }
     var isManaged: Bool { management != nil }
     var isBidirectional: Bool { machine.isBidirectional }
@@ -130,13 +132,14 @@ final class OutgoingPeerConnection: PeerConnection {
     private func deliver(_ element: FlatElement) {
         service.counters.received()
         receivedCount += 1
+        service.pings.hear(element, [pair])
         do throws(StreamError) { try session.receive(element) } catch {
             write { error.write(to: &$0) }
             perform(machine.end())
         }
     }
 
-    private func perform(_ action: OutgoingPeerMachine.Action) {
+    func perform(_ action: OutgoingPeerMachine.Action) {
         switch action {
         case .wait, .deliver, .manage: break
         case .open, .startTLS, .authenticate, .answer: write { action.write(to: &$0) }
@@ -256,7 +259,7 @@ private struct Surroundings: OutgoingPeerEnvironment {
 
     init(connection: OutgoingPeerConnection) { self.connection = connection }
 
-    var policy: PeerPolicy { service.policy(of: connection.pair.remote) }
+    var policy: PeerPolicy { connection.policy }
     var hasCertificate: Bool { service.certificates.certificate(of: connection.pair.local) != nil }
     var certificate: CertificateVerdict { connection.certificate(for: connection.pair.remote) }
 }

@@ -90,15 +90,21 @@ final class PeerCall: @unchecked Sendable {
         }
         self.connection = connection
         do {
-            try ListeningSocket.setUserTimeout(service.network.tcpUserTimeout, on: dialled.channel)
-            try dialled.channel.syncOptions?.setOption(.recvAllocator, value: ReceiveBuffers(bytes: service.network.receiveBytes))
-            try dialled.channel.pipeline.syncOperations.addHandler(connection)
-            try dialled.channel.syncOptions?.setOption(.autoRead, value: true)
+            try Self.install(connection, on: dialled.channel)
         } catch {
             connection.onEnd = nil
             dialled.channel.close(promise: nil)
             finish(.failure(.network("\(error)")))
         }
+    }
+
+    /// From here on the connection hears what comes.
+    static func install(_ connection: OutgoingPeerConnection, on channel: any Channel) throws {
+        let network = connection.service.network
+        try ListeningSocket.setUserTimeout(network.tcpUserTimeout, on: channel)
+        try channel.syncOptions?.setOption(.recvAllocator, value: ReceiveBuffers(bytes: network.receiveBytes))
+        try channel.pipeline.syncOperations.addHandler(connection)
+        try channel.syncOptions?.setOption(.autoRead, value: true)
     }
 
     private func finish(_ result: Result<OutgoingPeerConnection, PeerCallFailure>) {

@@ -65,6 +65,8 @@ package class PeerConnection: ChannelDuplexHandler {
     func failed(_ error: XMLError) {}
     /// The handshake is done.
     func secured() {}
+    /// The other server has shown this chain, in DER, its own certificate first.
+    func showed(_ chain: [[UInt8]]) {}
     /// The connection is gone. Called once.
     func lost() {}
     /// The tick has come that was asked for.
@@ -246,6 +248,7 @@ extension PeerConnection {
                 do throws(CertificateFault) { result = .success(try await trust.verify(shown, now: now)) } catch { result = .failure(error) }
                 eventLoop.execute {
                     connection.value.presented = result
+                    connection.value.showed(shown)
                     promise.succeed(.certificateVerified)
                 }
             }

@@ -8,7 +8,7 @@ package enum ExitStatus: Int32, Sendable, CaseIterable {
     case noInput = 66
     /// There is no such account, session or room.
     case noAccount = 67
-    /// The server does not run, or a port is in use.
+    /// The server does not run, a port is in use, or there can be no stream to another server.
     case unavailable = 69
     /// A mistake of ours.
     case software = 70

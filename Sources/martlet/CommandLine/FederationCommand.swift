@@ -3,9 +3,9 @@ package import MartletNetwork
 
 struct FederationCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "federation", abstract: "See and end the streams with other servers.",
-        discussion: "These commands ask the running server.",
-        subcommands: [List.self, Show.self, Close.self])
+        commandName: "federation", abstract: "See, try and end the streams with other servers.",
+        discussion: "These commands ask the running server; 'test' works without one as well.",
+        subcommands: [List.self, Show.self, Test.self, Close.self])
 
     struct Target: ParsableArguments {
         @OptionGroup var options: ConfigurationOption
@@ -45,9 +45,48 @@ struct FederationCommand: AsyncParsableCommand {
             guard !report.isEmpty else {
                 throw CommandFailure(
                     .noAccount, "there is no stream with \(target.peer), and nobody was looking for one lately",
-                    hint: "a message to an address there would have the server call it")
+                    hint: "'martlet federation test \(target.peer)' looks whether there could be one")
             }
             Terminal.say(report.details(now: SystemClock().wallMilliseconds))
+        }
+    }
+
+    struct Test: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Look whether there can be streams with a server, step by step.",
+            discussion: """
+                Looks the server up, connects, and goes through TLS, certificates and authentication up to a ping (XEP-0199), on a stream of its own, and \
+                prints each step with the time since the beginning in milliseconds. A running server does this itself. Where none runs, it is done from \
+                here, and there is no ping: its answer would find nobody. The last line says what to do if something is wrong. Ends with 0 if all went \
+                well, 69 otherwise.
+                """)
+        @OptionGroup var options: ConfigurationOption
+        @Argument(help: ArgumentHelp("The other server's domain.", valueName: "domain")) var domain: String
+        @Option(help: ArgumentHelp("From which domain of this server; the first, unless given.", valueName: "our-domain")) var from: String?
+        @Flag(help: "One JSON object per line.") var json = false
+
+        func run() async throws {
+            let loaded = try options.load()
+            let json = json
+            let tell: @Sendable (DiagnosisStep) -> Void = { Terminal.say(json ? RoomCommand.json($0) : $0.line) }
+            let client = ControlClient(path: loaded.configuration.controlSocketPath)
+            let response = try client.ask(.federation(.test(domain, from: from)), tell)
+            let isWell: Bool
+            if let response { isWell = try Self.verdict(response) } else { isWell = try await testHere(loaded.configuration, tell) }
+            if !isWell { throw ExitCode(ExitStatus.unavailable.rawValue) }
+        }
+
+        private static func verdict(_ response: ControlResponse) throws(CommandFailure) -> Bool {
+            guard case .diagnosed(let isWell) = response else { throw ServerReach.unexpected }
+            return isWell
+        }
+
+        private func testHere(_ configuration: ServerConfiguration, _ tell: @escaping @Sendable (DiagnosisStep) -> Void) async throws -> Bool {
+            Terminal.complain("the server does not run: asked from here")
+            let diagnostics = try Diagnostics(configuration)
+            let isWell = try await diagnostics.test(domain, from: from, tell)
+            await diagnostics.close()
+            return isWell
         }
     }
 
@@ -127,6 +166,42 @@ extension FederationReport.Failure {
 
     fileprivate func details(now: Int64) -> [(String, String)] {
         [("peer", peer), ("domain", domain), ("state", "not reached, \(times)"), ("rest", rest(now)), ("why", why)]
+    }
+}
+
+extension DiagnosisStep {
+    /// As `martlet federation test` prints it.
+    package var line: String {
+        let time = "\(milliseconds) ms"
+        return String(repeating: " ", count: max(0, 8 - time.count)) + "\(time)  \(verdict.mark)  \(topic.name.padding(to: 16))\(ConfigurationProblem.printable(text))"
+    }
+}
+
+extension DiagnosisStep.Verdict {
+    /// Two columns.
+    fileprivate var mark: String {
+        switch self {
+        case .good: "ok"
+        case .bad: "!!"
+        case .neutral: "  "
+        }
+    }
+}
+
+extension DiagnosisStep.Topic {
+    fileprivate var name: String {
+        switch self {
+        case .policy: "policy"
+        case .records: "SRV records"
+        case .targets: "targets"
+        case .address: "address"
+        case .tls: "TLS"
+        case .certificate: "certificate"
+        case .offer: "offers"
+        case .authentication: "authentication"
+        case .ping: "ping"
+        case .advice: "what to do"
+        }
     }
 }
 

@@ -1,4 +1,5 @@
 import Foundation
+package import MartletNetwork
 
 #if canImport(Glibc)
 import Glibc
@@ -14,22 +15,34 @@ package struct ControlClient: Sendable {
 
     package init(path: String) { self.path = path }
 
+    /// - Parameter tell: told of what the server says before its response.
     /// - Returns: `nil` if no server listens there.
     /// - Throws: ``CommandFailure``: what the server refused, or why it could not be asked.
-    package func ask(_ order: ControlOrder) throws(CommandFailure) -> ControlResponse? {
+    package func ask(_ order: ControlOrder, _ tell: (DiagnosisStep) -> Void = { _ in }) throws(CommandFailure) -> ControlResponse? {
         guard let descriptor = try connected() else { return nil }
         defer { close(descriptor) }
         let request = ControlRequest(by: Self.user, order)
         guard var line = try? Self.encoder.encode(request) else { throw CommandFailure(.software, "the request cannot be written") }
         line.append(0x0A)
-        guard Self.write(line, to: descriptor), let answer = Self.readLine(descriptor) else {
-            throw CommandFailure(.temporary, "the server ended the conversation on \(path)", hint: "its log may say why")
-        }
-        guard let response = try? JSONDecoder().decode(ControlResponse.self, from: answer) else {
-            throw CommandFailure(.unavailable, "the server on \(path) is of another version", hint: "use its own 'martlet' command, or restart it")
+        var lines = ResponseLines(descriptor)
+        guard Self.write(line, to: descriptor) else { throw ended }
+        var response = try next(&lines)
+        while case .step(let step) = response {
+            tell(step)
+            response = try next(&lines)
         }
         if case .refused(let status, let message, let hint) = response {
             throw CommandFailure(ExitStatus(rawValue: status) ?? .software, message, hint: hint)
+        }
+        return response
+    }
+
+    private var ended: CommandFailure { CommandFailure(.temporary, "the server ended the conversation on \(path)", hint: "its log may say why") }
+
+    private func next(_ lines: inout ResponseLines) throws(CommandFailure) -> ControlResponse {
+        guard let line = lines.next() else { throw ended }
+        guard let response = try? JSONDecoder().decode(ControlResponse.self, from: line) else {
+            throw CommandFailure(.unavailable, "the server on \(path) is of another version", hint: "use its own 'martlet' command, or restart it")
         }
         return response
     }
@@ -86,16 +99,35 @@ package struct ControlClient: Sendable {
         }
         return true
     }
+}
 
-    private static func readLine(_ descriptor: Int32) -> Data? {
+/// What comes from the server, a line at a time.
+private struct ResponseLines {
+    private let descriptor: Int32
+    private var chunk = [UInt8](repeating: 0, count: 65_536)
+    /// What has been read of it and not been taken.
+    private var unread = 0..<0
+
+    init(_ descriptor: Int32) { self.descriptor = descriptor }
+
+    /// - Returns: `nil` at the end, or if the line is too long.
+    mutating func next() -> Data? {
         var line = Data()
-        var chunk = [UInt8](repeating: 0, count: 65_536)
         while line.count <= ControlProtocol.responseBytesMax {
-            let count = recv(descriptor, &chunk, chunk.count, 0)
-            if count < 0, errno == EINTR { continue }
-            guard count > 0 else { return nil }
-            if let end = chunk[..<count].firstIndex(of: 0x0A) { return line + chunk[..<end] }
-            line.append(contentsOf: chunk[..<count])
+            if unread.isEmpty {
+                let count = recv(descriptor, &chunk, chunk.count, 0)
+                if count < 0, errno == EINTR { continue }
+                guard count > 0 else { return nil }
+                unread = 0..<count
+            }
+            guard let end = chunk[unread].firstIndex(of: 0x0A) else {
+                line.append(contentsOf: chunk[unread])
+                unread = 0..<0
+                continue
+            }
+            line.append(contentsOf: chunk[unread.lowerBound..<end])
+            unread = end + 1..<unread.upperBound
+            return line
         }
         return nil
     }

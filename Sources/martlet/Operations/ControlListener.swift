@@ -14,17 +14,20 @@ import Darwin
 
 /// The local socket by which commands reach the running server. Only the server's own user and root are answered.
 package final class ControlListener: Sendable {
+    /// Carries out a request, whose response it returns; what it tells before that goes out at once, in that order.
+    package typealias Answering = @Sendable (ControlRequest, _ tell: @escaping @Sendable (ControlResponse) -> Void) async -> ControlResponse
+
     /// Connections at a time; more are closed at once.
     package static let connectionsMax = 16
 
     private let path: String
     private let group: any EventLoopGroup
-    private let answer: @Sendable (ControlRequest) async -> ControlResponse
+    private let answer: Answering
     // Start and stop only.
     private let socket = NIOLockedValueBox<(any Channel)?>(nil)
     private let openCount = NIOLockedValueBox(0)
 
-    package init(path: String, on group: any EventLoopGroup, _ answer: @escaping @Sendable (ControlRequest) async -> ControlResponse) {
+    package init(path: String, on group: any EventLoopGroup, _ answer: @escaping Answering) {
         self.path = path
         self.group = group
         self.answer = answer
@@ -72,7 +75,7 @@ package final class ControlListener: Sendable {
     private struct TooMany: Error {}
 
     private static func configure(
-        _ channel: any Channel, _ openCount: NIOLockedValueBox<Int>, _ answer: @escaping @Sendable (ControlRequest) async -> ControlResponse
+        _ channel: any Channel, _ openCount: NIOLockedValueBox<Int>, _ answer: @escaping Answering
     ) throws {
         let isAdmitted = openCount.withLockedValue { count in
             guard count < connectionsMax else { return false }
@@ -96,9 +99,9 @@ private final class ControlHandler: ChannelInboundHandler {
     }
 
     private var state = State.reading(ByteBuffer())
-    private let answer: @Sendable (ControlRequest) async -> ControlResponse
+    private let answer: ControlListener.Answering
 
-    init(_ answer: @escaping @Sendable (ControlRequest) async -> ControlResponse) { self.answer = answer }
+    init(_ answer: @escaping ControlListener.Answering) { self.answer = answer }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         var more = unwrapInboundIn(data)
@@ -122,12 +125,14 @@ private final class ControlHandler: ChannelInboundHandler {
 
 /// From the bytes of a request to those of the response.
 private enum ControlExchange {
-    static func answer(_ bytes: Data, on channel: any Channel, _ answer: @Sendable (ControlRequest) async -> ControlResponse) async {
-        let response = await response(to: bytes, answer)
+    static func answer(_ bytes: Data, on channel: any Channel, _ answer: ControlListener.Answering) async {
+        let response = await response(to: bytes, answer) { write($0, channel) }
         send(response, channel)
     }
 
-    private static func response(to bytes: Data, _ answer: @Sendable (ControlRequest) async -> ControlResponse) async -> ControlResponse {
+    private static func response(
+        to bytes: Data, _ answer: ControlListener.Answering, _ tell: @escaping @Sendable (ControlResponse) -> Void
+    ) async -> ControlResponse {
         let decoder = JSONDecoder()
         if let head = try? decoder.decode(ControlRequest.Head.self, from: bytes), head.version != ControlProtocol.version {
             return .refused(
@@ -138,15 +143,20 @@ private enum ControlExchange {
         guard let request = try? decoder.decode(ControlRequest.self, from: bytes) else {
             return .refused(status: ExitStatus.usage.rawValue, message: "the server does not know this request", hint: nil)
         }
-        return await answer(request)
+        return await answer(request, tell)
     }
 
     static func send(_ response: ControlResponse, _ channel: any Channel) {
+        write(response, channel).whenComplete { _ in channel.close(promise: nil) }
+    }
+
+    @discardableResult
+    private static func write(_ response: ControlResponse, _ channel: any Channel) -> EventLoopFuture<Void> {
         let line = (try? ControlClient.encoder.encode(response)) ?? Data()
         var buffer = channel.allocator.buffer(capacity: line.count + 1)
         buffer.writeBytes(line)
         buffer.writeInteger(UInt8(0x0A))
-        channel.writeAndFlush(buffer).whenComplete { _ in channel.close(promise: nil) }
+        return channel.writeAndFlush(buffer)
     }
 }
 

@@ -53,6 +53,8 @@ package enum FederationOrder: Codable, Hashable, Sendable {
     /// Of one server and the domains below it, or of all.
     case report(about: String?)
     case close(String)
+    /// Looks from a domain of ours, the first unless given, whether there can be a stream.
+    case test(String, from: String?)
 }
 
 /// About the archive of one account or room.
@@ -111,6 +113,10 @@ package enum ControlResponse: Codable, Hashable, Sendable {
     case affiliations([AffiliationLine])
     case history([UtteranceLine])
     case federation(FederationReport)
+    /// Comes before the response, of a test.
+    case step(DiagnosisStep)
+    /// Whether all went well.
+    case diagnosed(Bool)
     case reloaded(ReloadReport)
     case refused(status: Int32, message: String, hint: String?)
 

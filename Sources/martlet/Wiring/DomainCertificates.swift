@@ -32,6 +32,17 @@ struct DomainCertificates {
         return (files, made)
     }
 
+    /// The same without making any: those that are there.
+    var presentFiles: [CertificateFiles] {
+        configuration.domains.flatMap { domain in
+            let own = ownFiles(of: domain.name)
+            let (chain, key) = (domain.certificate ?? own.chain, domain.key ?? own.key)
+            guard PrivateFiles.exists(chain) else { return [CertificateFiles]() }
+            let names = [domain.name] + (configuration.rooms(of: domain).map { [$0.domainpart] } ?? [])
+            return names.map { CertificateFiles(domain: $0, chain: chain, key: key) }
+        }
+    }
+
     func ownFiles(of domain: String) -> CertificateFiles {
         CertificateFiles(domain: domain, chain: "\(folder)/\(domain).pem", key: "\(folder)/\(domain).key")
     }

@@ -11,12 +11,14 @@ package struct FederationAssembly {
 
     private var federation: ServerConfiguration.Federation { configuration.federation }
 
+    /// - Parameter secret: behind dialback keys; that of the data folder unless given.
     /// - Returns: `nil` where there is no federation.
-    func service(_ certificates: CertificateStore, log: Logger) throws(CommandFailure) -> FederationService? {
+    func service(_ certificates: CertificateStore, secret: [UInt8]? = nil, log: Logger) throws(CommandFailure) -> FederationService? {
         guard federation.isEnabled else { return nil }
         let resolver = try resolver
         let policy = AddressPolicy(allowed: federation.privateNetworks.compactMap { NetworkBlock($0.description) })
-        let secret = try ServerSecret.dialback.load(from: configuration.server.dataFolder)
+        let keySecret: [UInt8]
+        if let secret { keySecret = secret } else { keySecret = try ServerSecret.dialback.load(from: configuration.server.dataFolder) }
         let trust = try trust
         if trust.unreadableCount > 0 {
             log.warning("authorities that cannot be read are not trusted", metadata: ["count": "\(trust.unreadableCount)"])
@@ -24,7 +26,7 @@ package struct FederationAssembly {
         return FederationService(
             settings, NetworkAssembly(configuration: configuration).settings,
             .init(
-                certificates: certificates, trust: trust, resolver: resolver, dialler: Dialler(resolver, policy: policy), secret: DialbackSecret(secret)), log: log)
+                certificates: certificates, trust: trust, resolver: resolver, dialler: Dialler(resolver, policy: policy), secret: DialbackSecret(keySecret)), log: log)
     }
 
     package var settings: FederationSettings {

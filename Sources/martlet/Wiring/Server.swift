@@ -58,7 +58,7 @@ final class Server: Sendable {
         Self.addProbes(to: start.logs.registry, passwords, clients, isReady, core)
         if let federation { start.logs.registry.addProbe { ServerMetrics.set(federation, in: $0) } }
         let operations = Self.operations(start.logs.registry, housekeeping, isReady, core)
-        let socket = ControlListener(path: configuration.controlSocketPath, on: core.pool.group) { await control.answer($0) }
+        let socket = ControlListener(path: configuration.controlSocketPath, on: core.pool.group) { await control.answer($0, $1) }
         await Self.restoreSessions(core, folder, start.logs.server)
         do throws(ListenerError) {
             try await clients.start()

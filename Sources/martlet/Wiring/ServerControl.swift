@@ -46,15 +46,17 @@ actor ServerControl {
 
     nonisolated var stopTimeout: Duration { currentStopTimeout.withLockedValue { $0 } }
 
-    func answer(_ request: ControlRequest) async -> ControlResponse {
+    func answer(_ request: ControlRequest, _ tell: @escaping @Sendable (ControlResponse) -> Void) async -> ControlResponse {
         do throws(CommandFailure) {
-            return try await carryOut(request.order, by: request.by)
+            return try await carryOut(request.order, by: request.by, tell)
         } catch {
             return ControlResponse(error)
         }
     }
 
-    private func carryOut(_ order: ControlOrder, by: String) async throws(CommandFailure) -> ControlResponse {
+    private func carryOut(
+        _ order: ControlOrder, by: String, _ tell: @escaping @Sendable (ControlResponse) -> Void
+    ) async throws(CommandFailure) -> ControlResponse {
         if let response = try await AccountAdministration(core, configuration).answer(order, by: by) { return response }
         switch order {
         case .status: return .status(status)
@@ -62,7 +64,10 @@ actor ServerControl {
         case .closeSessions(let address): return .closed(try closeSessions(of: address))
         case .logLevel(let name): return try setLogLevel(name, by: by)
         case .reload: return .reloaded(try await reload(by: by))
-        case .federation(let order): return try await FederationControl(service: federation, audit: logs.audit).answer(order, by: by)
+        case .federation(let order):
+            return try await FederationControl(service: federation, domains: configuration.allDomains, audit: logs.audit).answer(order, by: by) {
+                tell(.step($0))
+            }
         case .accounts, .account, .create, .archive, .room: throw CommandFailure(.software, "the order was not carried out")
         }
     }

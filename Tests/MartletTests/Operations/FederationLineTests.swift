@@ -64,4 +64,13 @@ struct FederationLineTests {
         #expect(report.about("x.c.example").details(now: 0).hasPrefix("peer            x.c.example\ndomain          a.example\nstate           not reached, 2 times\n"))
         #expect(FederationReport().details(now: 0).isEmpty)
     }
+
+    @Test("a step of a diagnosis is a line with its time, and cannot steer the terminal")
+    func step() {
+        let lines = [
+            DiagnosisStep(.records, .good, "found", milliseconds: 7), DiagnosisStep(.tls, .neutral, "x", milliseconds: 1_234),
+            DiagnosisStep(.advice, .bad, "\u{1B}[2J", milliseconds: 123_456_789),
+        ].map(\.line)
+        #expect(lines == ["    7 ms  ok  SRV records     found", " 1234 ms      TLS             x", "123456789 ms  !!  what to do      \u{FFFD}[2J"])
+    }
 }

@@ -1,0 +1,170 @@
+import MartletCore
+import MartletXML
+import MartletXMPP
+import NIOCore
+import X509
+
+#if canImport(FoundationEssentials)
+import FoundationEssentials
+#else
+import Foundation
+#endif
+
+/// A stream to another server that tells what it goes through.
+final class DiagnosedPeerConnection: OutgoingPeerConnection {
+    enum End {
+        case done
+        case failed(PeerCallFailure)
+        /// A ping.
+        case unanswered
+    }
+
+    private let say: (DiagnosisStep.Topic, DiagnosisStep.Verdict, String) -> Void
+    private let pings: Bool
+    private var ended: ((End) -> Void)?
+    private var timer: Scheduled<Void>?
+    private var isOffering = false
+    private var shown: [[UInt8]] = []
+
+    /// On the loop.
+    ///
+    /// - Parameters:
+    ///   - pings: whether a ping is sent, and its answer awaited, at the end.
+    ///   - ended: told once.
+    static func begin(
+        _ service: FederationService, _ loop: NetworkLoop, _ pair: DomainPair, _ purpose: OutgoingPeerMachine.Purpose, _ dialled: Dialled,
+        _ say: @escaping (DiagnosisStep.Topic, DiagnosisStep.Verdict, String) -> Void, pings: Bool, _ ended: @escaping (End) -> Void
+    ) {
+        let connection = DiagnosedPeerConnection(service, loop, pair, purpose, dialled.target, say, pings, ended)
+        connection.onReady = { _ in connection.ready() }
+        connection.onEnd = { _, failure, _ in connection.finish(.failed(failure)) }
+        let deadline = service.settings.callDeadline
+        connection.timer = loop.loop.assumeIsolated().scheduleTask(in: deadline) { connection.finish(.failed(.timedOut)) }
+        do {
+            try PeerCall.install(connection, on: dialled.channel)
+        } catch {
+            dialled.channel.close(promise: nil)
+            connection.finish(.failed(.network("\(error)")))
+        }
+    }
+
+    private init(
+        _ service: FederationService, _ loop: NetworkLoop, _ pair: DomainPair, _ purpose: OutgoingPeerMachine.Purpose, _ target: DialTarget,
+        _ say: @escaping (DiagnosisStep.Topic, DiagnosisStep.Verdict, String) -> Void, _ pings: Bool, _ ended: @escaping (End) -> Void
+    ) {
+        self.say = say
+        self.pings = pings
+        self.ended = ended
+        super.init(service, loop, pair, purpose, to: target)
+    }
+
+    /// For one direction, whatever is usual.
+    override var policy: PeerPolicy {
+        var policy = super.policy
+        policy.isBidirectional = false
+        return policy
+    }
+
+    private func finish(_ end: End) {
+        let told = ended
+        ended = nil
+        timer?.cancel()
+        (onReady, onEnd) = (nil, nil)
+        close(nil)
+        told?(end)
+        loop.context.flushSoon()
+    }
+
+    // MARK: What it goes through
+
+    override func showed(_ chain: [[UInt8]]) { shown = chain }
+
+    override func secured() {
+        say(.tls, .good, tlsVersion.map { "TLS \($0)" } ?? "TLS")
+        sayCertificate()
+        super.secured()
+    }
+
+    private func sayCertificate() {
+        if let first = shown.first {
+            do throws(CertificateFault) {
+                say(.certificate, .neutral, try Self.words(first, more: shown.count - 1))
+            } catch {
+                say(.certificate, .bad, "\(error)")
+            }
+        }
+        let doesWithout = policy.authentication == .dialback
+        switch certificate(for: pair.remote) {
+        case .valid: say(.certificate, .good, "accepted: it is for \(pair.remote) and leads to an authority that is trusted here")
+        case .absent: say(.certificate, doesWithout ? .neutral : .bad, "none" + (doesWithout ? "; dialback will do" : ""))
+        case .invalid(let why): say(.certificate, doesWithout ? .neutral : .bad, "not accepted: \(why)" + (doesWithout ? "; dialback will do" : ""))
+        }
+    }
+
+    /// Names, issuer and end of a certificate.
+    static func words(_ certificate: [UInt8], more: Int) throws(CertificateFault) -> String {
+        let parsed = try PeerCertificate.parsed(certificate)
+        let names = PeerCertificate(parsed).names.map(\.description).joined(separator: ", ")
+        let chain = more == 0 ? "" : "; \(more) more in the chain"
+        return "for \(names.isEmpty ? "nobody" : names); issued by \(PeerCertificate.Name.printable("\(parsed.issuer)")); valid until \(parsed.notValidAfter)\(chain)"
+    }
+
+    override func received(_ element: FlatElement) {
+        if element.root.isNamed("features", .streams) {
+            let features = PeerFeatures(element)
+            say(.offer, .neutral, features.words)
+        }
+        super.received(element)
+    }
+
+    override func perform(_ action: OutgoingPeerMachine.Action) {
+        switch action {
+        case .authenticate: say(.authentication, .neutral, "our certificate is shown (SASL EXTERNAL)")
+        case .restart: say(.authentication, .good, "our certificate is accepted")
+        case .sendKey: say(.authentication, .neutral, "a dialback key is sent, about which \(pair.remote) asks whoever it finds by the name \(pair.local)")
+        case .begin(.dialback, _): say(.authentication, .good, "our dialback key is accepted")
+        case .wait, .open, .startTLS, .handshake, .begin(.certificate, _), .ask, .answered, .answer, .manage, .deliver, .fail: break
+        }
+        super.perform(action)
+    }
+
+    // MARK: Ping (XEP-0199)
+
+    private func ready() {
+        guard pings, let from = try? JID(pair.local), let to = try? JID(pair.remote) else { return finish(.done) }
+        let id = loop.context.random.token()
+        let began = NIODeadline.now()
+        timer?.cancel()
+        timer = loop.loop.assumeIsolated().scheduleTask(in: PeerDiagnosis.pingDeadline) { [self] in
+            service.pings.forget(id)
+            finish(.unanswered)
+        }
+        let bound = NIOLoopBound(self, eventLoop: loop.loop)
+        let home = loop.loop
+        service.pings.await(id, pair) { answer in home.execute { bound.value.heard(answer, after: .now() - began) } }
+        _ = send(StanzaBuilder.iq(.get, from: from, to: to, id: id) { $0.element("ping", .ping) })
+    }
+
+    private func heard(_ answer: PeerPings.Answer, after time: TimeAmount) {
+        let tenths = time.nanoseconds / 100_000
+        say(.ping, .good, "answered after \(tenths / 10).\(tenths % 10) ms" + (answer == .error ? ", with an error" : ""))
+        finish(.done)
+    }
+}
+
+extension PeerFeatures {
+    /// What is offered, for people.
+    var words: String {
+        let offers = [
+            startTLS == .absent ? nil : startTLS == .required ? "STARTTLS (required)" : "STARTTLS", external ? "authentication by certificate" : nil,
+            dialback ? "dialback" : nil, bidirectional ? "streams for both directions" : nil, management ? "stream management" : nil,
+            limits.map { "elements of up to \($0.bytesMax) bytes" },
+        ].compactMap { $0 }
+        return offers.isEmpty ? "nothing" : offers.joined(separator: ", ")
+    }
+}
+
+extension Namespace {
+    /// XEP-0199.
+    fileprivate static let ping: Namespace = "urn:xmpp:ping"
+}
