@@ -12,6 +12,8 @@ import Testing
 /// Knows where the test's own servers listen.
 private final class PortBook: MartletNetwork.Resolver {
     private struct Entry { var port: Int; var isDirect: Bool }
+    /// Questions about this kind are not answered.
+    let silence = NIOLockedValueBox<RecordType?>(nil)
     private let entries = NIOLockedValueBox<[String: Entry]>([:])
 
     func enter(_ domain: String, _ port: Int, isDirect: Bool) { entries.withLockedValue { $0[domain] = Entry(port: port, isDirect: isDirect) } }
@@ -19,6 +21,7 @@ private final class PortBook: MartletNetwork.Resolver {
 
     func answer(to question: DNSQuestion) async throws(DNSError) -> DNSAnswer {
         let name = question.name.description
+        if silence.withLockedValue({ $0 }) == question.type { throw .timedOut }
         switch question.type {
         case .a: return DNSAnswer(.records([.address(NetworkAddress(ipv4: 0x7F00_0001))]))
         case .srv:
@@ -316,6 +319,86 @@ struct FederationTests {
             #expect(steps.contains { $0.topic == .records && $0.text.hasSuffix(": none (not secured by DNSSEC)") })
             #expect(steps.contains { $0.topic == .address && $0.verdict == .bad })
             #expect(steps.last?.topic == .advice)
+        }
+    }
+
+    /// What another server sees of Mantua.
+    private func checkUp(_ world: World, _ domain: String = "mantua.example", machine: Set<NetworkAddress> = []) async -> (isWell: Bool, steps: [DiagnosisStep]) {
+        let steps = NIOLockedValueBox<[DiagnosisStep]>([])
+        let checkup = DomainCheckup(world.verona.federation, on: world.verona.server.pool.loops[0], domain, as: "doctor.invalid", machine: machine) { step in
+            steps.withLockedValue { $0.append(step) }
+        }
+        let isWell = await checkup.run()
+        return (isWell, steps.withLockedValue { $0 })
+    }
+
+    @Test("a check-up of our own domain sees what a stranger sees", arguments: [false, true])
+    func checkUp(_ isDirect: Bool) async throws {
+        var options = Side.Options()
+        options.isDirect = isDirect
+        try await World.with(options, options) { world in
+            let (isWell, steps) = await checkUp(world)
+            #expect(isWell && !steps.contains { $0.verdict == .bad }, "\(steps)")
+            #expect(steps.contains { $0.topic == .address && $0.text.hasSuffix(": this machine") })
+            #expect(steps.contains { $0.topic == .certificate && $0.verdict == .good })
+            #expect(steps.last?.topic == .offer)
+            #expect(steps.last?.text.contains("dialback") == true)
+            // Nobody has authenticated, and nothing is left.
+            while await !world.mantua.federation.report().isEmpty { await Task.yield() }
+            #expect(world.verona.federation.counters.failedCallCount == 0)
+        }
+    }
+
+    @Test("a check-up says what to do about a certificate that others do not accept, and about a closed port")
+    func faultyCheckUp() async throws {
+        var suspicious = Side.Options()
+        suspicious.trusts = []
+        try await World.with(suspicious) { world in
+            let (isWell, steps) = await checkUp(world)
+            #expect(!isWell)
+            #expect(steps.contains { $0.topic == .certificate && $0.verdict == .bad })
+            #expect(steps.last?.topic == .advice && steps.last?.text.contains("an authority that others trust") == true)
+            // Without records the domain itself is tried at port 5269, where nobody is.
+            let closed = await checkUp(world, "padua.example")
+            #expect(!closed.isWell)
+            #expect(closed.steps.contains { $0.topic == .records && $0.verdict == .neutral && $0.text.contains("IN SRV 0 5 5269") })
+            #expect(closed.steps.last?.topic == .advice && closed.steps.last?.text.contains("port 5269") == true)
+        }
+    }
+
+    @Test("a check-up is not content with name servers that do not answer everything", arguments: [RecordType.aaaa, .srv])
+    func silentNameServers(_ type: RecordType) async throws {
+        try await World.with { world in
+            world.book.silence.withLockedValue { $0 = type }
+            let (isWell, steps) = await checkUp(world)
+            #expect(!isWell)
+            #expect(steps.contains { $0.verdict == .bad && $0.text.hasSuffix("no name server answered in time") })
+            #expect(steps.contains { $0.topic == .advice })
+            // What it does know is looked at all the same.
+            #expect(steps.contains { $0.topic == .tls } == (type == .aaaa))
+        }
+    }
+
+    @Test("a certificate in a file is looked at as another server does, now and three weeks from now")
+    func certificateFile() async throws {
+        try await World.with { world in
+            func check(_ file: String, of domain: String, now: Int) async -> (isWell: Bool, last: DiagnosisStep?) {
+                let steps = NIOLockedValueBox<[DiagnosisStep]>([])
+                let isWell = await world.verona.federation.checkCertificate(file, of: domain, now: now) { step in steps.withLockedValue { $0.append(step) } }
+                return (isWell, steps.withLockedValue { $0.last })
+            }
+            let file = Fixtures.files("mantua.example").chain
+            let good = await check(file, of: "mantua.example", now: Fixtures.now)
+            #expect(good.isWell && good.last?.verdict == .good)
+            let other = await check(file, of: "padua.example", now: Fixtures.now)
+            #expect(!other.isWell && other.last?.topic == .advice)
+            let missing = await check(file + ".not", of: "mantua.example", now: Fixtures.now)
+            #expect(!missing.isWell && missing.last?.topic == .advice)
+            let end = try Int(NIOSSLCertificate.fromPEMFile(file)[0].notValidAfter)
+            let margin = CertificateStore.warningDays * 86_400
+            #expect(await check(file, of: "mantua.example", now: end - margin - 1).isWell)
+            let late = await check(file, of: "mantua.example", now: end - margin + 1)
+            #expect(!late.isWell && late.last?.text.hasPrefix("renew it") == true)
         }
     }
 

@@ -21,6 +21,7 @@ final class DiagnosedPeerConnection: OutgoingPeerConnection {
 
     private let say: (DiagnosisStep.Topic, DiagnosisStep.Verdict, String) -> Void
     private let pings: Bool
+    private let ownPolicy: PeerPolicy
     private var ended: ((End) -> Void)?
     private var timer: Scheduled<Void>?
     private var isOffering = false
@@ -32,10 +33,11 @@ final class DiagnosedPeerConnection: OutgoingPeerConnection {
     ///   - pings: whether a ping is sent, and its answer awaited, at the end.
     ///   - ended: told once.
     static func begin(
-        _ service: FederationService, _ loop: NetworkLoop, _ pair: DomainPair, _ purpose: OutgoingPeerMachine.Purpose, _ dialled: Dialled,
+        _ service: FederationService, _ loop: NetworkLoop, _ pair: DomainPair, _ purpose: OutgoingPeerMachine.Purpose, _ policy: PeerPolicy,
+        _ dialled: Dialled,
         _ say: @escaping (DiagnosisStep.Topic, DiagnosisStep.Verdict, String) -> Void, pings: Bool, _ ended: @escaping (End) -> Void
     ) {
-        let connection = DiagnosedPeerConnection(service, loop, pair, purpose, dialled.target, say, pings, ended)
+        let connection = DiagnosedPeerConnection(service, loop, pair, purpose, policy, dialled.target, say, pings, ended)
         connection.onReady = { _ in connection.ready() }
         connection.onEnd = { _, failure, _ in connection.finish(.failed(failure)) }
         let deadline = service.settings.callDeadline
@@ -49,21 +51,18 @@ final class DiagnosedPeerConnection: OutgoingPeerConnection {
     }
 
     private init(
-        _ service: FederationService, _ loop: NetworkLoop, _ pair: DomainPair, _ purpose: OutgoingPeerMachine.Purpose, _ target: DialTarget,
+        _ service: FederationService, _ loop: NetworkLoop, _ pair: DomainPair, _ purpose: OutgoingPeerMachine.Purpose, _ policy: PeerPolicy,
+        _ target: DialTarget,
         _ say: @escaping (DiagnosisStep.Topic, DiagnosisStep.Verdict, String) -> Void, _ pings: Bool, _ ended: @escaping (End) -> Void
     ) {
         self.say = say
+        ownPolicy = policy
         self.pings = pings
         self.ended = ended
         super.init(service, loop, pair, purpose, to: target)
     }
 
-    /// For one direction, whatever is usual.
-    override var policy: PeerPolicy {
-        var policy = super.policy
-        policy.isBidirectional = false
-        return policy
-    }
+    override var policy: PeerPolicy { ownPolicy }
 
     private func finish(_ end: End) {
         let told = ended
@@ -93,11 +92,13 @@ final class DiagnosedPeerConnection: OutgoingPeerConnection {
                 say(.certificate, .bad, "\(error)")
             }
         }
-        let doesWithout = policy.authentication == .dialback
-        switch certificate(for: pair.remote) {
+        let verdict = certificate(for: pair.remote)
+        // What ends the stream is told at its end.
+        guard verdict == .valid || policy.authentication == .dialback else { return }
+        switch verdict {
         case .valid: say(.certificate, .good, "accepted: it is for \(pair.remote) and leads to an authority that is trusted here")
-        case .absent: say(.certificate, doesWithout ? .neutral : .bad, "none" + (doesWithout ? "; dialback will do" : ""))
-        case .invalid(let why): say(.certificate, doesWithout ? .neutral : .bad, "not accepted: \(why)" + (doesWithout ? "; dialback will do" : ""))
+        case .absent: say(.certificate, .neutral, "none; dialback will do")
+        case .invalid(let why): say(.certificate, .neutral, "not accepted: \(why); dialback will do")
         }
     }
 

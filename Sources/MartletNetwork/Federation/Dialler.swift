@@ -80,7 +80,7 @@ package struct Dialler: Sendable {
     }
 
     fileprivate let resolver: any Resolver
-    fileprivate let policy: AddressPolicy
+    var policy: AddressPolicy
     fileprivate let settings: Settings
     /// Told of every step, on the dial's loop.
     package var observe: @Sendable (DialStep) -> Void = { _ in }

@@ -35,8 +35,8 @@ package struct PeerDiagnosis: Sendable {
     package enum Scope: Hashable, Sendable {
         /// Up to a ping and its answer. Without a running server, which the answer would come to, up to authentication.
         case exchange
-        /// What a stranger sees: up to the certificate and what is offered.
-        case greeting
+        /// What a stranger sees of a domain of ours at one place, whatever address that is: up to the certificate and what is offered.
+        case greeting(DialTarget)
     }
 
     /// For the answer to a ping.
@@ -65,10 +65,14 @@ package struct PeerDiagnosis: Sendable {
 
     /// - Returns: whether everything went well.
     package func run() async -> Bool {
-        if let refusal = service.policy(of: pair.remote).refusal { return failed(.refused(refusal)) }
         let targets: [DialTarget]
-        do throws(ServiceLookupError) { targets = try await findTargets() } catch { return failed(.lookup(error)) }
-        say(.targets, .neutral, targets.enumerated().map { "\($0 + 1). \($1.words)" }.joined(separator: ", "))
+        switch scope {
+        case .greeting(let target): targets = [target]
+        case .exchange:
+            if let refusal = service.policy(of: pair.remote).refusal { return failed(.refused(refusal)) }
+            do throws(ServiceLookupError) { targets = try await findTargets() } catch { return failed(.lookup(error)) }
+            say(.targets, .neutral, targets.enumerated().map { "\($0 + 1). \($1.words)" }.joined(separator: ", "))
+        }
         var rest = targets[...]
         while true {
             let dialled: Dialled
@@ -93,9 +97,13 @@ package struct PeerDiagnosis: Sendable {
     private func failed(_ failure: Failure) -> Bool {
         switch failure {
         case .call(let failure):
+            switch failure {
             // Each address has been told of already.
-            if case .dial = failure {} else { say(failure.topic, .bad, failure.description) }
-            say(.advice, .bad, failure.advice(pair, serves: service.serves))
+            case .dial: break
+            case .stream(.certificate(let why)): say(.certificate, .bad, "not accepted: \(why)")
+            case .refused, .lookup, .stream, .network, .timedOut, .tooManyCalls: say(failure.topic, .bad, failure.description)
+            }
+            say(.advice, .bad, advice(failure))
         case .silence:
             say(.ping, .bad, "no answer within \(Self.pingDeadline.nanoseconds / 1_000_000_000) s")
             say(
@@ -106,6 +114,13 @@ package struct PeerDiagnosis: Sendable {
                 """)
         }
         return false
+    }
+
+    private func advice(_ failure: PeerCallFailure) -> String {
+        switch scope {
+        case .exchange: failure.advice(pair, serves: service.serves)
+        case .greeting(let target): failure.advice(about: pair.remote, at: target.port)
+        }
     }
 
     private enum Failure: Error {
@@ -132,12 +147,19 @@ package struct PeerDiagnosis: Sendable {
     }
 
     private func answer(_ prefix: String, of name: DNSName) async -> Result<DNSAnswer, DNSError> {
-        guard let service = name.service(prefix) else { return .success(DNSAnswer(.noSuchName)) }
-        let result: Result<DNSAnswer, DNSError>
-        do throws(DNSError) { result = .success(try await self.service.resolver.answer(to: DNSQuestion(service, .srv))) } catch { result = .failure(error) }
-        let (verdict, text) = Self.words(for: service, result)
-        say(.records, verdict, text)
+        let (result, step) = await Self.services(prefix, of: name, service.resolver)
+        if let step { say(.records, step.0, step.1) }
         return result
+    }
+
+    /// What DNS says about a service of a domain, and in words; nothing if its name would be too long for DNS.
+    static func services(
+        _ prefix: String, of name: DNSName, _ resolver: any Resolver
+    ) async -> (Result<DNSAnswer, DNSError>, (DiagnosisStep.Verdict, String)?) {
+        guard let service = name.service(prefix) else { return (.success(DNSAnswer(.noSuchName)), nil) }
+        let result: Result<DNSAnswer, DNSError>
+        do throws(DNSError) { result = .success(try await resolver.answer(to: DNSQuestion(service, .srv))) } catch { result = .failure(error) }
+        return (result, words(for: service, result))
     }
 
     /// What DNS says about a service, or why it says nothing.
@@ -156,6 +178,7 @@ package struct PeerDiagnosis: Sendable {
 
     private func dial(_ targets: [DialTarget]) async throws(DialError) -> Dialled {
         var dialler = service.dialler
+        if case .greeting = scope { dialler.policy = .everything }
         dialler.observe = { step in
             switch step {
             case .connecting(let target, let address): say(.address, .neutral, "\(target) (\(address)): connecting")
@@ -172,12 +195,19 @@ package struct PeerDiagnosis: Sendable {
 
     // MARK: The stream
 
+    /// For one direction, whatever is usual.
+    private var policy: PeerPolicy {
+        var policy = scope == .exchange ? service.policy(of: pair.remote) : PeerPolicy()
+        policy.isBidirectional = false
+        return policy
+    }
+
     /// - Returns: what was in the way; `nil` if nothing was.
     private func converse(over dialled: Dialled) async -> Failure? {
         await withCheckedContinuation { continuation in
             loop.loop.execute {
                 DiagnosedPeerConnection.begin(
-                    service, loop, pair, scope == .greeting ? .verification : .stanzas, dialled, { say($0, $1, $2) },
+                    service, loop, pair, scope == .exchange ? .stanzas : .verification, policy, dialled, { say($0, $1, $2) },
                     pings: scope == .exchange && service.serves
                 ) { end in
                     switch end {

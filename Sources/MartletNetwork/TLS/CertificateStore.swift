@@ -154,6 +154,11 @@ extension CertificateStore {
             notAfter: Int(leaf.notValidAfter), contexts: contexts, peers: peers)
     }
 
+    /// The certificates in a file, in DER, as they come.
+    package static func chain(in path: String) throws(CertificateError) -> [[UInt8]] {
+        try certificates(path).compactMap { try? $0.toDERBytes() }
+    }
+
     private static func certificates(_ path: String) throws(CertificateError) -> [NIOSSLCertificate] {
         let bytes = try contents(of: path)
         guard let chain = try? NIOSSLCertificate.fromPEMBytes(bytes), !chain.isEmpty else {

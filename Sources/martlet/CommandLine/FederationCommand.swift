@@ -177,6 +177,11 @@ extension DiagnosisStep {
     }
 }
 
+extension DiagnosisStep {
+    /// As `martlet doctor` prints it.
+    package var finding: String { "  \(verdict.mark)  \(topic.name.padding(to: 16))\(ConfigurationProblem.printable(text))" }
+}
+
 extension DiagnosisStep.Verdict {
     /// Two columns.
     fileprivate var mark: String {

@@ -32,4 +32,33 @@ struct Diagnostics {
         let pair = try FederationControl.pair(peer, from: from, of: configuration.allDomains)
         return await PeerDiagnosis(service, on: pool.loops[0], pair, .exchange, tell).run()
     }
+
+    /// Whether other servers find every domain of this one.
+    ///
+    /// - Parameter tell: told of the domain, and of what was found out about it.
+    func checkUp(_ tell: @escaping @Sendable (String, DiagnosisStep) -> Void) async -> Bool {
+        let machine = NetworkAddress.ofThisMachine
+        let files = DomainCertificates(configuration: configuration).presentFiles
+        var isWell = true
+        for domain in configuration.allDomains {
+            if let file = files.first(where: { $0.domain == domain }) {
+                let isAccepted = await service.checkCertificate(file.chain, of: domain, now: SystemClock().wallSeconds) { tell(domain, $0) }
+                isWell = isWell && isAccepted
+            } else {
+                tell(domain, DiagnosisStep(.certificate, .bad, "there is none yet: the server makes one at its first start, which convinces no other server"))
+                isWell = false
+            }
+            let checkup = DomainCheckup(service, on: pool.loops[0], domain, as: stranger, machine: machine) { tell(domain, $0) }
+            let isReached = await checkup.run()
+            isWell = isWell && isReached
+        }
+        return isWell
+    }
+
+    /// Who calls: nobody, unless only known servers may.
+    private var stranger: String {
+        configuration.federation.isClosed ? configuration.peers.first?.domain ?? Self.nobody : Self.nobody
+    }
+    /// RFC 6761 §6.4: there is no such domain.
+    private static let nobody = "doctor.invalid"
 }

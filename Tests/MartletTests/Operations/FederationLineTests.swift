@@ -72,5 +72,6 @@ struct FederationLineTests {
             DiagnosisStep(.advice, .bad, "\u{1B}[2J", milliseconds: 123_456_789),
         ].map(\.line)
         #expect(lines == ["    7 ms  ok  SRV records     found", " 1234 ms      TLS             x", "123456789 ms  !!  what to do      \u{FFFD}[2J"])
+        #expect(DiagnosisStep(.tls, .good, "TLS 1.3", milliseconds: 7).finding == "  ok  TLS             TLS 1.3")
     }
 }

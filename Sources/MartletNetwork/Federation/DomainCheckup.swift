@@ -1,0 +1,171 @@
+import MartletXMPP
+import NIOCore
+
+/// Looks at a domain of this server's own as another server does: DNS, addresses, ports, TLS, certificate, what is offered.
+package struct DomainCheckup: Sendable {
+    private let service: FederationService
+    private let loop: NetworkLoop
+    private let domain: String
+    private let stranger: String
+    private let machine: Set<NetworkAddress>
+    private let began = NIODeadline.now()
+    private let tell: @Sendable (DiagnosisStep) -> Void
+
+    /// - Parameters:
+    ///   - loop: as for ``PeerDiagnosis``.
+    ///   - stranger: the domain that the other server says it is; it need not exist.
+    ///   - machine: the addresses of this machine.
+    package init(
+        _ service: FederationService, on loop: NetworkLoop, _ domain: String, as stranger: String, machine: Set<NetworkAddress>,
+        _ tell: @escaping @Sendable (DiagnosisStep) -> Void
+    ) {
+        self.service = service
+        self.loop = loop
+        self.domain = domain
+        self.stranger = stranger
+        self.machine = machine
+        self.tell = tell
+    }
+
+    /// - Returns: whether another server would find everything well at each place where it may call.
+    package func run() async -> Bool {
+        guard let address = try? BareJID(parsing: domain), let name = DNSName(address.asciiDomainpart) else {
+            say(.records, .bad, "\(domain) is no name that DNS could have")
+            return false
+        }
+        let startTLS = await answer("_xmpp-server._tcp", of: name)
+        let direct = await answer("_xmpps-server._tcp", of: name)
+        let targets: [DialTarget]
+        do throws(ServiceLookupError) {
+            targets = try ServicePlan.targets(of: name, startTLS: startTLS, direct: direct) { $0.lowerBound }
+        } catch {
+            say(.records, .bad, "\(domain): \(error)")
+            say(.advice, .bad, "publish records such as '_xmpp-server._tcp.\(name). IN SRV 0 5 5269 HOST.', with the name of this machine")
+            return false
+        }
+        if [startTLS, direct].allSatisfy({ (try? $0.get())?.services.isEmpty ?? true }) {
+            say(.records, .neutral, "others try \(domain) itself: records such as '_xmpp-server._tcp.\(name). IN SRV 0 5 5269 HOST.' would say where it is served")
+        }
+        var isWell = [startTLS, direct].allSatisfy { if case .success = $0 { true } else { false } }
+        if !isWell { sayUnanswered() }
+        for target in targets where await !check(target) { isWell = false }
+        return isWell
+    }
+
+    private func sayUnanswered() {
+        say(.advice, .bad, "see that the domain's name servers answer this, if only that there is nothing: some servers go no further without an answer")
+    }
+
+    private func say(_ topic: DiagnosisStep.Topic, _ verdict: DiagnosisStep.Verdict, _ text: String) {
+        tell(DiagnosisStep(topic, verdict, text, milliseconds: (NIODeadline.now() - began).nanoseconds / 1_000_000))
+    }
+
+    private func answer(_ prefix: String, of name: DNSName) async -> Result<DNSAnswer, DNSError> {
+        let (result, step) = await PeerDiagnosis.services(prefix, of: name, service.resolver)
+        if let step { say(.records, step.0, step.1) }
+        return result
+    }
+
+    // MARK: One place
+
+    private func check(_ target: DialTarget) async -> Bool {
+        let (addresses, isAnswered) = await addresses(of: target)
+        guard !addresses.isEmpty else {
+            say(.address, .bad, "\(target): it has no address")
+            say(.advice, .bad, "publish an A or AAAA record for it, or take it out of the SRV records")
+            return false
+        }
+        if !isAnswered { sayUnanswered() }
+        var isWell = isAnswered
+        for address in addresses {
+            if let refusal = service.dialler.policy.refusal(of: address) {
+                say(.address, .bad, "\(target) (\(address)): \(refusal), which others do not call")
+                say(.advice, .bad, "publish the address by which this machine is reached from outside")
+                isWell = false
+            }
+            let isHere = machine.contains(address) || AddressPolicy().refusal(of: address) == .loopback
+            say(.address, .neutral, "\(target) (\(address)): \(isHere ? "this machine" : "no address of this machine, which may be behind a router")")
+            if await !greet(DialTarget(.address(address), port: target.port, target.tls)) { isWell = false }
+        }
+        return isWell
+    }
+
+    /// Its addresses, and whether DNS has said of both kinds which there are.
+    private func addresses(of target: DialTarget) async -> ([NetworkAddress], isAnswered: Bool) {
+        switch target.host {
+        case .address(let address): return ([address], true)
+        case .name(let name):
+            let (six, four) = await (found(name, .aaaa), found(name, .a))
+            return ((six ?? []) + (four ?? []), six != nil && four != nil)
+        }
+    }
+
+    private func found(_ name: DNSName, _ type: RecordType) async -> [NetworkAddress]? {
+        do throws(DNSError) { return try await service.resolver.answer(to: DNSQuestion(name, type)).addresses } catch {
+            say(.address, .bad, "\(name) (\(type == .aaaa ? "AAAA" : "A")): \(error)")
+            return nil
+        }
+    }
+
+    /// Calls as a stranger does.
+    private func greet(_ target: DialTarget) async -> Bool {
+        let (tell, domain, began) = (tell, domain, began)
+        let pair = DomainPair(remote: domain, local: stranger)
+        return await PeerDiagnosis(service, on: loop, pair, .greeting(target)) { step in
+            var step = step
+            step.milliseconds = (NIODeadline.now() - began).nanoseconds / 1_000_000
+            tell(step)
+        }.run()
+    }
+}
+
+extension PeerCallFailure {
+    /// What to do about a domain of ours that others cannot be served at.
+    func advice(about domain: String, at port: UInt16) -> String {
+        switch self {
+        case .dial, .network, .timedOut:
+            "let connections from outside through to port \(port), and have this server listen on it (listeners, of the kinds server and server-tls); or correct the record"
+        case .stream(.certificate):
+            "give the domain a certificate of an authority that others trust, with the intermediate ones, for \(domain) (domains: certificate and key), and reload"
+        case .stream, .refused, .lookup, .tooManyCalls: "see that what listens there is this server, and what its log says"
+        }
+    }
+}
+
+// MARK: Certificates
+
+extension FederationService {
+    /// What other servers that trust the same authorities think of a certificate in a file.
+    ///
+    /// - Parameters:
+    ///   - file: PEM: the domain's own certificate, then those that lead to a trusted one.
+    ///   - now: seconds since 1970.
+    /// - Returns: whether they accept it, and will for the next ``CertificateStore/warningDays`` days.
+    package func checkCertificate(_ file: String, of domain: String, now: Int, _ tell: (DiagnosisStep) -> Void) async -> Bool {
+        do {
+            let chain = try CertificateStore.chain(in: file)
+            guard let first = chain.first, let address = try? BareJID(parsing: domain) else { throw CertificateFault.absent }
+            tell(DiagnosisStep(.certificate, .neutral, "\(file): \(try DiagnosedPeerConnection.words(first, more: chain.count - 1))"))
+            if let fault = try await trust.verify(chain, now: now).fault(for: address) { throw fault }
+            let later = now + CertificateStore.warningDays * 86_400
+            do { _ = try await trust.verify(chain, now: later) } catch {
+                tell(DiagnosisStep(.certificate, .bad, "\(file): others accept it for \(domain), but not much longer: \(error)"))
+                tell(DiagnosisStep(.advice, .bad, "renew it, and reload the configuration"))
+                return false
+            }
+            tell(DiagnosisStep(.certificate, .good, "\(file): others accept it for \(domain)"))
+            return true
+        } catch {
+            tell(DiagnosisStep(.certificate, .bad, "\(file): others do not accept it for \(domain): \(error)"))
+            tell(DiagnosisStep(.advice, .bad, "have one issued by an authority that others trust, for \(domain), and name it under domains (certificate and key)"))
+            return false
+        }
+    }
+}
+
+extension NetworkAddress {
+    /// Those of this machine, as far as it knows them.
+    package static var ofThisMachine: Set<NetworkAddress> {
+        Set(((try? System.enumerateDevices()) ?? []).compactMap { $0.address.flatMap { NetworkAddress($0) } })
+    }
+}
