@@ -1,3 +1,4 @@
+import Crypto
 import Logging
 import MartletCore
 import MartletNetwork
@@ -11,26 +12,43 @@ import Testing
 
 /// Knows where the test's own servers listen.
 private final class PortBook: MartletNetwork.Resolver {
-    private struct Entry { var port: Int; var isDirect: Bool }
+    private struct Entry { var port: Int; var isDirect: Bool; var signed: Signed }
+    /// What signatures prove, and what is said of certificates.
+    struct Signed {
+        var isSecure = false
+        /// Whether this is true of what is said of certificates as well.
+        var isTLSASecure = true
+        var tlsa: Result<[TLSARecord], DNSError> = .success([])
+    }
     /// Questions about this kind are not answered.
     let silence = NIOLockedValueBox<RecordType?>(nil)
     private let entries = NIOLockedValueBox<[String: Entry]>([:])
 
-    func enter(_ domain: String, _ port: Int, isDirect: Bool) { entries.withLockedValue { $0[domain] = Entry(port: port, isDirect: isDirect) } }
+    func enter(_ domain: String, _ port: Int, isDirect: Bool, _ signed: Signed = Signed()) {
+        entries.withLockedValue { $0[domain] = Entry(port: port, isDirect: isDirect, signed: signed) }
+    }
     func forget(_ domain: String) { entries.withLockedValue { $0[domain] = nil } }
 
     func answer(to question: DNSQuestion) async throws(DNSError) -> DNSAnswer {
-        let name = question.name.description
         if silence.withLockedValue({ $0 }) == question.type { throw .timedOut }
+        let entries = entries.withLockedValue { $0 }
+        for (domain, entry) in entries where question.name.description.hasSuffix(domain) { return try answer(question, domain, entry) }
+        return DNSAnswer(.noSuchName)
+    }
+
+    private func answer(_ question: DNSQuestion, _ domain: String, _ entry: Entry) throws(DNSError) -> DNSAnswer {
+        let (name, isSecure) = (question.name.description, entry.signed.isSecure)
         switch question.type {
-        case .a: return DNSAnswer(.records([.address(NetworkAddress(ipv4: 0x7F00_0001))]))
-        case .srv:
-            for (domain, entry) in entries.withLockedValue({ $0 }) where name == "\(entry.isDirect ? "_xmpps-server" : "_xmpp-server")._tcp.\(domain)" {
-                let record = ServiceRecord(priority: 0, weight: 0, port: UInt16(entry.port), target: DNSName("here.\(domain)"))
-                return DNSAnswer(.records([.service(record)]))
-            }
-            return DNSAnswer(.noSuchName)
-        case .aaaa, .tlsa: return DNSAnswer(.noSuchName)
+        case .a where name == "here.\(domain)":
+            return DNSAnswer(.records([.address(NetworkAddress(ipv4: 0x7F00_0001))]), isSecure: isSecure)
+        case .srv where name == "\(entry.isDirect ? "_xmpps-server" : "_xmpp-server")._tcp.\(domain)":
+            let record = ServiceRecord(priority: 0, weight: 0, port: UInt16(entry.port), target: DNSName("here.\(domain)"))
+            return DNSAnswer(.records([.service(record)]), isSecure: isSecure)
+        case .tlsa where name == "_\(entry.port)._tcp.here.\(domain)":
+            let records = try entry.signed.tlsa.get()
+            guard !records.isEmpty else { return DNSAnswer(.noData, isSecure: isSecure) }
+            return DNSAnswer(.records(records.map { .tlsa($0) }), isSecure: isSecure && entry.signed.isTLSASecure)
+        case .a, .srv, .aaaa, .tlsa: return DNSAnswer(.noSuchName)
         }
     }
 }
@@ -48,11 +66,14 @@ private final class Side: Sendable {
         var trusts = TestServer.domains
         var rest = TimeAmount.milliseconds(1)
         var queueStanzasMax = 1_000
+        var signed = PortBook.Signed()
+        var pins: [String: Set<[UInt8]>] = [:]
     }
 
     init(_ domain: String, _ book: PortBook, _ options: Options) async throws {
         var settings = FederationSettings()
         settings.policy = options.policy
+        settings.pins = options.pins
         settings.restMin = options.rest
         settings.queueStanzasMax = options.queueStanzasMax
         settings.closingDeadline = .seconds(1)
@@ -70,7 +91,7 @@ private final class Side: Sendable {
         let kind: ListenerConfiguration.Kind = options.isDirect ? .serverTLS : .server
         listener = PeerListenerService([ListenerConfiguration(kind: kind, addresses: ["127.0.0.1"], port: 0)], federation, on: server.pool)
         try await listener.start()
-        book.enter(domain, try #require(listener.ports.first), isDirect: options.isDirect)
+        book.enter(domain, try #require(listener.ports.first), isDirect: options.isDirect, options.signed)
         clientPort = try #require(server.service.ports.first)
     }
 
@@ -184,6 +205,86 @@ struct FederationTests {
             #expect(answer.contains("resource-constraint"))
             #expect(!answer.contains("id='m"))
             try await silent.close()
+    /// In DER.
+    private static func certificate(of domain: String) throws -> [UInt8] {
+        try #require(try NIOSSLCertificate.fromPEMFile(Fixtures.files(domain).chain).first).toDERBytes()
+    }
+
+    private static func record(of domain: String) throws -> TLSARecord { try DANETests.record(3, .certificate, 1, of: certificate(of: domain)) }
+
+    private static func pin(of domain: String) throws -> [UInt8] {
+        Array(SHA256.hash(data: try #require(PeerCertificate.publicKey(in: certificate(of: domain)))))
+    }
+
+    /// What comes back to who writes to Mantua, in vain.
+    private func refusal(_ world: World) async throws -> String {
+        let juliet = try await world.verona.client("juliet", "verona.example")
+        try await juliet.send("<message to='romeo@mantua.example' type='chat' id='m'><body>b</body></message>")
+        return try await juliet.hear("</message>")
+    }
+
+    @Test("what DNS proves of a certificate is enough, after STARTTLS or in TLS from the first byte (RFC 7673 §3)", arguments: [false, true])
+    func dane(_ isDirect: Bool) async throws {
+        var (verona, mantua) = (Side.Options(), Side.Options())
+        verona.trusts = []
+        mantua.isDirect = isDirect
+        mantua.signed = .init(isSecure: true, tlsa: .success([try Self.record(of: "mantua.example")]))
+        try await World.with(verona, mantua) { world in try await world.exchange() }
+    }
+
+    @Test("what DNS proves of another certificate refuses this one, whoever has issued it, also where dialback is enough", arguments: [false, true])
+    func daneMismatch(_ isDialback: Bool) async throws {
+        var (verona, mantua) = (Side.Options(), Side.Options())
+        if isDialback { verona.policy = PeerPolicy(requiresEncryption: false, authentication: .dialback) }
+        mantua.signed = .init(isSecure: true, tlsa: .success([try Self.record(of: "verona.example")]))
+        try await World.with(verona, mantua) { world in
+            let answer = try await refusal(world)
+            #expect(answer.contains("remote-server-timeout") && answer.contains("the TLSA records of _") && answer.contains("._tcp.here.mantua.example"))
+        }
+    }
+
+    @Test("what DNS cannot say of certificates is no leave to do without (RFC 7671 §2.1)", arguments: [DNSError.timedOut, .bogus("no signature"), .malformed])
+    func daneUnanswered(error: DNSError) async throws {
+        var mantua = Side.Options()
+        mantua.signed = .init(isSecure: true, tlsa: .failure(error))
+        try await World.with(.init(), mantua) { world in
+            let answer = try await refusal(world)
+            #expect(answer.contains("remote-server-timeout") && answer.contains("its TLSA records cannot be looked up"))
+        }
+    }
+
+    @Test("what is not proved, or means nothing, changes nothing", arguments: [(false, true), (true, false), (true, true)])
+    func daneInsecure(isSecure: Bool, isTLSASecure: Bool) async throws {
+        var mantua = Side.Options()
+        var record = try Self.record(of: "verona.example")
+        if isSecure && isTLSASecure { record = TLSARecord(usage: 9, selector: 0, matchingType: 1, association: record.association) }
+        mantua.signed = .init(isSecure: isSecure, isTLSASecure: isTLSASecure, tlsa: .success([record]))
+        try await World.with(.init(), mantua) { world in try await world.exchange() }
+    }
+
+    @Test("a pinned key is enough, on streams of both directions, and DNS is not asked about it")
+    func pinned() async throws {
+        var (verona, mantua) = (Side.Options(), Side.Options())
+        (verona.trusts, mantua.trusts) = ([], [])
+        (verona.policy.isBidirectional, mantua.policy.isBidirectional) = (false, false)
+        verona.pins = ["mantua.example": [try Self.pin(of: "mantua.example"), try Self.pin(of: "verona.example")]]
+        mantua.pins = ["example": [try Self.pin(of: "verona.example")]]
+        mantua.signed = .init(isSecure: true, tlsa: .failure(.timedOut))
+        try await World.with(verona, mantua) { world in try await world.exchange() }
+    }
+
+    @Test("a key that is not pinned is refused, whoever has issued its certificate", arguments: [true, false])
+    func notPinned(isOutgoing: Bool) async throws {
+        var (verona, mantua) = (Side.Options(), Side.Options())
+        if isOutgoing {
+            verona.pins = ["mantua.example": [try Self.pin(of: "verona.example")]]
+        } else {
+            mantua.pins = ["verona.example": [try Self.pin(of: "mantua.example")]]
+        }
+        try await World.with(verona, mantua) { world in
+            let answer = try await refusal(world)
+            #expect(answer.contains("remote-server-timeout"))
+            #expect(answer.contains(isOutgoing ? "none of those that are pinned" : "certificate"))
         }
     }
 

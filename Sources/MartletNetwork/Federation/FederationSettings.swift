@@ -43,6 +43,8 @@ package struct FederationSettings: Hashable, Sendable {
     /// What is expected of a server that is not named below.
     package var policy = PeerPolicy()
     package var policies: [String: PeerPolicy] = [:]
+    /// SHA-256 of the public keys that a server may show (of `subjectPublicKeyInfo`, RFC 7469 §2.4); where there are some, nothing else counts.
+    package var pins: [String: Set<[UInt8]>] = [:]
     /// Servers that there are no streams with; with `isClosed` there are none with others than those in ``policies`` either.
     package var blocked: Set<String> = []
     package var isClosed = false
@@ -65,6 +67,12 @@ package struct FederationSettings: Hashable, Sendable {
         return isClosed ? PeerPolicy(refusal: "This server has streams only with servers that it knows.") : policy
     }
 
+    /// Which keys a server may show, by its domain or one above it; empty: whichever.
+    package func pins(of remote: String) -> Set<[UInt8]> {
+        if pins.isEmpty { return [] }
+        return Self.domains(above: remote).lazy.compactMap { pins[$0] }.first ?? []
+    }
+
     private static func domains(above domain: String) -> [String] {
         var names = [domain]
         var rest = domain[...]
@@ -81,6 +89,8 @@ package enum PeerCallFailure: Error, Hashable, Sendable, CustomStringConvertible
     case refused(String)
     case lookup(ServiceLookupError)
     case dial(DialError)
+    /// It could not be found out which certificates DNS allows at the target.
+    case unproved(DialTarget, DNSError)
     case stream(PeerFailure)
     case network(String)
     case timedOut
@@ -91,6 +101,7 @@ package enum PeerCallFailure: Error, Hashable, Sendable, CustomStringConvertible
         case .refused(let why): why
         case .lookup(let error): error.description
         case .dial(let error): error.failures.isEmpty ? "it could not be reached" : error.failures.map(\.description).joined(separator: "; ")
+        case .unproved(let target, let error): "\(target): its TLSA records cannot be looked up, and without them it is not believed: \(error)"
         case .stream(let failure): failure.explanation
         case .network(let why): "the connection broke: \(why)"
         case .timedOut: "there was no stream in time"
@@ -108,7 +119,7 @@ package enum PeerCallFailure: Error, Hashable, Sendable, CustomStringConvertible
         case .stream(.ended(let error?)) where error.condition == .hostUnknown || error.condition == .hostGone:
             StanzaError(.remoteServerNotFound, text: description)
         case .stream(.invalidKey): StanzaError(.internalServerError, text: description)
-        case .stream, .network, .timedOut: StanzaError(.remoteServerTimeout, text: description)
+        case .unproved, .stream, .network, .timedOut: StanzaError(.remoteServerTimeout, text: description)
         case .tooManyCalls: StanzaError(.resourceConstraint, .wait)
         }
     }

@@ -12,6 +12,7 @@ class OutgoingPeerConnection: PeerConnection {
     private(set) var machine: OutgoingPeerMachine
     let pair: DomainPair
     let target: DialTarget
+    private let records: DANE?
     /// Told once, when stanzas may be sent or keys asked about.
     var onReady: ((OutgoingPeerConnection) -> Void)?
     /// Told once, when the connection is of no use any more: why, and what was sent and not acknowledged.
@@ -31,16 +32,26 @@ class OutgoingPeerConnection: PeerConnection {
     private var lastSent = 0
     private var askedAt: Int?
 
-    init(_ service: FederationService, _ loop: NetworkLoop, _ pair: DomainPair, _ purpose: OutgoingPeerMachine.Purpose, to target: DialTarget) {
+    init(
+        _ service: FederationService, _ loop: NetworkLoop, _ pair: DomainPair, _ purpose: OutgoingPeerMachine.Purpose, to target: DialTarget,
+        _ records: DANE?
+    ) {
         self.target = target
+        self.records = records
         self.pair = pair
         machine = OutgoingPeerMachine(pair, purpose, isSecure: target.tls == .direct)
         super.init(service, loop)
     }
 
     /// What is expected of the other server.
-    var policy: PeerPolicy { service.policy(of: pair.remote) }
+    var policy: PeerPolicy {
+        var policy = service.policy(of: pair.remote)
+        // Who says in DNS which certificate is his is not believed without it (RFC 7671 §2.1, RFC 7673 §3).
+        if dane != nil { (policy.requiresEncryption, policy.authentication) = (true, .certificate) }
+        return policy
+    }
     private var surroundings: Surroundings { Surroundings(connection: self) }
+    override var dane: DANE? { records }
     var isManaged: Bool { management != nil }
     var isBidirectional: Bool { machine.isBidirectional }
 

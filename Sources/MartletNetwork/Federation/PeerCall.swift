@@ -14,6 +14,8 @@ final class PeerCall: @unchecked Sendable {
     private let ended: (Result<OutgoingPeerConnection, PeerCallFailure>) -> Void
     private var timer: Scheduled<Void>?
     private var dial: Dial?
+    /// A connection that nothing is said on before it is known what DNS says about its certificate.
+    private var reserved: (any Channel)?
     private var connection: OutgoingPeerConnection?
     private var isDone = false
     private var holdsPlace = false
@@ -81,12 +83,50 @@ final class PeerCall: @unchecked Sendable {
 
     private func reached(_ dialled: Dialled, besides others: [DialTarget]) {
         guard !isDone else { return dialled.channel.close(promise: nil) }
-        let connection = OutgoingPeerConnection(service, loop, pair, purpose, to: dialled.target)
+        // The operator's own word about its key needs none of DNS.
+        guard dialled.isSecure, service.pins(of: pair.remote).isEmpty, let domain = try? BareJID(parsing: pair.remote) else {
+            return begin(dialled, nil, besides: others)
+        }
+        reserved = dialled.channel
+        let lookup = service.lookup
+        // A task, since the answer comes from another thread in its own time; it ends with the resolver's timeout.
+        Task {
+            let found: Result<DANE?, DNSError>
+            do throws(DNSError) {
+                found = .success(try await lookup.certificates(of: dialled.target, for: domain))
+            } catch {
+                found = .failure(error)
+            }
+            loop.loop.execute { [self] in lookedUp(found, dialled, besides: others) }
+        }
+    }
+
+    private func lookedUp(_ found: Result<DANE?, DNSError>, _ dialled: Dialled, besides others: [DialTarget]) {
+        guard !isDone else { return }
+        reserved = nil
+        switch found {
+        case .success(let records):
+            // Nobody was told if it has been closed meanwhile.
+            guard dialled.channel.isActive else { return next(others, .network("the other server closed the connection")) }
+            begin(dialled, records, besides: others)
+        case .failure(let error):
+            dialled.channel.close(promise: nil)
+            next(others, .unproved(dialled.target, error))
+        }
+    }
+
+    /// Another of its hosts may do better.
+    private func next(_ others: [DialTarget], _ failure: PeerCallFailure) {
+        if others.isEmpty { finish(.failure(failure)) } else { call(others) }
+    }
+
+    private func begin(_ dialled: Dialled, _ records: DANE?, besides others: [DialTarget]) {
+        let connection = OutgoingPeerConnection(service, loop, pair, purpose, to: dialled.target, records)
         connection.onReady = { [self] connection in finish(.success(connection)) }
         connection.onEnd = { [self] _, failure, _ in
             self.connection = nil
-            // Another of its hosts may do better where this one broke off; what it said itself counts for all of them.
-            if case .network = failure, !others.isEmpty { call(others) } else { finish(.failure(failure)) }
+            // Where this one broke off; what it said itself counts for all of its hosts.
+            if case .network = failure { next(others, failure) } else { finish(.failure(failure)) }
         }
         self.connection = connection
         do {
@@ -112,6 +152,7 @@ final class PeerCall: @unchecked Sendable {
         isDone = true
         timer?.cancel()
         dial?.cancel()
+        reserved?.close(promise: nil)
         if case .failure = result, let connection {
             connection.onEnd = nil
             connection.onReady = nil
@@ -129,6 +170,7 @@ final class PeerCall: @unchecked Sendable {
         isDone = true
         timer?.cancel()
         dial?.cancel()
+        reserved?.close(promise: nil)
         connection?.onEnd = nil
         connection?.drop()
         connection = nil

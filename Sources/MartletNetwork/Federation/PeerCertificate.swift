@@ -38,6 +38,19 @@ package struct PeerCertificate: Hashable, Sendable {
         }
     }
 
+    /// The `subjectPublicKeyInfo` as it is in a certificate (RFC 5280 §4.1), in DER; `nil` if that is none.
+    package static func publicKey(in certificate: [UInt8]) -> [UInt8]? {
+        guard let root = try? DER.parse(certificate), let body = children(of: root).first else { return nil }
+        // The version comes first, unless it is 1.
+        let fields = children(of: body).drop { $0.identifier.tagClass == .contextSpecific }
+        // Serial number, signature, issuer, validity, subject, and the key.
+        return fields.dropFirst(5).first.map { Array($0.encodedBytes) }
+    }
+
+    private static func children(of node: ASN1Node) -> [ASN1Node] {
+        if case .constructed(let nodes) = node.content { Array(nodes) } else { [] }
+    }
+
     private static func name(_ name: GeneralName) -> Name? {
         switch name {
         case .dnsName(let domain): .domain(domain)

@@ -37,8 +37,8 @@ package class PeerConnection: ChannelDuplexHandler {
     private(set) var isGone = false
     /// The tick in which something last arrived.
     private(set) var lastActivity = 0
-    /// What the other server has shown in the handshake, followed to an anchor; `nil` if it has shown nothing.
-    private(set) var presented: Result<TrustedCertificate, CertificateFault>?
+    /// What the other server has shown in the handshake; `nil` if it has shown nothing.
+    private(set) var presented: PresentedCertificate?
     private var tls: NIOSSLHandler?
     package private(set) var remoteAddress = "unknown"
     /// When the connection came about, in milliseconds since 1970, and the stanzas that have passed on it.
@@ -81,6 +81,8 @@ package class PeerConnection: ChannelDuplexHandler {
     var isWaiting: Bool { false }
     /// Our end of the stream has been sent.
     var isEnding: Bool { false }
+    /// What DNS says about the certificate of the host that was called; `nil` if it says nothing that could be believed.
+    var dane: DANE? { nil }
     /// This server ends the stream.
     func close(_ error: StreamError?) {}
 
@@ -242,12 +244,11 @@ extension PeerConnection {
         { [self] chain, promise in
             let shown = chain.compactMap { try? $0.toDERBytes() }
             let connection = NIOLoopBound(self, eventLoop: loop.loop)
-            let (trust, eventLoop, now) = (service.trust, loop.loop, Int(loop.context.time.wallMilliseconds / 1_000))
+            let (trust, dane, eventLoop, now) = (service.trust, dane, loop.loop, Int(loop.context.time.wallMilliseconds / 1_000))
             Task(executorPreference: loop.executor) {
-                let result: Result<TrustedCertificate, CertificateFault>
-                do throws(CertificateFault) { result = .success(try await trust.verify(shown, now: now)) } catch { result = .failure(error) }
+                let presented = await PresentedCertificate(shown, trust, dane, now: now)
                 eventLoop.execute {
-                    connection.value.presented = result
+                    connection.value.presented = presented
                     connection.value.showed(shown)
                     promise.succeed(.certificateVerified)
                 }
@@ -258,12 +259,8 @@ extension PeerConnection {
     /// Whether what was shown is good for a domain of the other server's.
     func certificate(for domain: String) -> CertificateVerdict {
         guard let presented else { return .absent }
-        switch presented {
-        case .failure(let fault): return .invalid(fault.description)
-        case .success(let trusted):
-            guard let address = try? BareJID(parsing: domain) else { return .invalid("\(domain) is no domain") }
-            return trusted.fault(for: address).map { .invalid($0.description) } ?? .valid
-        }
+        guard let address = try? BareJID(parsing: domain) else { return .invalid("\(domain) is no domain") }
+        return presented.fault(for: address, pins: service.pins(of: domain)).map { .invalid($0.description) } ?? .valid
     }
 
     package func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {

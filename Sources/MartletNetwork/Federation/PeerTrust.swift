@@ -24,6 +24,10 @@ package enum CertificateFault: Error, Hashable, Sendable, CustomStringConvertibl
     /// An authority may not speak for that domain (RFC 5280 §4.2.1.10).
     case outsideConstraints(String)
     case refused(String)
+    /// The host's TLSA records, whose name this is, say something else (RFC 7671).
+    case unlisted(String)
+    /// The operator has said which keys the peer has, and this is another.
+    case notPinned
 
     /// Names that are quoted.
     private static let namesQuotedMax = 10
@@ -42,6 +46,8 @@ package enum CertificateFault: Error, Hashable, Sendable, CustomStringConvertibl
         case .unknownCriticalExtension(let identifier): "a certificate has the critical extension \(identifier), which is not understood here"
         case .outsideConstraints(let domain): "its authority may not issue certificates for \(domain)"
         case .refused(let why): "its certificates are refused: \(why)"
+        case .unlisted(let name): "its certificate is none that the TLSA records of \(name) allow: they have to be renewed along with it"
+        case .notPinned: "the public key of its certificate is none of those that are pinned for it here"
         }
     }
 
@@ -55,15 +61,25 @@ package enum CertificateFault: Error, Hashable, Sendable, CustomStringConvertibl
 /// A certificate that leads to a trust anchor, so that it proves to be whomever it is for.
 package struct TrustedCertificate: Sendable {
     package let certificate: PeerCertificate
+    private let chain: [Certificate]
     private let constraints: [NameConstraints]
 
     fileprivate init(_ chain: [Certificate]) throws(CertificateFault) {
         guard let leaf = chain.first else { throw .absent }
+        self.chain = chain
         certificate = PeerCertificate(leaf)
         do {
             constraints = try chain.dropFirst().compactMap { try $0.extensions.nameConstraints }
         } catch {
             throw .refused("name constraints cannot be read")
+        }
+    }
+
+    /// Those by whom it was issued, up to the anchor, in DER.
+    var issuers: [[UInt8]] {
+        chain.dropFirst().compactMap { certificate in
+            var serializer = DER.Serializer()
+            return (try? serializer.serialize(certificate)).map { serializer.serializedBytes }
         }
     }
 
