@@ -67,13 +67,13 @@ private final class Side: Sendable {
         var rest = TimeAmount.milliseconds(1)
         var queueStanzasMax = 1_000
         var signed = PortBook.Signed()
-        var pins: [String: Set<[UInt8]>] = [:]
+        var proofs: [String: PeerProof] = [:]
     }
 
     init(_ domain: String, _ book: PortBook, _ options: Options) async throws {
         var settings = FederationSettings()
         settings.policy = options.policy
-        settings.pins = options.pins
+        settings.proofs = options.proofs
         settings.restMin = options.rest
         settings.queueStanzasMax = options.queueStanzasMax
         settings.closingDeadline = .seconds(1)
@@ -267,8 +267,8 @@ struct FederationTests {
         var (verona, mantua) = (Side.Options(), Side.Options())
         (verona.trusts, mantua.trusts) = ([], [])
         (verona.policy.isBidirectional, mantua.policy.isBidirectional) = (false, false)
-        verona.pins = ["mantua.example": [try Self.pin(of: "mantua.example"), try Self.pin(of: "verona.example")]]
-        mantua.pins = ["example": [try Self.pin(of: "verona.example")]]
+        verona.proofs = ["mantua.example": PeerProof(pins: [try Self.pin(of: "mantua.example"), try Self.pin(of: "verona.example")])]
+        mantua.proofs = ["example": PeerProof(pins: [try Self.pin(of: "verona.example")])]
         mantua.signed = .init(isSecure: true, tlsa: .failure(.timedOut))
         try await World.with(verona, mantua) { world in try await world.exchange() }
     }
@@ -277,14 +277,42 @@ struct FederationTests {
     func notPinned(isOutgoing: Bool) async throws {
         var (verona, mantua) = (Side.Options(), Side.Options())
         if isOutgoing {
-            verona.pins = ["mantua.example": [try Self.pin(of: "verona.example")]]
+            verona.proofs = ["mantua.example": PeerProof(pins: [try Self.pin(of: "verona.example")])]
         } else {
-            mantua.pins = ["verona.example": [try Self.pin(of: "mantua.example")]]
+            mantua.proofs = ["verona.example": PeerProof(pins: [try Self.pin(of: "mantua.example")])]
         }
         try await World.with(verona, mantua) { world in
             let answer = try await refusal(world)
             #expect(answer.contains("remote-server-timeout"))
             #expect(answer.contains(isOutgoing ? "none of those that are pinned" : "certificate"))
+        }
+    }
+
+    private static func trust(_ domain: String) throws -> PeerTrust { PeerTrust(anchors: [try certificate(of: domain)]) }
+
+    @Test("a server's own authorities are believed in place of the general ones, on streams of both directions, and DNS is not asked")
+    func ownAuthorities() async throws {
+        var (verona, mantua) = (Side.Options(), Side.Options())
+        (verona.trusts, mantua.trusts) = ([], [])
+        (verona.policy.isBidirectional, mantua.policy.isBidirectional) = (false, false)
+        verona.proofs = ["mantua.example": PeerProof(trust: try Self.trust("mantua.example"))]
+        mantua.proofs = ["example": PeerProof(trust: try Self.trust("verona.example"))]
+        mantua.signed = .init(isSecure: true, tlsa: .failure(.timedOut))
+        try await World.with(verona, mantua) { world in try await world.exchange() }
+    }
+
+    @Test("whom the general authorities vouch for is refused where others are to be believed about him", arguments: [true, false])
+    func otherAuthorities(isOutgoing: Bool) async throws {
+        var (verona, mantua) = (Side.Options(), Side.Options())
+        if isOutgoing {
+            verona.proofs = ["mantua.example": PeerProof(trust: try Self.trust("verona.example"))]
+        } else {
+            mantua.proofs = ["verona.example": PeerProof(trust: try Self.trust("mantua.example"))]
+        }
+        try await World.with(verona, mantua) { world in
+            let answer = try await refusal(world)
+            #expect(answer.contains("remote-server-timeout"))
+            #expect(answer.contains(isOutgoing ? "is self-signed" : "certificate"))
         }
     }
 

@@ -113,7 +113,7 @@ package final class FederationService: RemoteDelivery, Sendable {
     }
 
     func policy(of remote: String) -> PeerPolicy { settings.policy(of: remote) }
-    func pins(of remote: String) -> Set<[UInt8]> { settings.pins(of: remote) }
+    func proof(of remote: String) -> PeerProof? { settings.proof(of: remote) }
 
     /// How this server shows who it is where it calls.
     func clientTLS(for local: String) -> NIOSSLContext? { certificates.certificate(of: local)?.peerClient ?? CertificateStore.anonymousPeerClient }

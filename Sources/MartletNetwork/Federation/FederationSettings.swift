@@ -43,8 +43,9 @@ package struct FederationSettings: Hashable, Sendable {
     /// What is expected of a server that is not named below.
     package var policy = PeerPolicy()
     package var policies: [String: PeerPolicy] = [:]
-    /// SHA-256 of the public keys that a server may show (of `subjectPublicKeyInfo`, RFC 7469 §2.4); where there are some, nothing else counts.
-    package var pins: [String: Set<[UInt8]>] = [:]
+    /// What the operator says about the certificates of servers; for others, the general authorities are believed.
+    package var proofs: [String: PeerProof] = [:] { didSet { trusts = Set(proofs.values.compactMap(\.trust)) } }
+    private var trusts: Set<PeerTrust> = []
     /// Servers that there are no streams with; with `isClosed` there are none with others than those in ``policies`` either.
     package var blocked: Set<String> = []
     package var isClosed = false
@@ -67,10 +68,16 @@ package struct FederationSettings: Hashable, Sendable {
         return isClosed ? PeerPolicy(refusal: "This server has streams only with servers that it knows.") : policy
     }
 
-    /// Which keys a server may show, by its domain or one above it; empty: whichever.
-    package func pins(of remote: String) -> Set<[UInt8]> {
-        if pins.isEmpty { return [] }
-        return Self.domains(above: remote).lazy.compactMap { pins[$0] }.first ?? []
+    /// What is said about a server's certificate, by its domain or one above it.
+    package func proof(of remote: String) -> PeerProof? {
+        if proofs.isEmpty { return nil }
+        return Self.domains(above: remote).lazy.compactMap { proofs[$0] }.first
+    }
+
+    /// The authorities that may be asked about a server that is called; those about whichever calls, since it has not said yet who it is.
+    func ownTrusts(for remote: String?) -> Set<PeerTrust> {
+        if let remote { return proof(of: remote)?.trust.map { [$0] } ?? [] }
+        return trusts
     }
 
     private static func domains(above domain: String) -> [String] {
@@ -82,6 +89,25 @@ package struct FederationSettings: Hashable, Sendable {
         }
         return names
     }
+}
+
+/// What the operator says about another server's certificate. It comes before what DNS says, and that before the general authorities.
+package struct PeerProof: Hashable, Sendable {
+    /// Most servers with authorities of their own. What somebody shows who calls is followed to all of them.
+    package static let trustsMax = 16
+
+    /// SHA-256 of the public keys that it may show (of `subjectPublicKeyInfo`, RFC 7469 §2.4); where there are some, nothing else counts.
+    package var pins: Set<[UInt8]>
+    /// Who is believed about it in place of the general authorities.
+    package var trust: PeerTrust?
+
+    package init(pins: Set<[UInt8]> = [], trust: PeerTrust? = nil) {
+        self.pins = pins
+        self.trust = trust
+    }
+
+    /// Whether what others say is of no interest.
+    var isDecisive: Bool { !pins.isEmpty || trust != nil }
 }
 
 /// Why there is no stream to another server.

@@ -52,6 +52,7 @@ class OutgoingPeerConnection: PeerConnection {
     }
     private var surroundings: Surroundings { Surroundings(connection: self) }
     override var dane: DANE? { records }
+    override var called: String? { pair.remote }
     var isManaged: Bool { management != nil }
     var isBidirectional: Bool { machine.isBidirectional }
 

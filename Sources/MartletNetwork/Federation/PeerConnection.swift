@@ -83,6 +83,8 @@ package class PeerConnection: ChannelDuplexHandler {
     var isEnding: Bool { false }
     /// What DNS says about the certificate of the host that was called; `nil` if it says nothing that could be believed.
     var dane: DANE? { nil }
+    /// Which server was called; `nil` if this one was.
+    var called: String? { nil }
     /// This server ends the stream.
     func close(_ error: StreamError?) {}
 
@@ -244,9 +246,10 @@ extension PeerConnection {
         { [self] chain, promise in
             let shown = chain.compactMap { try? $0.toDERBytes() }
             let connection = NIOLoopBound(self, eventLoop: loop.loop)
-            let (trust, dane, eventLoop, now) = (service.trust, dane, loop.loop, Int(loop.context.time.wallMilliseconds / 1_000))
+            let (eventLoop, now) = (loop.loop, Int(loop.context.time.wallMilliseconds / 1_000))
+            let (trust, own, dane) = (service.trust, service.settings.ownTrusts(for: called), dane)
             Task(executorPreference: loop.executor) {
-                let presented = await PresentedCertificate(shown, trust, dane, now: now)
+                let presented = await PresentedCertificate(shown, trust, own: own, dane, now: now)
                 eventLoop.execute {
                     connection.value.presented = presented
                     connection.value.showed(shown)
@@ -260,7 +263,7 @@ extension PeerConnection {
     func certificate(for domain: String) -> CertificateVerdict {
         guard let presented else { return .absent }
         guard let address = try? BareJID(parsing: domain) else { return .invalid("\(domain) is no domain") }
-        return presented.fault(for: address, pins: service.pins(of: domain)).map { .invalid($0.description) } ?? .valid
+        return presented.fault(for: address, service.proof(of: domain)).map { .invalid($0.description) } ?? .valid
     }
 
     package func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {

@@ -187,6 +187,14 @@ package struct PeerTrust: Sendable {
     }
 }
 
+extension PeerTrust: Hashable {
+    package static func == (one: PeerTrust, other: PeerTrust) -> Bool { one.anchorSet == other.anchorSet }
+    package func hash(into hasher: inout Hasher) {
+        // They may be long, are few, and are mostly compared with themselves.
+        hasher.combine(anchorCount)
+    }
+}
+
 // MARK: What stands in the way
 
 extension PeerTrust {

@@ -5,16 +5,24 @@ import MartletXMPP
 struct PresentedCertificate: Sendable {
     /// SHA-256 of the public key; `nil` if that cannot be found.
     private let pin: [UInt8]?
-    private let followed: Result<TrustedCertificate, CertificateFault>
+    private typealias Followed = Result<TrustedCertificate, CertificateFault>
+
+    /// To the general authorities, and to each set of those that some servers have of their own.
+    private let followed: Followed
+    private let followedByOwn: [PeerTrust: Followed]
     /// What DNS says about one domain, if it does: that there is no fault, or which.
     private let listed: (domain: BareJID, fault: CertificateFault?)?
 
     /// - Parameters:
     ///   - chain: in DER, the peer's own certificate first.
+    ///   - own: who else may turn out to be asked about the peer.
     ///   - now: seconds since 1970.
-    init(_ chain: [[UInt8]], _ trust: PeerTrust, _ dane: DANE?, now: Int) async {
+    init(_ chain: [[UInt8]], _ trust: PeerTrust, own: Set<PeerTrust>, _ dane: DANE?, now: Int) async {
         pin = chain.first.flatMap { PeerCertificate.publicKey(in: $0) }.map { Array(SHA256.hash(data: $0)) }
-        do throws(CertificateFault) { followed = .success(try await trust.verify(chain, now: now)) } catch { followed = .failure(error) }
+        followed = await Self.follow(chain, trust, now)
+        var followedByOwn: [PeerTrust: Followed] = [:]
+        for trust in own { followedByOwn[trust] = await Self.follow(chain, trust, now) }
+        self.followedByOwn = followedByOwn
         guard let dane else {
             listed = nil
             return
@@ -27,16 +35,27 @@ struct PresentedCertificate: Sendable {
         }
     }
 
+    private static func follow(_ chain: [[UInt8]], _ trust: PeerTrust, _ now: Int) async -> Followed {
+        do throws(CertificateFault) { return .success(try await trust.verify(chain, now: now)) } catch { return .failure(error) }
+    }
+
     /// Why it does not prove that the peer is that domain's server; `nil` if it does.
     ///
-    /// - Parameter pins: SHA-256 of the public keys that the domain's server has, if the operator has said so. His word comes before that of DNS,
-    ///   and that before the authorities'.
-    func fault(for domain: BareJID, pins: Set<[UInt8]>) -> CertificateFault? {
-        if !pins.isEmpty { return pin.map(pins.contains) == true ? nil : .notPinned }
+    /// - Parameter proof: what the operator says about the domain's server. It comes before what DNS says, and that before the authorities.
+    func fault(for domain: BareJID, _ proof: PeerProof?) -> CertificateFault? {
+        if let pins = proof?.pins, !pins.isEmpty { return pin.map(pins.contains) == true ? nil : .notPinned }
+        if let trust = proof?.trust {
+            // They may have changed since the handshake.
+            return Self.fault(for: domain, followedByOwn[trust] ?? .failure(.refused("other authorities are believed about it by now")))
+        }
         if let listed, listed.domain == domain { return listed.fault }
+        return Self.fault(for: domain, followed)
+    }
+
+    private static func fault(for domain: BareJID, _ followed: Followed) -> CertificateFault? {
         switch followed {
-        case .failure(let fault): return fault
-        case .success(let trusted): return trusted.fault(for: domain)
+        case .failure(let fault): fault
+        case .success(let trusted): trusted.fault(for: domain)
         }
     }
 }

@@ -1,3 +1,5 @@
+import MartletNetwork
+
 /// What no single value can tell: values that contradict each other, names that occur twice, files that are not there.
 struct ConfigurationChecks {
     private let loaded: LoadedConfiguration
@@ -21,6 +23,7 @@ struct ConfigurationChecks {
         checkLimits()
         checkMechanisms()
         checkControlSocket()
+        checkPeers()
     }
 
     private mutating func report(_ path: String, _ message: String, hint: String? = nil) {
@@ -62,6 +65,13 @@ struct ConfigurationChecks {
         guard let file, let fault = files.fault(file) else { return }
         let hint = fault == .notPermitted ? "give the server's user the right to read it" : nil
         report(path, "\(ConfigurationSource.shortened(file)) cannot be read: \(fault)", hint: hint)
+    }
+
+    private mutating func checkPeers() {
+        let own = configuration.peers.indices.filter { configuration.peers[$0].trustAnchors != nil }
+        for index in own.dropFirst(PeerProof.trustsMax) {
+            report("peers[\(index)].trust-anchors", "more than \(PeerProof.trustsMax) servers have trust anchors of their own")
+        }
     }
 
     /// An admin who can never log in is a typing error.

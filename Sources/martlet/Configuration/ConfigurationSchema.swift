@@ -439,6 +439,18 @@ package enum ConfigurationSchema {
         .value("tls", \.tls, .choice, .reload, "How it is called at these addresses: starttls, or direct (TLS from the first byte)."),
         .value("encryption", \.encryption, .optional(.choice), .reload, example: "required", "As federation.encryption, for this server."),
         .value("authentication", \.authentication, .optional(.choice), .reload, example: "dialback", "As federation.authentication, for this server."),
+        .list(
+            "pins", \.pins, of: .publicKeyPin, .reload, counts: 0...16, example: "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+            """
+            SHA-256 of the public keys (SubjectPublicKeyInfo, in DER) that it may show, in base64. With these a certificate with one of the keys is needed \
+            and enough, whoever has issued it, for whatever name and time; encryption, authentication and DNS have no say.
+            """),
+        .value(
+            "trust-anchors", \.trustAnchors, .optional(.path), .reload, example: "/etc/martlet/example.net.pem",
+            """
+            PEM file with the authorities that are believed about it, in place of those of federation.trust-anchors and of what DNS says about its \
+            certificate. Relative to this file. At most 16 servers have one.
+            """),
     ])
 
     static let log = ConfigurationMapping<ServerConfiguration.Log>([

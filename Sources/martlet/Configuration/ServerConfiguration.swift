@@ -254,6 +254,10 @@ extension ServerConfiguration {
         package var tls = PeerTLS.startTLS
         package var encryption: PeerEncryption?
         package var authentication: PeerAuthentication?
+        /// The keys that it may show; any if there are none.
+        package var pins: [PublicKeyPin] = []
+        /// PEM file; without it, the authorities that are believed about everybody.
+        package var trustAnchors: String?
 
         package init() {}
     }

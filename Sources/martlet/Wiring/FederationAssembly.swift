@@ -24,7 +24,7 @@ package struct FederationAssembly {
             log.warning("authorities that cannot be read are not trusted", metadata: ["count": "\(trust.unreadableCount)"])
         }
         return FederationService(
-            settings, NetworkAssembly(configuration: configuration).settings,
+            try settingsWithTrust(), NetworkAssembly(configuration: configuration).settings,
             .init(
                 certificates: certificates, trust: trust, resolver: resolver, dialler: Dialler(resolver, policy: policy), secret: DialbackSecret(keySecret)), log: log)
     }
@@ -46,12 +46,35 @@ package struct FederationAssembly {
         settings.admission.unauthenticatedMax = federation.unauthenticatedStreamsMax
         settings.policy = policy(federation.encryption, federation.authentication)
         for peer in configuration.peers {
-            settings.policies[peer.domain] = policy(peer.encryption ?? federation.encryption, peer.authentication ?? federation.authentication)
+            settings.policies[peer.domain] = policy(of: peer)
         }
+        settings.proofs = proofs
         settings.overrides = overrides
         settings.blocked = Set(federation.blocked)
         settings.isClosed = federation.isClosed
         return settings
+    }
+
+    /// The settings with the authorities that single servers have of their own, read anew.
+    package func settingsWithTrust() throws(CommandFailure) -> FederationSettings {
+        var settings = settings
+        var proofs = settings.proofs
+        for peer in configuration.peers {
+            guard let file = peer.trustAnchors else { continue }
+            proofs[peer.domain]?.trust = try Self.trust(file, hint: "it is named by peers[].trust-anchors of \(peer.domain)")
+        }
+        settings.proofs = proofs
+        return settings
+    }
+
+    private var proofs: [String: PeerProof] {
+        Dictionary(configuration.peers.map { ($0.domain, PeerProof(pins: Set($0.pins.map(\.bytes)))) }) { $1 }
+    }
+
+    private func policy(of peer: ServerConfiguration.Peer) -> PeerPolicy {
+        // Who has pins has nothing else by which he is believed.
+        if !peer.pins.isEmpty { return policy(.required, .certificate) }
+        return policy(peer.encryption ?? federation.encryption, peer.authentication ?? federation.authentication)
     }
 
     private func policy(_ encryption: PeerEncryption, _ authentication: PeerAuthentication) -> PeerPolicy {
@@ -76,15 +99,17 @@ package struct FederationAssembly {
 
     private var trust: PeerTrust {
         get throws(CommandFailure) {
-            let file = federation.trustAnchors ?? PeerTrust.systemAnchors
-            do throws(CertificateError) { return try PeerTrust(anchorFile: file) } catch {
-                let failure = CommandFailure(error)
-                throw CommandFailure(
-                    failure.status, failure.message,
-                    hint: federation.trustAnchors == nil
-                        ? "install the package ca-certificates, or name a file by federation.trust-anchors"
-                        : "it is named by federation.trust-anchors")
-            }
+            try Self.trust(
+                federation.trustAnchors ?? PeerTrust.systemAnchors,
+                hint: federation.trustAnchors == nil
+                    ? "install the package ca-certificates, or name a file by federation.trust-anchors" : "it is named by federation.trust-anchors")
+        }
+    }
+
+    private static func trust(_ file: String, hint: String) throws(CommandFailure) -> PeerTrust {
+        do throws(CertificateError) { return try PeerTrust(anchorFile: file) } catch {
+            let failure = CommandFailure(error)
+            throw CommandFailure(failure.status, failure.message, hint: hint)
         }
     }
 

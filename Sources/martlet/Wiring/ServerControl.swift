@@ -153,6 +153,7 @@ actor ServerControl {
         let hosts = try HostAssembly(
             configuration: next, time: time, uptime: core.uptime, audit: logs.audit, occupantSecret: core.occupantSecret, roomCounters: core.roomCounters
         ).table()
+        let peers = federation == nil ? nil : try FederationAssembly(configuration: next).settingsWithTrust()
         let warnings = try loadCertificates(next)
         // From here on nothing fails.
         let oldLevel = loaded.configuration.log.level
@@ -161,7 +162,7 @@ actor ServerControl {
         currentStopTimeout.withLockedValue { $0 = next.server.stopTimeout }
         if next.log.level != oldLevel { logs.output.level = Logger.Level(next.log.level) }
         clients.apply(NetworkAssembly(configuration: next).settings)
-        federation?.apply(FederationAssembly(configuration: next).settings)
+        if let peers { federation?.apply(peers) }
         housekeeping.apply(next)
         await replaceHosts(hosts)
         endSessionsWithoutHost(hosts)

@@ -153,12 +153,15 @@ struct ConfigurationReloadTests {
         KeyChange("peers.tls", .federation) { $0.peers[0].tls = .direct },
         KeyChange("peers.encryption", .federation) { $0.peers[0].encryption = .optional },
         KeyChange("peers.authentication", .federation) { $0.peers[0].authentication = .dialback },
+        KeyChange("peers.pins", .federation) { $0.peers[0].pins = [PublicKeyPin(Self.pin)].compactMap(\.self) },
+        KeyChange("peers.trust-anchors", .configuration) { $0.peers[0].trustAnchors = "/anchors.pem" },
         KeyChange("log.format", .restart) { $0.log.format = .json },
         KeyChange("log.destination", .restart) { $0.log.destination = .file("/var/log/martlet.log") },
         KeyChange("metrics.address", .restart) { $0.metrics.address = .anyIPv4 },
         KeyChange("metrics.port", .restart) { $0.metrics.port = 9090 },
         KeyChange("access.admins", .configuration) { $0.access.admins = ["a@example.org"] },
     ]
+    private static let pin = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
     /// With one value only there is nothing to change.
     static let unchangeable: Set = ["storage.kind"]
 
