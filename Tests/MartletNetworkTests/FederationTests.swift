@@ -33,7 +33,8 @@ private final class PortBook: MartletNetwork.Resolver {
         if silence.withLockedValue({ $0 }) == question.type { throw .timedOut }
         let entries = entries.withLockedValue { $0 }
         for (domain, entry) in entries where question.name.description.hasSuffix(domain) { return try answer(question, domain, entry) }
-        return DNSAnswer(.noSuchName)
+        // Who is not in the book is here, and does not listen.
+        return question.type == .a ? DNSAnswer(.records([.address(NetworkAddress(ipv4: 0x7F00_0001))])) : DNSAnswer(.noSuchName)
     }
 
     private func answer(_ question: DNSQuestion, _ domain: String, _ entry: Entry) throws(DNSError) -> DNSAnswer {
@@ -205,6 +206,9 @@ struct FederationTests {
             #expect(answer.contains("resource-constraint"))
             #expect(!answer.contains("id='m"))
             try await silent.close()
+        }
+    }
+
     /// In DER.
     private static func certificate(of domain: String) throws -> [UInt8] {
         try #require(try NIOSSLCertificate.fromPEMFile(Fixtures.files(domain).chain).first).toDERBytes()

@@ -59,7 +59,8 @@ final class DiagnosedPeerConnection: OutgoingPeerConnection {
         ownPolicy = policy
         self.pings = pings
         self.ended = ended
-        super.init(service, loop, pair, purpose, to: target)
+        // What DNS says about its certificate is not looked at here.
+        super.init(service, loop, pair, purpose, to: target, nil)
     }
 
     override var policy: PeerPolicy { ownPolicy }

@@ -127,7 +127,7 @@ extension PeerCallFailure {
             "let connections from outside through to port \(port), and have this server listen on it (listeners, of the kinds server and server-tls); or correct the record"
         case .stream(.certificate):
             "give the domain a certificate of an authority that others trust, with the intermediate ones, for \(domain) (domains: certificate and key), and reload"
-        case .stream, .refused, .lookup, .tooManyCalls: "see that what listens there is this server, and what its log says"
+        case .stream, .refused, .lookup, .tooManyCalls, .unproved: "see that what listens there is this server, and what its log says"
         }
     }
 }

@@ -101,7 +101,7 @@ package struct PeerDiagnosis: Sendable {
             // Each address has been told of already.
             case .dial: break
             case .stream(.certificate(let why)): say(.certificate, .bad, "not accepted: \(why)")
-            case .refused, .lookup, .stream, .network, .timedOut, .tooManyCalls: say(failure.topic, .bad, failure.description)
+            case .refused, .lookup, .stream, .network, .timedOut, .tooManyCalls, .unproved: say(failure.topic, .bad, failure.description)
             }
             say(.advice, .bad, advice(failure))
         case .silence:
@@ -243,7 +243,7 @@ extension PeerCallFailure {
     var topic: DiagnosisStep.Topic {
         switch self {
         case .refused: .policy
-        case .lookup: .records
+        case .lookup, .unproved: .records
         case .dial, .network: .address
         case .timedOut, .tooManyCalls: .address
         case .stream(.noTLS), .stream(.tlsRefused): .tls
@@ -265,6 +265,8 @@ extension PeerCallFailure {
         case .lookup(.unanswered(.bogus)): return "the operator of \(peer) has to mend the signatures of its DNS records; until then they may be forged"
         case .lookup(.unanswered): return "see whether the name servers answer: those in federation.name-servers, or in /etc/resolv.conf"
         case .dial(let error): return error.advice(pair)
+        case .unproved:
+            return "the operator of \(peer) has to see that its name servers answer about TLSA records, by which alone its certificate is believed"
         case .network, .timedOut:
             return "see whether a firewall or proxy on the way breaks connections; if not, the log of \(peer) may say why"
         case .tooManyCalls: return "try again in a minute; federation.calls says how many servers are called at a time"
