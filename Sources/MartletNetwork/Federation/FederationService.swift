@@ -17,6 +17,8 @@ package final class FederationService: RemoteDelivery, Sendable {
     let secret: DialbackSecret
     let admission: Admission
     let calls: CallQueue
+    /// Calls that only ask about keys, because some stranger has sent one: they are not in the way of the others.
+    let verifications: CallQueue
     let log: Logger
     package let counters = FederationCounters()
     let pings = PeerPings()
@@ -26,7 +28,8 @@ package final class FederationService: RemoteDelivery, Sendable {
         let link: PeerLink
         var stanzas = 0
         var bytes = 0
-        var outgoing: OutgoingPeerSummary?
+        /// Whether there is a stream that this server has opened.
+        var isOpen = false
     }
     private struct Rest {
         var until: NIODeadline
@@ -87,6 +90,7 @@ package final class FederationService: RemoteDelivery, Sendable {
         secret = parts.secret
         admission = Admission(settings.admission)
         calls = CallQueue(runningMax: settings.callsMax, waitingMax: settings.callsWaitingMax)
+        verifications = CallQueue(runningMax: settings.verificationsMax, waitingMax: settings.callsWaitingMax)
         self.log = log
     }
 
@@ -184,11 +188,19 @@ extension FederationService {
         }
     }
 
+    /// It is not waited for any more: what its users were not told is forgotten. If it comes back, all are told anew how everybody is.
+    func giveUp(_ link: PeerLink) {
+        state.withLockedValue { state in
+            state.known.remove(link.pair)
+            state.farewells[link.pair] = nil
+        }
+        retire(link)
+    }
+
     /// - Returns: whether the other server could not be reached before.
-    func opened(_ link: PeerLink, _ connection: OutgoingPeerConnection) -> Bool {
-        let summary = OutgoingPeerSummary(connection)
-        return state.withLockedValue { state in
-            if state.links[link.pair]?.link === link { state.links[link.pair]?.outgoing = summary }
+    func opened(_ link: PeerLink) -> Bool {
+        state.withLockedValue { state in
+            if state.links[link.pair]?.link === link { state.links[link.pair]?.isOpen = true }
             if state.known.count < Self.restsMax { state.known.insert(link.pair) }
             return state.rests.removeValue(forKey: link.pair) != nil
         }
@@ -227,7 +239,7 @@ extension FederationService {
 
     func closed(_ link: PeerLink) {
         state.withLockedValue { state in
-            if state.links[link.pair]?.link === link { state.links[link.pair]?.outgoing = nil }
+            if state.links[link.pair]?.link === link { state.links[link.pair]?.isOpen = false }
         }
     }
 
@@ -303,7 +315,7 @@ extension FederationService {
     }
 
     package var incomingCount: Int { state.withLockedValue { $0.incoming.count } }
-    package var outgoingCount: Int { state.withLockedValue { $0.links.values.count { $0.outgoing != nil } } }
+    package var outgoingCount: Int { state.withLockedValue { $0.links.values.count { $0.isOpen } } }
     package var queuedBytes: Int { state.withLockedValue { $0.bytes } }
 }
 
@@ -331,22 +343,5 @@ extension FederationService {
         state.withLockedValue { state in
             for pair in state.rests.keys where isMeant(pair.remote) { state.rests[pair] = nil }
         }
-    }
-}
-
-/// A stream to another server, as operators see it.
-package struct OutgoingPeerSummary: Hashable, Sendable {
-    package var address: String
-    package var tls: String?
-    package var method: String
-    package var isManaged: Bool
-    package var isBidirectional: Bool
-
-    init(_ connection: OutgoingPeerConnection) {
-        address = connection.remoteAddress
-        tls = connection.tlsVersion
-        method = connection.method?.rawValue ?? ""
-        isManaged = connection.isManaged
-        isBidirectional = connection.isBidirectional
     }
 }

@@ -28,6 +28,8 @@ package struct FederationSettings: Hashable, Sendable {
     package var queueBytesTotalMax = 64 << 20
     /// Calls to other servers that may be under way at a time; further ones wait.
     package var callsMax = 64
+    /// The same of calls that only ask about dialback keys.
+    package var verificationsMax = 16
     /// Calls that may wait; past it, they fail.
     package var callsWaitingMax = 1_024
     /// After a call has failed, nobody is called for that long; each failure doubles it.

@@ -211,8 +211,10 @@ class OutgoingPeerConnection: PeerConnection {
 
     override func drained() { onDrained?() }
 
-    override func willFlush() {
-        guard askedAt == nil, management?.asks() == true else { return }
+    override func willFlush() { if askedAt == nil { askForAcknowledgement() } }
+
+    private func askForAcknowledgement() {
+        guard management?.asks() == true else { return }
         askedAt = loop.now
         write { $0.element("r", .streamManagement) }
         hang(until: loop.now + NetworkLoop.ticks(settings.acknowledgementDeadline))
@@ -235,14 +237,8 @@ class OutgoingPeerConnection: PeerConnection {
         }
         askedAt = nil
         if !released.isEmpty { onAcknowledged?(released) }
-        if management?.unacknowledged.isEmpty == false { askAgain() }
-    }
-
-    /// Something was sent since the other server was asked.
-    private func askAgain() {
-        guard management?.asks() == true else { return }
-        askedAt = loop.now
-        write { $0.element("r", .streamManagement) }
+        // Something may have been sent since it was asked.
+        askForAcknowledgement()
     }
 
     // MARK: Questions (XEP-0220 §2.1.2)

@@ -12,6 +12,7 @@ final class PeerCall: @unchecked Sendable {
     private let purpose: OutgoingPeerMachine.Purpose
     private let deadline: TimeAmount
     private let ended: (Result<OutgoingPeerConnection, PeerCallFailure>) -> Void
+    private var calls: CallQueue { purpose == .stanzas ? service.calls : service.verifications }
     private var timer: Scheduled<Void>?
     private var dial: Dial?
     /// A connection that nothing is said on before it is known what DNS says about its certificate.
@@ -36,14 +37,14 @@ final class PeerCall: @unchecked Sendable {
     func begin() {
         timer = loop.loop.scheduleTask(in: deadline) { [self] in finish(.failure(.timedOut)) }
         if let refusal = service.policy(of: pair.remote).refusal { return later(.refused(refusal)) }
-        let isAdmitted = service.calls.enter { [self] in loop.loop.execute { [self] in admitted() } }
+        let isAdmitted = calls.enter { [self] in loop.loop.execute { [self] in admitted() } }
         if !isAdmitted { later(.tooManyCalls) }
     }
 
     private func later(_ failure: PeerCallFailure) { loop.loop.execute { [self] in finish(.failure(failure)) } }
 
     private func admitted() {
-        guard !isDone else { return service.calls.leave() }
+        guard !isDone else { return calls.leave() }
         holdsPlace = true
         let (lookup, remote) = (service.lookup, pair.remote)
         Task {
@@ -159,7 +160,7 @@ final class PeerCall: @unchecked Sendable {
             connection.drop()
         }
         connection = nil
-        if holdsPlace { service.calls.leave() }
+        if holdsPlace { calls.leave() }
         ended(result)
         loop.context.flushSoon()
     }
@@ -174,6 +175,6 @@ final class PeerCall: @unchecked Sendable {
         connection?.onEnd = nil
         connection?.drop()
         connection = nil
-        if holdsPlace { service.calls.leave() }
+        if holdsPlace { calls.leave() }
     }
 }

@@ -399,7 +399,7 @@ extension PeerConnection {
     }
 
     /// Whether the network takes more at once.
-    var isWritable: Bool { !isNetworkSlow && context?.channel.isWritable ?? false }
+    var isWritable: Bool { !isEnding && !isNetworkSlow && context?.channel.isWritable ?? false }
 
     package func channelWritabilityChanged(context: ChannelHandlerContext) {
         isNetworkSlow = !context.channel.isWritable

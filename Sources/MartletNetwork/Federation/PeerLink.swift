@@ -124,7 +124,7 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
         connection.onEnd = { [self] connection, failure, unacknowledged in lost(connection, failure, unacknowledged) }
         connection.onAcknowledged = { [self] in release($0) }
         connection.onDrained = { [self] in drain() }
-        let wasUnreachable = service.opened(self, connection)
+        let wasUnreachable = service.opened(self)
         connection.log(
             .info, "stream to another server",
             ["peer": "\(pair.remote)", "domain": "\(pair.local)", "by": "\(connection.method?.rawValue ?? "")", "tls": "\(connection.tlsVersion ?? "none")"])
@@ -196,7 +196,7 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
         let since = goneSince ?? now
         guard isKnown, now - since < service.settings.watchedFor else {
             goneSince = nil
-            return service.retire(self)
+            return isKnown ? service.giveUp(self) : service.retire(self)
         }
         goneSince = since
         call(in: rest)
