@@ -6,7 +6,7 @@ internal import NIOCore
 final class ReadStatements {
     private let connection: any SQLConnection
     private let tail: LogTail
-    private let accountNumber, standing, rosterItems, rosterRemovals, rosterVersion, documentNames, delivered, undelivered, lastActivity,
+    private let accountNumber, standing, rosterItems, rosterRemovals, rosterVersion, documentNames, delivered, undelivered, queuesWithPostings, lastActivity,
         position, lastArchived, messages, entry, document, identity, credentialsOf, allAccounts, domainAccounts, ceiling, latest: any SQLStatement
     private let archive: ArchiveStatements
     private let rooms: RoomReads
@@ -30,7 +30,11 @@ final class ReadStatements {
         rosterVersion = try connection.prepare("SELECT version FROM roster_version WHERE account = $1")
         documentNames = try connection.prepare("SELECT name FROM document WHERE account = $1 AND namespace = $2 ORDER BY name")
         delivered = try connection.prepare(
-            "SELECT COALESCE(c.delivered, 0) FROM account a LEFT JOIN cursor c ON c.owner = a.id WHERE a.id = $1")
+            """
+            SELECT COALESCE((SELECT delivered FROM cursor WHERE owner = $1), 0)
+            WHERE $1 < 0 OR EXISTS (SELECT 1 FROM account WHERE id = $1)
+            """)
+        queuesWithPostings = try connection.prepare("SELECT DISTINCT owner FROM posting WHERE owner < 0")
         undelivered = try connection.prepare("SELECT view_id, size FROM posting WHERE owner = $1 AND view_id > $2 ORDER BY view_id")
         lastActivity = try connection.prepare("SELECT time, status FROM last_activity WHERE account = $1")
         lastArchived = try connection.prepare(Self.lastArchived)
@@ -120,18 +124,25 @@ final class ReadStatements {
 
     private func readLog(into account: inout StoredAccount, _ tail: [Posting]) throws(SQLError) {
         account.deliveredUpTo = try cursor(of: account.id) ?? 0
-        var sizes = try undelivered.rows {
-            $0.bind(account.id.raw, at: 1)
-            $0.bind(Int64(clamping: account.deliveredUpTo), at: 2)
-        } _: { (view: $0.unsigned(0), size: Int($0.integer(1))) }
-        let merged = Set(tail.isEmpty ? [] : sizes.map(\.view))
-        for posting in tail where posting.awaitsDelivery && posting.view > account.deliveredUpTo && !merged.contains(posting.view) {
-            sizes.append((posting.view, posting.size))
-        }
+        let sizes = try undelivered(of: account.id, after: account.deliveredUpTo, tail)
         account.undelivered = sizes.count
         account.undeliveredBytes = sizes.reduce(0) { $0 + $1.size }
         let lastArchived = try lastArchived.first({ $0.bind(account.id.raw, at: 1) }) { max($0.unsigned(0), $0.unsigned(1)) } ?? 0
         account.lastViewID = sizes.reduce(max(account.deliveredUpTo, lastArchived, tail.last?.view ?? 0)) { max($0, $1.view) }
+    }
+
+    private func undelivered(
+        of owner: AccountID, after delivered: UInt64, _ tail: [Posting]
+    ) throws(SQLError) -> [(view: UInt64, size: Int)] {
+        var sizes = try undelivered.rows {
+            $0.bind(owner.raw, at: 1)
+            $0.bind(Int64(clamping: delivered), at: 2)
+        } _: { (view: $0.unsigned(0), size: Int($0.integer(1))) }
+        let merged = Set(tail.isEmpty ? [] : sizes.map(\.view))
+        for posting in tail where posting.awaitsDelivery && posting.view > delivered && !merged.contains(posting.view) {
+            sizes.append((posting.view, posting.size))
+        }
+        return sizes
     }
 
     /// `nil` if there is no such account.
@@ -168,6 +179,20 @@ final class ReadStatements {
             let merged = try mergedMessages(of: owner, after: after, limit: limit)
             return try add(postings.filter { $0.awaitsDelivery && $0.view > after }, to: merged, limit: limit)
         }
+    }
+
+    func queues() throws(SQLError) -> [StoredQueue] {
+        let unmerged = Set(tail.sorted().map(\.owner).filter(\.isQueue))
+        let merged = try queuesWithPostings.rows { AccountID(raw: $0.integer(0)) }
+        var queues: [StoredQueue] = []
+        for id in unmerged.union(merged) {
+            guard let first = try messages(of: id, after: 0, limit: 1).first else { continue }
+            let postings = tail.postings(of: id, after: 0)
+            let sizes = try snapshot { () throws(SQLError) in try undelivered(of: id, after: try cursor(of: id) ?? 0, postings) }
+            let last = sizes.reduce(first.view) { max($0, $1.view) }
+            queues.append(StoredQueue(id: id, count: sizes.count, bytes: sizes.reduce(0) { $0 + $1.size }, lastView: last, first: first))
+        }
+        return queues
     }
 
     private func mergedMessages(of owner: AccountID, after view: UInt64, limit: Int) throws(SQLError) -> [LoggedMessage] {

@@ -219,6 +219,10 @@ extension SQLiteStore {
         read({ statements throws(SQLError) in try statements.messages(of: account, after: after, limit: limit) }, done)
     }
 
+    package func queues() async throws(StoreError) -> [StoredQueue] {
+        try await read { statements throws(SQLError) in try statements.queues() }
+    }
+
     package func handled(
         on stream: UInt64, of account: AccountID, _ done: @escaping @Sendable (Result<UInt32?, StoreError>) -> Void
     ) {

@@ -62,7 +62,7 @@ final class WriteStatements {
         appendEntry = try connection.prepare("INSERT INTO log (id, time, views, stanza) VALUES ($1, $2, $3, $4)")
         putCursor = try connection.prepare(
             """
-            INSERT INTO cursor (owner, delivered) SELECT $1, $2 FROM account WHERE id = $1
+            INSERT INTO cursor (owner, delivered) SELECT $1, $2 WHERE $1 < 0 OR EXISTS (SELECT 1 FROM account WHERE id = $1)
             ON CONFLICT (owner) DO UPDATE SET delivered = excluded.delivered WHERE excluded.delivered > cursor.delivered
             """)
         putArchiveFloor = try connection.prepare(

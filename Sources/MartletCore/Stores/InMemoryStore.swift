@@ -172,13 +172,17 @@ package final class InMemoryStore: Store {
     package func messages(
         of account: AccountID, after: UInt64, limit: Int, _ done: @escaping @Sendable (Result<[LoggedMessage], StoreError>) -> Void
     ) {
-        read({ $0[account]?.messages(after: after, limit: limit) ?? [] }, done)
+        read({ $0.messages(of: account, after: after, limit: limit) }, done)
+    }
+
+    package func queues() async throws(StoreError) -> [StoredQueue] {
+        try await read { $0.storedQueues() }
     }
 
     package func handled(
         on stream: UInt64, of account: AccountID, _ done: @escaping @Sendable (Result<UInt32?, StoreError>) -> Void
     ) {
-        read({ $0[account]?.positions[stream] }, done)
+        read({ $0.handled(on: stream, of: account) }, done)
     }
 
     package func loadRoom(_ address: BareJID, history: Int, _ done: @escaping @Sendable (Result<StoredRoom?, StoreError>) -> Void) {

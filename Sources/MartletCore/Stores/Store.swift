@@ -9,6 +9,11 @@ package struct AccountID: Hashable, Sendable, Comparable {
     package static func < (a: Self, b: Self) -> Bool { a.raw < b.raw }
     /// Numbers count from 1: nothing is kept under this one.
     package static let nobody = AccountID(raw: 0)
+
+    /// Under which the log keeps what waits for another server, by the pair of domains (P10): below zero, and the same in every process.
+    package init(queueFor pair: DomainPair) { self.init(raw: Int64(bitPattern: pair.fingerprint | 1 << 63)) }
+    /// Whether it is a queue for another server, which nothing else is known of than what waits in it.
+    package var isQueue: Bool { raw < 0 }
 }
 
 /// A place in the store's commit order.
@@ -35,7 +40,7 @@ package struct LogEntry: Sendable {
         package var owner: AccountID
         /// The account's own name for the message: sorts by time, never repeats; the stanza-id of XEP-0359.
         package var id: UInt64
-        /// Whether the account is still to take delivery of it: then it stays until the account's cursor has passed it. Rooms take none.
+        /// Whether the account, or another server, is still to take delivery of it: then it stays until the cursor has passed it. Rooms take none.
         package var awaitsDelivery: Bool
         /// Set where the account's archive keeps it: then it stays until that is told to forget it.
         package var archived: ArchiveMark?
@@ -102,7 +107,7 @@ package enum Write: Sendable {
     /// What the owner's view shows is this text from now on (XEP-0425). It takes the old one's place in the entry, of which nothing is kept:
     /// whoever else has a view of the entry sees the new one as well. Nothing happens if there is no such view, or no longer.
     case replaceStanza(AccountID, view: UInt64, EncodedStanza)
-    /// The account has taken delivery of everything up to and including this view.
+    /// The account, or another server, has taken delivery of everything up to and including this view.
     case cursor(AccountID, upTo: UInt64)
     /// The archive of the account or room forgets everything up to and including this view.
     case archiveFloor(AccountID, upTo: UInt64)
@@ -229,6 +234,24 @@ package struct LoggedMessage: Sendable {
     package init(view: UInt64, time: Int64, stanza: EncodedStanza) { self.view = view; self.time = time; self.stanza = stanza }
 }
 
+/// What waits in the log for another server (P10).
+package struct StoredQueue: Sendable {
+    package var id: AccountID
+    /// Messages that were not handed over, and their bytes.
+    package var count: Int
+    package var bytes: Int
+    package var lastView: UInt64
+    package var first: LoggedMessage
+
+    package init(id: AccountID, count: Int, bytes: Int, lastView: UInt64, first: LoggedMessage) {
+        self.id = id
+        self.count = count
+        self.bytes = bytes
+        self.lastView = lastView
+        self.first = first
+    }
+}
+
 /// Durable truth. SQLite or memory now; the in-memory one is the reference meaning.
 package protocol Store: Sendable {
     /// Queues writes for the next group commit and returns at once. First in, first out. Never blocks, never fails here:
@@ -248,8 +271,10 @@ package protocol Store: Sendable {
     /// Reads an account by address, including whatever was submitted before the call. `done` runs on some thread;
     /// `nil` if there is no such account.
     func loadAccount(_ address: BareJID, _ done: @escaping @Sendable (Result<StoredAccount?, StoreError>) -> Void)
-    /// At most `limit` messages that wait for the account after `after`, in order, including whatever was submitted before.
+    /// At most `limit` messages that wait for the account, or in the queue for another server, after `after`, in order, including whatever was submitted before.
     func messages(of account: AccountID, after: UInt64, limit: Int, _ done: @escaping @Sendable (Result<[LoggedMessage], StoreError>) -> Void)
+    /// Queues for other servers that something waits in, including whatever was submitted before; in no order.
+    func queues() async throws(StoreError) -> [StoredQueue]
     /// What the latest logged message of a stream says of it, including whatever was submitted before; `nil` if there was none within
     /// the last day. `done` runs on some thread.
     func handled(

@@ -13,6 +13,8 @@ package struct StoreContents: Sendable {
     private var accounts: [AccountID: Account] = [:]
     private var ids: [BareJID: AccountID] = [:]
     private(set) var rooms: [AccountID: Room] = [:]
+    /// For other servers.
+    private var queues: [AccountID: Queue] = [:]
     private var roomIDs: [BareJID: AccountID] = [:]
     /// Of accounts and rooms.
     private var lastID: Int64 = 0
@@ -35,13 +37,24 @@ package struct StoreContents: Sendable {
         package var rosterRemovals: [RosterRemoval] = []
         package var rosterVersion: UInt64 = 0
         package var documents: [DocumentKey: ByteBuffer] = [:]
-        /// Undelivered messages by view, with the numbers of their entries.
-        fileprivate var messages: [(message: LoggedMessage, entry: UInt64)] = []
-        package var deliveredUpTo: UInt64 = 0
+        fileprivate var deliveries = Deliveries()
+        package var deliveredUpTo: UInt64 { deliveries.upTo }
         package var archive = StoredArchive()
         /// By stream: stanzas that are handled.
         package var positions: [UInt64: UInt32] = [:]
         package var lastActivity: LastActivity?
+    }
+
+    /// What waits for another server, and how far streams from it had come.
+    private struct Queue: Sendable {
+        var deliveries = Deliveries()
+        var positions: [UInt64: UInt32] = [:]
+    }
+
+    fileprivate struct Deliveries: Sendable {
+        /// Undelivered messages by view, with the numbers of their entries.
+        var messages: [(message: LoggedMessage, entry: UInt64)] = []
+        var upTo: UInt64 = 0
     }
 
     package subscript(id: AccountID) -> Account? { accounts[id] }
@@ -57,7 +70,9 @@ package struct StoreContents: Sendable {
 extension StoreContents {
     /// By view, which is by time: which entries are the same is not known here.
     package func latestMessages(limit: Int) -> [LoggedMessage] {
-        let received = accounts.values.flatMap { $0.messages.map(\.message) + $0.archive.received } + rooms.values.flatMap(\.archive.received)
+        let waiting = accounts.values.map(\.deliveries) + queues.values.map(\.deliveries)
+        let archived = accounts.values.map(\.archive) + rooms.values.map(\.archive)
+        let received = waiting.flatMap { $0.messages.map(\.message) } + archived.flatMap(\.received)
         return received.sorted { $0.view < $1.view }.suffix(limit)
     }
 }
@@ -80,6 +95,7 @@ extension StoreContents {
     private struct Undo {
         var before: [AccountID: Account?] = [:]
         var roomsBefore: [AccountID: Room?] = [:]
+        var queuesBefore: [AccountID: Queue?] = [:]
         var idCeiling: UInt64
         var archiveFloor: UInt64
     }
@@ -94,6 +110,7 @@ extension StoreContents {
             accounts[id] = account
             if let account { ids[account.address] = id }
         }
+        for (id, queue) in undo.queuesBefore { queues[id] = queue }
         for id in undo.roomsBefore.keys {
             if let address = rooms[id]?.address { roomIDs[address] = nil }
         }
@@ -117,14 +134,14 @@ extension StoreContents {
             changeRoom(id, &undo) { $0.documents[key] = bytes }
         case .log(let entry):
             for view in entry.views { try Self.check(view.id) }
-            if let position = entry.position { changeIfPresent(position.account, &undo) { $0.positions[position.stream] = position.handled } }
+            if let position = entry.position { note(position, &undo) }
             append(entry, &undo)
         case .replaceStanza(let owner, let view, let stanza):
             try Self.check(view)
             replaceStanza(of: owner, view, by: stanza, &undo)
         case .cursor(let id, let view):
             try Self.check(view)
-            changeIfPresent(id, &undo) { $0.deliver(upTo: view) }
+            changeDeliveries(of: id, &undo) { $0.deliver(upTo: view) }
         case .archiveFloor(let id, let view):
             try Self.check(view)
             changeArchive(of: id, &undo) { $0.raiseFloor(to: view) }
@@ -144,20 +161,25 @@ extension StoreContents {
         }
     }
 
+    private mutating func note(_ position: StreamPosition, _ undo: inout Undo) {
+        changeIfPresent(position.account, &undo) { $0.positions[position.stream] = position.handled }
+        changeQueue(position.account, &undo) { $0.positions[position.stream] = position.handled }
+    }
+
     private mutating func append(_ entry: LogEntry, _ undo: inout Undo) {
         lastEntry += 1
         let (number, floor) = (lastEntry, archiveFloor)
         for view in entry.views {
             let message = LoggedMessage(view: view.id, time: entry.time, stanza: entry.stanza)
-            if view.awaitsDelivery { changeIfPresent(view.owner, &undo) { $0.append(message, number) } }
+            if view.awaitsDelivery { changeDeliveries(of: view.owner, &undo) { $0.append(message, number) } }
             if let mark = view.archived { changeArchive(of: view.owner, &undo) { $0.append(message, mark, number, archiveFloor: floor) } }
         }
     }
 
     private mutating func replaceStanza(of owner: AccountID, _ view: UInt64, by stanza: EncodedStanza, _ undo: inout Undo) {
-        let waiting = accounts[owner]?.messages.first { $0.message.view == view }?.entry
+        let waiting = deliveries(of: owner)?.messages.first { $0.message.view == view }?.entry
         guard let entry = archive(of: owner)?.entry(of: view) ?? waiting else { return }
-        for id in accounts.keys { changeIfPresent(id, &undo) { $0.replaceStanza(of: entry, by: stanza) } }
+        for id in Array(accounts.keys) + queues.keys { changeDeliveries(of: id, &undo) { $0.replaceStanza(of: entry, by: stanza) } }
         for id in Array(accounts.keys) + rooms.keys { changeArchive(of: id, &undo) { $0.replaceStanza(of: entry, by: stanza) } }
     }
 
@@ -237,6 +259,18 @@ extension StoreContents {
         rooms[id] = room
     }
 
+    /// A queue is there as soon as something is put in.
+    private mutating func changeQueue(_ id: AccountID, _ undo: inout Undo, _ body: (inout Queue) -> Void) {
+        guard id.isQueue else { return }
+        if undo.queuesBefore[id] == nil { undo.queuesBefore[id] = .some(queues[id]) }
+        body(&queues[id, default: Queue()])
+    }
+
+    private mutating func changeDeliveries(of owner: AccountID, _ undo: inout Undo, _ body: (inout Deliveries) -> Void) {
+        changeIfPresent(owner, &undo) { body(&$0.deliveries) }
+        changeQueue(owner, &undo) { body(&$0.deliveries) }
+    }
+
     private mutating func changeArchive(of owner: AccountID, _ undo: inout Undo, _ body: (inout StoredArchive) -> Void) {
         changeIfPresent(owner, &undo) { body(&$0.archive) }
         changeRoom(owner, &undo) { body(&$0.archive) }
@@ -283,9 +317,12 @@ extension StoreContents.Account {
         rosterRemovals.removeFirst(max(0, rosterRemovals.count - StoredAccount.rosterRemovalsMax))
     }
 
+}
+
+extension StoreContents.Deliveries {
     /// A view that is there already, or delivered, stays as it is: an entry that is submitted again changes nothing.
     fileprivate mutating func append(_ message: LoggedMessage, _ entry: UInt64) {
-        guard message.view > deliveredUpTo else { return }
+        guard message.view > upTo else { return }
         let place = messages.lastIndex { $0.message.view <= message.view }.map { $0 + 1 } ?? 0
         if place > 0, messages[place - 1].message.view == message.view { return }
         messages.insert((message, entry), at: place)
@@ -296,9 +333,15 @@ extension StoreContents.Account {
     }
 
     fileprivate mutating func deliver(upTo view: UInt64) {
-        deliveredUpTo = max(deliveredUpTo, view)
-        messages.removeAll { $0.message.view <= deliveredUpTo }
+        upTo = max(upTo, view)
+        messages.removeAll { $0.message.view <= upTo }
     }
+
+    fileprivate func after(_ view: UInt64, limit: Int) -> [LoggedMessage] {
+        messages.lazy.map(\.message).drop { $0.view <= view }.prefix(max(0, limit)).map(\.self)
+    }
+
+    fileprivate var bytes: Int { messages.reduce(0) { $0 + $1.message.stanza.bytes.readableBytes } }
 }
 
 /// The archive of an account or a room.
@@ -372,10 +415,10 @@ extension StoreContents.Account {
         stored.rosterRemovals = rosterRemovals
         stored.rosterVersion = rosterVersion
         stored.blocked = try blocked()
-        stored.lastViewID = max(deliveredUpTo, messages.last?.message.view ?? 0, archive.lastView)
+        stored.lastViewID = max(deliveredUpTo, deliveries.messages.last?.message.view ?? 0, archive.lastView)
         stored.deliveredUpTo = deliveredUpTo
-        stored.undelivered = messages.count
-        stored.undeliveredBytes = messages.reduce(0) { $0 + $1.message.stanza.bytes.readableBytes }
+        stored.undelivered = deliveries.messages.count
+        stored.undeliveredBytes = deliveries.bytes
         stored.lastActivity = lastActivity
         stored.documents = documents.filter { DocumentKey.resident.contains($0.key) }
         return stored
@@ -396,10 +439,6 @@ extension StoreContents.Account {
         StoredIdentity(id: id, isEnabled: isEnabled, isAdmin: isAdmin, credentials: credentials)
     }
 
-    package func messages(after view: UInt64, limit: Int) -> [LoggedMessage] {
-        messages.lazy.map(\.message).drop { $0.view <= view }.prefix(max(0, limit)).map(\.self)
-    }
-
     fileprivate var summary: AccountSummary {
         AccountSummary(
             address: address, isEnabled: isEnabled, isAdmin: isAdmin, created: created, lastActivity: lastActivity?.time)
@@ -407,6 +446,24 @@ extension StoreContents.Account {
 }
 
 extension StoreContents {
+    private func deliveries(of owner: AccountID) -> Deliveries? { accounts[owner]?.deliveries ?? queues[owner]?.deliveries }
+
+    package func messages(of owner: AccountID, after view: UInt64, limit: Int) -> [LoggedMessage] {
+        deliveries(of: owner)?.after(view, limit: limit) ?? []
+    }
+
+    package func handled(on stream: UInt64, of owner: AccountID) -> UInt32? {
+        accounts[owner]?.positions[stream] ?? queues[owner]?.positions[stream]
+    }
+
+    package func storedQueues() -> [StoredQueue] {
+        queues.compactMap { id, queue in
+            let messages = queue.deliveries.messages
+            guard let first = messages.first?.message, let last = messages.last?.message else { return nil }
+            return StoredQueue(id: id, count: messages.count, bytes: queue.deliveries.bytes, lastView: last.view, first: first)
+        }
+    }
+
     package func summaries(domain: String?, after: BareJID?, limit: Int) -> [AccountSummary] {
         let chosen = accounts.values.filter { account in
             (domain.map { account.address.domainpart == $0 } ?? true) && (after.map { $0.precedes(account.address) } ?? true)

@@ -121,7 +121,7 @@ enum Verification {
     }
 
     private static func cursors(_ connection: any SQLConnection) throws(SQLError) -> [String] {
-        try connection.rows("SELECT owner FROM cursor WHERE owner NOT IN (SELECT id FROM account)") {
+        try connection.rows("SELECT owner FROM cursor WHERE owner > 0 AND owner NOT IN (SELECT id FROM account)") {
             "there is a cursor of account \($0.integer(0)), which is gone"
         }
     }
@@ -129,8 +129,8 @@ enum Verification {
     private static func postings(_ connection: any SQLConnection) throws(SQLError) -> [String] {
         try connection.rows(
             """
-            SELECT p.owner, p.view_id FROM posting p JOIN account a ON a.id = p.owner LEFT JOIN cursor c ON c.owner = p.owner
-            WHERE p.view_id > COALESCE(c.delivered, 0) AND NOT EXISTS (SELECT 1 FROM log l WHERE l.id = p.log)
+            SELECT p.owner, p.view_id FROM posting p LEFT JOIN cursor c ON c.owner = p.owner
+            WHERE (p.owner < 0 OR EXISTS (SELECT 1 FROM account a WHERE a.id = p.owner)) AND p.view_id > COALESCE(c.delivered, 0) AND NOT EXISTS (SELECT 1 FROM log l WHERE l.id = p.log)
             LIMIT \(VerificationReport.problemsMax)
             """
         ) { "the message \($0.integer(1)) of account \($0.integer(0)) is gone" }
@@ -160,7 +160,7 @@ enum Verification {
         let isFound = try connection.prepare(
             """
             SELECT 1 WHERE EXISTS (SELECT 1 FROM posting WHERE owner = $1 AND view_id = $2)
-                OR NOT EXISTS (SELECT 1 FROM account WHERE id = $1)
+                OR ($1 > 0 AND NOT EXISTS (SELECT 1 FROM account WHERE id = $1))
                 OR EXISTS (SELECT 1 FROM cursor WHERE owner = $1 AND delivered >= $2)
             """)
         let isArchived = try connection.prepare(

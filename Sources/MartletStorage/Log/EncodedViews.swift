@@ -4,7 +4,8 @@ internal import NIOCore
 /// Views as they stand in `log.views`; numbers are big-endian.
 ///
 /// Where all that an entry is for is delivery: 16 bytes for each view, owner and name. Otherwise a byte 1 and then 21 bytes for each: owner,
-/// name, what it is for, and the hash of the other party's address. Numbers of accounts begin with a byte 0 for as long as anybody lives.
+/// name, what it is for, and the hash of the other party's address. Numbers of accounts begin with a byte 0 for as long as anybody lives, those
+/// of queues with one above 127.
 /// Where the entry says how far a stream has come, the byte is a 2, and 20 bytes come before the views: account, stream, and count.
 enum EncodedViews {
     /// Bytes of a view, at most.

@@ -103,13 +103,14 @@ final class LogIndex {
         }
     }
 
-    /// Up to where an owner has taken delivery, his archive has forgotten, and every archive has. Rooms take delivery of nothing; of an owner
-    /// that is gone there is no row.
+    /// Up to where an owner has taken delivery, his archive has forgotten, and every archive has. Rooms take delivery of nothing; queues, below
+    /// zero, are always there; of another owner that is gone there is no row.
     static let ends = """
         SELECT COALESCE(c.delivered, 0), COALESCE(r.floor, 0), (SELECT value FROM meta WHERE name = 'archive_floor')
         FROM account a LEFT JOIN cursor c ON c.owner = a.id LEFT JOIN archive_account r ON r.owner = a.id WHERE a.id = $1
         UNION ALL SELECT \(Int64.max), COALESCE(r.floor, 0), (SELECT value FROM meta WHERE name = 'archive_floor')
         FROM room m LEFT JOIN archive_account r ON r.owner = m.id WHERE m.id = $1
+        UNION ALL SELECT COALESCE((SELECT delivered FROM cursor WHERE owner = $1), 0), 0, 0 WHERE $1 < 0
         """
 
     private final class Statements {
@@ -156,9 +157,23 @@ final class LogIndex {
         text = try TextIndex(connection)
         replacement = try StanzaReplacement(connection, tail: tail, text: text)
         archiveFloor = try statements.archiveFloor.first({ _ in }) { $0.unsigned(0) } ?? 0
-        sweep = 0
+        sweep = .min
         archiveSweep = 0
         try readTail()
+        try forgetEmptyQueues()
+    }
+
+    /// A queue that was empty when the last process ended is not remembered: names that are given from now on are beyond its cursor. What is
+    /// in the tail may be delivered already, which only the cursor knows.
+    private func forgetEmptyQueues() throws(SQLError) {
+        let empty = try connection.prepare(
+            "SELECT owner FROM cursor WHERE owner < 0 AND owner NOT IN (SELECT owner FROM posting WHERE owner < 0)"
+        ).rows { AccountID(raw: $0.integer(0)) }
+        let forget = try connection.prepare("DELETE FROM cursor WHERE owner = $1")
+        let unknown = empty.filter { tail.postings(of: $0, after: 0).isEmpty }
+        try connection.transaction { () throws(SQLError) in
+            for queue in unknown { try forget.run { $0.bind(queue.raw, at: 1) } }
+        }
     }
 
     /// Reads what the last process had not indexed.
@@ -191,7 +206,7 @@ final class LogIndex {
         if movedOwners.count > Self.movedOwnersMax {
             movedOwners = []
             cursorMoves = 0
-            sweep = 0
+            sweep = .min
         }
     }
 
