@@ -2,6 +2,7 @@ import MartletCore
 import MartletTesting
 import MartletXML
 import MartletXMPP
+import Synchronization
 import Testing
 
 @Suite("What another server sends (RFC 6120 §10.5, RFC 6121 §8.5)")
@@ -195,6 +196,33 @@ struct PeerSessionPaceTests {
         #expect(peer.handledCount ?? 0 == 0)
         commit()
         #expect(peer.handledCount == 2)
+    }
+
+    @Test("what was taken is dealt with to the end before another connection goes on with the stream (XEP-0198 §5)")
+    func handOver() {
+        peer.enableManagement(named: "stream", of: "montague.example", after: 5)
+        send()
+        send()
+        var handled: [UInt32] = []
+        peer.handOver { handled.append($0) }
+        #expect(handled == [])
+        commit()
+        #expect(handled == [7])
+    }
+
+    @Test("the log knows how far a stream has come, under its name and for the server that it is from", arguments: [
+        ("stream", "montague.example", 6 as UInt32?), ("another", "montague.example", nil), ("stream", "verona.example", nil),
+    ])
+    func position(_ name: String, _ domain: String, _ expected: UInt32?) {
+        send()
+        peer.enableManagement(named: "stream", of: "montague.example", after: 5)
+        send()
+        commit()
+        let handled = Mutex<[UInt32?]>([])
+        let store = server.store.afterCrash()
+        PeerSession.handled(on: name, of: domain, store) { known in handled.withLock { $0.append(known) } }
+        store.runCallbacks()
+        #expect(handled.withLock { $0 } == [expected])
     }
 
     @Test("no more is read while too many are unfinished, and again at half of that")

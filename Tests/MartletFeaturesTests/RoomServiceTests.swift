@@ -592,9 +592,9 @@ struct RoomServiceTests {
 private final class OtherServer: RemoteDelivery {
     private let sent = Mutex<[EncodedStanza]>([])
 
-    func deliver(_ stanza: EncodedStanza, from: BareJID, to: BareJID, _ context: LoopContext) -> Acceptance {
+    func deliver(_ stanza: EncodedStanza, from: BareJID, to: BareJID, kept: KeptMessage?, _ context: LoopContext) -> Acceptance {
         sent.withLock { $0.append(stanza) }
-        return .accepted
+        return .accepted(.none)
     }
 
     func take() -> [(to: String, stanza: TestStanza)] {

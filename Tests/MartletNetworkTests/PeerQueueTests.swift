@@ -11,7 +11,7 @@ struct PeerQueueTests {
 
     /// Acknowledgements one after the other, and what each of them is done with.
     private func done(_ sent: Int, _ handled: UInt32...) -> [[EncodedStanza]?] {
-        var management = OutgoingManagement()
+        var management = OutgoingManagement<EncodedStanza>()
         for number in 1...sent { management.append(stanza(number)) }
         return handled.map { management.acknowledge($0) }
     }
@@ -28,7 +28,7 @@ struct PeerQueueTests {
 
     @Test("it is asked once for what was sent, and again when there is more")
     func asking() {
-        var management = OutgoingManagement()
+        var management = OutgoingManagement<EncodedStanza>()
         var asked = [management.asks()]
         management.append(stanza(1))
         asked += [management.asks(), management.asks()]
@@ -37,6 +37,15 @@ struct PeerQueueTests {
         _ = management.acknowledge(2)
         asked.append(management.asks())
         #expect(asked == [false, true, false, true, false])
+    }
+
+    @Test("a stream that goes on with another counts on from what that had handled, also past 2³²")
+    func goingOn() {
+        var management = OutgoingManagement<Int>(after: .max)
+        for number in 1...3 { management.append(number) }
+        #expect(management.acknowledged == .max && management.sent == 2)
+        let done = [management.acknowledge(.max), management.acknowledge(1), management.acknowledge(3), management.acknowledge(2)]
+        #expect(done == [[], [1, 2], nil, [3]])
     }
 
     @Test("so many are called at a time, so many wait, and who waits is next when somebody is done")

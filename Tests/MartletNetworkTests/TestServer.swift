@@ -2,6 +2,7 @@ import Logging
 import MartletCore
 import MartletNetwork
 import MartletXMPP
+import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 import Testing
@@ -19,8 +20,11 @@ enum Fixtures {
 
 /// The listeners on real loops, over a store in memory. Verona has the accounts juliet and romeo, password `pencil`.
 final class TestServer: Sendable {
+    /// Names of a server that is started again are above those of the one before.
+    private static let laterNames = UInt64(1_800_000_001_000) << 20
     static let domains = ["verona.example", "mantua.example"]
 
+    let store: InMemoryStore
     let pool: LoopPool
     let service: ClientListenerService
     let client: ClientService
@@ -30,18 +34,22 @@ final class TestServer: Sendable {
 
     init(
         _ listeners: [ListenerConfiguration], settings: NetworkSettings = .test, accounts: TestAccounts = TestAccounts(),
-        loops: Int = 1, domains: [String] = TestServer.domains, remote: any RemoteDelivery = NoFederation()
+        loops: Int = 1, domains: [String] = TestServer.domains, remote: any RemoteDelivery = NoFederation(),
+        features: [any Feature] = [], store given: InMemoryStore? = nil, time: any TimeSource = SystemTime()
     ) async throws {
-        let store = InMemoryStore()
+        let store = given ?? InMemoryStore()
         let keys = try TestAccounts.keys(.sha256)
-        _ = store.submit(["juliet", "romeo"].compactMap { name in
-            (try? BareJID(localpart: name, domainpart: domains.first ?? ""))
-                .map { .account(.create($0, credentials: [keys], isAdmin: false)) }
-        })
-        let hosts = try HostTable(domains.map { try Host(domain: BareJID(parsing: $0), features: []) })
-        router = Router(store: store, ids: StanzaIDSource(floor: 0), remote: remote, audit: NoAudit())
+        if given == nil {
+            _ = store.submit(["juliet", "romeo"].compactMap { name in
+                (try? BareJID(localpart: name, domainpart: domains.first ?? ""))
+                    .map { .account(.create($0, credentials: [keys], isAdmin: false)) }
+            })
+        }
+        self.store = store
+        let hosts = try HostTable(domains.map { try Host(domain: BareJID(parsing: $0), features: features) })
+        router = Router(store: store, ids: StanzaIDSource(floor: given == nil ? 0 : Self.laterNames), remote: remote, audit: NoAudit())
         certificates = try CertificateStore(domains.map(Fixtures.files), now: Fixtures.now)
-        pool = LoopPool(count: loops) { LoopContext(loop: $0, hosts: hosts, store: store, time: SystemTime(), random: SystemRandom()) }
+        pool = LoopPool(count: loops) { LoopContext(loop: $0, hosts: hosts, store: store, time: time, random: SystemRandom()) }
         self.accounts = accounts
         client = ClientService(
             router: router, accounts: accounts, certificates: certificates, settings: settings, log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
@@ -97,6 +105,14 @@ extension ListenerConfiguration {
 struct SystemTime: TimeSource {
     var monotonic: NIODeadline { .now() }
     var wallMilliseconds: Int64 { 1_800_000_000_000 }
+}
+
+/// A clock whose hands a test moves.
+final class TestClock: TimeSource {
+    private let milliseconds = NIOLockedValueBox<Int64>(1_800_000_000_000)
+    var monotonic: NIODeadline { .now() }
+    var wallMilliseconds: Int64 { milliseconds.withLockedValue { $0 } }
+    func pass(hours: Int64) { milliseconds.withLockedValue { $0 += hours * 3_600_000 } }
 }
 
 /// Accounts without a database.

@@ -26,6 +26,9 @@ struct MessageInTransit: Sendable {
     var sent: SentView?
     /// When the server took it, in milliseconds since 1970, if that was not now.
     var taken: Int64?
+    /// Set where it says that a message comes back long after it was sent: it waits for the sender like a message of somebody's. Called once the
+    /// log has been given it.
+    var returned: (@Sendable () -> Void)?
 
     init(_ stanza: Stanza, _ type: MessageType, to: JID, origin: SessionRef?, _ completion: Completion? = nil) {
         self.stanza = stanza
@@ -100,7 +103,7 @@ extension Router {
 
     func deliver(_ message: inout MessageInTransit, _ context: LoopContext) -> Progress {
         switch Destination(message.to, context) {
-        case .remote: return logSent(message, after: deliverRemote(message.stanza, origin: message.origin, context), context)
+        case .remote: return deliverRemote(message, context).map(Progress.done) ?? logSent(message, after: .done, context)
         case .host: return refuse(message, .serviceUnavailable, context)
         case .service(let host):
             var arrival = Arrival(message.stanza, to: message.to, origin: message.origin, message.completion)
@@ -130,6 +133,7 @@ extension Router {
         let progress = receive(&message, host, home, context)
         guard progress != .pending else { return }
         if let sent = message.sent { context.after { [self] _ in close(sent) } }
+        message.returned?()
         complete(message, progress, context)
     }
 
@@ -165,7 +169,8 @@ extension Router {
             }
         }
         for stage in host.annotating { stage.annotate(&message.stanza, route) }
-        switch DeliveryRules.message(message.type, to: message.to, sessions: home.sessions, policy: host.limits.messagesTo) {
+        let type = message.returned == nil ? message.type : .normal
+        switch DeliveryRules.message(type, to: message.to, sessions: home.sessions, policy: host.limits.messagesTo) {
         case .deliver(let recipients): return deliver(&message, to: recipients, host, home, route, context)
         case .fallBack: return fallBack(&message, host, home, route, context)
         case .refuse(let error): return refuse(message, error, context)
@@ -177,7 +182,7 @@ extension Router {
         _ message: inout MessageInTransit, to recipients: SessionSet, _ host: Host, _ home: AccountHome, _ route: borrowing Route,
         _ context: LoopContext
     ) -> Progress {
-        let id = message.type.isNamed ? nextViewID(home, context) : nil
+        let id = message.type.isNamed || message.returned != nil ? nextViewID(home, context) : nil
         let copies = copies(of: message.stanza, host, home, route, besides: recipients)
         let holders = copies.reduce(recipients) { $0.union($1.sessions) }
         var view: LogEntry.View?
@@ -207,7 +212,7 @@ extension Router {
         var awaitsDelivery = message.isPromised || home.sessions.indices.contains {
             holders.contains(index: $0) && home.sessions[$0].flags.contains(.managed)
         }
-        if awaitsDelivery, mark == nil { awaitsDelivery = host.fallBack.contains { $0.isWorthKeeping(message.stanza) } }
+        if awaitsDelivery, mark == nil, message.returned == nil { awaitsDelivery = host.fallBack.contains { $0.isWorthKeeping(message.stanza) } }
         guard mark != nil || awaitsDelivery else { return nil }
         return .init(owner: home.id, id: id, awaitsDelivery: awaitsDelivery, archived: mark)
     }
@@ -277,7 +282,7 @@ extension Router {
     ) -> Progress {
         defer { shardIdle(home) }
         for stage in host.fallBack {
-            switch stage.fallBack(message.stanza, home, host.limits) {
+            switch message.returned != nil ? .keep : stage.fallBack(message.stanza, home, host.limits) {
             case .keep:
                 observe(message.stanza, isLogged: true, host, home, context)
                 let mark = receivedMark(&message, host, home, route)

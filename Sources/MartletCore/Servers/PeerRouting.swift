@@ -10,8 +10,13 @@ extension Router {
     ///   - stanza: from an address that whoever sent it may speak for.
     ///   - completion: `nil` where nobody waits for what becomes of it.
     ///   - isPromised: whether the other server is told when a message is safe (XEP-0198).
-    func receive(_ stanza: Stanza, to: JID, _ completion: Completion?, isPromised: Bool = false, _ context: LoopContext) -> Progress {
-        if context.hosts.service(of: to.bare) != nil { return receiveAtService(stanza, to: to, completion, isPromised: isPromised, context) }
+    ///   - position: where the stream stands with it, if that can be resumed.
+    func receive(
+        _ stanza: Stanza, to: JID, _ completion: Completion?, isPromised: Bool = false, position: StreamPosition? = nil, _ context: LoopContext
+    ) -> Progress {
+        if context.hosts.service(of: to.bare) != nil {
+            return receiveAtService(stanza, to: to, completion, isPromised: isPromised, position, context)
+        }
         guard let host = context.hosts.host(of: to.bare) else {
             bounce(stanza, .serviceUnavailable, nil, context)
             return .done
@@ -19,7 +24,7 @@ extension Router {
         switch stanza.kind {
         case .message(let type):
             var message = MessageInTransit(stanza, type, to: to, origin: nil, completion)
-            message.isPromised = isPromised
+            (message.isPromised, message.position) = (isPromised, position)
             return deliver(&message, context)
         case .presence(let type):
             receive(stanza, type, to: to, host, context)
@@ -34,12 +39,14 @@ extension Router {
         context.runEffects()
     }
 
-    private func receiveAtService(_ stanza: Stanza, to: JID, _ completion: Completion?, isPromised: Bool, _ context: LoopContext) -> Progress {
+    private func receiveAtService(
+        _ stanza: Stanza, to: JID, _ completion: Completion?, isPromised: Bool, _ position: StreamPosition?, _ context: LoopContext
+    ) -> Progress {
         switch stanza.kind {
         case .iq(let type): return iq(stanza, type, to: to, byPeer: Asker(origin: nil, completion), context)
         case .message(let type):
             var message = MessageInTransit(stanza, type, to: to, origin: nil, completion)
-            message.isPromised = isPromised
+            (message.isPromised, message.position) = (isPromised, position)
             return deliver(&message, context)
         case .presence:
             guard let host = context.hosts.service(of: to.bare) else { return .done }

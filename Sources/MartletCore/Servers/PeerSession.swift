@@ -27,7 +27,8 @@ package final class PeerSession {
     package let ref: PeerRef
     private let router: Router
     private let context: LoopContext
-    private unowned let transport: any PeerTransport
+    /// `nil` once the connection is lost of a stream that can be resumed.
+    private weak var transport: (any PeerTransport)?
     private var ledger = InboundLedger()
     /// What the other server may send. Changes as it proves more, or takes something back.
     package var pairs: Set<DomainPair> = []
@@ -35,6 +36,13 @@ package final class PeerSession {
     package var isManaged: Bool { base != nil }
     /// The stanzas before this one came before that and do not count.
     private var base: UInt32?
+    /// What had been handled before on the stream that this one goes on with.
+    private var inherited: UInt32 = 0
+    /// By what the log names the stream, if it can be resumed.
+    private var stream: (owner: AccountID, number: UInt64)?
+    private var onFinished: ((UInt32) -> Void)?
+    /// What a domain has sent lately.
+    package var recentMessages: (_ domain: String) -> RecentMessages? = { _ in nil }
     private var isReading = true
     private var isEnded = false
     private var awaitsDisk = false
@@ -59,6 +67,17 @@ package final class PeerSession {
     package func end() {
         isEnded = true
         ref.session = nil
+        onFinished = nil
+    }
+
+    /// The connection is gone, and another will go on with the stream (XEP-0198 §5): what was taken is dealt with to the end, and nothing more
+    /// is taken.
+    ///
+    /// - Parameter finished: told how many stanzas were handled, at once or later.
+    package func handOver(_ finished: @escaping (_ handled: UInt32) -> Void) {
+        transport = nil
+        onFinished = finished
+        settle()
     }
 
     // MARK: From the other server
@@ -91,11 +110,12 @@ package final class PeerSession {
         try check(from, to)
         let stanza = Stanza(element, kind: kind, from: from, to: to)
         count(kind)
+        if case .message = kind, recentMessages(from.bare.domainpart)?.isRepeated(stanza) == true { return .done }
         if let error = Self.flaw(of: stanza) {
             refuse(stanza, error)
             return .done
         }
-        return router.receive(stanza, to: to, completion, isPromised: isManaged, context)
+        return router.receive(stanza, to: to, completion, isPromised: isManaged, position: position(with: completion.sequence), context)
     }
 
     private func check(_ from: JID) throws(StreamError) {
@@ -134,6 +154,30 @@ package final class PeerSession {
         base = ledger.nextSequence
     }
 
+    /// The same for a stream that can be resumed; or is, from another one on which so many were handled.
+    package func enableManagement(named identifier: String, of domain: String, after handled: UInt32 = 0) {
+        enableManagement()
+        inherited = handled
+        stream = (Self.owner(of: domain), StreamPosition.stream(named: identifier))
+    }
+
+    /// Under which the log has how far streams of another server have come.
+    private static func owner(of domain: String) -> AccountID { AccountID(queueFor: DomainPair(remote: domain, local: "")) }
+
+    /// What a message that has brought this about says in the log, if everything before it is dealt with. After a crash it is told to the other
+    /// server, which then sends only what came after.
+    private func position(with sequence: UInt32) -> StreamPosition? {
+        guard let stream, let base, ledger.pendingCount == 0 else { return nil }
+        return StreamPosition(account: stream.owner, stream: stream.number, handled: inherited &+ (sequence &+ 1 &- base))
+    }
+
+    /// How many stanzas of a stream had been handled when the server died, as far as the log knows.
+    package static func handled(
+        on identifier: String, of domain: String, _ store: any Store, _ done: @escaping @Sendable (UInt32?) -> Void
+    ) {
+        store.handled(on: StreamPosition.stream(named: identifier), of: owner(of: domain)) { done(try? $0.get()) }
+    }
+
     func completed(_ sequence: UInt32, _ ticket: CommitTicket) {
         ledger.completed(sequence, ticket)
         settle()
@@ -144,7 +188,13 @@ package final class PeerSession {
         guard !isEnded else { return }
         let handled = ledger.advance(settled: context.settled)
         updateReading()
-        if let base, Int32(bitPattern: handled &- base) >= 0 { transport.handled(handled &- base) }
+        if let base, Int32(bitPattern: handled &- base) >= 0 {
+            transport?.handled(inherited &+ (handled &- base))
+            if ledger.openCount == 0, let told = onFinished {
+                onFinished = nil
+                told(inherited &+ (handled &- base))
+            }
+        }
         if let ticket = ledger.awaitedTicket { awaitDisk(ticket) }
     }
 
@@ -152,7 +202,7 @@ package final class PeerSession {
         let shouldRead = ledger.openCount < (isReading ? Self.openStanzasMax : Self.openStanzasMax / 2)
         guard shouldRead != isReading else { return }
         isReading = shouldRead
-        transport.setReading(shouldRead)
+        transport?.setReading(shouldRead)
     }
 
     private func awaitDisk(_ ticket: CommitTicket) {

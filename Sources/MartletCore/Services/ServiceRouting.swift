@@ -34,7 +34,8 @@ extension Router {
     package func send(_ stanza: EncodedStanza, from: BareJID, to address: JID, _ session: SessionRef?, _ context: LoopContext) {
         if let session { return context.post(stanza, to: session) }
         guard !context.hosts.isOurs(address.bare) else { return }
-        context.after { [remote] context in _ = remote.deliver(stanza, from: from, to: address.bare, context) }
+        // Under the lock of whoever sends: others of his are to hear it in the same order.
+        _ = remote.deliver(stanza, from: from, to: address.bare, context)
     }
 
     /// A message from an address of a service to an account, through everything that an account does with messages. What comes back goes to

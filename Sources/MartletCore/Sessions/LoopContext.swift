@@ -16,7 +16,7 @@ package final class LoopContext {
     @exclusivity(unchecked) package var hosts: HostTable
     /// Addresses that stanzas of this loop carried lately, prepared.
     @exclusivity(unchecked) var addresses = JIDCache(capacity: 1_024)
-    private let store: any Store
+    package let store: any Store
 
     /// When the loop began with what it is doing, if that has asked for the time.
     @exclusivity(unchecked) private var began: Int64?
@@ -248,7 +248,7 @@ package final class LoopContext {
                 case .peer(let ref): ref.session?.completed(completion.sequence, ticket)
                 }
             case .completeInherited(let completion, let ticket, let ref): completed(completion, ticket, at: ref)
-            case .forward(let stanza, let link): link.take(stanza, self)
+            case .forward(let item, let link): link.take(item, self)
             case .run(let work): work(self)
             }
         }

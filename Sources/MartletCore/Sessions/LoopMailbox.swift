@@ -20,7 +20,7 @@ package enum Post: Sendable {
     /// The same, to a session that has taken over from the one that the stanza came from.
     case completeInherited(Completion, CommitTicket, SessionRef)
     /// A stanza to another server, to where the stream to it lives.
-    case forward(EncodedStanza, to: any RemoteLink)
+    case forward(PeerQueue.Item, to: any RemoteLink)
     /// For what is rare: loads, the control plane.
     case run(@Sendable (LoopContext) -> Void)
 
@@ -93,7 +93,7 @@ extension Post {
         // Its bytes are there once; each copy is made where it is written.
         case .deliverShared(let stanza, let sessions): stanza.byteCount + sessions.count * MemoryLayout<SessionRef>.stride
         case .deliverAll(let stanzas, _): stanzas.reduce(0) { $0 + $1.byteCount }
-        case .forward(let stanza, _): stanza.bytes.readableBytes
+        case .forward(let item, _): item.byteCount
         case .end, .settled, .complete, .completeInherited, .run: 0
         }
     }

@@ -316,7 +316,6 @@ extension StoreContents.Account {
         rosterRemovals.sort { $0.version < $1.version }
         rosterRemovals.removeFirst(max(0, rosterRemovals.count - StoredAccount.rosterRemovalsMax))
     }
-
 }
 
 extension StoreContents.Deliveries {

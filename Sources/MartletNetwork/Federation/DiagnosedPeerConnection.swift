@@ -144,7 +144,7 @@ final class DiagnosedPeerConnection: OutgoingPeerConnection {
         let bound = NIOLoopBound(self, eventLoop: loop.loop)
         let home = loop.loop
         service.pings.await(id, pair) { answer in home.execute { bound.value.heard(answer, after: .now() - began) } }
-        _ = send(StanzaBuilder.iq(.get, from: from, to: to, id: id) { $0.element("ping", .ping) })
+        write(StanzaBuilder.iq(.get, from: from, to: to, id: id) { $0.element("ping", .ping) }.bytes)
     }
 
     private func heard(_ answer: PeerPings.Answer, after time: TimeAmount) {

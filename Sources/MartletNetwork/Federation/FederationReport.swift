@@ -81,8 +81,11 @@ package struct FederationReport: Codable, Hashable, Sendable {
         package var failures: Int
         /// For so many more milliseconds the server is left alone; 0: it may be called again.
         package var restMilliseconds: Int64
+        /// Messages that wait for it in the log.
+        package var kept: Int
 
-        package init(peer: String, domain: String, why: String, failures: Int, restMilliseconds: Int64) {
+        package init(peer: String, domain: String, why: String, failures: Int, restMilliseconds: Int64, kept: Int = 0) {
+            self.kept = kept
             self.peer = peer
             self.domain = domain
             self.why = why
@@ -129,10 +132,11 @@ extension FederationService {
             calls += called
         }
         let now = NIODeadline.now()
+        let kept = Dictionary(inventory.links.map { ($0.link.pair, $0.kept) }) { $1 }
         let failures = inventory.rests.filter { $0.until > now - FederationReport.failureAgeMax }.map { rest in
             FederationReport.Failure(
                 peer: rest.pair.remote, domain: rest.pair.local, why: "\(rest.failure)", failures: rest.failures,
-                restMilliseconds: max(0, (rest.until - now).nanoseconds / 1_000_000))
+                restMilliseconds: max(0, (rest.until - now).nanoseconds / 1_000_000), kept: kept[rest.pair] ?? 0)
         }
         return FederationReport(streams: streams, calls: calls, failures: failures)
     }
@@ -145,12 +149,12 @@ extension FederationService {
         let inventory = inventory()
         let isMeant: @Sendable (String) -> Bool = { FederationReport.isWithin($0, peer) }
         var count = 0
-        for loop in inventory.loops { count += await on(loop) { inventory.close(on: loop, isMeant) } }
+        for loop in inventory.loops { count += await on(loop) { inventory.close(on: loop, isMeant).count } }
         forgetFailures(of: isMeant)
         return count
     }
 
-    private func on<Value: Sendable>(_ loop: NetworkLoop, _ act: @escaping @Sendable () -> Value) async -> Value {
+    func on<Value: Sendable>(_ loop: NetworkLoop, _ act: @escaping @Sendable () -> Value) async -> Value {
         await withCheckedContinuation { continuation in loop.context.mailbox.run { _ in continuation.resume(returning: act()) } }
     }
 }
@@ -160,7 +164,7 @@ extension FederationService.Inventory {
     fileprivate func report(on loop: NetworkLoop) -> ([FederationReport.Stream], [FederationReport.Call]) {
         var (streams, calls): ([FederationReport.Stream], [FederationReport.Call]) = ([], [])
         var waiting: [DomainPair: (stanzas: Int, bytes: Int)] = [:]
-        for (link, stanzas, bytes) in links where link.loop === loop {
+        for (link, stanzas, bytes, _) in links where link.loop === loop {
             switch link.sender {
             case let connection as OutgoingPeerConnection: streams.append(.init(connection, stanzas, bytes))
             case nil where stanzas > 0:
@@ -176,17 +180,19 @@ extension FederationService.Inventory {
     }
 
     /// On that loop.
-    fileprivate func close(on loop: NetworkLoop, _ isMeant: (String) -> Bool) -> Int {
-        var count = 0
+    ///
+    /// - Returns: for each stream, when its connection is gone.
+    func close(on loop: NetworkLoop, _ isMeant: (String) -> Bool) -> [EventLoopFuture<Void>] {
+        var ends: [EventLoopFuture<Void>] = []
         for connection in connections(on: loop) where isMeant(connection.remote ?? "") || connection.pairs.contains(where: { isMeant($0.remote) }) {
-            count += 1
+            ends.append(connection.closeFuture)
             connection.close(nil)
         }
-        for (link, _, _) in links where link.loop === loop && isMeant(link.pair.remote) {
-            if link.sender is OutgoingPeerConnection { count += 1 }
+        for (link, _, _, _) in links where link.loop === loop && isMeant(link.pair.remote) {
+            if let connection = link.sender as? OutgoingPeerConnection { ends.append(connection.closeFuture) }
             link.close()
         }
-        return count
+        return ends
     }
 
     private func connections(on loop: NetworkLoop) -> [IncomingPeerConnection] {

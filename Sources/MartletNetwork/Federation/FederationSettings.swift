@@ -18,6 +18,10 @@ package struct FederationSettings: Hashable, Sendable {
     package var idleTimeout = TimeAmount.minutes(10)
     /// For an acknowledgement that was asked for (XEP-0198): after it the connection counts as broken.
     package var acknowledgementDeadline = TimeAmount.seconds(60)
+    /// For how long another server can go on with a stream whose connection is lost (XEP-0198 §5).
+    package var resumableFor = TimeAmount.minutes(10)
+    /// Streams that can be gone on with, whether their connections are lost or not; further ones cannot.
+    package var resumableMax = 10_000
     /// For somebody to say whether a dialback key is his.
     package var verificationDeadline = TimeAmount.seconds(30)
     /// Stanzas for one pair of domains that may wait, or be unacknowledged; past it, `resource-constraint`.
@@ -26,6 +30,12 @@ package struct FederationSettings: Hashable, Sendable {
     package var queueBytesMax = 4 << 20
     /// The same of all pairs together.
     package var queueBytesTotalMax = 64 << 20
+    /// For how long a message waits for a server that was there before and cannot be reached (`reliability.md` P10); 0: not at all.
+    package var keptFor = TimeAmount.hours(24)
+    /// Messages for one pair of domains that may wait in the log; past it, `resource-constraint`.
+    package var keptStanzasMax = 10_000
+    /// The same in bytes.
+    package var keptBytesMax = 32 << 20
     /// Calls to other servers that may be under way at a time; further ones wait.
     package var callsMax = 64
     /// The same of calls that only ask about dialback keys.
@@ -137,6 +147,17 @@ package enum PeerCallFailure: Error, Hashable, Sendable, CustomStringConvertible
         }
     }
 
+    /// Whether it will most likely be the same when the server is called again: then nothing waits for that.
+    package var isFinal: Bool {
+        switch self {
+        case .refused: true
+        case .lookup(let error): error.stanzaError == .remoteServerNotFound
+        case .dial(let error): error.stanzaError == .remoteServerNotFound
+        case .stream(let failure): failure.isFinal
+        case .unproved, .network, .timedOut, .tooManyCalls: false
+        }
+    }
+
     /// For whoever has written to the domain (RFC 6120 §8.3.3, XEP-0220 §2.1.1).
     package var stanzaError: StanzaError {
         switch self {
@@ -154,6 +175,14 @@ package enum PeerCallFailure: Error, Hashable, Sendable, CustomStringConvertible
 }
 
 extension PeerFailure {
+    fileprivate var isFinal: Bool {
+        switch self {
+        case .noTLS, .tlsRefused, .certificate, .noAuthentication, .refused, .invalidKey, .confused: true
+        case .dialback(let condition): condition == .notAuthorized || condition == .itemNotFound
+        case .ended(let error): error.map { [.hostUnknown, .hostGone, .policyViolation].contains($0.condition) } ?? false
+        }
+    }
+
     /// For the operator, and for whoever has written to the other server.
     var explanation: String {
         switch self {

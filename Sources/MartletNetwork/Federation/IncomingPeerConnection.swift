@@ -18,12 +18,14 @@ package final class IncomingPeerConnection: PeerConnection {
     private var deadline = Deadline.negotiation(until: 0)
     private var countsAsUnauthenticated = false
     private var countedAddress: NetworkAddress?
-    /// What the session has dealt with, and whether the other server waits to hear of it.
-    private var handled: UInt32 = 0
-    private var owesAcknowledgement = false
     /// Once it is gone: whether either side had said so.
     private(set) var endedInOrder = false
-    private var said: UInt32 = 0
+    /// By what the other server can go on with the stream on another connection (XEP-0198 §5).
+    private var resumption: String?
+    private var isResuming = false
+    private var recent: (domain: String, messages: RecentMessages)?
+    /// It has gone on with it.
+    private var isSuperseded = false
 
     package enum TLSStart: Hashable, Sendable { case inStream, atOnce }
     private enum Deadline { case negotiation(until: Int), idle, closing(until: Int) }
@@ -65,15 +67,34 @@ package final class IncomingPeerConnection: PeerConnection {
         let pairs = session.pairs
         endedInOrder = machine.isEnding
         machine.transportLost()
-        session.end()
-        for link in links { link.lost(self) }
+        leaveSession()
+        let unacknowledged = Self.byLink(management?.unacknowledged ?? [])
+        management = nil
+        for link in links { link.lost(self, unacknowledged.first { $0.link === link }?.items ?? []) }
         links = []
         leaveUnauthenticated()
         if let countedAddress { service.admission.leave(countedAddress) }
         countedAddress = nil
         service.went(self)
-        if !endedInOrder { service.check(pairs) }
+        if !endedInOrder, !isSuperseded { service.check(pairs) }
         if let pair = pairs.first { log(.info, "another server's stream has ended", ["peer": "\(pair.remote)"]) }
+    }
+
+    /// A stream that was not closed may go on on another connection.
+    private func leaveSession() {
+        guard let resumption, !isSuperseded else { return session.end() }
+        if endedInOrder {
+            service.forgetStream(resumption)
+            session.end()
+        } else {
+            service.awaitResumption(of: resumption, session, on: loop)
+        }
+    }
+
+    /// The other server goes on with the stream on another connection: this one is dead, whether we know it or not.
+    func supersede() {
+        isSuperseded = true
+        drop()
     }
 
     private func leaveUnauthenticated() {
@@ -81,6 +102,7 @@ package final class IncomingPeerConnection: PeerConnection {
         countsAsUnauthenticated = false
     }
 
+    override func willFlush() { askForAcknowledgement() }
     override func drained() { for link in links { link.drain() } }
     override func networkFailed(_ error: any Error) { log(.debug, "connection failed", ["error": "\(error)"]) }
 
@@ -90,6 +112,7 @@ package final class IncomingPeerConnection: PeerConnection {
             guard loop.now >= until else { return hang(until: until) }
             close(StreamError(.connectionTimeout, "The negotiation took too long."))
         case .idle:
+            if let until = acknowledgementDue { return loop.now >= until ? drop() : hang(until: until) }
             let due = lastActivity + settings.idleTicks
             if loop.now >= due { close(nil) } else { hang(until: due) }
         case .closing(let until):
@@ -125,32 +148,67 @@ package final class IncomingPeerConnection: PeerConnection {
         do throws(StreamError) { try session.receive(element) } catch { perform(machine.end(error, surroundings)) }
     }
 
-    /// XEP-0198: what was taken is acknowledged, and what was not comes again on another stream. Streams are not resumed.
+    /// XEP-0198: what was taken is acknowledged, and what was not comes again on another connection.
     private func manage(_ element: FlatElement) {
         switch StreamManagementRequest(element) {
-        case .enable:
-            guard !session.isManaged else { return say(.failed(.unexpectedRequest, handled: nil)) }
-            session.enableManagement()
-            say(.enabled(resumption: nil))
+        case .enable(let resumes, _):
+            guard !session.isManaged, !isResuming else { return say(.failed(.unexpectedRequest, handled: nil)) }
+            enableManagement(resumes: resumes)
         case .request:
             guard session.isManaged else { return say(.failed(.unexpectedRequest, handled: nil)) }
-            session.settle()
-            owesAcknowledgement = session.hasUnfinished
-            said = handled
-            say(.acknowledge(handled))
-        case .acknowledge: break
-        case .resume: say(.failed(.itemNotFound, handled: nil))
+            answerRequest(session)
+        case .acknowledge(let handled):
+            do throws(StreamError) { try take(acknowledgement: handled) } catch { perform(machine.end(error, surroundings)) }
+        case .resume(let previous, _):
+            guard !session.isManaged, !isResuming, !machine.isBidirectional, let remote = machine.remote else {
+                return say(.failed(.unexpectedRequest, handled: nil))
+            }
+            isResuming = true
+            service.resume(previous, of: remote, machine.pairs, on: loop) { [weak self] handled, isOver in
+                self?.goOn(with: previous, of: remote, after: handled, isOver: isOver)
+            }
         case nil: say(.failed(.badRequest, handled: nil))
         }
     }
 
-    private func say(_ answer: StreamManagementAnswer) { write { answer.write(to: &$0) } }
+    private func enableManagement(resumes: Bool) {
+        if machine.isBidirectional {
+            management = OutgoingManagement()
+        } else if resumes, let remote = machine.remote, let id = service.nameStream(of: self, session) {
+            resumption = id
+            session.enableManagement(named: id, of: remote)
+            return say(.enabled(resumption: .init(id: id, seconds: Int(settings.resumableFor.nanoseconds / 1_000_000_000))))
+        }
+        session.enableManagement()
+        say(.enabled(resumption: nil))
+    }
+
+    /// - Parameters:
+    ///   - handled: so many stanzas of the earlier stream are handled; `nil` if nobody knows.
+    ///   - isOver: whether the stream is over all the same.
+    private func goOn(with previous: String, of remote: String, after handled: UInt32?, isOver: Bool) {
+        isResuming = false
+        guard !isGone else { return }
+        if let handled, !isOver {
+            session.enableManagement(named: previous, of: remote, after: handled)
+            handledCount = handled
+            resumption = previous
+            service.keepStream(previous, of: self, session)
+            say(.resumed(previous: previous, handled: handled))
+        } else {
+            say(.failed(.itemNotFound, handled: handled))
+        }
+        loop.context.flushSoon()
+    }
 
     private func perform(_ action: IncomingPeerMachine.Action) {
         switch action {
         case .wait, .deliver, .manage, .answered: break
         case .goBothWays: break
-        case .open, .answer: write { action.write(to: &$0) }
+        case .open:
+            write { action.write(to: &$0) }
+            goBothWays()
+        case .answer: write { action.write(to: &$0) }
         case .proceed(let domain): startTLS(domain, action)
         case .succeed(let pair):
             write { action.write(to: &$0) }
@@ -200,13 +258,32 @@ package final class IncomingPeerConnection: PeerConnection {
         leaveUnauthenticated()
         admitLargerStanzas()
         session.pairs = machine.pairs
+        session.recentMessages = { [weak self] in self?.recentMessages($0) }
         methods[pair] = method
         if case .negotiation = deadline {
             deadline = .idle
             hang(until: loop.now + settings.idleTicks)
         }
         log(.info, "another server is authenticated", ["peer": "\(pair.remote)", "domain": "\(pair.local)", "by": "\(method.rawValue)"])
-        if machine.isBidirectional, let link = service.adopt(self, pair) { links.append(link) } else { service.heard(pair) }
+        // After EXTERNAL another header comes, and nothing is said before the answer to that (RFC 6120 §6.3.2).
+        if method == .dialback { goBothWays(pair) }
+    }
+
+    private func goBothWays() {
+        for pair in methods.keys { goBothWays(pair) }
+    }
+
+    private func goBothWays(_ pair: DomainPair) {
+        guard machine.isBidirectional, !links.contains(where: { $0.pair == pair }), let link = service.adopt(self, pair) else { return service.heard(pair) }
+        links.append(link)
+    }
+
+    /// As the last stanza's, mostly: there is one server at the other end.
+    private func recentMessages(_ domain: String) -> RecentMessages {
+        if let recent, recent.domain == domain { return recent.messages }
+        let messages = service.recentMessages(of: domain)
+        recent = (domain, messages)
+        return messages
     }
 
     private func verify(_ request: DialbackElement, _ streamID: String) {
@@ -235,13 +312,7 @@ package final class IncomingPeerConnection: PeerConnection {
 }
 
 extension IncomingPeerConnection: PeerTransport {
-    package func handled(_ count: UInt32) {
-        handled = count
-        guard owesAcknowledgement, !session.hasUnfinished, said != count else { return }
-        owesAcknowledgement = false
-        said = count
-        say(.acknowledge(count))
-    }
+    package func handled(_ count: UInt32) { acknowledge(count, of: session) }
 }
 
 /// What a stream asks of the server, as its loop sees it.

@@ -1,18 +1,22 @@
-package import MartletXMPP
+import MartletCore
 package import NIOCore
 
 /// What was sent on a stream and is not acknowledged (XEP-0198 §4). Pure.
-package struct OutgoingManagement: Sendable {
+package struct OutgoingManagement<Item: Sendable>: Sendable {
     /// Stanzas, modulo 2³².
-    package private(set) var sent: UInt32 = 0
-    package private(set) var unacknowledged = CircularBuffer<EncodedStanza>()
+    package private(set) var sent: UInt32
+    package private(set) var unacknowledged = CircularBuffer<Item>()
     /// What had been sent when the other server was asked last.
     private var askedAt: UInt32?
 
-    package init() {}
+    /// - Parameter sent: stanzas that were sent, and handled, on the stream that this one goes on with.
+    package init(after sent: UInt32 = 0) { self.sent = sent }
 
-    package mutating func append(_ stanza: EncodedStanza) {
-        unacknowledged.append(stanza)
+    /// The number of stanzas that are acknowledged.
+    package var acknowledged: UInt32 { sent &- UInt32(unacknowledged.count) }
+
+    package mutating func append(_ item: Item) {
+        unacknowledged.append(item)
         sent &+= 1
     }
 
@@ -24,9 +28,8 @@ package struct OutgoingManagement: Sendable {
     }
 
     /// - Returns: what is done with; `nil` if that is more than was sent.
-    package mutating func acknowledge(_ handled: UInt32) -> [EncodedStanza]? {
-        let first = sent &- UInt32(unacknowledged.count)
-        let count = Int(handled &- first)
+    package mutating func acknowledge(_ handled: UInt32) -> [Item]? {
+        let count = Int(handled &- acknowledged)
         // A count from before the last one says nothing new.
         if count > Int(UInt32.max / 2) { return [] }
         guard count <= unacknowledged.count else { return nil }
@@ -34,4 +37,18 @@ package struct OutgoingManagement: Sendable {
         unacknowledged.removeFirst(count)
         return done
     }
+}
+
+/// A stream whose connection has broken off, as its sender remembers it (XEP-0198 §5).
+struct InterruptedStream {
+    let id: String
+    /// For how long the other server goes on with it after a connection is lost, and until when that is.
+    let seconds: Int
+    let until: NIODeadline
+    /// How many stanzas it had acknowledged.
+    let acknowledged: UInt32
+    /// What was sent after those.
+    let items: [PeerQueue.Item]
+    /// Whether they are still the first in the queue.
+    var areQueued = true
 }

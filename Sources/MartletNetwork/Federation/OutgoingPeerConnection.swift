@@ -16,26 +16,43 @@ class OutgoingPeerConnection: PeerConnection {
     /// Told once, when stanzas may be sent or keys asked about.
     var onReady: ((OutgoingPeerConnection) -> Void)?
     /// Told once, when the connection is of no use any more: why, and what was sent and not acknowledged.
-    var onEnd: ((OutgoingPeerConnection, PeerCallFailure, [EncodedStanza]) -> Void)?
-    /// Told of stanzas that the other server has acknowledged.
-    var onAcknowledged: (([EncodedStanza]) -> Void)?
+    var onEnd: ((OutgoingPeerConnection, PeerCallFailure, [PeerQueue.Item]) -> Void)?
     var onDrained: (() -> Void)?
     private(set) var method: OutgoingPeerMachine.Method?
     private var failure: PeerCallFailure?
-    private var management: OutgoingManagement?
+    /// The stream that this one is to go on with (XEP-0198 §5), and what the other server said about that.
+    private let previous: InterruptedStream?
+    private(set) var continuation: Continuation?
+    private var awaitsContinuation = false
+    /// By what another connection can go on with the stream, and for how long after this one is lost.
+    private var resumption: StreamManagementAnswer.Resumption?
+    /// Once the connection is lost: what another one can go on with.
+    private(set) var interrupted: InterruptedStream?
     private lazy var session: PeerSession = {
         let session = PeerSession(self, router: service.router, context: loop.context)
         session.pairs = [pair]
         return session
     }()
     private var questions: [DialbackElement: (DialbackElement.Outcome) -> Void] = [:]
-    private var lastSent = 0
-    private var askedAt: Int?
+
+    enum Continuation {
+        case resumed(handled: UInt32)
+        /// The stream is over. `handled`: if the other server still knows that.
+        case failed(handled: UInt32?)
+
+        var handled: UInt32? {
+            switch self {
+            case .resumed(let handled): handled
+            case .failed(let handled): handled
+            }
+        }
+    }
 
     init(
         _ service: FederationService, _ loop: NetworkLoop, _ pair: DomainPair, _ purpose: OutgoingPeerMachine.Purpose, to target: DialTarget,
-        _ records: DANE?
+        _ records: DANE?, resuming previous: InterruptedStream? = nil
     ) {
+        self.previous = previous
         self.target = target
         self.records = records
         self.pair = pair
@@ -103,17 +120,22 @@ class OutgoingPeerConnection: PeerConnection {
         if machine.isBidirectional { session.end() }
         for answered in questions.values { answered(.error(.remoteServerTimeout)) }
         questions = [:]
-        let unacknowledged = management.map { Array($0.unacknowledged) } ?? []
+        let unacknowledged = management.map { $0.unacknowledged.map(\.item) } ?? []
+        // A stream that was closed is over (§5).
+        if case .network = failure, let management, let resumption {
+            interrupted = InterruptedStream(
+                id: resumption.id, seconds: resumption.seconds, until: loop.context.time.monotonic + .seconds(Int64(resumption.seconds)), acknowledged: management.acknowledged,
+                items: unacknowledged)
+        }
         management = nil
         let told = onEnd
-        (onReady, onEnd, onAcknowledged, onDrained) = (nil, nil, nil, nil)
+        (onReady, onEnd, onDrained) = (nil, nil, nil)
         told?(self, failure, unacknowledged)
     }
 
     override func deadlinePassed() {
         if machine.isEnding { return drop() }
-        if let askedAt {
-            let until = askedAt + NetworkLoop.ticks(settings.acknowledgementDeadline)
+        if let until = acknowledgementDue {
             guard loop.now < until else { return fail(.network("it does not acknowledge what it is sent")) }
             return hang(until: until)
         }
@@ -184,10 +206,18 @@ class OutgoingPeerConnection: PeerConnection {
     private func begin(_ method: OutgoingPeerMachine.Method, isManaged: Bool) {
         self.method = method
         admitLargerStanzas()
-        if isManaged {
-            write { $0.element("enable", .streamManagement) }
-            management = OutgoingManagement()
+        guard isManaged else { return tellReady() }
+        if let previous, !machine.isBidirectional {
+            awaitsContinuation = true
+            return write { $0.element("resume", .streamManagement, ["previd": previous.id, "h": "0"]) }
         }
+        enableManagement()
+    }
+
+    private func enableManagement() {
+        // Where both send there are two counts, and only one of them is known here: such a stream ends with its connection.
+        write { $0.element("enable", .streamManagement, ["resume": machine.isBidirectional ? nil : "true"]) }
+        management = OutgoingManagement()
         tellReady()
     }
 
@@ -199,47 +229,57 @@ class OutgoingPeerConnection: PeerConnection {
 
     // MARK: Stanzas
 
-    /// - Returns: whether the other server will acknowledge it.
-    func send(_ stanza: EncodedStanza) -> Bool {
-        lastSent = loop.now
-        service.counters.sent()
-        sentCount += 1
-        write(stanza.bytes)
-        management?.append(stanza)
-        return management != nil
-    }
-
     override func drained() { onDrained?() }
 
-    override func willFlush() { if askedAt == nil { askForAcknowledgement() } }
-
-    private func askForAcknowledgement() {
-        guard management?.asks() == true else { return }
-        askedAt = loop.now
-        write { $0.element("r", .streamManagement) }
-        hang(until: loop.now + NetworkLoop.ticks(settings.acknowledgementDeadline))
-    }
+    override func willFlush() { askForAcknowledgement() }
 
     private func manage(_ element: FlatElement) {
-        if element.isNamed("enabled", .streamManagement) { return }
-        if element.isNamed("failed", .streamManagement) {
-            // It said that it could. What was sent was handed over all the same.
-            if let sent = management?.unacknowledged { onAcknowledged?(Array(sent)) }
-            management = nil
-            askedAt = nil
-            return
+        if element.isNamed("enabled", .streamManagement) { return enabled(element) }
+        if element.isNamed("resumed", .streamManagement) { return resumed(element) }
+        if element.isNamed("failed", .streamManagement) { return managementFailed(element) }
+        switch StreamManagementRequest(element) {
+        case .acknowledge(let handled):
+            do throws(StreamError) { try take(acknowledgement: handled) } catch {
+                write { error.write(to: &$0) }
+                perform(machine.end())
+            }
+        case .request where machine.isBidirectional && session.isManaged: answerRequest(session)
+        case .enable, .request, .resume, nil: break
         }
-        guard case .acknowledge(let handled)? = StreamManagementRequest(element) else { return }
-        guard let released = management?.acknowledge(handled) else {
-            let error = StreamError.handledCountTooHigh(handled: handled, sent: management?.sent ?? 0)
-            write { error.write(to: &$0) }
-            return perform(machine.end())
-        }
-        askedAt = nil
-        if !released.isEmpty { onAcknowledged?(released) }
-        // Something may have been sent since it was asked.
-        askForAcknowledgement()
     }
+
+    private func enabled(_ element: FlatElement) {
+        if machine.isBidirectional { return session.enableManagement() }
+        guard ["true", "1"].contains(element.attribute("resume")), let id = element.attribute("id"), !id.isEmpty,
+            id.utf8.count <= StreamManagementRequest.identifierBytesMax
+        else { return }
+        let seconds = element.attribute("max").flatMap { UInt32($0) }.map(Int.init) ?? Self.resumableSeconds
+        resumption = .init(id: id, seconds: seconds)
+    }
+
+    /// Where the other server does not say for how long.
+    private static let resumableSeconds = 300
+
+    private func resumed(_ element: FlatElement) {
+        guard awaitsContinuation, let previous, element.attribute("previd") == previous.id, let handled = Self.handled(element) else { return }
+        awaitsContinuation = false
+        continuation = .resumed(handled: handled)
+        resumption = .init(id: previous.id, seconds: previous.seconds)
+        management = OutgoingManagement(after: handled)
+        tellReady()
+    }
+
+    private func managementFailed(_ element: FlatElement) {
+        guard awaitsContinuation else {
+            // It said that it could. What was sent was handed over all the same.
+            return endManagement()
+        }
+        awaitsContinuation = false
+        continuation = .failed(handled: Self.handled(element))
+        enableManagement()
+    }
+
+    private static func handled(_ element: FlatElement) -> UInt32? { element.attribute("h").flatMap { UInt32($0) } }
 
     // MARK: Questions (XEP-0220 §2.1.2)
 
@@ -258,7 +298,7 @@ class OutgoingPeerConnection: PeerConnection {
 }
 
 extension OutgoingPeerConnection: PeerTransport {
-    func handled(_ count: UInt32) {}
+    func handled(_ count: UInt32) { acknowledge(count, of: session) }
 }
 
 private struct Surroundings: OutgoingPeerEnvironment {

@@ -11,6 +11,7 @@ final class PeerCall: @unchecked Sendable {
     private let pair: DomainPair
     private let purpose: OutgoingPeerMachine.Purpose
     private let deadline: TimeAmount
+    private let resuming: InterruptedStream?
     private let ended: (Result<OutgoingPeerConnection, PeerCallFailure>) -> Void
     private var calls: CallQueue { purpose == .stanzas ? service.calls : service.verifications }
     private var timer: Scheduled<Void>?
@@ -24,13 +25,14 @@ final class PeerCall: @unchecked Sendable {
     /// - Parameter ended: told once, on the loop, and never before this returns.
     init(
         _ service: FederationService, _ loop: NetworkLoop, _ pair: DomainPair, _ purpose: OutgoingPeerMachine.Purpose, within deadline: TimeAmount,
-        _ ended: @escaping (Result<OutgoingPeerConnection, PeerCallFailure>) -> Void
+        resuming: InterruptedStream? = nil, _ ended: @escaping (Result<OutgoingPeerConnection, PeerCallFailure>) -> Void
     ) {
         self.service = service
         self.loop = loop
         self.pair = pair
         self.purpose = purpose
         self.deadline = deadline
+        self.resuming = resuming
         self.ended = ended
     }
 
@@ -122,7 +124,7 @@ final class PeerCall: @unchecked Sendable {
     }
 
     private func begin(_ dialled: Dialled, _ records: DANE?, besides others: [DialTarget]) {
-        let connection = OutgoingPeerConnection(service, loop, pair, purpose, to: dialled.target, records)
+        let connection = OutgoingPeerConnection(service, loop, pair, purpose, to: dialled.target, records, resuming: resuming)
         connection.onReady = { [self] connection in finish(.success(connection)) }
         connection.onEnd = { [self] _, failure, _ in
             self.connection = nil

@@ -45,6 +45,15 @@ package class PeerConnection: ChannelDuplexHandler {
     private(set) var since: Int64 = 0
     var sentCount = 0
     var receivedCount = 0
+    /// Of what is sent; `nil` where it is not acknowledged.
+    var management: OutgoingManagement<SentStanza>?
+    var lastSent = 0
+    /// The tick in which it was asked what has arrived, and is not answered.
+    var askedAt: Int?
+    /// What is handled of what the other server has sent, what it was told, and whether it waits to hear more.
+    var handledCount: UInt32 = 0
+    var saidHandled: UInt32 = 0
+    var owesAcknowledgement = false
     package var wheelPlace: DeadlineWheelPlace?
 
     init(_ service: FederationService, _ loop: NetworkLoop) {
@@ -160,6 +169,8 @@ extension PeerConnection {
         flush()
         context?.close(promise: nil)
     }
+
+    var closeFuture: EventLoopFuture<Void> { context?.channel.closeFuture ?? loop.loop.makeSucceededVoidFuture() }
 
     /// Asks to be looked at in that tick.
     func hang(until tick: Int) {

@@ -198,7 +198,7 @@ package struct PeerDiagnosis: Sendable {
     /// For one direction, whatever is usual.
     private var policy: PeerPolicy {
         var policy = scope == .exchange ? service.policy(of: pair.remote) : PeerPolicy()
-        policy.isBidirectional = false
+        policy.bidirection = .off
         return policy
     }
 

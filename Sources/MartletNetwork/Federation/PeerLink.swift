@@ -3,22 +3,6 @@ import MartletCore
 import MartletXMPP
 import NIOCore
 
-/// What sends stanzas to another server: a connection of either direction.
-protocol PeerSender: PeerConnection {
-    /// - Returns: whether the other server will acknowledge it.
-    func send(_ stanza: EncodedStanza) -> Bool
-}
-
-extension OutgoingPeerConnection: PeerSender {}
-extension IncomingPeerConnection: PeerSender {
-    func send(_ stanza: EncodedStanza) -> Bool {
-        service.counters.sent()
-        sentCount += 1
-        write(stanza.bytes)
-        return false
-    }
-}
-
 /// What one domain of ours has for one of another server, and the stream by which it goes. It lives on one loop; how much waits in it is
 /// counted by the service.
 ///
@@ -29,14 +13,14 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
         /// The other server is called again when some time has passed.
         case watching(Scheduled<Void>)
         case calling(PeerCall)
-        case open(any PeerSender)
+        case open(PeerConnection)
     }
 
     let pair: DomainPair
     let loop: NetworkLoop
     private let service: FederationService
     private var state = State.idle
-    private var waiting = CircularBuffer<EncodedStanza>()
+    private var queue: PeerQueue
     /// When the stream was opened, in ticks, and how often one has ended soon after that.
     private var openedAt = 0
     /// Since when the other server is not there, if it was before.
@@ -44,42 +28,131 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
     /// What was said last may not have arrived.
     private var isDoubtful = false
     private var shortLived = 0
+    /// What the other server may still go on with.
+    private var interrupted: InterruptedStream?
+    /// The log is being read, to send what is in it or to return it.
+    private var isReading = false
+    private var isReturning = false
+    private var isStoringDue = false
+    /// Sent from the log, and not acknowledged.
+    private var unacknowledgedCount = 0
     /// In ticks.
     private static let soon = 10
     private static let shortLivedMax = 3
+    /// Messages that are read from the log at a time.
+    private static let pageMax = 100
+    /// Stanzas that may be unacknowledged before more are read from the log.
+    private static let unacknowledgedMax = 1_000
 
-    init(_ pair: DomainPair, _ service: FederationService, on loop: NetworkLoop) {
+    /// - Parameter cursor: what the log has up to here was handed over before.
+    init(_ pair: DomainPair, _ service: FederationService, on loop: NetworkLoop, cursor: UInt64) {
         self.pair = pair
         self.loop = loop
         self.service = service
+        queue = PeerQueue(cursor: cursor)
     }
 
     var mailbox: LoopMailbox { loop.context.mailbox }
+    private var owner: AccountID { AccountID(queueFor: pair) }
 
     // MARK: Stanzas
 
-    func take(_ stanza: EncodedStanza, _ context: LoopContext) {
-        waiting.append(stanza)
+    func take(_ item: PeerQueue.Item, _ context: LoopContext) {
+        if !queue.append(item) { service.release(self, [item]) }
         switch state {
-        case .idle, .watching: callNow()
+        case .idle, .watching: if !isReturning { callNow() }
         case .calling: break
         case .open: drain()
         }
     }
 
+    /// A message is in the log, and there may be nobody who waits for the other server.
+    func awaken(after rest: TimeAmount) {
+        guard case .idle = state, !isReturning else { return }
+        if rest > .zero { call(in: rest) } else { call() }
+    }
+
+    /// From here on messages that are kept are in the log only.
+    func fallBehind() {
+        queue.fallBehind()
+        drain()
+    }
+
     /// Hands on what waits, as long as the network takes it.
     func drain() {
         guard case .open(let sender) = state else { return }
-        var released: [EncodedStanza] = []
-        while sender.isWritable, let stanza = waiting.popFirst() {
-            if !sender.send(stanza) { released.append(stanza) }
+        var sent: [PeerQueue.Item] = []
+        while sender.isWritable, let item = queue.next() {
+            if sender.send(item, for: self) { unacknowledgedCount += 1 } else { sent.append(item) }
         }
-        release(released)
+        handedOver(sent)
+        if queue.wantsPage, sender.isWritable, unacknowledgedCount < Self.unacknowledgedMax { readOn() }
     }
 
-    private func release(_ stanzas: [EncodedStanza]) {
-        if !stanzas.isEmpty { service.release(self, count: stanzas.count, bytes: stanzas.reduce(0) { $0 + $1.bytes.readableBytes }) }
+    func acknowledged(_ items: [PeerQueue.Item]) {
+        unacknowledgedCount -= items.count
+        handedOver(items)
+        drain()
     }
+
+    private func handedOver(_ items: [PeerQueue.Item]) {
+        guard !items.isEmpty else { return }
+        service.release(self, items)
+        settle(items)
+    }
+
+    /// These are dealt with: they need not be sent after a restart.
+    private func settle(_ items: [PeerQueue.Item]) {
+        service.settled(self, items)
+        guard queue.deliver(items), !isStoringDue else { return }
+        isStoringDue = true
+        _ = loop.loop.assumeIsolated().scheduleTask(in: Self.storeCursorAfter) { [self] in storeCursor() }
+    }
+
+    /// What was handed over less than that before the process dies is sent again.
+    private static let storeCursorAfter = TimeAmount.milliseconds(200)
+
+    /// Many acknowledgements are one write.
+    func storeCursor() {
+        guard isStoringDue else { return }
+        isStoringDue = false
+        _ = loop.context.store.submit([.cursor(owner, upTo: queue.cursor)])
+    }
+
+    // MARK: The log
+
+    /// Reads the next messages from the log, to send them.
+    private func readOn() {
+        guard !isReading, !isReturning else { return }
+        isReading = true
+        let last = service.lastView(of: self)
+        loop.context.store.messages(of: owner, after: queue.readUpTo, limit: Self.pageMax) { [self] result in
+            mailbox.run { [self] context in
+                isReading = false
+                switch result {
+                case .success(let messages): read(messages, upTo: last, context)
+                case .failure: readLater()
+                }
+            }
+        }
+    }
+
+    private func read(_ messages: [LoggedMessage], upTo last: UInt64, _ context: LoopContext) {
+        // There may have been a failure since, after which it is read from the beginning.
+        guard case .open = state, queue.wantsPage else { return }
+        let items = messages.filter { $0.view > queue.readUpTo }.map { PeerQueue.Item(service.router.late($0, context), view: $0.view, after: $0.view) }
+        service.charge(self, items)
+        queue.add(items, end: messages.count < Self.pageMax ? last : nil)
+        if messages.count < Self.pageMax, service.caughtUp(self, upTo: queue.readUpTo) { queue.catchUp() }
+        drain()
+    }
+
+    private func readLater() {
+        _ = loop.loop.assumeIsolated().scheduleTask(in: Self.readAgainAfter) { [self] in drain() }
+    }
+
+    /// When the store did not answer.
+    private static let readAgainAfter = TimeAmount.seconds(2)
 
     // MARK: Streams
 
@@ -110,7 +183,8 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
     }
 
     private func call() {
-        let call = PeerCall(service, loop, pair, .stanzas, within: service.settings.callDeadline) { [self] result in
+        if let stream = interrupted, stream.until < loop.context.time.monotonic { interrupted = nil }
+        let call = PeerCall(service, loop, pair, .stanzas, within: service.settings.callDeadline, resuming: interrupted) { [self] result in
             switch result {
             case .success(let connection): open(connection)
             case .failure(let failure): failed(failure)
@@ -122,9 +196,10 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
 
     private func open(_ connection: OutgoingPeerConnection) {
         connection.onEnd = { [self] connection, failure, unacknowledged in lost(connection, failure, unacknowledged) }
-        connection.onAcknowledged = { [self] in release($0) }
         connection.onDrained = { [self] in drain() }
         let wasUnreachable = service.opened(self)
+        if let continuation = connection.continuation { goOn(continuation) }
+        interrupted = nil
         connection.log(
             .info, "stream to another server",
             ["peer": "\(pair.remote)", "domain": "\(pair.local)", "by": "\(connection.method?.rawValue ?? "")", "tls": "\(connection.tlsVersion ?? "none")"])
@@ -133,7 +208,21 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
         (goneSince, isDoubtful) = (nil, false)
     }
 
-    private func attach(_ sender: any PeerSender) {
+    /// The other server has said what it has handled of what was sent before the last connection broke off: that does not go again.
+    private func goOn(_ continuation: OutgoingPeerConnection.Continuation) {
+        guard let interrupted, let handled = continuation.handled else { return }
+        let count = Int(handled &- interrupted.acknowledged)
+        guard count <= interrupted.items.count else { return }
+        let done = Array(interrupted.items.prefix(count))
+        if interrupted.areQueued {
+            queue.removeFirst(count)
+            service.release(self, done)
+        }
+        // Some may have been returned meanwhile.
+        settle(done.filter { $0.view > queue.cursor })
+    }
+
+    private func attach(_ sender: PeerConnection) {
         state = .open(sender)
         openedAt = loop.now
         drain()
@@ -143,63 +232,80 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
     func adopt(_ connection: IncomingPeerConnection) { attach(connection) }
 
     /// A stream for both directions has ended.
-    func lost(_ connection: IncomingPeerConnection) {
+    func lost(_ connection: IncomingPeerConnection, _ unacknowledged: [PeerQueue.Item]) {
         guard case .open(let sender) = state, sender === connection else { return }
+        queue.putBack(unacknowledged)
+        unacknowledgedCount = 0
         goOn(isOrderly: connection.endedInOrder)
     }
 
-    private func lost(_ connection: OutgoingPeerConnection, _ failure: PeerCallFailure, _ unacknowledged: [EncodedStanza]) {
+    private func lost(_ connection: OutgoingPeerConnection, _ failure: PeerCallFailure, _ unacknowledged: [PeerQueue.Item]) {
         service.closed(self)
         connection.log(.info, "stream to another server has ended", ["peer": "\(pair.remote)", "domain": "\(pair.local)", "why": "\(failure)"])
         // What was not acknowledged goes again, before what came later.
-        for stanza in unacknowledged.reversed() { waiting.prepend(stanza) }
+        queue.putBack(unacknowledged)
+        if let stream = connection.interrupted { interrupted = stream }
+        unacknowledgedCount = 0
         shortLived = loop.now - openedAt < Self.soon ? shortLived + 1 : 0
         // Something that it is sent makes it end the stream, again and again.
-        if shortLived > Self.shortLivedMax, !waiting.isEmpty {
+        if shortLived > Self.shortLivedMax, !queue.isEmpty {
             shortLived = 0
-            return failed(failure)
+            return failed(failure, isFinal: true)
         }
         goOn(isOrderly: failure == .stream(.ended(nil)))
     }
 
     private func goOn(isOrderly: Bool) {
         state = .idle
-        if !waiting.isEmpty {
+        if !queue.isEmpty || queue.isBehind {
             isDoubtful = isDoubtful || !isOrderly
             call()
         } else if isOrderly {
-            service.retire(self)
+            retire()
         } else {
             check()
         }
     }
 
-    /// There is no stream: who has sent something is told, once, and the other server is left alone for a while.
-    private func failed(_ failure: PeerCallFailure) {
-        state = .idle
-        let stanzas = waiting
-        waiting = CircularBuffer()
-        let consequence = service.failed(self, failure)
-        loop.context.log(service.log, pair, failure, stanzas.count)
-        release(Array(stanzas))
-        for stanza in stanzas {
-            service.keepFarewell(stanza, pair)
-            service.router.returnUndelivered(stanza, failure.stanzaError, loop.context)
-        }
-        if consequence.hasVanished { service.router.peerVanished(pair.remote, from: pair.local, loop.context) }
-        watch(consequence.isKnown, consequence.rest)
+    private func retire() {
+        storeCursor()
+        service.retire(self)
     }
 
-    /// A server that was there before is called again, for a while.
-    private func watch(_ isKnown: Bool, _ rest: TimeAmount) {
+    /// There is no stream: who has sent something is told, once, and the other server is left alone for a while. Messages that are kept wait for
+    /// it, if it was there before.
+    private func failed(_ failure: PeerCallFailure, isFinal: Bool = false) {
+        state = .idle
+        let consequence = service.failed(self, failure)
+        let items = queue.fail()
+        interrupted?.areQueued = false
+        let isOver = isFinal || failure.isFinal || !consequence.isKnown
+        loop.context.log(service.log, pair, failure, returned: items.count { isOver || !$0.isKept }, kept: isOver ? 0 : consequence.kept)
+        service.release(self, items)
+        for item in items where !item.isKept {
+            service.keepFarewell(item.stanza, pair)
+            service.router.returnUndelivered(item.stanza, failure.stanzaError, loop.context)
+        }
+        if consequence.hasVanished { service.router.peerVanished(pair.remote, from: pair.local, loop.context) }
+        guard consequence.kept > 0 else { return watch(consequence) }
+        let error = failure.stanzaError
+        returnKept(before: isOver ? .max : loop.context.wallMilliseconds - service.settings.keptFor.nanoseconds / 1_000_000, error) { [self] in
+            watch(consequence)
+        }
+    }
+
+    /// A server that was there before is called again, for a while; one that messages are kept for until they have waited too long.
+    private func watch(_ consequence: FederationService.Consequence) {
+        guard case .idle = state else { return }
         let now = loop.context.time.monotonic
         let since = goneSince ?? now
-        guard isKnown, now - since < service.settings.watchedFor else {
+        let isAwaited = consequence.isKnown && now - since < service.settings.watchedFor
+        guard isAwaited || service.hasKept(self) else {
             goneSince = nil
-            return isKnown ? service.giveUp(self) : service.retire(self)
+            return consequence.isKnown ? service.giveUp(self) : retire()
         }
         goneSince = since
-        call(in: rest)
+        call(in: consequence.rest)
     }
 
     /// Gives up the stream, and whatever it was waiting for.
@@ -209,7 +315,7 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
         case .watching(let timer):
             timer.cancel()
             state = .idle
-            service.retire(self)
+            if service.hasKept(self) { call() } else { retire() }
         case .calling(let call):
             call.cancel()
             failed(.network("closed by the operator"))
@@ -218,7 +324,7 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
     }
 
     /// The connection of its stream, if there is one. For operators.
-    var sender: (any PeerSender)? { if case .open(let sender) = state { sender } else { nil } }
+    var sender: (PeerConnection)? { if case .open(let sender) = state { sender } else { nil } }
 
     /// Asks whether a key is the other server's, if there is a stream on which that can be asked.
     func ask(_ question: DialbackElement, _ answered: @escaping (DialbackElement.Outcome) -> Void) -> Bool {
@@ -228,10 +334,50 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
     }
 }
 
+// MARK: Returning
+
+extension PeerLink {
+    /// Returns what has been kept since before a moment, in milliseconds since 1970, to who sent it; page by page, from the first.
+    private func returnKept(before moment: Int64, _ error: StanzaError, _ done: @escaping () -> Void) {
+        isReturning = true
+        let done = NIOLoopBound(done, eventLoop: loop.loop)
+        loop.context.store.messages(of: owner, after: queue.cursor, limit: Self.pageMax) { [self] result in
+            mailbox.run { [self] context in
+                guard case .success(let messages) = result else { return returned(done.value) }
+                let late = messages.prefix { $0.time < moment }
+                returnPage(Array(late), error, context) { [self] isComplete in
+                    guard isComplete, late.count == Self.pageMax else { return returned(done.value) }
+                    returnKept(before: moment, error, done.value)
+                }
+            }
+        }
+    }
+
+    private func returned(_ done: () -> Void) {
+        isReturning = false
+        done()
+        drain()
+        loop.context.flushSoon()
+    }
+
+    /// One after the other, so that what the log is given for the sender comes before the queue's cursor.
+    private func returnPage(_ messages: [LoggedMessage], _ error: StanzaError, _ context: LoopContext, _ done: @escaping (Bool) -> Void) {
+        guard let message = messages.first else { return done(true) }
+        let done = NIOLoopBound(done, eventLoop: loop.loop)
+        service.router.returnKept(message.stanza, error, context) { [self] isSettled in
+            mailbox.run { [self] context in
+                guard isSettled else { return done.value(false) }
+                settle([PeerQueue.Item(message.stanza, view: message.view, after: message.view)])
+                returnPage(Array(messages.dropFirst()), error, context, done.value)
+            }
+        }
+    }
+}
+
 extension LoopContext {
-    fileprivate func log(_ log: Logger, _ pair: DomainPair, _ failure: PeerCallFailure, _ count: Int) {
+    fileprivate func log(_ log: Logger, _ pair: DomainPair, _ failure: PeerCallFailure, returned: Int, kept: Int) {
         log.notice(
             "another server cannot be reached",
-            metadata: ["peer": "\(pair.remote)", "domain": "\(pair.local)", "why": "\(failure)", "returned": "\(count)"])
+            metadata: ["peer": "\(pair.remote)", "domain": "\(pair.local)", "why": "\(failure)", "returned": "\(returned)", "kept": "\(kept)"])
     }
 }

@@ -130,7 +130,8 @@ enum Verification {
         try connection.rows(
             """
             SELECT p.owner, p.view_id FROM posting p LEFT JOIN cursor c ON c.owner = p.owner
-            WHERE (p.owner < 0 OR EXISTS (SELECT 1 FROM account a WHERE a.id = p.owner)) AND p.view_id > COALESCE(c.delivered, 0) AND NOT EXISTS (SELECT 1 FROM log l WHERE l.id = p.log)
+            WHERE (p.owner < 0 OR EXISTS (SELECT 1 FROM account a WHERE a.id = p.owner))
+                AND p.view_id > COALESCE(c.delivered, 0) AND NOT EXISTS (SELECT 1 FROM log l WHERE l.id = p.log)
             LIMIT \(VerificationReport.problemsMax)
             """
         ) { "the message \($0.integer(1)) of account \($0.integer(0)) is gone" }

@@ -6,15 +6,18 @@ import Synchronization
 
 /// What a ``TestServer`` has for other servers: kept, in order, until a test takes it.
 package final class TestWire: RemoteDelivery {
-    private let state = Mutex<(sent: [EncodedStanza], refusal: StanzaError?)>(([], nil))
+    private let state = Mutex<(sent: [EncodedStanza], refusal: StanzaError?, lastView: UInt64)>(([], nil, 0))
 
     package init() {}
 
-    package func deliver(_ stanza: EncodedStanza, from: BareJID, to: BareJID, _ context: LoopContext) -> Acceptance {
+    package func deliver(_ stanza: EncodedStanza, from: BareJID, to: BareJID, kept: KeptMessage?, _ context: LoopContext) -> Acceptance {
         state.withLock { state in
             if let refusal = state.refusal { return .refused(refusal) }
             state.sent.append(stanza)
-            return .accepted
+            guard var kept = kept?.entry else { return .accepted(.none) }
+            state.lastView += 1
+            kept.views.append(.init(owner: AccountID(queueFor: DomainPair(remote: to.domainpart, local: from.domainpart)), id: state.lastView))
+            return .accepted(context.store.submit([.log(kept)]))
         }
     }
 
@@ -58,6 +61,11 @@ package final class TestPeer: PeerTransport {
     deinit { session?.end() }
 
     package func enableManagement() { session?.enableManagement() }
+    package func enableManagement(named identifier: String, of domain: String, after handled: UInt32 = 0) {
+        session?.enableManagement(named: identifier, of: domain, after: handled)
+    }
+    package func remember(in messages: RecentMessages) { session?.recentMessages = { _ in messages } }
+    package func handOver(_ finished: @escaping (UInt32) -> Void) { session?.handOver(finished) }
 
     package func setReading(_ isReading: Bool) { self.isReading = isReading }
     package func handled(_ count: UInt32) { handledCount = count }

@@ -36,19 +36,27 @@ public struct PeerPolicy: Hashable, Sendable {
         case dialback
     }
 
+    /// One stream for both directions (XEP-0288). Such a stream cannot be resumed: each direction on its own can.
+    public enum Bidirection: String, Hashable, Sendable, CaseIterable {
+        case off
+        /// Where the other server asks for it.
+        case accept
+        /// And this server asks for it where the other one can.
+        case ask
+    }
+
     /// Why there are no streams with it; `nil` if there are.
     public var refusal: String?
     public var requiresEncryption: Bool
     public var authentication: Authentication
-    /// One stream for both directions, where the other server wants that (XEP-0288).
-    public var isBidirectional: Bool
+    public var bidirection: Bidirection
 
     public init(
-        refusal: String? = nil, requiresEncryption: Bool = true, authentication: Authentication = .certificate, isBidirectional: Bool = true
+        refusal: String? = nil, requiresEncryption: Bool = true, authentication: Authentication = .certificate, bidirection: Bidirection = .accept
     ) {
         self.refusal = refusal
         self.requiresEncryption = requiresEncryption
         self.authentication = authentication
-        self.isBidirectional = isBidirectional
+        self.bidirection = bidirection
     }
 }

@@ -227,7 +227,7 @@ extension IncomingPeerMachine {
         guard isSecure || policy?.requiresEncryption == false else { return features }
         if isSecure, let remote, environment.certificate(for: remote) == .valid { features.external = true }
         features.dialback = true
-        features.bidirectional = policy?.isBidirectional ?? false
+        features.bidirectional = policy.map { $0.bidirection != .off } ?? false
         return features
     }
 

@@ -198,7 +198,7 @@ extension OutgoingPeerMachine {
             state = .asking
             return .ask
         }
-        isBidirectional = features.bidirectional && policy.isBidirectional
+        isBidirectional = features.bidirectional && policy.bidirection == .ask
         if features.external, environment.hasCertificate, phase.isSecure {
             state = .authenticating(streamID: id, dialback: features.dialback)
             return .authenticate(as: pair.local, isBidirectional: isBidirectional)

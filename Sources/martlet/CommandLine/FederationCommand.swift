@@ -162,10 +162,12 @@ extension FederationReport.Failure {
     }
     private var times: String { failures == 1 ? "once" : "\(failures) times" }
 
-    fileprivate func text(now: Int64) -> String { "\(peer)  not reached from \(domain) (\(times)), \(rest(now)): \(why)" }
+    private var waiting: String { kept == 0 ? "" : kept == 1 ? "; a message waits" : "; \(kept) messages wait" }
+
+    fileprivate func text(now: Int64) -> String { "\(peer)  not reached from \(domain) (\(times)), \(rest(now)): \(why)\(waiting)" }
 
     fileprivate func details(now: Int64) -> [(String, String)] {
-        [("peer", peer), ("domain", domain), ("state", "not reached, \(times)"), ("rest", rest(now)), ("why", why)]
+        [("peer", peer), ("domain", domain), ("state", "not reached, \(times)"), ("rest", rest(now)), ("waiting", "\(kept)"), ("why", why)]
     }
 }
 

@@ -383,8 +383,11 @@ package enum ConfigurationSchema {
             there is none, it is believed what DNS says (XEP-0220); whoever can change that can speak for the domain.
             """),
         .value(
-            "bidirectional", \.isBidirectional, .boolean, .reload,
-            "Whether one stream serves for both directions where the other server can do that (XEP-0288)."),
+            "bidirectional", \.bidirection, .choice, .reload,
+            """
+            Streams that serve for both directions (XEP-0288). accept: where the other server asks for it. ask: this server asks as well, so that \
+            it is answered also by servers that cannot reach it. off: never. Such a stream is not resumed after its connection has broken off.
+            """),
         .value(
             "trust-anchors", \.trustAnchors, .optional(.path), .restart, example: "/etc/martlet/authorities.pem",
             """
@@ -422,6 +425,16 @@ package enum ConfigurationSchema {
         .value(
             "queue-bytes-total", \.queueBytesTotalMax, .bytes(mebibyte...(64 * 1024 * mebibyte)), .reload,
             "Most bytes that wait for all servers together."),
+        .value(
+            "retry-for", \.retryFor, .duration(.seconds(0)...(.seconds(2_592_000))), .reload,
+            """
+            For how long messages wait on disk for a server that has been reached before and cannot be reached now. Then they come back to \
+            their senders. 0: they come back at once, as everything does that is for a server that was never reached.
+            """),
+        .value(
+            "stored-messages", \.storedStanzasMax, .integer(10...1_000_000), .reload,
+            "Most messages that wait on disk for one server, from one domain. Further ones are refused for the moment."),
+        .value("stored-bytes", \.storedBytesMax, .bytes(64 * kibibyte...(64 * 1024 * mebibyte)), .reload, "Most bytes of them."),
         .value(
             "calls", \.callsMax, .integer(1...10_000), .restart, "Servers that are being connected to at the same time. Further ones wait for their turn."),
         .value(

@@ -227,7 +227,7 @@ extension ServerConfiguration {
         package var blocked: [String] = []
         package var encryption = PeerEncryption.required
         package var authentication = PeerAuthentication.certificate
-        package var isBidirectional = true
+        package var bidirection = PeerBidirection.accept
         /// PEM file; without it, those of the machine.
         package var trustAnchors: String?
         package var privateNetworks: [AddressBlock] = []
@@ -239,6 +239,9 @@ extension ServerConfiguration {
         package var queueStanzasMax = 10_000
         package var queueBytesMax = 4 * 1024 * 1024
         package var queueBytesTotalMax = 64 * 1024 * 1024
+        package var retryFor = Duration.seconds(86_400)
+        package var storedStanzasMax = 10_000
+        package var storedBytesMax = 32 * 1024 * 1024
         package var callsMax = 64
         package var streamsPerAddressMax = 100
         package var unauthenticatedStreamsMax = 512
@@ -305,6 +308,7 @@ package enum ListenerKind: String, Sendable, CaseIterable {
 
 package enum PeerEncryption: String, Sendable, CaseIterable { case required, optional }
 package enum PeerAuthentication: String, Sendable, CaseIterable { case certificate, dialback }
+package enum PeerBidirection: String, Sendable, CaseIterable { case off, accept, ask }
 package enum PeerTLS: String, Sendable, CaseIterable {
     case startTLS = "starttls"
     case direct

@@ -141,6 +141,7 @@ package final class ServerMetrics: Sendable {
             registry.makeMeter(label: "martlet_peer_streams", dimensions: [("direction", direction)]).set(Int64(streams))
         }
         registry.makeMeter(label: "martlet_peer_queued_bytes", dimensions: []).set(Int64(federation.queuedBytes))
+        registry.makeMeter(label: "martlet_peer_stored_messages", dimensions: []).set(Int64(federation.keptCount))
         let counters = federation.counters
         count("martlet_peer_stanzas", [("direction", "in")], counters.receivedCount)
         count("martlet_peer_stanzas", [("direction", "out")], counters.sentCount)

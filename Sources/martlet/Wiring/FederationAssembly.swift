@@ -41,6 +41,9 @@ package struct FederationAssembly {
         settings.queueStanzasMax = federation.queueStanzasMax
         settings.queueBytesMax = federation.queueBytesMax
         settings.queueBytesTotalMax = federation.queueBytesTotalMax
+        settings.keptFor = TimeAmount(federation.retryFor)
+        settings.keptStanzasMax = federation.storedStanzasMax
+        settings.keptBytesMax = federation.storedBytesMax
         settings.callsMax = federation.callsMax
         settings.admission.connectionsPerAddressMax = federation.streamsPerAddressMax
         settings.admission.unauthenticatedMax = federation.unauthenticatedStreamsMax
@@ -80,7 +83,7 @@ package struct FederationAssembly {
     private func policy(_ encryption: PeerEncryption, _ authentication: PeerAuthentication) -> PeerPolicy {
         PeerPolicy(
             requiresEncryption: encryption == .required, authentication: authentication == .certificate ? .certificate : .dialback,
-            isBidirectional: federation.isBidirectional)
+            bidirection: .init(rawValue: federation.bidirection.rawValue) ?? .accept)
     }
 
     private var overrides: [BareJID: [DialTarget]] {

@@ -28,6 +28,7 @@ final class Server: Sendable {
 
     private let start: Start
     private let core: ServerCore
+    private let federation: FederationService?
     private let control: ServerControl
     private let housekeeping: Housekeeping
     private let services: [any Service]
@@ -60,6 +61,7 @@ final class Server: Sendable {
         let operations = Self.operations(start.logs.registry, housekeeping, isReady, core)
         let socket = ControlListener(path: configuration.controlSocketPath, on: core.pool.group) { await control.answer($0, $1) }
         await Self.restoreSessions(core, folder, start.logs.server)
+        if let federation { try await Self.resume(federation, core, start.logs.server) }
         do throws(ListenerError) {
             try await clients.start()
             try await peers?.start()
@@ -70,6 +72,7 @@ final class Server: Sendable {
         try await socket.start()
         self.start = start
         self.core = core
+        self.federation = federation
         self.control = control
         self.housekeeping = housekeeping
         self.passwords = passwords
@@ -162,6 +165,17 @@ final class Server: Sendable {
         }
     }
 
+    /// Messages for other servers that the last run could not hand over.
+    private static func resume(_ federation: FederationService, _ core: ServerCore, _ log: Logger) async throws(CommandFailure) {
+        do throws(StoreError) {
+            let hosts = core.pool.loops[0].context.hosts
+            let count = federation.resume(try await core.store.queues()) { hosts.isOurs($0) }
+            if count > 0 { log.notice("messages wait for other servers since the last run", metadata: ["count": "\(count)"]) }
+        } catch {
+            throw CommandFailure(.io, "messages that wait for other servers cannot be read: \(error)")
+        }
+    }
+
     private static func addProbes(
         to registry: OpenMetricsRegistry, _ passwords: PasswordThreads, _ clients: ClientListenerService, _ isReady: NIOLockedValueBox<Bool>,
         _ core: ServerCore
@@ -221,6 +235,7 @@ final class Server: Sendable {
     private func close() async {
         if let space = DiskSpace(of: start.loaded.configuration.server.dataFolder), space.freeBytes < Self.freeBytesMin { core.store.releaseReserve() }
         await core.endSessions()
+        await federation?.stop()
         await core.close()
         await passwords.stop()
         start.logs.server.notice("stopped")

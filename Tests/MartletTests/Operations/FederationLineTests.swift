@@ -16,7 +16,7 @@ struct FederationLineTests {
         calls: [.init(peer: "d.example", domain: "a.example", waitingStanzas: 1, waitingBytes: 90)],
         failures: [
             .init(peer: "x.c.example", domain: "a.example", why: "it says \u{1B}[2J", failures: 2, restMilliseconds: 5_000),
-            .init(peer: "c.example", domain: "a.example", why: "it is down", failures: 1, restMilliseconds: 0),
+            .init(peer: "c.example", domain: "a.example", why: "it is down", failures: 1, restMilliseconds: 0, kept: 3),
         ])
 
     @Test("a line for each stream, for who is being called, and for who could not be reached")
@@ -28,7 +28,7 @@ struct FederationLineTests {
                 "b.example  out from a.example  192.0.2.1:5269  TLS 1.3  by certificate  both ways  managed  since 1970-01-01T00:00:00.000Z"
                     + "  3 sent, 2 received, 4 (812 bytes) waiting",
                 "d.example  being called from a.example  1 (90 bytes) waiting",
-                "c.example  not reached from a.example (once), called again when there is something for it: it is down",
+                "c.example  not reached from a.example (once), called again when there is something for it: it is down; 3 messages wait",
                 "x.c.example  not reached from a.example (2 times), left alone until 1970-01-01T00:00:05.000Z: it says \u{FFFD}[2J",
             ])
     }

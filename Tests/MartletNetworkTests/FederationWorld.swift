@@ -1,0 +1,153 @@
+import Logging
+import MartletCore
+import MartletNetwork
+import MartletXMPP
+import NIOConcurrencyHelpers
+import NIOCore
+import NIOSSL
+import Testing
+
+/// Knows where the test's own servers listen.
+final class PortBook: MartletNetwork.Resolver {
+    private struct Entry { var port: Int; var isDirect: Bool; var signed: Signed }
+    /// What signatures prove, and what is said of certificates.
+    struct Signed {
+        var isSecure = false
+        /// Whether this is true of what is said of certificates as well.
+        var isTLSASecure = true
+        var tlsa: Result<[TLSARecord], DNSError> = .success([])
+    }
+    /// Questions about this kind are not answered.
+    let silence = NIOLockedValueBox<RecordType?>(nil)
+    private let entries = NIOLockedValueBox<[String: Entry]>([:])
+
+    func enter(_ domain: String, _ port: Int, isDirect: Bool, _ signed: Signed = Signed()) {
+        entries.withLockedValue { $0[domain] = Entry(port: port, isDirect: isDirect, signed: signed) }
+    }
+    func forget(_ domain: String) { entries.withLockedValue { $0[domain] = nil } }
+
+    func answer(to question: DNSQuestion) async throws(DNSError) -> DNSAnswer {
+        if silence.withLockedValue({ $0 }) == question.type { throw .timedOut }
+        let entries = entries.withLockedValue { $0 }
+        for (domain, entry) in entries where question.name.description.hasSuffix(domain) { return try answer(question, domain, entry) }
+        // Who is not in the book is here, and does not listen.
+        return question.type == .a ? DNSAnswer(.records([.address(NetworkAddress(ipv4: 0x7F00_0001))])) : DNSAnswer(.noSuchName)
+    }
+
+    private func answer(_ question: DNSQuestion, _ domain: String, _ entry: Entry) throws(DNSError) -> DNSAnswer {
+        let (name, isSecure) = (question.name.description, entry.signed.isSecure)
+        switch question.type {
+        case .a where name == "here.\(domain)":
+            return DNSAnswer(.records([.address(NetworkAddress(ipv4: 0x7F00_0001))]), isSecure: isSecure)
+        case .srv where name == "\(entry.isDirect ? "_xmpps-server" : "_xmpp-server")._tcp.\(domain)":
+            let record = ServiceRecord(priority: 0, weight: 0, port: UInt16(entry.port), target: DNSName("here.\(domain)"))
+            return DNSAnswer(.records([.service(record)]), isSecure: isSecure)
+        case .tlsa where name == "_\(entry.port)._tcp.here.\(domain)":
+            let records = try entry.signed.tlsa.get()
+            guard !records.isEmpty else { return DNSAnswer(.noData, isSecure: isSecure) }
+            return DNSAnswer(.records(records.map { .tlsa($0) }), isSecure: isSecure && entry.signed.isTLSASecure)
+        case .a, .srv, .aaaa, .tlsa: return DNSAnswer(.noSuchName)
+        }
+    }
+}
+
+/// A server for one domain, with juliet and romeo, that talks to others.
+final class Side: Sendable {
+    let server: TestServer
+    let federation: FederationService
+    let listener: PeerListenerService
+    let clientPort: Int
+
+    struct Options {
+        var policy = PeerPolicy(bidirection: .ask)
+        var isDirect = false
+        var trusts = TestServer.domains
+        var rest = TimeAmount.milliseconds(1)
+        var queueStanzasMax = 1_000
+        var signed = PortBook.Signed()
+        var proofs: [String: PeerProof] = [:]
+        var features: [any Feature] = []
+        /// Of a server that is started again.
+        var store: InMemoryStore?
+        var keptFor = TimeAmount.hours(24)
+        var keptStanzasMax = 1_000
+        var clock = TestClock()
+    }
+
+    init(_ domain: String, _ book: PortBook, _ options: Options) async throws {
+        var settings = FederationSettings()
+        settings.policy = options.policy
+        settings.proofs = options.proofs
+        settings.restMin = options.rest
+        settings.queueStanzasMax = options.queueStanzasMax
+        settings.keptFor = options.keptFor
+        settings.keptStanzasMax = options.keptStanzasMax
+        settings.closingDeadline = .seconds(1)
+        settings.callDeadline = .seconds(20)
+        let anchors = try options.trusts.flatMap { try NIOSSLCertificate.fromPEMFile(Fixtures.files($0).chain).map { try $0.toDERBytes() } }
+        let certificates = try CertificateStore([Fixtures.files(domain)], now: Fixtures.now)
+        let dialler = Dialler(book, policy: AddressPolicy(allowed: [NetworkBlock("127.0.0.0/8")].compactMap { $0 }))
+        federation = FederationService(
+            settings, .test,
+            .init(
+                certificates: certificates, trust: PeerTrust(anchors: anchors), resolver: book, dialler: dialler,
+                secret: DialbackSecret(Array("secret of \(domain)".utf8))), log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        server = try await TestServer([.plain], domains: [domain], remote: federation, features: options.features, store: options.store, time: options.clock)
+        federation.begin(server.router, on: server.pool)
+        if let store = options.store { _ = federation.resume(try await store.queues()) { _ in true } }
+        let kind: ListenerConfiguration.Kind = options.isDirect ? .serverTLS : .server
+        listener = PeerListenerService([ListenerConfiguration(kind: kind, addresses: ["127.0.0.1"], port: 0)], federation, on: server.pool)
+        try await listener.start()
+        book.enter(domain, try #require(listener.ports.first), isDirect: options.isDirect, options.signed)
+        clientPort = try #require(server.service.ports.first)
+    }
+
+    func stop() async throws {
+        await listener.stopAccepting()
+        await server.service.stop()
+        try await server.pool.shutDown()
+    }
+
+    func client(_ name: String, _ domain: String) async throws -> TestClient {
+        let client = try await TestClient.connect(to: clientPort)
+        try await client.logIn(name, domain: domain)
+        try await client.send("<presence/>")
+        return client
+    }
+}
+
+struct World {
+    let book: PortBook
+    let verona: Side
+    let mantua: Side
+
+    static func with(
+        _ verona: Side.Options = .init(), _ mantua: Side.Options = .init(), _ body: (World) async throws -> Void
+    ) async throws {
+        let book = PortBook()
+        let world = World(
+            book: book, verona: try await Side("verona.example", book, verona), mantua: try await Side("mantua.example", book, mantua))
+        let result: Result<Void, any Error>
+        do { result = .success(try await body(world)) } catch { result = .failure(error) }
+        try await world.verona.stop()
+        try await world.mantua.stop()
+        try result.get()
+    }
+
+    init(book: PortBook, verona: Side, mantua: Side) {
+        self.book = book
+        self.verona = verona
+        self.mantua = mantua
+    }
+
+    /// A message from juliet at Verona to romeo at Mantua, and his answer.
+    func exchange() async throws {
+        let juliet = try await verona.client("juliet", "verona.example")
+        let romeo = try await mantua.client("romeo", "mantua.example")
+        try await juliet.send("<message to='romeo@mantua.example/balcony' type='chat'><body>art thou</body></message>")
+        let heard = try await romeo.hear("<body>art thou</body></message>")
+        #expect(heard.contains("from='juliet@verona.example/balcony'"))
+        try await romeo.send("<message to='juliet@verona.example/balcony' type='chat'><body>by and by</body></message>")
+        _ = try await juliet.hear("<body>by and by</body></message>")
+    }
+}
