@@ -56,7 +56,9 @@ async def _(sides):
 @check("a peer that does not host the domain", directed=True, seconds=PATIENCE + 20)
 async def _(sides):
     name = network.STRANGER_AT.format(sides.far.name)
-    return await all_bounce(sides, {name: "not hosted"}, ("remote-server-not-found", "remote-server-timeout", "service-unavailable"))
+    # jabberd2 takes the stream, and then the message comes back as from one who is not there.
+    conditions = "remote-server-not-found", "remote-server-timeout", "service-unavailable", "item-not-found"
+    return await all_bounce(sides, {name: "not hosted"}, conditions)
 
 
 async def until_served(sender, recipient, seconds=AGAIN):

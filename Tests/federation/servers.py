@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import time
 
+from certificates import TINY
 from network import DOMAINS, NAME_SERVER
 
 START = 30.0  # seconds that a server may take until it accepts clients
@@ -258,7 +259,9 @@ class Jabberd2(Server):
                 text = text.replace("<id register-enable='mu'>", f"<id pemfile='{self.certificate.both}'>", 1)
                 text = re.sub(r"(<ssl-mechanisms>.*?<sasl>)(.*?)(</sasl>)", r"\1<plain/>\3", text, count=1, flags=re.S)
             if part == "s2s":
-                text = text.replace("<local>", f"<local>\n<pemfile>{self.certificate.both}</pemfile>", 1)
+                # Martlet's tickets hold the peer's certificate, and jabberd2 reads no more than 1,024 bytes of them (README.md).
+                certificate = self.authority.issue(self.domain, TINY).both
+                text = text.replace("<local>", f"<local>\n<pemfile>{certificate}</pemfile>", 1)
             (self.folder / f"{part}.xml").write_text(text)
 
     def spawn(self):
