@@ -6,7 +6,7 @@ import slixmpp
 
 from harness import STEP, equal, is_message, is_presence, require
 from messages import text
-from registry import check
+from registry import MAIN, check
 from sides import ACROSS, across
 
 USER = "{http://jabber.org/protocol/muc#user}"
@@ -38,7 +38,7 @@ def codes(stanza):
     return {int(status.get("code")) for status in stanza.xml.iterfind(f"{USER}x/{USER}status")}
 
 
-@check("a room here with occupants from both: all hear all in the same order", needs=("rooms",), far_needs=(), directed=True)
+@check("a room here with occupants from both: all hear all in the same order", needs=("rooms",), far_needs=(), directed=True, quick=(MAIN,))
 async def _(sides):
     romeo, juliet = await sides.pair_of()
     room = await open_room(romeo, sides.near.rooms)

@@ -8,7 +8,7 @@ from slixmpp.xmlstream import ET
 
 from harness import STEP, Failed, equal, expect_error, is_presence, presences_from, require
 from messages import text
-from registry import check
+from registry import MAIN, check
 from sides import ACROSS, across, befriend, bounced, demand, estrange, is_text, say
 
 MANY = 200  # messages one way
@@ -16,7 +16,7 @@ LARGE = 200_000  # bytes of a large message
 ALL = ("external", "dialback", "direct-tls", "bidi", "management")
 
 
-@check("messages go both ways", modes=ALL)
+@check("messages go both ways", modes=ALL, quick=("external", "dialback"))
 async def _(sides):
     romeo, juliet = await sides.pair_of()
     there = await say(romeo, juliet)
@@ -42,7 +42,7 @@ async def _(sides):
     return f"{elapsed:.2f} s"
 
 
-@check("a message to somebody who is offline waits there", directed=True)
+@check("a message to somebody who is offline waits there", directed=True, quick=(MAIN,))
 async def _(sides):
     romeo = await sides.near.client("romeo")
     body = text()
@@ -69,7 +69,7 @@ async def _(sides):
     await juliet.expect(is_text(body), "the message", ACROSS)
 
 
-@check("subscription and presence both ways; going offline is seen", seconds=90)
+@check("subscription and presence both ways; going offline is seen", seconds=90, quick=(MAIN,))
 async def _(sides):
     romeo, juliet = await sides.pair_of()
     await befriend(romeo, juliet)
@@ -85,7 +85,7 @@ async def _(sides):
     await estrange(romeo, juliet)
 
 
-@check("who logs in is told who is there: the server asks the other (RFC 6121 §4.3)", directed=True)
+@check("who logs in is told who is there: the server asks the other (RFC 6121 §4.3)", directed=True, quick=(MAIN,))
 async def _(sides):
     romeo, juliet = await sides.pair_of()
     await befriend(romeo, juliet)

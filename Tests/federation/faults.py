@@ -150,7 +150,7 @@ async def peer_dies(sides):
     return words
 
 
-@check("the peer is killed in the middle of a stream of messages", modes=(MAIN, "management"), directed=True, seconds=180)
+@check("the peer is killed in the middle of a stream of messages", modes=(MAIN, "management"), directed=True, seconds=180, quick=(MAIN,))
 async def _(sides):
     return await peer_dies(sides)
 

@@ -18,8 +18,9 @@ DOMAINS = {
     "prosody": ("montague.example", f"{NETWORK}.2"),
     "ejabberd": ("verona.example", f"{NETWORK}.3"),
     "jabberd2": ("mantua.example", f"{NETWORK}.4"),
-    # Second ones of a kind, for pairs of two alike.
+    # Second ones of a kind, for pairs of two alike, and a third one for three.
     "martlet2": ("messina.example", f"{NETWORK}.11"),
+    "martlet3": ("syracuse.example", f"{NETWORK}.14"),
     "prosody2": ("padua.example", f"{NETWORK}.12"),
     "ejabberd2": ("venice.example", f"{NETWORK}.13"),
 }

@@ -53,6 +53,7 @@ class Check:
     needs: tuple
     seconds: float
     turned: bool  # the far server is in the place of the near one
+    is_quick: bool  # part of what CI runs
 
     def is_wanted(self, pair, names):
         title = self.shown(pair)
@@ -70,19 +71,19 @@ class Check:
 CHECKS = []
 
 
-def check(title, modes=MAIN, needs=(), far_needs=None, directed=False, seconds=SECONDS, turned=False):
+def check(title, modes=MAIN, needs=(), far_needs=None, directed=False, seconds=SECONDS, turned=False, quick=()):
     """Registers a check for each of these modes, or for the ordinary one.
 
     It is called with the two sides and may return a remark of what it saw. `needs` is what the near server must know, `far_needs` the far
     one, which is the same if nothing is said. A directed check runs a second time with the two in each other's place; one that is `turned`
-    runs only so.
+    runs only so. `quick` are the modes in which CI runs it.
     """
 
     def register(function):
         far = needs if far_needs is None else far_needs
         for mode in [modes] if isinstance(modes, str) else modes:
             for place in (False, True) if directed else (turned,):
-                CHECKS.append(Check(title, function, mode, (tuple(needs), tuple(far)), seconds, place))
+                CHECKS.append(Check(title, function, mode, (tuple(needs), tuple(far)), seconds, place, mode in quick))
         return function
 
     return register

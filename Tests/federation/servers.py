@@ -334,7 +334,7 @@ KINDS = {"martlet": Martlet, "prosody": Prosody, "ejabberd": Ejabberd, "jabberd2
 
 def kind(name):
     """What a server is, by its name in a pair: `prosody2` is a second Prosody."""
-    return KINDS[name if name in KINDS else name.removesuffix("2")]
+    return KINDS[name if name in KINDS else name[:-1]]
 
 
 def server(name, *arguments):
