@@ -9,6 +9,7 @@ from certificates import RARE, WRONG
 from harness import STEP, Failed, equal, require
 from registry import MAIN, Skipped, check
 from messages import text
+from peer import Peer, context_of
 from sides import across, condition, demand, is_error, is_text, say
 
 PATIENCE = 100.0  # seconds until somebody whose message cannot go must know
@@ -49,6 +50,24 @@ async def _(sides):
 async def _(sides):
     await both_ways(sides)
     equal(network.connections(), {5269: 1, 5270: 0}, "connections by port")
+
+
+@check("a stream for both directions carries nothing before the header that follows authentication (XEP-0288)", modes="bidi", directed=True)
+async def _(sides):
+    romeo = await sides.near.client("romeo")
+    domain, address = network.stranger(0)
+    peer = await Peer.dial(sides.near.server.address, domain)
+    try:
+        await peer.succeed(sides.near.domain, context_of(sides.authority, sides.authority.issue(domain), "client"), bidi=True)
+        romeo.send_message(f"tybalt@{domain}", text())
+        await romeo.fence()
+        try:
+            early = await asyncio.wait_for(peer.reader.read(200), 1.0)
+        except asyncio.TimeoutError:
+            early = b""
+        demand(sides.near, not early, f"it carries {early.decode(errors='replace')}")
+    finally:
+        peer.close()
 
 
 @check("what is sent to the other server is acknowledged (XEP-0198)", modes="management")

@@ -38,7 +38,7 @@ def codes(stanza):
     return {int(status.get("code")) for status in stanza.xml.iterfind(f"{USER}x/{USER}status")}
 
 
-@check("a room here with occupants from both: all hear all in the same order", needs=("rooms",), far_needs=(), directed=True, quick=(MAIN,))
+@check("a room here with occupants from both: all hear all in the same order", needs=("rooms",), far_needs=(), directed=True)
 async def _(sides):
     romeo, juliet = await sides.pair_of()
     room = await open_room(romeo, sides.near.rooms)
@@ -58,7 +58,7 @@ async def _(sides):
     equal(heard[0], heard[1], "what both heard")
 
 
-@check("who enters a room there is told what was said before", needs=("rooms",), far_needs=(), directed=True)
+@check("who enters a room there is told what was said before", needs=("rooms",), far_needs=(), directed=True, quick=(MAIN,))
 async def _(sides):
     romeo, juliet = await sides.pair_of()
     room = await open_room(romeo, sides.near.rooms)
@@ -106,7 +106,7 @@ async def _(sides):
     await romeo.expect(is_presence(f"{room}/guest", "unavailable"), "the end of her presence")
 
 
-@check("private messages in a room go both ways", needs=("rooms",), far_needs=(), directed=True)
+@check("private messages in a room go both ways", needs=("rooms",), far_needs=(), directed=True, quick=(MAIN,))
 async def _(sides):
     romeo, juliet = await sides.pair_of()
     room = await open_room(romeo, sides.near.rooms)

@@ -120,14 +120,20 @@ class Peer:
 
     async def authenticate(self, other, context):
         """A stream that was made with SASL EXTERNAL (XEP-0178), ready for stanzas."""
+        await self.succeed(other, context)
+        self.open(other)
+        await self.expect(FEATURES)
+
+    async def succeed(self, other, context, bidi=False):
+        """Up to where it is this side's turn to open the stream that was authenticated."""
         await self.start_tls(other, context)
         self.open(other)
         await self.expect(FEATURES)
+        if bidi:
+            self.write("<bidi xmlns='urn:xmpp:bidi'/>")
         self.write(f"<auth xmlns='{SASL}' mechanism='EXTERNAL'>{base64.b64encode(self.domain.encode()).decode()}</auth>")
         await self.expect(f"{{{SASL}}}success")
         self.restart()
-        self.open(other)
-        await self.expect(FEATURES)
 
     def close(self):
         self.writer.transport.abort()

@@ -163,7 +163,10 @@ class Person:
                 self.ledger.acknowledge(identifier)
 
     def befriend(self):
+        """Asks those contacts for their presence who are not seen."""
         for contact in self.contacts:
+            if self.picture[contact]:
+                continue
             self.write(None, f"<presence type='subscribe' to={quoteattr(contact)}/>")
 
     @property
