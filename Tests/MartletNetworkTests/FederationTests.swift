@@ -1,4 +1,5 @@
 import Crypto
+import Foundation
 import Logging
 import MartletCore
 import MartletNetwork
@@ -8,7 +9,9 @@ import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 import NIOSSL
+import SwiftASN1
 import Testing
+import X509
 
 /// Knows where the test's own servers listen.
 private final class PortBook: MartletNetwork.Resolver {
@@ -69,6 +72,12 @@ private final class Side: Sendable {
         var queueStanzasMax = 1_000
         var signed = PortBook.Signed()
         var proofs: [String: PeerProof] = [:]
+        /// In place of the fixture's.
+        var certificate: CertificateFiles?
+        var anchors: [[UInt8]] = []
+        var revocation = RevocationSettings.Mode.prefer
+        /// Of revoked certificates.
+        var lists: [String] = []
     }
 
     init(_ domain: String, _ book: PortBook, _ options: Options) async throws {
@@ -79,8 +88,10 @@ private final class Side: Sendable {
         settings.queueStanzasMax = options.queueStanzasMax
         settings.closingDeadline = .seconds(1)
         settings.callDeadline = .seconds(20)
-        let anchors = try options.trusts.flatMap { try NIOSSLCertificate.fromPEMFile(Fixtures.files($0).chain).map { try $0.toDERBytes() } }
-        let certificates = try CertificateStore([Fixtures.files(domain)], now: Fixtures.now)
+        settings.revocation.mode = options.revocation
+        settings.revocationFiles = try RevocationFiles(options.lists)
+        let anchors = try options.anchors + options.trusts.flatMap { try NIOSSLCertificate.fromPEMFile(Fixtures.files($0).chain).map { try $0.toDERBytes() } }
+        let certificates = try CertificateStore([options.certificate ?? Fixtures.files(domain)], now: Fixtures.now)
         let dialler = Dialler(book, policy: AddressPolicy(allowed: [NetworkBlock("127.0.0.0/8")].compactMap { $0 }))
         federation = FederationService(
             settings, .test,
@@ -206,6 +217,117 @@ struct FederationTests {
             #expect(answer.contains("resource-constraint"))
             #expect(!answer.contains("id='m"))
             try await silent.close()
+        }
+    }
+
+    // MARK: Revoked certificates
+
+    /// Mantua with a certificate that an authority has issued, and Verona, which believes the authority.
+    private struct IssuedWorld {
+        let authority: TestAuthority
+        let certificate: Certificate
+        let folder: String
+        var verona = Side.Options()
+        var mantua = Side.Options()
+
+        init() throws {
+            authority = try TestAuthority("Root")
+            folder = FileManager.default.temporaryDirectory.appendingPathComponent("martlet-\(UUID())").path
+            try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+            let key = P256.Signing.PrivateKey()
+            certificate = try authority.issue(to: key.publicKey) { $0.names = [.dnsName("mantua.example")] }
+            try certificate.serializeAsPEM().pemString.write(toFile: "\(folder)/mantua.pem", atomically: false, encoding: .utf8)
+            try key.pemRepresentation.write(toFile: "\(folder)/mantua.key", atomically: false, encoding: .utf8)
+            verona.anchors = [try authority.bytes]
+            mantua.certificate = CertificateFiles(domain: "mantua.example", chain: "\(folder)/mantua.pem", key: "\(folder)/mantua.key")
+        }
+
+        /// The authority's list, in a file.
+        func list(revoking certificates: [Certificate]) throws -> String {
+            let path = "\(folder)/\(UUID()).crl"
+            try Data(TestRevocationList(serialNumbers: certificates.map(\.serialContent)).bytes(by: authority)).write(to: URL(fileURLWithPath: path))
+            return path
+        }
+
+        func remove() { try? FileManager.default.removeItem(atPath: folder) }
+    }
+
+    @Test("whose certificate is revoked is neither called nor let in, and both are told why", arguments: [false, true])
+    func revoked(_ isDirect: Bool) async throws {
+        var issued = try IssuedWorld()
+        defer { issued.remove() }
+        issued.verona.lists = [try issued.list(revoking: [issued.certificate])]
+        (issued.verona.isDirect, issued.mantua.isDirect) = (isDirect, isDirect)
+        try await World.with(issued.verona, issued.mantua) { world in
+            #expect(try await refusal(world).contains("the certificate of CN=leaf is revoked, as /"))
+            let romeo = try await world.mantua.client("romeo", "mantua.example")
+            #expect(try await romeo.say("<message to='juliet@verona.example' type='chat' id='m'><body>b</body></message>", hear: "</message>").contains("type='error'"))
+            #expect(world.verona.federation.counters.revokedCertificateCount >= 2)
+            let (isWell, steps) = await diagnose("mantua.example", from: world.verona)
+            #expect(!isWell && steps.contains { $0.topic == .certificate && $0.text.hasPrefix("revoked: that of CN=leaf, says /") })
+        }
+    }
+
+    @Test("who is not on the list is as welcome as without one, and a diagnosis says so")
+    func notRevoked() async throws {
+        var issued = try IssuedWorld()
+        defer { issued.remove() }
+        issued.verona.lists = [try issued.list(revoking: [issued.authority.certificate])]
+        issued.verona.revocation = .require
+        try await World.with(issued.verona, issued.mantua) { world in
+            try await world.exchange()
+            let (isWell, steps) = await diagnose("mantua.example", from: world.verona)
+            #expect(isWell && steps.contains { $0.topic == .certificate && $0.text.hasPrefix("not revoked, says /") })
+        }
+    }
+
+    @Test("who says nowhere who would know is refused only where it has to be known", arguments: [RevocationSettings.Mode.off, .prefer, .require])
+    func unsaid(mode: RevocationSettings.Mode) async throws {
+        var issued = try IssuedWorld()
+        defer { issued.remove() }
+        issued.verona.revocation = mode
+        try await World.with(issued.verona, issued.mantua) { world in
+            guard mode == .require else { return try await world.exchange() }
+            #expect(try await refusal(world).contains("it cannot be found out whether the certificate of CN=leaf is revoked: it says nowhere who would know"))
+        }
+    }
+
+    @Test("a pinned key, and a certificate that DNS names itself, are not asked about", arguments: [false, true])
+    func revocationOfPinned(_ isPinned: Bool) async throws {
+        var issued = try IssuedWorld()
+        defer { issued.remove() }
+        let bytes = TestDER.serialized(issued.certificate)
+        issued.verona.lists = [try issued.list(revoking: [issued.certificate])]
+        if isPinned {
+            let pin = Array(SHA256.hash(data: try #require(PeerCertificate.publicKey(in: bytes))))
+            issued.verona.proofs = ["mantua.example": PeerProof(pins: [pin])]
+        } else {
+            issued.mantua.signed = .init(isSecure: true, tlsa: .success([try DANETests.record(3, .certificate, 1, of: bytes)]))
+        }
+        try await World.with(issued.verona, issued.mantua) { world in try await world.exchange() }
+    }
+
+    @Test("streams end when the certificate has been revoked, whoever has opened them (RFC 6120 §13.7.2.3)", arguments: [false, true])
+    func revokedLater(_ isBidirectional: Bool) async throws {
+        var issued = try IssuedWorld()
+        defer { issued.remove() }
+        (issued.verona.policy.isBidirectional, issued.mantua.policy.isBidirectional) = (isBidirectional, isBidirectional)
+        try await World.with(issued.verona, issued.mantua) { world in
+            try await world.exchange()
+            let federation = world.verona.federation
+            #expect(federation.outgoingCount + federation.incomingCount > 0)
+            var settings = federation.settings
+            settings.revocationFiles = try RevocationFiles([issued.list(revoking: [issued.certificate])])
+            federation.apply(settings)
+            await federation.keepUpRevocation(now: Fixtures.now, on: world.verona.server.pool.loops[0].loop)
+            // Mantua may call again, in vain, as soon as they have ended.
+            var haveEnded = false
+            for _ in 0..<100_000 where !haveEnded {
+                try await world.verona.server.pool.loops[0].loop.submit {}.get()
+                haveEnded = federation.outgoingCount == 0 && federation.incomingCount == 0
+            }
+            #expect(haveEnded)
+            #expect(try await refusal(world).contains("is revoked, as /"))
         }
     }
 

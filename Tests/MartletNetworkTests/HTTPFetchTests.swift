@@ -9,6 +9,8 @@ import Testing
 final class ScriptedHTTPServer: Sendable {
     /// An answer, and whether the connection is closed behind it; `nil`: nothing is ever said.
     typealias Script = @Sendable (_ request: String) -> (answer: String, closes: Bool)?
+    /// The content of an answer to a head and a content; `nil`: nothing is ever said.
+    typealias ByteScript = @Sendable (_ head: String, _ content: [UInt8]) -> [UInt8]?
 
     let port: UInt16
     private let channel: any Channel
@@ -17,7 +19,26 @@ final class ScriptedHTTPServer: Sendable {
     var requests: [String] { heard.withLockedValue { $0 } }
 
     /// - Parameter domain: with TLS, and that fixture's certificate.
-    init(on group: any EventLoopGroup, domain: String? = nil, _ script: @escaping Script) async throws {
+    convenience init(on group: any EventLoopGroup, domain: String? = nil, _ script: @escaping Script) async throws {
+        try await self.init(on: group, domain) { head, content in
+            script(head + String(decoding: content, as: UTF8.self)).map { (ByteBuffer(string: $0.answer), $0.closes) }
+        }
+    }
+
+    /// Answers with status 200.
+    convenience init(on group: any EventLoopGroup, bytes script: @escaping ByteScript) async throws {
+        try await self.init(on: group, nil) { head, content in
+            script(head, content).map { content in
+                var answer = ByteBuffer(string: "HTTP/1.1 200 OK\r\nContent-Length: \(content.count)\r\n\r\n")
+                answer.writeBytes(content)
+                return (answer, false)
+            }
+        }
+    }
+
+    private typealias Answerer = @Sendable (_ head: String, _ content: [UInt8]) -> (answer: ByteBuffer, closes: Bool)?
+
+    private init(on group: any EventLoopGroup, _ domain: String?, _ script: @escaping Answerer) async throws {
         var context: NIOSSLContext?
         if let domain {
             let files = Fixtures.files(domain)
@@ -44,21 +65,24 @@ final class ScriptedHTTPServer: Sendable {
         typealias OutboundOut = ByteBuffer
 
         private let heard: NIOLockedValueBox<[String]>
-        private let script: Script
-        private var text = ""
+        private let script: Answerer
+        private var bytes: [UInt8] = []
         private var isAnswered = false
 
-        init(_ heard: NIOLockedValueBox<[String]>, _ script: @escaping Script) { (self.heard, self.script) = (heard, script) }
+        init(_ heard: NIOLockedValueBox<[String]>, _ script: @escaping Answerer) { (self.heard, self.script) = (heard, script) }
 
         func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-            text += String(buffer: unwrapInboundIn(data))
-            let length = text.firstRange(of: "Content-Length: ").flatMap { Int(text[$0.upperBound...].prefix { $0.isNumber }) } ?? 0
-            guard !isAnswered, let end = text.firstRange(of: "\r\n\r\n"), text[end.upperBound...].utf8.count >= length else { return }
+            bytes += unwrapInboundIn(data).readableBytesView
+            guard !isAnswered, let end = bytes.firstRange(of: Array("\r\n\r\n".utf8)) else { return }
+            let head = String(decoding: bytes[..<end.upperBound], as: UTF8.self)
+            let length = head.firstRange(of: "Content-Length: ").flatMap { Int(head[$0.upperBound...].prefix { $0.isNumber }) } ?? 0
+            let content = Array(bytes[end.upperBound...])
+            guard content.count >= length else { return }
             isAnswered = true
-            heard.withLockedValue { $0.append(text) }
-            guard let (answer, closes) = script(text) else { return }
+            heard.withLockedValue { $0.append(head + String(decoding: content, as: UTF8.self)) }
+            guard let (answer, closes) = script(head, content) else { return }
             let channel = context.channel
-            context.writeAndFlush(wrapOutboundOut(ByteBuffer(string: answer))).whenComplete { _ in if closes { channel.close(promise: nil) } }
+            context.writeAndFlush(wrapOutboundOut(answer)).whenComplete { _ in if closes { channel.close(promise: nil) } }
         }
 
         func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }

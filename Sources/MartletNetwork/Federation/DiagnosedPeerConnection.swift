@@ -93,6 +93,7 @@ final class DiagnosedPeerConnection: OutgoingPeerConnection {
                 say(.certificate, .bad, "\(error)")
             }
         }
+        if let (verdict, words) = revocation(for: pair.remote).words { say(.certificate, verdict, words) }
         let verdict = certificate(for: pair.remote)
         // What ends the stream is told at its end.
         guard verdict == .valid || policy.authentication == .dialback else { return }
@@ -151,6 +152,19 @@ final class DiagnosedPeerConnection: OutgoingPeerConnection {
         let tenths = time.nanoseconds / 100_000
         say(.ping, .good, "answered after \(tenths / 10).\(tenths % 10) ms" + (answer == .error ? ", with an error" : ""))
         finish(.done)
+    }
+}
+
+extension RevocationFinding {
+    /// For people; a fault that ends the stream is told at its end.
+    fileprivate var words: (DiagnosisStep.Verdict, String)? {
+        switch self {
+        case .notAsked: nil
+        case .good(let source): (.good, "not revoked, says \(source)")
+        case .revoked(let subject, let source): (.bad, "revoked: that of \(subject), says \(source)")
+        case .unsaid(let subject): (.neutral, "the certificate of \(subject) says nowhere who would know whether it is revoked, and no list here has it")
+        case .unknown(let subject, let why): (.neutral, "it cannot be found out whether the certificate of \(subject) is revoked: \(why)")
+        }
     }
 }
 

@@ -2,7 +2,7 @@ package import Logging
 package import MartletCore
 package import MartletXMPP
 import NIOConcurrencyHelpers
-import NIOCore
+package import NIOCore
 import NIOSSL
 
 /// Streams to and from other servers (RFC 6120). One for the process; its connections live on the loops.
@@ -14,6 +14,7 @@ package final class FederationService: RemoteDelivery, Sendable {
     let trust: PeerTrust
     let resolver: any Resolver
     let dialler: Dialler
+    let revocation: RevocationChecker
     let secret: DialbackSecret
     let admission: Admission
     let calls: CallQueue
@@ -53,6 +54,8 @@ package final class FederationService: RemoteDelivery, Sendable {
         var farewells: [DomainPair: [String: Farewell]] = [:]
         var bytes = 0
         var turn = 0
+        /// What was known of revoked certificates when the streams were last looked at.
+        var revocationChanges = 0
         var incoming: [ObjectIdentifier: NIOLoopBound<IncomingPeerConnection>] = [:]
     }
     // Held for look-ups and counts; on the way of every stanza to another server, 0.1 µs.
@@ -87,6 +90,7 @@ package final class FederationService: RemoteDelivery, Sendable {
         trust = parts.trust
         resolver = parts.resolver
         dialler = parts.dialler
+        revocation = RevocationChecker(settings.revocation, parts.dialler, settings.revocationFiles)
         secret = parts.secret
         admission = Admission(settings.admission)
         calls = CallQueue(runningMax: settings.callsMax, waitingMax: settings.callsWaitingMax)
@@ -101,10 +105,12 @@ package final class FederationService: RemoteDelivery, Sendable {
     package func apply(_ settings: FederationSettings) {
         current.withLockedValue { $0 = settings }
         admission.apply(settings.admission)
+        revocation.apply(settings.revocation, settings.revocationFiles)
     }
 
     /// Begins to serve: before, whatever is given is refused.
     package func begin(_ router: Router, on pool: LoopPool) {
+        if let loop = pool.loops.first { keepUp(on: loop) }
         state.withLockedValue { state in
             state.router = router
             state.pool = pool
@@ -317,6 +323,53 @@ extension FederationService {
     package var incomingCount: Int { state.withLockedValue { $0.incoming.count } }
     package var outgoingCount: Int { state.withLockedValue { $0.links.values.count { $0.isOpen } } }
     package var queuedBytes: Int { state.withLockedValue { $0.bytes } }
+}
+
+// MARK: Revoked certificates
+
+extension FederationService {
+    /// How often files are looked at, and what will be out of date is fetched.
+    private static let revocationInterval = TimeAmount.minutes(1)
+
+    /// For as long as the loop runs.
+    private func keepUp(on loop: NetworkLoop) {
+        loop.loop.scheduleRepeatedTask(initialDelay: Self.revocationInterval, delay: Self.revocationInterval) { [self] _ in
+            let now = Int(loop.context.time.wallMilliseconds / 1_000)
+            // A task on the system's threads, since files are read.
+            Task { await keepUpRevocation(now: now, on: loop.loop) }
+        }
+    }
+
+    /// Reads files that have changed, fetches what will be out of date, and ends streams of servers whose certificates are revoked by now.
+    package func keepUpRevocation(now: Int, on loop: any EventLoop) async {
+        for error in await revocation.keepUp(now: now, on: loop) {
+            log.warning("a list of revoked certificates cannot be used", metadata: ["why": "\(error)"])
+        }
+        let changes = revocation.changes
+        let isNew = state.withLockedValue { state in
+            defer { state.revocationChanges = changes }
+            return state.revocationChanges != changes
+        }
+        guard isNew else { return }
+        let inventory = inventory()
+        for connection in inventory.incoming { connection.eventLoop.execute { connection.value.askAgain() } }
+        for (link, _, _) in inventory.links { link.mailbox.run { _ in link.askAgain() } }
+    }
+
+    /// What was found out about a certificate that another server has shown.
+    func noticed(_ finding: RevocationFinding, of address: String) {
+        switch finding {
+        case .notAsked, .good, .unsaid: break
+        case .revoked(let subject, let source):
+            counters.sawRevoked()
+            log.notice("another server's certificate is revoked", metadata: ["address": "\(address)", "subject": "\(subject)", "by": "\(source)"])
+        case .unknown(let subject, let why):
+            counters.sawUnknown()
+            log.notice(
+                "it is not known whether another server's certificate is revoked",
+                metadata: ["address": "\(address)", "subject": "\(subject)", "why": "\(why)"])
+        }
+    }
 }
 
 // MARK: What operators see

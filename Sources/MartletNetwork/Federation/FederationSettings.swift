@@ -48,6 +48,9 @@ package struct FederationSettings: Hashable, Sendable {
     /// What the operator says about the certificates of servers; for others, the general authorities are believed.
     package var proofs: [String: PeerProof] = [:] { didSet { trusts = Set(proofs.values.compactMap(\.trust)) } }
     private var trusts: Set<PeerTrust> = []
+    /// How it is found out whether certificates are revoked, and the lists that the operator has of them.
+    package var revocation = RevocationSettings()
+    package var revocationFiles = RevocationFiles()
     /// Servers that there are no streams with; with `isClosed` there are none with others than those in ``policies`` either.
     package var blocked: Set<String> = []
     package var isClosed = false

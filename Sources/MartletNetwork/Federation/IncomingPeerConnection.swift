@@ -76,6 +76,14 @@ package final class IncomingPeerConnection: PeerConnection {
         if let pair = pairs.first { log(.info, "another server's stream has ended", ["peer": "\(pair.remote)"]) }
     }
 
+    /// RFC 6120 §13.7.2.3: whoever has been believed by a certificate that is revoked now has to show another one.
+    override func askedAgain() {
+        guard let pair = pairs.first(where: { methods[$0] == .certificate && isRevoked(for: $0.remote) }) else { return }
+        log(.notice, "another server's certificate has been revoked", ["peer": "\(pair.remote)"])
+        close(StreamError(.reset, "The certificate has been revoked."))
+        loop.context.flushSoon()
+    }
+
     private func leaveUnauthenticated() {
         if countsAsUnauthenticated { service.admission.leaveUnauthenticated(holding: 0) }
         countsAsUnauthenticated = false

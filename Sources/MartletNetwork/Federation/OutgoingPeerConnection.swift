@@ -79,6 +79,14 @@ class OutgoingPeerConnection: PeerConnection {
         }
     }
 
+    /// RFC 6120 §13.7.2.3. Where something is still to be sent there will be another call, in vain until there is another certificate.
+    override func askedAgain() {
+        guard policy.authentication == .certificate, isRevoked(for: pair.remote) else { return }
+        log(.notice, "another server's certificate has been revoked", ["peer": "\(pair.remote)"])
+        close(nil)
+        loop.context.flushSoon()
+    }
+
     override var isWaiting: Bool { machine.isWaiting }
     override var isEnding: Bool { machine.isEnding }
     override func networkFailed(_ error: any Error) { if failure == nil { failure = .network(Self.describe(error)) } }

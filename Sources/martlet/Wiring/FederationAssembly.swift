@@ -50,12 +50,26 @@ package struct FederationAssembly {
         }
         settings.proofs = proofs
         settings.overrides = overrides
+        settings.revocation = revocation
         settings.blocked = Set(federation.blocked)
         settings.isClosed = federation.isClosed
         return settings
     }
 
-    /// The settings with the authorities that single servers have of their own, read anew.
+    private var revocation: RevocationSettings {
+        var settings = RevocationSettings()
+        settings.mode =
+            switch federation.revocation.mode {
+            case .off: .off
+            case .prefer: .prefer
+            case .require: .require
+            }
+        let hosts = federation.revocation.fetchHosts.compactMap { try? BareJID(parsing: $0) }
+        settings.hosts = Set(hosts.compactMap { DNSName($0.asciiDomainpart) })
+        return settings
+    }
+
+    /// The settings with the authorities that single servers have of their own and the lists of revoked certificates, read anew.
     package func settingsWithTrust() throws(CommandFailure) -> FederationSettings {
         var settings = settings
         var proofs = settings.proofs
@@ -64,6 +78,9 @@ package struct FederationAssembly {
             proofs[peer.domain]?.trust = try Self.trust(file, hint: "it is named by peers[].trust-anchors of \(peer.domain)")
         }
         settings.proofs = proofs
+        do throws(RevocationFileError) { settings.revocationFiles = try RevocationFiles(federation.revocation.lists) } catch {
+            throw CommandFailure(.configuration, "\(error)", hint: "it is named by federation.revocation.lists")
+        }
         return settings
     }
 
