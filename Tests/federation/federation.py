@@ -65,6 +65,14 @@ async def run(options):
     folder = pathlib.Path(options.folder)
     network.prepare()
     authorities = Authority(folder / "authority"), Authority(folder / "other-authority")
+    end_publishing = authorities[0].publish()
+    try:
+        return await run_all(options, folder, authorities)
+    finally:
+        end_publishing()
+
+
+async def run_all(options, folder, authorities):
     names = network.NameServer(folder / "dns")
     report = Report()
     kept = None

@@ -40,7 +40,7 @@ MODES = [
 ]
 for kind in RARE + WRONG:
     # The near server looks at certificates, the far one has a rare or wrong one and looks at none.
-    settings = Setting(), Setting(certificate=kind, authentication="lenient")
+    settings = Setting(lists=kind == "revoked"), Setting(certificate=kind, authentication="lenient")
     MODES.append(Mode(f"certificate-{kind}", settings, (("external",), ("external",))))
     MODES.append(Mode(f"certificate-{kind}-turned", settings[::-1], (("external",), ("external",))))
 

@@ -26,6 +26,8 @@ class Setting:
     certificate: str = "good"  # or one of certificates.WRONG
     # `external`: peers must have a certificate that is right; `dialback`: certificates are not looked at; `lenient`: either will do.
     authentication: str = "external"
+    # The list of revoked certificates is in a file of the server's.
+    lists: bool = False
     bidi: bool = False
     management: bool = False
 
@@ -285,6 +287,7 @@ class Martlet(Server):
             f"  - kind: {kind}\n    port: {port}\n    addresses: [{self.address}]"
             for kind, port in (("client", 5222), ("server", 5269), ("server-tls", 5270))
         )
+        revocation = f"\n  revocation:\n    lists: [{self.authority.revocations}]" if self.setting.lists else ""
         self.configuration.write_text(f"""server:
   data: {self.folder}/data
   run-as-root: true
@@ -300,7 +303,7 @@ federation:
   private-networks: [10.83.0.0/24]
   authentication: {policy}
   bidirectional: {"true" if self.setting.bidi else "false"}
-  trust-anchors: {self.authority.certificate}
+  trust-anchors: {self.authority.certificate}{revocation}
 """)
         self.has_accounts = False
 
