@@ -188,6 +188,13 @@ struct RevocationListTests {
         #expect(throws: RevocationFault.tooLong(16 << 20)) { try RevocationList(Array(repeating: 0, count: RevocationList.bytesMax + 1)) }
     }
 
+    @Test("lists that OpenSSL wrote are read", arguments: ["openssl.crl", "part.crl"])
+    func openssl(name: String) throws {
+        let list = try RevocationList(Array(Data(contentsOf: URL(fileURLWithPath: "\(Fixtures.root)/Fuzzing/Revocation/corpus/\(name)"))))
+        #expect(list.count == 3 && list.nextUpdate - list.thisUpdate == 30 * 86_400)
+        for number in 1...3 { #expect(list.contains(serialNumber: [UInt8(number)])) }
+    }
+
     @Test("what is cut off, or has something behind it, is malformed; every byte that is changed makes it so, or forged, or is no matter")
     func damaged() throws {
         let bytes = try TestRevocationList(serialNumbers: [[1], [2]], extensions: TestDER.extensions(([2, 5, 29, 20], false, [2, 1, 1]))).bytes(by: authority)
