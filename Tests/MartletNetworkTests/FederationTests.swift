@@ -526,7 +526,7 @@ struct FederationTests {
         try await World.with(options, options) { world in
             let (isWell, steps) = await diagnose("mantua.example", from: world.verona)
             #expect(isWell && !steps.contains { $0.verdict == .bad })
-            let before: [DiagnosisStep.Topic] = [.records, .records, .targets, .address, .address]
+            let before: [DiagnosisStep.Topic] = [.records, .records, .targets, .address, .address, .tlsa]
             let tls: [DiagnosisStep.Topic] = isDirect ? [.tls, .certificate, .certificate] : [.offer, .tls, .certificate, .certificate]
             let topics = before + tls + [.offer, .authentication, .authentication, .offer, .ping]
             #expect(steps.map(\.topic) == topics)
@@ -563,6 +563,38 @@ struct FederationTests {
             #expect(steps.contains { $0.topic == .certificate && $0.verdict == .bad && $0.text.hasPrefix("not accepted: its certificate ") })
             #expect(steps.last?.topic == .advice)
             #expect(steps.last?.text.contains("mend its certificate") == true)
+        }
+    }
+
+    @Test("a diagnosis looks at TLSA records as a call does, and they decide", arguments: [true, false])
+    func diagnosisOfRecords(_ isListed: Bool) async throws {
+        var mantua = Side.Options()
+        mantua.signed = .init(isSecure: true, tlsa: .success([try Self.record(of: isListed ? "mantua.example" : "verona.example")]))
+        try await World.with(.init(), mantua) { world in
+            let (isWell, steps) = await diagnose("mantua.example", from: world.verona)
+            #expect(isWell == isListed, "\(steps)")
+            let records = try #require(steps.first { $0.topic == .tlsa })
+            #expect(records.verdict == .good && records.text.hasPrefix("_") && records.text.hasSuffix(" (secure)"))
+            #expect(records.text.contains("._tcp.here.mantua.example: 3 0 1 "))
+            let accepted = steps.contains { $0.topic == .certificate && $0.text == "accepted: the TLSA records allow it" }
+            let refused = steps.contains { $0.topic == .certificate && $0.text.hasPrefix("not accepted: its certificate is none that the TLSA records of ") }
+            #expect(accepted == isListed && refused == !isListed)
+        }
+    }
+
+    @Test("a diagnosis says when nothing answers about TLSA records, and does not ask beside the operator's own word", arguments: [true, false])
+    func diagnosisWithoutRecords(_ isPinned: Bool) async throws {
+        var (verona, mantua) = (Side.Options(), Side.Options())
+        if isPinned { verona.proofs = ["mantua.example": PeerProof(pins: [try Self.pin(of: "mantua.example")])] }
+        mantua.signed = .init(isSecure: true, tlsa: .failure(.timedOut))
+        try await World.with(verona, mantua) { world in
+            let (isWell, steps) = await diagnose("mantua.example", from: world.verona)
+            #expect(isWell == isPinned, "\(steps)")
+            let step = try #require(steps.first { $0.topic == .tlsa })
+            #expect(step.verdict == (isPinned ? .neutral : .bad))
+            #expect(step.text.contains(isPinned ? "not asked for: the configuration says" : "its TLSA records cannot be looked up"))
+            if isPinned { #expect(steps.contains { $0.text.hasPrefix("accepted: it is what the configuration says") }) }
+            if !isPinned { #expect(steps.last?.topic == .advice && steps.last?.text.contains("TLSA") == true) }
         }
     }
 
@@ -618,6 +650,33 @@ struct FederationTests {
             #expect(!closed.isWell)
             #expect(closed.steps.contains { $0.topic == .records && $0.verdict == .neutral && $0.text.contains("IN SRV 0 5 5269") })
             #expect(closed.steps.last?.topic == .advice && closed.steps.last?.text.contains("port 5269") == true)
+        }
+    }
+
+    @Test("a check-up compares our own TLSA records with the certificate that is shown, and says which one to publish", arguments: [true, false])
+    func checkUpOfRecords(_ isListed: Bool) async throws {
+        var mantua = Side.Options()
+        mantua.signed = .init(isSecure: true, tlsa: .success([try Self.record(of: isListed ? "mantua.example" : "verona.example")]))
+        try await World.with(.init(), mantua) { world in
+            let (isWell, steps) = await checkUp(world)
+            #expect(isWell == isListed, "\(steps)")
+            #expect(steps.contains { $0.topic == .certificate && $0.verdict == .good })
+            let records = steps.filter { $0.topic == .tlsa }
+            #expect(records.map(\.verdict) == [.good, isListed ? .good : .bad])
+            guard !isListed else { return }
+            let key = try Self.pin(of: "mantua.example").map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined()
+            #expect(steps.last?.topic == .advice && steps.last?.text.contains("._tcp.here.mantua.example. IN TLSA 3 1 1 \(key)'") == true)
+        }
+    }
+
+    @Test("a check-up minds name servers that do not answer about TLSA records only where others would ask them", arguments: [true, false])
+    func checkUpWithoutRecords(_ isSecure: Bool) async throws {
+        var mantua = Side.Options()
+        mantua.signed = .init(isSecure: isSecure, tlsa: .failure(.timedOut))
+        try await World.with(.init(), mantua) { world in
+            let (isWell, steps) = await checkUp(world)
+            #expect(isWell == !isSecure)
+            #expect(steps.first { $0.topic == .tlsa }?.verdict == (isSecure ? .bad : .neutral))
         }
     }
 

@@ -88,13 +88,13 @@ package struct ServiceLookup: Sendable {
         return try await ServicePlan.targets(of: name, startTLS: startTLS, direct: direct) { Int.random(in: $0) }
     }
 
-    /// What DNS says about the certificate of a host that was found securely; `nil` if there is nothing, or nothing secure that can be used.
+    /// What DNS says about the certificate of a host that was found securely; `nil` if it has no name about which something could be said.
     ///
     /// - Throws: where there is no answer: that there are no records would have to be proved (RFC 7671 §2.1).
-    package func certificates(of target: DialTarget, for domain: BareJID) async throws(DNSError) -> DANE? {
+    package func certificates(of target: DialTarget, for domain: BareJID) async throws(DNSError) -> CertificateRecords? {
         guard case .name(let host) = target.host, let name = host.service("_\(target.port)._tcp") else { return nil }
         let answer = try await resolver.answer(to: DNSQuestion(name, .tlsa))
-        return answer.isSecure ? DANE(answer.tlsa, of: host, port: target.port, for: domain) : nil
+        return CertificateRecords(name, answer, of: host, port: target.port, for: domain)
     }
 
     private func answer(_ service: String, of name: DNSName) async -> Result<DNSAnswer, DNSError> {

@@ -74,7 +74,9 @@ package struct DANE: Hashable, Sendable {
         do throws(CertificateFault) { return try await confirm(chain, trust, now) } catch { throw error == unlisted ? fault : error }
     }
 
-    private var unlisted: CertificateFault { .unlisted("_\(port)._tcp.\(host)") }
+    /// Where the records are.
+    var name: String { "_\(port)._tcp.\(host)" }
+    private var unlisted: CertificateFault { .unlisted(name) }
 }
 
 // MARK: Records

@@ -43,9 +43,12 @@ class OutgoingPeerConnection: PeerConnection {
         super.init(service, loop)
     }
 
+    /// What is expected of the other server, as far as DNS has nothing to say.
+    var usualPolicy: PeerPolicy { service.policy(of: pair.remote) }
+
     /// What is expected of the other server.
     var policy: PeerPolicy {
-        var policy = service.policy(of: pair.remote)
+        var policy = usualPolicy
         // Who says in DNS which certificate is his is not believed without it (RFC 7671 §2.1, RFC 7673 §3).
         if dane != nil { (policy.requiresEncryption, policy.authentication) = (true, .certificate) }
         return policy
