@@ -69,6 +69,14 @@ package struct FederationAssembly {
         return settings
     }
 
+    /// Reads what the configuration names, and forgets it.
+    ///
+    /// - Throws: what is wrong with it; without it, the server would not start.
+    package func check() throws(CommandFailure) {
+        guard federation.isEnabled else { return }
+        _ = (try trust, try settingsWithTrust(), try resolver)
+    }
+
     /// The settings with the authorities that single servers have of their own and the lists of revoked certificates, read anew.
     package func settingsWithTrust() throws(CommandFailure) -> FederationSettings {
         var settings = settings
@@ -135,7 +143,9 @@ package struct FederationAssembly {
             var settings = ResolverSettings()
             settings.servers = federation.nameServers.map(\.description)
             settings.trustAnchorFile = federation.dnssecAnchor ?? ResolverSettings.usualTrustAnchorFile
-            do throws(ResolverError) { return try UnboundResolver(settings) } catch { throw CommandFailure(.configuration, "\(error)") }
+            do throws(ResolverError) { return try UnboundResolver(settings) } catch {
+                throw CommandFailure(.configuration, "\(error)", hint: federation.dnssecAnchor.map { "\($0) is named by federation.dnssec-anchor" })
+            }
         }
     }
 }
