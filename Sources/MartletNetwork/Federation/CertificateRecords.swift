@@ -14,6 +14,9 @@ package struct CertificateRecords: Hashable, Sendable {
         dane = answer.isSecure ? DANE(answer.tlsa, of: host, port: port, for: domain) : nil
     }
 
+    /// Whether it is proved that there are some, of whatever kind.
+    var areThere: Bool { answer.isSecure && !answer.tlsa.isEmpty }
+
     /// Bytes of what a record says that are quoted: a SHA-256 whole, of a certificate its beginning.
     private static let bytesQuotedMax = 32
 

@@ -72,14 +72,14 @@ package struct DomainCheckup: Sendable {
     // MARK: One place
 
     private func check(_ target: DialTarget) async -> Bool {
-        let (addresses, isAnswered) = await addresses(of: target)
+        let (addresses, canonicalHost, isAnswered) = await addresses(of: target)
         guard !addresses.isEmpty else {
             say(.address, .bad, "\(target): it has no address")
             say(.advice, .bad, "publish an A or AAAA record for it, or take it out of the SRV records")
             return false
         }
         if !isAnswered { sayUnanswered() }
-        let (records, isTold) = await certificates(of: target)
+        let (records, isTold) = await certificates(of: target, leadingTo: canonicalHost)
         var isWell = isAnswered && isTold
         for address in addresses {
             if let refusal = service.dialler.policy.refusal(of: address) {
@@ -95,10 +95,11 @@ package struct DomainCheckup: Sendable {
     }
 
     /// What DNS says about the certificate at a place, if others who look at that find the place securely; and whether they are told.
-    private func certificates(of target: DialTarget) async -> (DANE?, isTold: Bool) {
+    private func certificates(of target: DialTarget, leadingTo canonicalHost: DNSName?) async -> (DANE?, isTold: Bool) {
         guard let address = try? BareJID(parsing: domain) else { return (nil, true) }
         do throws(DNSError) {
-            guard let records = try await service.lookup.certificates(of: target, for: address) else { return (nil, true) }
+            let found = try await service.lookup.certificates(of: target, leadingTo: canonicalHost, for: address)
+            guard let records = found else { return (nil, true) }
             say(.tlsa, records.words.0, records.words.1)
             guard records.dane != nil, !target.isSecure else { return (records.dane, true) }
             say(.tlsa, .neutral, "nobody looks at them: the SRV records are not secured by DNSSEC")
@@ -110,18 +111,19 @@ package struct DomainCheckup: Sendable {
         }
     }
 
-    /// Its addresses, and whether DNS has said of both kinds which there are.
-    private func addresses(of target: DialTarget) async -> ([NetworkAddress], isAnswered: Bool) {
+    /// Its addresses, where its name leads if that is proved to be an alias, and whether DNS has said of both kinds which there are.
+    private func addresses(of target: DialTarget) async -> ([NetworkAddress], canonicalHost: DNSName?, isAnswered: Bool) {
         switch target.host {
-        case .address(let address): return ([address], true)
+        case .address(let address): return ([address], nil, true)
         case .name(let name):
             let (six, four) = await (found(name, .aaaa), found(name, .a))
-            return ((six ?? []) + (four ?? []), six != nil && four != nil)
+            let canonicalHost = [six, four].compactMap { $0 }.first { $0.isSecure && !$0.addresses.isEmpty }?.canonicalName
+            return ((six?.addresses ?? []) + (four?.addresses ?? []), canonicalHost, six != nil && four != nil)
         }
     }
 
-    private func found(_ name: DNSName, _ type: RecordType) async -> [NetworkAddress]? {
-        do throws(DNSError) { return try await service.resolver.answer(to: DNSQuestion(name, type)).addresses } catch {
+    private func found(_ name: DNSName, _ type: RecordType) async -> DNSAnswer? {
+        do throws(DNSError) { return try await service.resolver.answer(to: DNSQuestion(name, type)) } catch {
             say(.address, .bad, "\(name) (\(type == .aaaa ? "AAAA" : "A")): \(error)")
             return nil
         }

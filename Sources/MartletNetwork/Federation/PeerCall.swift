@@ -93,7 +93,7 @@ final class PeerCall: @unchecked Sendable {
         Task {
             let found: Result<DANE?, DNSError>
             do throws(DNSError) {
-                found = .success(try await lookup.certificates(of: dialled.target, for: domain)?.dane)
+                found = .success(try await lookup.certificates(of: dialled.target, leadingTo: dialled.canonicalHost, for: domain)?.dane)
             } catch {
                 found = .failure(error)
             }

@@ -199,7 +199,8 @@ package struct PeerDiagnosis: Sendable {
             say(.tlsa, .neutral, "not asked for: DNSSEC does not prove where \(pair.remote) is served")
             return nil
         }
-        guard let records = try await service.lookup.certificates(of: dialled.target, for: domain) else { return nil }
+        let found = try await service.lookup.certificates(of: dialled.target, leadingTo: dialled.canonicalHost, for: domain)
+        guard let records = found else { return nil }
         say(.tlsa, records.words.0, records.words.1)
         return records.dane
     }
