@@ -25,6 +25,9 @@ private final class PortBook: MartletNetwork.Resolver {
     }
     /// Questions about this kind are not answered.
     let silence = NIOLockedValueBox<RecordType?>(nil)
+    /// Questions about this kind wait until nobody wants to know any more. How many do.
+    let patience = NIOLockedValueBox<RecordType?>(nil)
+    let waiting = NIOLockedValueBox(0)
     private let entries = NIOLockedValueBox<[String: Entry]>([:])
 
     func enter(_ domain: String, _ port: Int, isDirect: Bool, _ signed: Signed = Signed()) {
@@ -34,6 +37,12 @@ private final class PortBook: MartletNetwork.Resolver {
 
     func answer(to question: DNSQuestion) async throws(DNSError) -> DNSAnswer {
         if silence.withLockedValue({ $0 }) == question.type { throw .timedOut }
+        if patience.withLockedValue({ $0 }) == question.type {
+            waiting.withLockedValue { $0 += 1 }
+            for await _ in AsyncStream<Void>.makeStream().stream {}
+            waiting.withLockedValue { $0 -= 1 }
+            throw .timedOut
+        }
         let entries = entries.withLockedValue { $0 }
         for (domain, entry) in entries where question.name.description.hasSuffix(domain) { return try answer(question, domain, entry) }
         // Who is not in the book is here, and does not listen.
@@ -78,6 +87,7 @@ private final class Side: Sendable {
         var revocation = RevocationSettings.Mode.prefer
         /// Of revoked certificates.
         var lists: [String] = []
+        var inquiryDeadline = TimeAmount.seconds(3)
     }
 
     init(_ domain: String, _ book: PortBook, _ options: Options) async throws {
@@ -85,6 +95,7 @@ private final class Side: Sendable {
         settings.policy = options.policy
         settings.proofs = options.proofs
         settings.restMin = options.rest
+        settings.inquiryDeadline = options.inquiryDeadline
         settings.queueStanzasMax = options.queueStanzasMax
         settings.closingDeadline = .seconds(1)
         settings.callDeadline = .seconds(20)
@@ -388,6 +399,87 @@ struct FederationTests {
         try await World.with(.init(), mantua) { world in try await world.exchange() }
     }
 
+    /// Verona, whom Mantua has no authority for.
+    private static func caller(_ signed: PortBook.Signed) -> (Side.Options, Side.Options) {
+        var (verona, mantua) = (Side.Options(), Side.Options())
+        (verona.policy.isBidirectional, mantua.policy.isBidirectional) = (false, false)
+        verona.signed = signed
+        mantua.trusts = ["mantua.example"]
+        return (verona, mantua)
+    }
+
+    @Test("who calls is believed by what DNS proves of its certificate, after STARTTLS or in TLS from the first byte", arguments: [false, true])
+    func incomingDANE(_ isDirect: Bool) async throws {
+        var (verona, mantua) = Self.caller(.init(isSecure: true, tlsa: .success([try Self.record(of: "verona.example")])))
+        mantua.isDirect = isDirect
+        verona.policy.authentication = .certificate
+        try await World.with(verona, mantua) { world in
+            try await world.exchange()
+            #expect(await world.mantua.federation.report().streams.allSatisfy { $0.method == "certificate" })
+        }
+    }
+
+    @Test("what DNS proves of another certificate, or does not prove, or does not say does not help who calls", arguments: ["other", "insecure", "unproved", "silent"])
+    func incomingDANEFailures(_ kind: String) async throws {
+        let own = PortBook.Signed(isSecure: true, tlsa: .success([try Self.record(of: "verona.example")]))
+        var signed = own
+        switch kind {
+        case "other": signed.tlsa = .success([try Self.record(of: "mantua.example")])
+        case "insecure": signed.isTLSASecure = false
+        case "unproved": signed.isSecure = false
+        default: signed.tlsa = .failure(.timedOut)
+        }
+        let (verona, mantua) = Self.caller(signed)
+        try await World.with(verona, mantua) { world in
+            #expect(try await refusal(world).contains("certificate"))
+            // It can be found out later.
+            world.book.enter("verona.example", try #require(world.verona.listener.ports.first), isDirect: false, own)
+            try await world.exchange()
+        }
+    }
+
+    @Test("beside a pin of the operator's DNS is not asked about who calls")
+    func incomingDANEAndPins() async throws {
+        var (verona, mantua) = Self.caller(.init(isSecure: true, tlsa: .success([try Self.record(of: "verona.example")])))
+        mantua.proofs = ["verona.example": PeerProof(pins: [try Self.pin(of: "mantua.example")])]
+        verona.rest = .hours(1)
+        try await World.with(verona, mantua) { world in
+            let answer = try await refusal(world)
+            #expect(answer.contains("certificate"))
+        }
+    }
+
+    @Test("what is not found out in time is not waited for, and asks nothing more")
+    func incomingDANEDeadline() async throws {
+        var (verona, mantua) = Self.caller(.init(isSecure: true, tlsa: .success([try Self.record(of: "verona.example")])))
+        mantua.inquiryDeadline = .milliseconds(20)
+        verona.rest = .hours(1)
+        try await World.with(verona, mantua) { world in
+            world.book.patience.withLockedValue { $0 = .tlsa }
+            #expect(try await refusal(world).contains("certificate"))
+            while world.book.waiting.withLockedValue({ $0 }) > 0 { await Task.yield() }
+            world.book.patience.withLockedValue { $0 = nil }
+            #expect(await world.verona.federation.close("mantua.example") == 0)
+            try await world.exchange()
+        }
+    }
+
+    @Test("strangers have so many inquiries between them, and who has no place is as if nothing were found", arguments: [true, false])
+    func incomingDANEPlaces(_ isFull: Bool) async throws {
+        var (verona, mantua) = Self.caller(.init(isSecure: true, tlsa: .success([try Self.record(of: "verona.example")])))
+        if isFull { mantua.inquiryDeadline = .milliseconds(20) }
+        verona.rest = .hours(1)
+        try await World.with(verona, mantua) { world in
+            let places = world.mantua.federation.verifications
+            for _ in 1...(FederationSettings().verificationsMax - (isFull ? 0 : 1)) { #expect(places.enter {}) }
+            guard isFull else { return try await world.exchange() }
+            #expect(try await refusal(world).contains("certificate"))
+            places.leave()
+            #expect(await world.verona.federation.close("mantua.example") == 0)
+            try await world.exchange()
+        }
+    }
+
     @Test("a pinned key is enough, on streams of both directions, and DNS is not asked about it")
     func pinned() async throws {
         var (verona, mantua) = (Side.Options(), Side.Options())
@@ -568,9 +660,11 @@ struct FederationTests {
 
     @Test("a diagnosis looks at TLSA records as a call does, and they decide", arguments: [true, false])
     func diagnosisOfRecords(_ isListed: Bool) async throws {
-        var mantua = Side.Options()
+        var (verona, mantua) = (Side.Options(), Side.Options())
+        // Whoever is not listed is refused, whoever vouches for it.
+        if isListed { verona.trusts = [] }
         mantua.signed = .init(isSecure: true, tlsa: .success([try Self.record(of: isListed ? "mantua.example" : "verona.example")]))
-        try await World.with(.init(), mantua) { world in
+        try await World.with(verona, mantua) { world in
             let (isWell, steps) = await diagnose("mantua.example", from: world.verona)
             #expect(isWell == isListed, "\(steps)")
             let records = try #require(steps.first { $0.topic == .tlsa })

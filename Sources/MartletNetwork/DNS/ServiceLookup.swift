@@ -108,6 +108,17 @@ package struct ServiceLookup: Sendable {
         return CertificateRecords(name, try await resolver.answer(to: DNSQuestion(name, .tlsa)), of: host, port: port, for: domain)
     }
 
+    /// Where the name of a host leads, if signatures prove that it is an alias.
+    func canonicalHost(of target: DialTarget) async -> DNSName? {
+        guard case .name(let host) = target.host else { return nil }
+        for type in [RecordType.a, .aaaa] {
+            if let answer = try? await resolver.answer(to: DNSQuestion(host, type)), !answer.addresses.isEmpty {
+                return answer.isSecure ? answer.canonicalName : nil
+            }
+        }
+        return nil
+    }
+
     private func answer(_ service: String, of name: DNSName) async -> Result<DNSAnswer, DNSError> {
         // Below a name that is so long there can be nothing.
         guard let name = name.service(service) else { return .success(DNSAnswer(.noSuchName)) }

@@ -18,8 +18,9 @@ package final class FederationService: RemoteDelivery, Sendable {
     let secret: DialbackSecret
     let admission: Admission
     let calls: CallQueue
-    /// Calls that only ask about keys, because some stranger has sent one: they are not in the way of the others.
-    let verifications: CallQueue
+    /// Calls that only ask about keys, because some stranger has sent one, and inquiries about strangers' certificates: they are not in the
+    /// way of the others.
+    package let verifications: CallQueue
     let log: Logger
     package let counters = FederationCounters()
     let pings = PeerPings()

@@ -20,6 +20,8 @@ package struct FederationSettings: Hashable, Sendable {
     package var acknowledgementDeadline = TimeAmount.seconds(60)
     /// For somebody to say whether a dialback key is his.
     package var verificationDeadline = TimeAmount.seconds(30)
+    /// For what can be found out about a certificate of whoever calls, besides what it says itself: part of ``negotiationDeadline``.
+    package var inquiryDeadline = TimeAmount.seconds(3)
     /// Stanzas for one pair of domains that may wait, or be unacknowledged; past it, `resource-constraint`.
     package var queueStanzasMax = 10_000
     /// The same in bytes.
@@ -28,7 +30,7 @@ package struct FederationSettings: Hashable, Sendable {
     package var queueBytesTotalMax = 64 << 20
     /// Calls to other servers that may be under way at a time; further ones wait.
     package var callsMax = 64
-    /// The same of calls that only ask about dialback keys.
+    /// The same of calls that only ask about dialback keys, and of inquiries about certificates: what strangers can cause.
     package var verificationsMax = 16
     /// Calls that may wait; past it, they fail.
     package var callsWaitingMax = 1_024

@@ -24,6 +24,9 @@ package final class IncomingPeerConnection: PeerConnection {
     /// Once it is gone: whether either side had said so.
     private(set) var endedInOrder = false
     private var said: UInt32 = 0
+    /// In DER, for as long as somebody may want to know more about it.
+    private var shown: [[UInt8]] = []
+    private var inquiry: CertificateInquiry?
 
     package enum TLSStart: Hashable, Sendable { case inStream, atOnce }
     private enum Deadline { case negotiation(until: Int), idle, closing(until: Int) }
@@ -57,6 +60,7 @@ package final class IncomingPeerConnection: PeerConnection {
         drop()
     }
 
+    override func showed(_ chain: [[UInt8]]) { shown = chain }
     override func secured() { machine.secured() }
     override var isWaiting: Bool { machine.isWaiting }
     override var isEnding: Bool { machine.isEnding }
@@ -65,6 +69,8 @@ package final class IncomingPeerConnection: PeerConnection {
         let pairs = session.pairs
         endedInOrder = machine.isEnding
         machine.transportLost()
+        inquiry?.cancel()
+        inquiry = nil
         session.end()
         for link in links { link.lost(self) }
         links = []
@@ -167,6 +173,7 @@ package final class IncomingPeerConnection: PeerConnection {
         case .accept(let pair, _):
             write { action.write(to: &$0) }
             admit(pair, by: .dialback)
+        case .look(let domain): look(for: domain)
         case .verify(let request, let id): verify(request, id)
         case .fail(let failure):
             write { action.write(to: &$0) }
@@ -204,9 +211,24 @@ package final class IncomingPeerConnection: PeerConnection {
 
     // MARK: Authentication
 
+    private func look(for domain: String) {
+        let inquiry = CertificateInquiry(service, loop, shown, of: domain) { [weak self] isAllowed in
+            guard let self, !isGone else { return }
+            self.inquiry = nil
+            if isAllowed, let address = try? BareJID(parsing: domain) { allowPresented(for: address) }
+            perform(machine.looked(surroundings))
+            resume()
+            flushSoon()
+            loop.context.flushSoon()
+        }
+        self.inquiry = inquiry
+        inquiry.begin()
+    }
+
     private func admit(_ pair: DomainPair, by method: OutgoingPeerMachine.Method) {
         leaveUnauthenticated()
         admitLargerStanzas()
+        shown = []
         session.pairs = machine.pairs
         methods[pair] = method
         if case .negotiation = deadline {
@@ -270,5 +292,9 @@ private struct Surroundings: IncomingPeerEnvironment {
     func streamID() -> String { connection.loop.context.random.token() }
     func policy(of remote: String) -> PeerPolicy { service.policy(of: remote) }
     func certificate(for remote: String) -> CertificateVerdict { connection.certificate(for: remote) }
+    /// Beside the operator's own word that of others does not count, nor has anybody a say about a certificate that its authority has revoked.
+    func isWorthLooking(for remote: String) -> Bool {
+        service.proof(of: remote)?.isDecisive != true && !connection.isRefusedAsRevoked(for: remote)
+    }
     func isOurs(_ request: DialbackElement) -> Bool { service.secret.isOurs(request) }
 }

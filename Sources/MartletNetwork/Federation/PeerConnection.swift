@@ -298,12 +298,21 @@ extension PeerConnection {
         if case .revoked = revocation(for: domain) { true } else { false }
     }
 
+    /// Whether what was shown is refused for what is known, or not known, of its revocation.
+    func isRefusedAsRevoked(for domain: String) -> Bool {
+        guard let presented, let address = try? BareJID(parsing: domain) else { return false }
+        return presented.isRefusedAsRevoked(for: address, service.proof(of: domain))
+    }
+
     /// Whether what was shown is good for a domain of the other server's.
     func certificate(for domain: String) -> CertificateVerdict {
         guard let presented else { return .absent }
         guard let address = try? BareJID(parsing: domain) else { return .invalid("\(domain) is no domain") }
         return presented.fault(for: address, service.proof(of: domain)).map { .invalid($0.description) } ?? .valid
     }
+
+    /// It has turned out that DNS allows what was shown for a domain.
+    func allowPresented(for domain: BareJID) { presented = presented?.allowed(for: domain) }
 
     package func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         switch event {

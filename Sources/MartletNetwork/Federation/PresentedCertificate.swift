@@ -59,6 +59,16 @@ struct PresentedCertificate: Sendable {
 // MARK: What it proves
 
 extension PresentedCertificate {
+    /// The same, once it has turned out that DNS allows it for a domain.
+    func allowed(for domain: BareJID) -> PresentedCertificate {
+        var allowed = self
+        allowed.listed = (domain, nil, nil)
+        return allowed
+    }
+
+    /// Whether it is refused for what is known, or not known, of its revocation: then nobody else may speak for it.
+    func isRefusedAsRevoked(for domain: BareJID, _ proof: PeerProof?) -> Bool { finding(for: domain, proof).fault(mode) != nil }
+
     /// Why it does not prove that the peer is that domain's server; `nil` if it does.
     ///
     /// - Parameter proof: what the operator says about the domain's server. It comes before what DNS says, and that before the authorities.
