@@ -30,6 +30,8 @@ class Setting:
     lists: bool = False
     bidi: bool = False
     management: bool = False
+    # What its TLSA records are about, where its domain is signed: `own`, its key, or `other`, another one.
+    records: str = ""
 
 
 class NotReady(Exception):
@@ -277,7 +279,7 @@ class Jabberd2(Server):
 
 
 class Martlet(Server):
-    can = frozenset("external dialback starttls direct-tls bidi management rooms vcard mam".split())
+    can = frozenset("external dialback starttls direct-tls bidi management dane rooms vcard mam".split())
 
     def configure(self):
         (self.folder / "data").mkdir(mode=0o700)
@@ -304,6 +306,7 @@ federation:
   authentication: {policy}
   bidirectional: {"true" if self.setting.bidi else "false"}
   trust-anchors: {self.authority.certificate}{revocation}
+{f"  dnssec-anchor: {self.folder.parent / 'dns' / 'anchors'}" if self.setting.records else ""}
 """)
         self.has_accounts = False
 
