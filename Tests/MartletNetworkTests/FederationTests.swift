@@ -28,6 +28,7 @@ private final class PortBook: MartletNetwork.Resolver {
     /// Questions about this kind wait until nobody wants to know any more. How many do.
     let patience = NIOLockedValueBox<RecordType?>(nil)
     let waiting = NIOLockedValueBox(0)
+    let asked = NIOLockedValueBox<Set<DNSQuestion>>([])
     private let entries = NIOLockedValueBox<[String: Entry]>([:])
 
     func enter(_ domain: String, _ port: Int, isDirect: Bool, _ signed: Signed = Signed()) {
@@ -37,6 +38,7 @@ private final class PortBook: MartletNetwork.Resolver {
 
     func answer(to question: DNSQuestion) async throws(DNSError) -> DNSAnswer {
         if silence.withLockedValue({ $0 }) == question.type { throw .timedOut }
+        asked.withLockedValue { _ = $0.insert(question) }
         if patience.withLockedValue({ $0 }) == question.type {
             waiting.withLockedValue { $0 += 1 }
             for await _ in AsyncStream<Void>.makeStream().stream {}
@@ -88,6 +90,9 @@ private final class Side: Sendable {
         /// Of revoked certificates.
         var lists: [String] = []
         var inquiryDeadline = TimeAmount.seconds(3)
+        /// What web servers have, by domain, for who asks them.
+        var web: [String: String] = [:]
+        var asksWebServers = true
     }
 
     init(_ domain: String, _ book: PortBook, _ options: Options) async throws {
@@ -96,6 +101,12 @@ private final class Side: Sendable {
         settings.proofs = options.proofs
         settings.restMin = options.rest
         settings.inquiryDeadline = options.inquiryDeadline
+        settings.asksWebServers = options.asksWebServers
+        let pages = options.web
+        let fetch: POSH.Fetch = { request throws(HTTPFetchError) in
+            guard case .name(let host) = request.url.host, let page = pages[host.description] else { throw .status(404) }
+            return HTTPAnswer(url: request.url, type: nil, bytes: Array(page.utf8))
+        }
         settings.queueStanzasMax = options.queueStanzasMax
         settings.closingDeadline = .seconds(1)
         settings.callDeadline = .seconds(20)
@@ -108,7 +119,7 @@ private final class Side: Sendable {
             settings, .test,
             .init(
                 certificates: certificates, trust: PeerTrust(anchors: anchors), resolver: book, dialler: dialler,
-                secret: DialbackSecret(Array("secret of \(domain)".utf8))), log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+                secret: DialbackSecret(Array("secret of \(domain)".utf8)), fetch: fetch), log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
         server = try await TestServer([.plain], domains: [domain], remote: federation)
         federation.begin(server.router, on: server.pool)
         let kind: ListenerConfiguration.Kind = options.isDirect ? .serverTLS : .server
@@ -446,6 +457,7 @@ struct FederationTests {
         try await World.with(verona, mantua) { world in
             let answer = try await refusal(world)
             #expect(answer.contains("certificate"))
+            #expect(world.book.asked.withLockedValue { asked in !asked.contains { $0.type == .tlsa && $0.name.description.hasSuffix("verona.example") } })
         }
     }
 
@@ -472,11 +484,66 @@ struct FederationTests {
         try await World.with(verona, mantua) { world in
             let places = world.mantua.federation.verifications
             for _ in 1...(FederationSettings().verificationsMax - (isFull ? 0 : 1)) { #expect(places.enter {}) }
-            guard isFull else { return try await world.exchange() }
+            guard isFull else {
+                // The last place is taken and given back, each time.
+                for _ in 1...2 {
+                    try await world.exchange()
+                    #expect(await world.verona.federation.close("mantua.example") == 2)
+                    for side in [world.verona, world.mantua] { while await !side.federation.report().isEmpty { await Task.yield() } }
+                }
+                return
+            }
             #expect(try await refusal(world).contains("certificate"))
             places.leave()
             #expect(await world.verona.federation.close("mantua.example") == 0)
             try await world.exchange()
+        }
+    }
+
+    private static func page(about domain: String) throws -> String {
+        POSHTests.document([Array(SHA256.hash(data: try certificate(of: domain)))])
+    }
+
+    @Test("what the domain's web server says of its certificate is enough, on streams of both directions (RFC 7711)", arguments: [false, true])
+    func posh(_ isDirect: Bool) async throws {
+        var (verona, mantua) = (Side.Options(), Side.Options())
+        (verona.trusts, mantua.trusts) = ([], [])
+        (verona.policy.isBidirectional, mantua.policy.isBidirectional) = (false, false)
+        (verona.isDirect, mantua.isDirect) = (isDirect, isDirect)
+        verona.web = ["mantua.example": try Self.page(about: "mantua.example")]
+        mantua.web = ["verona.example": try Self.page(about: "verona.example")]
+        try await World.with(verona, mantua) { world in
+            try await world.exchange()
+            let (isWell, steps) = await diagnose("mantua.example", from: world.verona)
+            #expect(isWell, "\(steps)")
+            #expect(steps.contains { $0.text == "accepted: the web server of mantua.example allows it (POSH)" })
+        }
+    }
+
+    @Test("web servers are not asked unless the operator wants it, and have no say beside DNS and the operator", arguments: ["off", "other", "pins", "dane"])
+    func poshHasNoSay(_ kind: String) async throws {
+        var (verona, mantua) = (Side.Options(), Side.Options())
+        verona.trusts = []
+        verona.asksWebServers = kind != "off"
+        verona.web = ["mantua.example": try Self.page(about: kind == "other" ? "verona.example" : "mantua.example")]
+        if kind == "pins" { verona.proofs = ["mantua.example": PeerProof(pins: [try Self.pin(of: "verona.example")])] }
+        if kind == "dane" { mantua.signed = .init(isSecure: true, tlsa: .success([try Self.record(of: "verona.example")])) }
+        try await World.with(verona, mantua) { world in
+            let answer = try await refusal(world)
+            #expect(answer.contains("remote-server-timeout") && answer.contains("certificate"))
+        }
+    }
+
+    @Test("nor are they asked about who calls", arguments: ["off", "other", "pins"])
+    func poshHasNoSayAboutCallers(_ kind: String) async throws {
+        var (verona, mantua) = Self.caller(.init())
+        mantua.asksWebServers = kind != "off"
+        mantua.web = ["verona.example": try Self.page(about: kind == "other" ? "mantua.example" : "verona.example")]
+        if kind == "pins" { mantua.proofs = ["verona.example": PeerProof(pins: [try Self.pin(of: "mantua.example")])] }
+        verona.rest = .hours(1)
+        try await World.with(verona, mantua) { world in
+            let answer = try await refusal(world)
+            #expect(answer.contains("certificate"))
         }
     }
 

@@ -2,11 +2,13 @@ import MartletCore
 package import MartletXMPP
 import NIOCore
 
-/// Finds out whether DNS allows a certificate that no authority vouches for: that of a server which calls, and has said whose it is.
+/// Finds out whether DNS, or the web, allows a certificate that no authority vouches for: that of a server which calls, and has said whose it is.
 ///
 /// Any host of the domain may have called, so that the records of all are looked at: they have to be secure, and it has to be found securely that
 /// the host serves the domain (RFC 7712, RFC 7673 §3). They can only help: what cannot be found out is as if it were not there, since a
 /// server may show another certificate when it calls than when it is called.
+///
+/// The domain's web server is asked after that, if the operator wants it (``POSH``).
 ///
 /// Strangers cause this. It has a place among the calls that only ask about keys, until its last question is answered, and ends with
 /// ``FederationSettings/inquiryDeadline``, after which nothing more is asked. It asks for ``ServicePlan/targetsMax`` hosts at most, one
@@ -44,10 +46,13 @@ final class CertificateInquiry: @unchecked Sendable {
         guard !isDone else { return service.verifications.leave() }
         guard let domain = try? BareJID(parsing: domain) else { return end(false) }
         let (service, chain, now) = (service, chain, Int(loop.context.time.wallMilliseconds / 1_000))
+        let posh = service.settings.asksWebServers ? service.posh(on: loop) : nil
         // A task, since answers come from another thread in their own time.
         task = Task {
-            let isAllowed = await service.lookup.allows(chain, of: domain, service.trust, now: now)
-            loop.loop.execute { self.end(isAllowed) }
+            var isAllowed = await service.lookup.allows(chain, of: domain, service.trust, now: now)
+            if !isAllowed, !Task.isCancelled, let posh, let certificate = chain.first { isAllowed = await posh.allows(certificate, of: domain) }
+            let verdict = isAllowed
+            loop.loop.execute { self.end(verdict) }
         }
     }
 

@@ -115,7 +115,9 @@ final class DiagnosedPeerConnection: OutgoingPeerConnection {
     /// Why its certificate is accepted.
     private var reason: String {
         if service.proof(of: pair.remote)?.isDecisive == true { return "it is what the configuration says of \(pair.remote) (peers)" }
-        return dane == nil ? "it is for \(pair.remote) and leads to an authority that is trusted here" : "the TLSA records allow it"
+        if dane != nil { return "the TLSA records allow it" }
+        let isListed = (try? BareJID(parsing: pair.remote)).map { presented?.isListed(for: $0) == true } ?? false
+        return isListed ? "the web server of \(pair.remote) allows it (POSH)" : "it is for \(pair.remote) and leads to an authority that is trusted here"
     }
 
     /// Names, issuer and end of a certificate.

@@ -61,6 +61,8 @@ package final class FederationService: RemoteDelivery, Sendable {
     }
     // Held for look-ups and counts; on the way of every stanza to another server, 0.1 µs.
     private let state = NIOLockedValueBox(State())
+    // Held while it is made: once.
+    private let posh: NIOLockedValueBox<POSH?>
 
     /// Most failures that are remembered, and most servers that there has been a stream with.
     private static let restsMax = 10_000
@@ -73,14 +75,18 @@ package final class FederationService: RemoteDelivery, Sendable {
         package var resolver: any Resolver
         package var dialler: Dialler
         package var secret: DialbackSecret
+        /// How web servers are asked; over HTTPS by the dialler, unless given.
+        package var fetch: POSH.Fetch?
         package init(
-            certificates: CertificateStore, trust: PeerTrust, resolver: any Resolver, dialler: Dialler, secret: DialbackSecret
+            certificates: CertificateStore, trust: PeerTrust, resolver: any Resolver, dialler: Dialler, secret: DialbackSecret,
+            fetch: POSH.Fetch? = nil
         ) {
             self.certificates = certificates
             self.trust = trust
             self.resolver = resolver
             self.dialler = dialler
             self.secret = secret
+            self.fetch = fetch
         }
     }
 
@@ -93,6 +99,7 @@ package final class FederationService: RemoteDelivery, Sendable {
         dialler = parts.dialler
         revocation = RevocationChecker(settings.revocation, parts.dialler, settings.revocationFiles)
         secret = parts.secret
+        posh = NIOLockedValueBox(parts.fetch.map { POSH($0) })
         admission = Admission(settings.admission)
         calls = CallQueue(runningMax: settings.callsMax, waitingMax: settings.callsWaitingMax)
         verifications = CallQueue(runningMax: settings.verificationsMax, waitingMax: settings.callsWaitingMax)
@@ -125,6 +132,17 @@ package final class FederationService: RemoteDelivery, Sendable {
 
     func policy(of remote: String) -> PeerPolicy { settings.policy(of: remote) }
     func proof(of remote: String) -> PeerProof? { settings.proof(of: remote) }
+
+    /// What asks web servers, over connections on the loop of whoever wanted to know first.
+    func posh(on loop: NetworkLoop) -> POSH {
+        posh.withLockedValue { posh in
+            if let posh { return posh }
+            let fetch = HTTPFetch(dialler, on: loop.loop)
+            let made = POSH { request throws(HTTPFetchError) in try await fetch.answer(to: request) }
+            posh = made
+            return made
+        }
+    }
 
     /// How this server shows who it is where it calls.
     func clientTLS(for local: String) -> NIOSSLContext? { certificates.certificate(of: local)?.peerClient ?? CertificateStore.anonymousPeerClient }

@@ -20,7 +20,7 @@ package struct FederationSettings: Hashable, Sendable {
     package var acknowledgementDeadline = TimeAmount.seconds(60)
     /// For somebody to say whether a dialback key is his.
     package var verificationDeadline = TimeAmount.seconds(30)
-    /// For what can be found out about a certificate of whoever calls, besides what it says itself: part of ``negotiationDeadline``.
+    /// For what DNS and the web say about a certificate of whoever calls, besides what it says itself: part of ``negotiationDeadline``.
     package var inquiryDeadline = TimeAmount.seconds(3)
     /// Stanzas for one pair of domains that may wait, or be unacknowledged; past it, `resource-constraint`.
     package var queueStanzasMax = 10_000
@@ -53,6 +53,8 @@ package struct FederationSettings: Hashable, Sendable {
     /// How it is found out whether certificates are revoked, and the lists that the operator has of them.
     package var revocation = RevocationSettings()
     package var revocationFiles = RevocationFiles()
+    /// Whether the web server of a domain may speak for a certificate that nobody else speaks for (POSH, RFC 7711).
+    package var asksWebServers = false
     /// Servers that there are no streams with; with `isClosed` there are none with others than those in ``policies`` either.
     package var blocked: Set<String> = []
     package var isClosed = false

@@ -250,10 +250,17 @@ extension PeerConnection {
             let connection = NIOLoopBound(self, eventLoop: loop.loop)
             let eventLoop = loop.loop
             let (trust, own, dane, inquiry) = (service.trust, service.settings.ownTrusts(for: called), dane, inquiry(waits: true))
+            let web = webServer
             Task(executorPreference: loop.executor) {
-                let presented = await PresentedCertificate(shown, trust, own: own, dane, inquiry)
+                var presented = await PresentedCertificate(shown, trust, own: own, dane, inquiry)
+                if let (posh, domain) = web, let certificate = shown.first, presented.fault(for: domain, nil) != nil,
+                    !presented.isRefusedAsRevoked(for: domain, nil), await posh.allows(certificate, of: domain)
+                {
+                    presented = presented.allowed(for: domain)
+                }
+                let verdict = presented
                 eventLoop.execute {
-                    connection.value.presented = presented
+                    connection.value.presented = verdict
                     connection.value.noticeRevocation()
                     connection.value.showed(shown)
                     promise.succeed(.certificateVerified)
@@ -311,7 +318,13 @@ extension PeerConnection {
         return presented.fault(for: address, service.proof(of: domain)).map { .invalid($0.description) } ?? .valid
     }
 
-    /// It has turned out that DNS allows what was shown for a domain.
+    /// Who may speak for what the server shows that was called, if nobody else does: not beside the operator's own word, nor that of DNS.
+    private var webServer: (POSH, BareJID)? {
+        guard settings.asksWebServers, dane == nil, let called, service.proof(of: called)?.isDecisive != true else { return nil }
+        return (try? BareJID(parsing: called)).map { (service.posh(on: loop), $0) }
+    }
+
+    /// It has turned out that DNS or the web allow what was shown for a domain.
     func allowPresented(for domain: BareJID) { presented = presented?.allowed(for: domain) }
 
     package func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {

@@ -59,7 +59,7 @@ struct PresentedCertificate: Sendable {
 // MARK: What it proves
 
 extension PresentedCertificate {
-    /// The same, once it has turned out that DNS allows it for a domain.
+    /// The same, once it has turned out that DNS or the web allow it for a domain.
     func allowed(for domain: BareJID) -> PresentedCertificate {
         var allowed = self
         allowed.listed = (domain, nil, nil)
@@ -68,6 +68,9 @@ extension PresentedCertificate {
 
     /// Whether it is refused for what is known, or not known, of its revocation: then nobody else may speak for it.
     func isRefusedAsRevoked(for domain: BareJID, _ proof: PeerProof?) -> Bool { finding(for: domain, proof).fault(mode) != nil }
+
+    /// Whether DNS or the web have said that it is the domain's.
+    func isListed(for domain: BareJID) -> Bool { listed.map { $0.domain == domain && $0.fault == nil } ?? false }
 
     /// Why it does not prove that the peer is that domain's server; `nil` if it does.
     ///

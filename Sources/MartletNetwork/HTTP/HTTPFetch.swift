@@ -33,6 +33,8 @@ package struct HTTPAnswer: Hashable, Sendable {
     /// The media type as it was given (RFC 9110 §8.3).
     package let type: String?
     package let bytes: [UInt8]
+
+    package init(url: HTTPURL, type: String?, bytes: [UInt8]) { (self.url, self.type, self.bytes) = (url, type, bytes) }
 }
 
 /// Why something was not fetched, in words for operators.

@@ -392,6 +392,12 @@ package enum ConfigurationSchema {
             trusts (/etc/ssl/certs/ca-certificates.crt).
             """),
         .section("revocation", \.revocation, revocation, "How it is found out whether certificates of other servers are revoked."),
+        .value(
+            "posh", \.asksWebServers, .boolean, .reload,
+            """
+            Whether a certificate that nothing else speaks for is believed if the web server of the domain says so (POSH, RFC 7711). Off by default: anybody who \
+            calls could make this server connect to the web server of any domain.
+            """),
         .list(
             "private-networks", \.privateNetworks, of: .addressBlock, .restart, example: "10.0.0.0/8",
             """

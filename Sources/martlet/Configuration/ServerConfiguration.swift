@@ -231,6 +231,8 @@ extension ServerConfiguration {
         /// PEM file; without it, those of the machine.
         package var trustAnchors: String?
         package var revocation = Revocation()
+        /// Whether web servers may speak for certificates (POSH).
+        package var asksWebServers = false
         package var privateNetworks: [AddressBlock] = []
         package var nameServers: [NameServer] = []
         package var dnssecAnchor: String?

@@ -49,6 +49,7 @@ package struct FederationAssembly {
             settings.policies[peer.domain] = policy(of: peer)
         }
         settings.proofs = proofs
+        settings.asksWebServers = federation.asksWebServers
         settings.overrides = overrides
         settings.revocation = revocation
         settings.blocked = Set(federation.blocked)

@@ -139,6 +139,7 @@ struct ConfigurationReloadTests {
         KeyChange("federation.revocation.mode", .federation) { $0.federation.revocation.mode = .require },
         KeyChange("federation.revocation.lists", .configuration) { $0.federation.revocation.lists = ["/lists"] },
         KeyChange("federation.revocation.fetch-hosts", .federation) { $0.federation.revocation.fetchHosts = ["crl.example"] },
+        KeyChange("federation.posh", .federation) { $0.federation.asksWebServers.toggle() },
         KeyChange("federation.private-networks", .restart) { $0.federation.privateNetworks = [AddressBlock("10.0.0.0/8")].compactMap(\.self) },
         KeyChange("federation.name-servers", .restart) { $0.federation.nameServers = [NameServer("192.0.2.53")].compactMap(\.self) },
         KeyChange("federation.dnssec-anchor", .restart) { $0.federation.dnssecAnchor = "/root.key" },
