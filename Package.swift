@@ -90,6 +90,7 @@ let fuzzing: [String: [Target.Dependency]] = [
     "SASL": ["MartletXMPP", .nioCore],
     "Proxy": ["MartletNetwork", .nioCore],
     "DNS": ["MartletNetwork"],
+    "Revocation": ["MartletNetwork"],
     "Peer": ["MartletXMPP", "MartletXML", .nioCore],
     "Configuration": ["martlet"],
 ]

@@ -35,6 +35,7 @@ private struct Surroundings: IncomingPeerEnvironment, OutgoingPeerEnvironment {
     func streamID() -> String { "id" }
     func policy(of remote: String) -> PeerPolicy { policy }
     func certificate(for remote: String) -> CertificateVerdict { certificate }
+    func isWorthLooking(for remote: String) -> Bool { true }
     func isOurs(_ request: DialbackElement) -> Bool { false }
 }
 
@@ -50,12 +51,17 @@ private func events(of bytes: ByteBuffer, _ take: (XMLStreamEvent) -> Bool) {
 private func fuzzIncoming(_ bytes: ByteBuffer, _ surroundings: Surroundings) {
     var machine = IncomingPeerMachine(isSecure: surroundings.isSecure)
     events(of: bytes) { event in
-        let action =
+        var action =
             switch event {
             case .opened(let header): machine.opened(header, surroundings)
             case .element(let element): machine.received(element, surroundings)
             case .closed: machine.peerClosed()
             }
+        if case .look = action {
+            precondition(surroundings.isSecure && surroundings.certificate != .absent && machine.isWaiting)
+            action = machine.looked(surroundings)
+            precondition(!machine.isWaiting)
+        }
         switch action {
         case .deliver, .succeed, .accept: preconditionFailure("nothing was proved")
         case .verify(let request, _):

@@ -179,6 +179,24 @@ struct DANETests {
         #expect(try await Self.fault([other] + others + [record], [own]) == Self.unlisted)
     }
 
+    @Test("operators read the records as they would write them, and whether they count")
+    func words() throws {
+        let domain = try BareJID(parsing: "verona.example")
+        let name = try #require(Self.host.service("_5269._tcp"))
+        func words(_ records: [TLSARecord], isSecure: Bool = true) -> (DiagnosisStep.Verdict, String) {
+            let answer = DNSAnswer(records.isEmpty ? .noData : .records(records.map { .tlsa($0) }), isSecure: isSecure)
+            return CertificateRecords(name, answer, of: Self.host, port: 5269, for: domain).words
+        }
+        let hash = TLSARecord(usage: 3, selector: 1, matchingType: 1, association: Array(repeating: 0x0A, count: 32))
+        let long = TLSARecord(usage: 9, selector: 0, matchingType: 0, association: Array(repeating: 0xB0, count: 33))
+        let (hexadecimal, cut) = (String(repeating: "0a", count: 32), String(repeating: "b0", count: 32) + "…")
+        #expect(words([hash, long]) == (.good, "\(name): 3 1 1 \(hexadecimal), 9 0 0 \(cut) (secure)"))
+        #expect(words([hash], isSecure: false) == (.neutral, "\(name): 3 1 1 \(hexadecimal) (not secured by DNSSEC)"))
+        #expect(words([long]) == (.neutral, "\(name): 9 0 0 \(cut) (secure, but none of a known kind)"))
+        #expect(words([]) == (.neutral, "\(name): none (secure)"))
+        #expect(words(Array(repeating: hash, count: DANE.recordsMax + 1)).1.split(separator: ",").count == DANE.recordsMax)
+    }
+
     @Test("what cannot be read is not the certificate")
     func malformed() async throws {
         let own = try TestAuthority.selfSigned(Self.verona)

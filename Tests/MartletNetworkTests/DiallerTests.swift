@@ -73,6 +73,18 @@ struct DiallerTests {
         }
     }
 
+    @Test("where an alias leads is told if that is secure (RFC 7671 §7)", arguments: [true, false])
+    func alias(isSecure: Bool) async throws {
+        let listener = try Listener(Self.loopback)
+        let other = DNSName("host.verona.example")
+        let answer = DNSAnswer(.records([.address(Self.loopback)]), canonicalName: other, isSecure: isSecure)
+        let target = DialTarget(.name(Self.host), port: listener.port, isSecure: true)
+        try await Self.dial([DNSQuestion(Self.host, .a): .success(answer)], [target]) { result in
+            let dialled = try result.get()
+            #expect(dialled.canonicalHost == (isSecure ? other : nil))
+        }
+    }
+
     @Test("who does not answer is overtaken, and no socket is left to him")
     func overtaken() async throws {
         let silent = try Listener(Self.other, isFull: true)

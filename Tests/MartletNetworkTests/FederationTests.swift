@@ -1,4 +1,5 @@
 import Crypto
+import Foundation
 import Logging
 import MartletCore
 import MartletNetwork
@@ -8,7 +9,9 @@ import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 import NIOSSL
+import SwiftASN1
 import Testing
+import X509
 
 @Suite("Two servers on sockets", .serialized, .timeLimit(.minutes(2)))
 struct FederationTests {
@@ -73,6 +76,117 @@ struct FederationTests {
         }
     }
 
+    // MARK: Revoked certificates
+
+    /// Mantua with a certificate that an authority has issued, and Verona, which believes the authority.
+    private struct IssuedWorld {
+        let authority: TestAuthority
+        let certificate: Certificate
+        let folder: String
+        var verona = Side.Options()
+        var mantua = Side.Options()
+
+        init() throws {
+            authority = try TestAuthority("Root")
+            folder = FileManager.default.temporaryDirectory.appendingPathComponent("martlet-\(UUID())").path
+            try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+            let key = P256.Signing.PrivateKey()
+            certificate = try authority.issue(to: key.publicKey) { $0.names = [.dnsName("mantua.example")] }
+            try certificate.serializeAsPEM().pemString.write(toFile: "\(folder)/mantua.pem", atomically: false, encoding: .utf8)
+            try key.pemRepresentation.write(toFile: "\(folder)/mantua.key", atomically: false, encoding: .utf8)
+            verona.anchors = [try authority.bytes]
+            mantua.certificate = CertificateFiles(domain: "mantua.example", chain: "\(folder)/mantua.pem", key: "\(folder)/mantua.key")
+        }
+
+        /// The authority's list, in a file.
+        func list(revoking certificates: [Certificate]) throws -> String {
+            let path = "\(folder)/\(UUID()).crl"
+            try Data(TestRevocationList(serialNumbers: certificates.map(\.serialContent)).bytes(by: authority)).write(to: URL(fileURLWithPath: path))
+            return path
+        }
+
+        func remove() { try? FileManager.default.removeItem(atPath: folder) }
+    }
+
+    @Test("whose certificate is revoked is neither called nor let in, and both are told why", arguments: [false, true])
+    func revoked(_ isDirect: Bool) async throws {
+        var issued = try IssuedWorld()
+        defer { issued.remove() }
+        issued.verona.lists = [try issued.list(revoking: [issued.certificate])]
+        (issued.verona.isDirect, issued.mantua.isDirect) = (isDirect, isDirect)
+        try await World.with(issued.verona, issued.mantua) { world in
+            #expect(try await refusal(world).contains("the certificate of CN=leaf is revoked, as /"))
+            let romeo = try await world.mantua.client("romeo", "mantua.example")
+            #expect(try await romeo.say("<message to='juliet@verona.example' type='chat' id='m'><body>b</body></message>", hear: "</message>").contains("type='error'"))
+            #expect(world.verona.federation.counters.revokedCertificateCount >= 2)
+            let (isWell, steps) = await diagnose("mantua.example", from: world.verona)
+            #expect(!isWell && steps.contains { $0.topic == .certificate && $0.text.hasPrefix("revoked: that of CN=leaf, says /") })
+        }
+    }
+
+    @Test("who is not on the list is as welcome as without one, and a diagnosis says so")
+    func notRevoked() async throws {
+        var issued = try IssuedWorld()
+        defer { issued.remove() }
+        issued.verona.lists = [try issued.list(revoking: [issued.authority.certificate])]
+        issued.verona.revocation = .require
+        try await World.with(issued.verona, issued.mantua) { world in
+            try await world.exchange()
+            let (isWell, steps) = await diagnose("mantua.example", from: world.verona)
+            #expect(isWell && steps.contains { $0.topic == .certificate && $0.text.hasPrefix("not revoked, says /") })
+        }
+    }
+
+    @Test("who says nowhere who would know is refused only where it has to be known", arguments: [RevocationSettings.Mode.off, .prefer, .require])
+    func unsaid(mode: RevocationSettings.Mode) async throws {
+        var issued = try IssuedWorld()
+        defer { issued.remove() }
+        issued.verona.revocation = mode
+        try await World.with(issued.verona, issued.mantua) { world in
+            guard mode == .require else { return try await world.exchange() }
+            #expect(try await refusal(world).contains("it cannot be found out whether the certificate of CN=leaf is revoked: it says nowhere who would know"))
+        }
+    }
+
+    @Test("a pinned key, and a certificate that DNS names itself, are not asked about", arguments: [false, true])
+    func revocationOfPinned(_ isPinned: Bool) async throws {
+        var issued = try IssuedWorld()
+        defer { issued.remove() }
+        let bytes = TestDER.serialized(issued.certificate)
+        issued.verona.lists = [try issued.list(revoking: [issued.certificate])]
+        if isPinned {
+            let pin = Array(SHA256.hash(data: try #require(PeerCertificate.publicKey(in: bytes))))
+            issued.verona.proofs = ["mantua.example": PeerProof(pins: [pin])]
+        } else {
+            issued.mantua.signed = .init(isSecure: true, tlsa: .success([try DANETests.record(3, .certificate, 1, of: bytes)]))
+        }
+        try await World.with(issued.verona, issued.mantua) { world in try await world.exchange() }
+    }
+
+    @Test("streams end when the certificate has been revoked, whoever has opened them (RFC 6120 §13.7.2.3)", arguments: [false, true])
+    func revokedLater(_ isBidirectional: Bool) async throws {
+        var issued = try IssuedWorld()
+        defer { issued.remove() }
+        (issued.verona.policy.isBidirectional, issued.mantua.policy.isBidirectional) = (isBidirectional, isBidirectional)
+        try await World.with(issued.verona, issued.mantua) { world in
+            try await world.exchange()
+            let federation = world.verona.federation
+            #expect(federation.outgoingCount + federation.incomingCount > 0)
+            var settings = federation.settings
+            settings.revocationFiles = try RevocationFiles([issued.list(revoking: [issued.certificate])])
+            federation.apply(settings)
+            await federation.keepUpRevocation(now: Fixtures.now, on: world.verona.server.pool.loops[0].loop)
+            // Mantua may call again, in vain, as soon as they have ended.
+            var haveEnded = false
+            for _ in 0..<100_000 where !haveEnded {
+                try await world.verona.server.pool.loops[0].loop.submit {}.get()
+                haveEnded = federation.outgoingCount == 0 && federation.incomingCount == 0
+            }
+            #expect(haveEnded)
+            #expect(try await refusal(world).contains("is revoked, as /"))
+        }
+    }
+
     /// In DER.
     private static func certificate(of domain: String) throws -> [UInt8] {
         try #require(try NIOSSLCertificate.fromPEMFile(Fixtures.files(domain).chain).first).toDERBytes()
@@ -128,6 +242,143 @@ struct FederationTests {
         if isSecure && isTLSASecure { record = TLSARecord(usage: 9, selector: 0, matchingType: 1, association: record.association) }
         mantua.signed = .init(isSecure: isSecure, isTLSASecure: isTLSASecure, tlsa: .success([record]))
         try await World.with(.init(), mantua) { world in try await world.exchange() }
+    }
+
+    /// Verona, whom Mantua has no authority for.
+    private static func caller(_ signed: PortBook.Signed) -> (Side.Options, Side.Options) {
+        var (verona, mantua) = (Side.Options(), Side.Options())
+        (verona.policy.isBidirectional, mantua.policy.isBidirectional) = (false, false)
+        verona.signed = signed
+        mantua.trusts = ["mantua.example"]
+        return (verona, mantua)
+    }
+
+    @Test("who calls is believed by what DNS proves of its certificate, after STARTTLS or in TLS from the first byte", arguments: [false, true])
+    func incomingDANE(_ isDirect: Bool) async throws {
+        var (verona, mantua) = Self.caller(.init(isSecure: true, tlsa: .success([try Self.record(of: "verona.example")])))
+        mantua.isDirect = isDirect
+        verona.policy.authentication = .certificate
+        try await World.with(verona, mantua) { world in
+            try await world.exchange()
+            #expect(await world.mantua.federation.report().streams.allSatisfy { $0.method == "certificate" })
+        }
+    }
+
+    @Test("what DNS proves of another certificate, or does not prove, or does not say does not help who calls", arguments: ["other", "insecure", "unproved", "silent"])
+    func incomingDANEFailures(_ kind: String) async throws {
+        let own = PortBook.Signed(isSecure: true, tlsa: .success([try Self.record(of: "verona.example")]))
+        var signed = own
+        switch kind {
+        case "other": signed.tlsa = .success([try Self.record(of: "mantua.example")])
+        case "insecure": signed.isTLSASecure = false
+        case "unproved": signed.isSecure = false
+        default: signed.tlsa = .failure(.timedOut)
+        }
+        let (verona, mantua) = Self.caller(signed)
+        try await World.with(verona, mantua) { world in
+            #expect(try await refusal(world).contains("certificate"))
+            // It can be found out later.
+            world.book.enter("verona.example", try #require(world.verona.listener.ports.first), isDirect: false, own)
+            try await world.exchange()
+        }
+    }
+
+    @Test("beside a pin of the operator's DNS is not asked about who calls")
+    func incomingDANEAndPins() async throws {
+        var (verona, mantua) = Self.caller(.init(isSecure: true, tlsa: .success([try Self.record(of: "verona.example")])))
+        mantua.proofs = ["verona.example": PeerProof(pins: [try Self.pin(of: "mantua.example")])]
+        verona.rest = .hours(1)
+        try await World.with(verona, mantua) { world in
+            let answer = try await refusal(world)
+            #expect(answer.contains("certificate"))
+            #expect(world.book.asked.withLockedValue { asked in !asked.contains { $0.type == .tlsa && $0.name.description.hasSuffix("verona.example") } })
+        }
+    }
+
+    @Test("what is not found out in time is not waited for, and asks nothing more")
+    func incomingDANEDeadline() async throws {
+        var (verona, mantua) = Self.caller(.init(isSecure: true, tlsa: .success([try Self.record(of: "verona.example")])))
+        mantua.inquiryDeadline = .milliseconds(20)
+        verona.rest = .hours(1)
+        try await World.with(verona, mantua) { world in
+            world.book.patience.withLockedValue { $0 = .tlsa }
+            #expect(try await refusal(world).contains("certificate"))
+            while world.book.waiting.withLockedValue({ $0 }) > 0 { await Task.yield() }
+            world.book.patience.withLockedValue { $0 = nil }
+            #expect(await world.verona.federation.close("mantua.example") == 0)
+            try await world.exchange()
+        }
+    }
+
+    @Test("strangers have so many inquiries between them, and who has no place is as if nothing were found", arguments: [true, false])
+    func incomingDANEPlaces(_ isFull: Bool) async throws {
+        var (verona, mantua) = Self.caller(.init(isSecure: true, tlsa: .success([try Self.record(of: "verona.example")])))
+        if isFull { mantua.inquiryDeadline = .milliseconds(20) }
+        verona.rest = .hours(1)
+        try await World.with(verona, mantua) { world in
+            let places = world.mantua.federation.verifications
+            for _ in 1...(FederationSettings().verificationsMax - (isFull ? 0 : 1)) { #expect(places.enter {}) }
+            guard isFull else {
+                // The last place is taken and given back, each time.
+                for _ in 1...2 {
+                    try await world.exchange()
+                    #expect(await world.verona.federation.close("mantua.example") == 2)
+                    for side in [world.verona, world.mantua] { while await !side.federation.report().isEmpty { await Task.yield() } }
+                }
+                return
+            }
+            #expect(try await refusal(world).contains("certificate"))
+            places.leave()
+            #expect(await world.verona.federation.close("mantua.example") == 0)
+            try await world.exchange()
+        }
+    }
+
+    private static func page(about domain: String) throws -> String {
+        POSHTests.document([Array(SHA256.hash(data: try certificate(of: domain)))])
+    }
+
+    @Test("what the domain's web server says of its certificate is enough, on streams of both directions (RFC 7711)", arguments: [false, true])
+    func posh(_ isDirect: Bool) async throws {
+        var (verona, mantua) = (Side.Options(), Side.Options())
+        (verona.trusts, mantua.trusts) = ([], [])
+        (verona.policy.isBidirectional, mantua.policy.isBidirectional) = (false, false)
+        (verona.isDirect, mantua.isDirect) = (isDirect, isDirect)
+        verona.web = ["mantua.example": try Self.page(about: "mantua.example")]
+        mantua.web = ["verona.example": try Self.page(about: "verona.example")]
+        try await World.with(verona, mantua) { world in
+            try await world.exchange()
+            let (isWell, steps) = await diagnose("mantua.example", from: world.verona)
+            #expect(isWell, "\(steps)")
+            #expect(steps.contains { $0.text == "accepted: the web server of mantua.example allows it (POSH)" })
+        }
+    }
+
+    @Test("web servers are not asked unless the operator wants it, and have no say beside DNS and the operator", arguments: ["off", "other", "pins", "dane"])
+    func poshHasNoSay(_ kind: String) async throws {
+        var (verona, mantua) = (Side.Options(), Side.Options())
+        verona.trusts = []
+        verona.asksWebServers = kind != "off"
+        verona.web = ["mantua.example": try Self.page(about: kind == "other" ? "verona.example" : "mantua.example")]
+        if kind == "pins" { verona.proofs = ["mantua.example": PeerProof(pins: [try Self.pin(of: "verona.example")])] }
+        if kind == "dane" { mantua.signed = .init(isSecure: true, tlsa: .success([try Self.record(of: "verona.example")])) }
+        try await World.with(verona, mantua) { world in
+            let answer = try await refusal(world)
+            #expect(answer.contains("remote-server-timeout") && answer.contains("certificate"))
+        }
+    }
+
+    @Test("nor are they asked about who calls", arguments: ["off", "other", "pins"])
+    func poshHasNoSayAboutCallers(_ kind: String) async throws {
+        var (verona, mantua) = Self.caller(.init())
+        mantua.asksWebServers = kind != "off"
+        mantua.web = ["verona.example": try Self.page(about: kind == "other" ? "mantua.example" : "verona.example")]
+        if kind == "pins" { mantua.proofs = ["verona.example": PeerProof(pins: [try Self.pin(of: "mantua.example")])] }
+        verona.rest = .hours(1)
+        try await World.with(verona, mantua) { world in
+            let answer = try await refusal(world)
+            #expect(answer.contains("certificate"))
+        }
     }
 
     @Test("a pinned key is enough, on streams of both directions, and DNS is not asked about it")
@@ -268,7 +519,7 @@ struct FederationTests {
         try await World.with(options, options) { world in
             let (isWell, steps) = await diagnose("mantua.example", from: world.verona)
             #expect(isWell && !steps.contains { $0.verdict == .bad })
-            let before: [DiagnosisStep.Topic] = [.records, .records, .targets, .address, .address]
+            let before: [DiagnosisStep.Topic] = [.records, .records, .targets, .address, .address, .tlsa]
             let tls: [DiagnosisStep.Topic] = isDirect ? [.tls, .certificate, .certificate] : [.offer, .tls, .certificate, .certificate]
             let topics = before + tls + [.offer, .authentication, .authentication, .offer, .ping]
             #expect(steps.map(\.topic) == topics)
@@ -305,6 +556,40 @@ struct FederationTests {
             #expect(steps.contains { $0.topic == .certificate && $0.verdict == .bad && $0.text.hasPrefix("not accepted: its certificate ") })
             #expect(steps.last?.topic == .advice)
             #expect(steps.last?.text.contains("mend its certificate") == true)
+        }
+    }
+
+    @Test("a diagnosis looks at TLSA records as a call does, and they decide", arguments: [true, false])
+    func diagnosisOfRecords(_ isListed: Bool) async throws {
+        var (verona, mantua) = (Side.Options(), Side.Options())
+        // Whoever is not listed is refused, whoever vouches for it.
+        if isListed { verona.trusts = [] }
+        mantua.signed = .init(isSecure: true, tlsa: .success([try Self.record(of: isListed ? "mantua.example" : "verona.example")]))
+        try await World.with(verona, mantua) { world in
+            let (isWell, steps) = await diagnose("mantua.example", from: world.verona)
+            #expect(isWell == isListed, "\(steps)")
+            let records = try #require(steps.first { $0.topic == .tlsa })
+            #expect(records.verdict == .good && records.text.hasPrefix("_") && records.text.hasSuffix(" (secure)"))
+            #expect(records.text.contains("._tcp.here.mantua.example: 3 0 1 "))
+            let accepted = steps.contains { $0.topic == .certificate && $0.text == "accepted: the TLSA records allow it" }
+            let refused = steps.contains { $0.topic == .certificate && $0.text.hasPrefix("not accepted: its certificate is none that the TLSA records of ") }
+            #expect(accepted == isListed && refused == !isListed)
+        }
+    }
+
+    @Test("a diagnosis says when nothing answers about TLSA records, and does not ask beside the operator's own word", arguments: [true, false])
+    func diagnosisWithoutRecords(_ isPinned: Bool) async throws {
+        var (verona, mantua) = (Side.Options(), Side.Options())
+        if isPinned { verona.proofs = ["mantua.example": PeerProof(pins: [try Self.pin(of: "mantua.example")])] }
+        mantua.signed = .init(isSecure: true, tlsa: .failure(.timedOut))
+        try await World.with(verona, mantua) { world in
+            let (isWell, steps) = await diagnose("mantua.example", from: world.verona)
+            #expect(isWell == isPinned, "\(steps)")
+            let step = try #require(steps.first { $0.topic == .tlsa })
+            #expect(step.verdict == (isPinned ? .neutral : .bad))
+            #expect(step.text.contains(isPinned ? "not asked for: the configuration says" : "its TLSA records cannot be looked up"))
+            if isPinned { #expect(steps.contains { $0.text.hasPrefix("accepted: it is what the configuration says") }) }
+            if !isPinned { #expect(steps.last?.topic == .advice && steps.last?.text.contains("TLSA") == true) }
         }
     }
 
@@ -360,6 +645,33 @@ struct FederationTests {
             #expect(!closed.isWell)
             #expect(closed.steps.contains { $0.topic == .records && $0.verdict == .neutral && $0.text.contains("IN SRV 0 5 5269") })
             #expect(closed.steps.last?.topic == .advice && closed.steps.last?.text.contains("port 5269") == true)
+        }
+    }
+
+    @Test("a check-up compares our own TLSA records with the certificate that is shown, and says which one to publish", arguments: [true, false])
+    func checkUpOfRecords(_ isListed: Bool) async throws {
+        var mantua = Side.Options()
+        mantua.signed = .init(isSecure: true, tlsa: .success([try Self.record(of: isListed ? "mantua.example" : "verona.example")]))
+        try await World.with(.init(), mantua) { world in
+            let (isWell, steps) = await checkUp(world)
+            #expect(isWell == isListed, "\(steps)")
+            #expect(steps.contains { $0.topic == .certificate && $0.verdict == .good })
+            let records = steps.filter { $0.topic == .tlsa }
+            #expect(records.map(\.verdict) == [.good, isListed ? .good : .bad])
+            guard !isListed else { return }
+            let key = try Self.pin(of: "mantua.example").map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined()
+            #expect(steps.last?.topic == .advice && steps.last?.text.contains("._tcp.here.mantua.example. IN TLSA 3 1 1 \(key)'") == true)
+        }
+    }
+
+    @Test("a check-up minds name servers that do not answer about TLSA records only where others would ask them", arguments: [true, false])
+    func checkUpWithoutRecords(_ isSecure: Bool) async throws {
+        var mantua = Side.Options()
+        mantua.signed = .init(isSecure: isSecure, tlsa: .failure(.timedOut))
+        try await World.with(.init(), mantua) { world in
+            let (isWell, steps) = await checkUp(world)
+            #expect(isWell == !isSecure)
+            #expect(steps.first { $0.topic == .tlsa }?.verdict == (isSecure ? .bad : .neutral))
         }
     }
 

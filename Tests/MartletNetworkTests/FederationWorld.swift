@@ -19,6 +19,10 @@ final class PortBook: MartletNetwork.Resolver {
     }
     /// Questions about this kind are not answered.
     let silence = NIOLockedValueBox<RecordType?>(nil)
+    /// Questions about this kind wait until nobody wants to know any more. How many do.
+    let patience = NIOLockedValueBox<RecordType?>(nil)
+    let waiting = NIOLockedValueBox(0)
+    let asked = NIOLockedValueBox<Set<DNSQuestion>>([])
     private let entries = NIOLockedValueBox<[String: Entry]>([:])
 
     func enter(_ domain: String, _ port: Int, isDirect: Bool, _ signed: Signed = Signed()) {
@@ -28,6 +32,13 @@ final class PortBook: MartletNetwork.Resolver {
 
     func answer(to question: DNSQuestion) async throws(DNSError) -> DNSAnswer {
         if silence.withLockedValue({ $0 }) == question.type { throw .timedOut }
+        asked.withLockedValue { _ = $0.insert(question) }
+        if patience.withLockedValue({ $0 }) == question.type {
+            waiting.withLockedValue { $0 += 1 }
+            for await _ in AsyncStream<Void>.makeStream().stream {}
+            waiting.withLockedValue { $0 -= 1 }
+            throw .timedOut
+        }
         let entries = entries.withLockedValue { $0 }
         for (domain, entry) in entries where question.name.description.hasSuffix(domain) { return try answer(question, domain, entry) }
         // Who is not in the book is here, and does not listen.
@@ -66,6 +77,16 @@ final class Side: Sendable {
         var queueStanzasMax = 1_000
         var signed = PortBook.Signed()
         var proofs: [String: PeerProof] = [:]
+        /// In place of the fixture's.
+        var certificate: CertificateFiles?
+        var anchors: [[UInt8]] = []
+        var revocation = RevocationSettings.Mode.prefer
+        /// Of revoked certificates.
+        var lists: [String] = []
+        var inquiryDeadline = TimeAmount.seconds(3)
+        /// What web servers have, by domain, for who asks them.
+        var web: [String: String] = [:]
+        var asksWebServers = true
         var features: [any Feature] = []
         /// Of a server that is started again.
         var store: InMemoryStore?
@@ -79,19 +100,28 @@ final class Side: Sendable {
         settings.policy = options.policy
         settings.proofs = options.proofs
         settings.restMin = options.rest
+        settings.inquiryDeadline = options.inquiryDeadline
+        settings.asksWebServers = options.asksWebServers
+        let pages = options.web
+        let fetch: POSH.Fetch = { request throws(HTTPFetchError) in
+            guard case .name(let host) = request.url.host, let page = pages[host.description] else { throw .status(404) }
+            return HTTPAnswer(url: request.url, type: nil, bytes: Array(page.utf8))
+        }
         settings.queueStanzasMax = options.queueStanzasMax
         settings.keptFor = options.keptFor
         settings.keptStanzasMax = options.keptStanzasMax
         settings.closingDeadline = .seconds(1)
         settings.callDeadline = .seconds(20)
-        let anchors = try options.trusts.flatMap { try NIOSSLCertificate.fromPEMFile(Fixtures.files($0).chain).map { try $0.toDERBytes() } }
-        let certificates = try CertificateStore([Fixtures.files(domain)], now: Fixtures.now)
+        settings.revocation.mode = options.revocation
+        settings.revocationFiles = try RevocationFiles(options.lists)
+        let anchors = try options.anchors + options.trusts.flatMap { try NIOSSLCertificate.fromPEMFile(Fixtures.files($0).chain).map { try $0.toDERBytes() } }
+        let certificates = try CertificateStore([options.certificate ?? Fixtures.files(domain)], now: Fixtures.now)
         let dialler = Dialler(book, policy: AddressPolicy(allowed: [NetworkBlock("127.0.0.0/8")].compactMap { $0 }))
         federation = FederationService(
             settings, .test,
             .init(
                 certificates: certificates, trust: PeerTrust(anchors: anchors), resolver: book, dialler: dialler,
-                secret: DialbackSecret(Array("secret of \(domain)".utf8))), log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+                secret: DialbackSecret(Array("secret of \(domain)".utf8)), fetch: fetch), log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
         server = try await TestServer([.plain], domains: [domain], remote: federation, features: options.features, store: options.store, time: options.clock)
         federation.begin(server.router, on: server.pool)
         if let store = options.store { _ = federation.resume(try await store.queues()) { _ in true } }
@@ -132,12 +162,6 @@ struct World {
         try await world.verona.stop()
         try await world.mantua.stop()
         try result.get()
-    }
-
-    init(book: PortBook, verona: Side, mantua: Side) {
-        self.book = book
-        self.verona = verona
-        self.mantua = mantua
     }
 
     /// A message from juliet at Verona to romeo at Mantua, and his answer.

@@ -121,6 +121,43 @@ struct ServiceLookupTests {
         }
     }
 
+    // MARK: Certificates
+
+    static let host = DNSName("xmpp.verona.example")!
+    static let canonical = DNSName("host.padua.example")!
+    /// Of two hosts, told apart by what it says.
+    static func tlsa(_ byte: UInt8, usage: UInt8 = 3) -> TLSARecord {
+        TLSARecord(usage: usage, selector: 1, matchingType: 1, association: Array(repeating: byte, count: 32))
+    }
+
+    /// The name of the records that were found, or `nil` for none.
+    static func records(_ answers: [DNSName: Answer], leadingTo canonicalHost: DNSName?) async throws -> CertificateRecords? {
+        let table = Dictionary(uniqueKeysWithValues: try answers.map { (DNSQuestion(try #require($0.service("_5269._tcp")), .tlsa), $1) })
+        return try await ServiceLookup(TableResolver(table)).certificates(of: DialTarget(.name(host)), leadingTo: canonicalHost, for: domain("verona.example"))
+    }
+
+    static func found(_ records: TLSARecord..., isSecure: Bool = true) -> Answer { .success(DNSAnswer(.records(records.map { .tlsa($0) }), isSecure: isSecure)) }
+
+    @Test("of an alias the records are where it leads, or, without any that are secure, at the alias itself (RFC 7671 §7)")
+    func aliases() async throws {
+        func name(_ answers: [DNSName: Answer], _ canonicalHost: DNSName?) async throws -> String? {
+            try await Self.records(answers, leadingTo: canonicalHost)?.name.description
+        }
+        let (here, there) = ("_5269._tcp.xmpp.verona.example", "_5269._tcp.host.padua.example")
+        let both = [Self.host: Self.found(Self.tlsa(1)), Self.canonical: Self.found(Self.tlsa(2))]
+        #expect(try await name(both, Self.canonical) == there)
+        #expect(try await name(both, nil) == here)
+        #expect(try await name([Self.host: Self.found(Self.tlsa(1))], Self.canonical) == here)
+        #expect(try await name([Self.host: Self.found(Self.tlsa(1)), Self.canonical: Self.found(Self.tlsa(2), isSecure: false)], Self.canonical) == here)
+        // What is there and means nothing is there all the same.
+        let useless = try await Self.records([Self.host: Self.found(Self.tlsa(1)), Self.canonical: Self.found(Self.tlsa(2, usage: 9))], leadingTo: Self.canonical)
+        #expect(useless?.name.description == there && useless?.dane == nil)
+        // Nothing is decided without an answer.
+        await #expect(throws: DNSError.timedOut) {
+            try await Self.records([Self.host: Self.found(Self.tlsa(1)), Self.canonical: .failure(.timedOut)], leadingTo: Self.canonical)
+        }
+    }
+
     @Test("an address in place of a domain is dialled without DNS", arguments: [("192.0.2.1", "192.0.2.1:5269"), ("[2001:DB8::1]", "[2001:db8::1]:5269")])
     func literals(domain: String, target: String) async throws {
         let targets = try await ServiceLookup(TableResolver([:])).targets(of: Self.domain(domain))

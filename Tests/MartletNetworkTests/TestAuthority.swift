@@ -14,6 +14,7 @@ struct TestAuthority {
         var purposes: [ExtendedKeyUsage.Usage] = [.serverAuth]
         var isCritical = false
         var mayIssue = true
+        var signsLists = true
         var version = Certificate.Version.v3
         var more: [Certificate.Extension] = []
         var subject: String?
@@ -34,7 +35,7 @@ struct TestAuthority {
         self.name = try DistinguishedName { CommonName(name) }
         let extensions = try Certificate.Extensions {
             Critical(BasicConstraints.isCertificateAuthority(maxPathLength: nil))
-            Critical(KeyUsage(digitalSignature: true, keyCertSign: options.mayIssue))
+            Critical(KeyUsage(digitalSignature: true, keyCertSign: options.mayIssue, cRLSign: options.signsLists))
             if let constraints { Critical(constraints) }
         }
         certificate = try Self.make(
@@ -45,6 +46,13 @@ struct TestAuthority {
     init(_ authority: TestAuthority, by issuer: TestAuthority) throws {
         (key, name) = (authority.key, authority.name)
         certificate = try Self.make(Options(), key.publicKey, name, Array(authority.certificate.extensions), issuer.name, issuer.key)
+    }
+
+    /// As an authority writes them: somebody's certificate, for a key that he has.
+    func issue(to key: P256.Signing.PublicKey, options change: (inout Options) -> Void = { _ in }) throws -> Certificate {
+        var options = Options()
+        change(&options)
+        return try Self.leaf(options, key, name, self.key)
     }
 
     /// A certificate of a server, in DER.

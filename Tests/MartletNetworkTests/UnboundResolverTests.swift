@@ -71,8 +71,16 @@ struct UnboundResolverTests {
             #expect(tlsa.tlsa.map { [$0.usage, $0.selector, $0.matchingType] } == [[3, 1, 1]] && tlsa.tlsa.first?.association.count == 32)
             #expect(tlsa.isSecure)
 
+            for (port, target, isSecure) in [(5270, "_5269._tcp.xmpp.signed.example", true), (5271, "tlsa.plain.example", false)] {
+                let alias = try await resolver.answer(to: Self.question("_\(port)._tcp.xmpp.signed.example", .tlsa))
+                #expect(alias.tlsa == tlsa.tlsa && alias.isSecure == isSecure)
+                #expect(alias.canonicalName == DNSName(target))
+            }
+
             let alias = try await resolver.answer(to: Self.question("alias.signed.example", .a))
             #expect(alias.content == .records([try Self.address("192.0.2.11")]) && alias.isSecure)
+            #expect(alias.canonicalName == DNSName("xmpp.signed.example"))
+            #expect(try await resolver.answer(to: Self.question("XMPP.signed.example", .a)).canonicalName == nil)
             let outside = try await resolver.answer(to: Self.question("outside.signed.example", .a))
             #expect(outside.content == .records([try Self.address("192.0.2.30")]) && !outside.isSecure)
 

@@ -2,13 +2,25 @@
 
 import dataclasses
 import datetime
+import functools
+import http.server
 import pathlib
 import subprocess
+import threading
+
+from network import AUTHORITY
+
+LIST_PORT, RESPONDER_PORT = 8080, 8081
 
 # Right, but by one kind of name only, other than that of DNS (RFC 4985; RFC 6120 §13.7.1.4).
 RARE = ("srv-name", "xmpp-address")
 # What is wrong with the others.
-WRONG = ("expired", "not-yet-valid", "self-signed", "wrong-name", "other-authority", "revoked", "common-name")
+WRONG = ("expired", "not-yet-valid", "self-signed", "wrong-name", "other-authority", "revoked", "revoked-http", "revoked-ocsp", "common-name")
+# Who knows that a certificate is revoked, if that is not only in the file `Authority.revocations`: said in the certificate.
+PUBLISHED = {
+    "revoked-http": f"crlDistributionPoints = URI:http://{AUTHORITY}:{LIST_PORT}/crl.der\n",
+    "revoked-ocsp": f"authorityInfoAccess = OCSP;URI:http://{AUTHORITY}:{RESPONDER_PORT}/\n",
+}
 ELSEWHERE = "elsewhere.example"
 # As few bytes as can be, about 260: no extensions, and a name of one letter.
 TINY = "tiny"
@@ -36,6 +48,8 @@ distinguished_name = name
 prompt = no
 [name]
 CN = Authority of the federation checks
+[responder]
+extendedKeyUsage = OCSPSigning
 [root]
 basicConstraints = critical,CA:TRUE
 keyUsage = critical,keyCertSign,cRLSign
@@ -66,6 +80,7 @@ class Authority:
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
+        self.responder = None
         (self.folder / "issued").mkdir(parents=True)
         for name, content in (("index.txt", ""), ("serial", "01\n"), ("crlnumber", "01\n")):
             (self.folder / name).write_text(content)
@@ -88,7 +103,7 @@ class Authority:
         # Nobody may look at the common name (RFC 9525 §2), so that it says nothing where it is not what a check is about.
         common = domain if kind == "common-name" else ELSEWHERE
         configuration = stem.with_name(stem.name + ".cnf")
-        configuration.write_text((self.folder / "ca.cnf").read_text() + SERVER.format(names=names(named, kind)))
+        configuration.write_text((self.folder / "ca.cnf").read_text() + SERVER.format(names=names(named, kind)) + PUBLISHED.get(kind, ""))
         if kind == TINY:
             request = chain.with_suffix(".csr")
             openssl("req", "-new", *new_key(key), "-config", configuration, "-subj", "/CN=m", "-out", request)
@@ -112,12 +127,57 @@ class Authority:
             "ca", "-batch", "-notext", "-config", signer, "-extfile", configuration, "-extensions", "server", "-in", request, "-out", chain,
             "-startdate", day(begin), "-enddate", day(end),
         )
-        if kind == "revoked":
+        if kind.startswith("revoked"):
             openssl("ca", "-config", configuration, "-revoke", chain)
             self.list_revocations()
 
     def list_revocations(self):
         openssl("ca", "-config", self.folder / "ca.cnf", "-gencrl", "-out", self.revocations)
+        (self.folder / "published").mkdir(exist_ok=True)
+        openssl("crl", "-in", self.revocations, "-outform", "DER", "-out", self.folder / "published/crl.der")
+        if self.responder is not None:
+            self.start_responder()
+
+    def publish(self):
+        """Serves the list over HTTP, and answers by OCSP. Returns what ends that."""
+        handler = functools.partial(Quiet, directory=self.folder / "published")
+        lists = http.server.ThreadingHTTPServer((AUTHORITY, LIST_PORT), handler)
+        threading.Thread(target=lists.serve_forever, daemon=True).start()
+        key, request, chain = (self.folder / f"responder{ending}" for ending in ("-key.pem", ".csr", ".pem"))
+        configuration = self.folder / "ca.cnf"
+        openssl("req", "-new", *new_key(key), "-config", configuration, "-subj", "/CN=responder", "-out", request)
+        openssl(
+            "ca", "-batch", "-notext", "-config", configuration, "-extfile", configuration, "-extensions", "responder", "-in", request, "-out", chain,
+        )
+        self.start_responder()
+
+        def end():
+            lists.shutdown()
+            self.stop_responder()
+
+        return end
+
+    def start_responder(self):
+        """It reads the index when it starts, and never again."""
+        self.stop_responder()
+        self.responder = subprocess.Popen(
+            [
+                "openssl", "ocsp", "-port", str(RESPONDER_PORT), "-index", str(self.folder / "index.txt"), "-CA", self.certificate,
+                "-rkey", str(self.folder / "responder-key.pem"), "-rsigner", str(self.folder / "responder.pem"), "-nmin", "60",
+            ],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )
+
+    def stop_responder(self):
+        if self.responder is not None:
+            self.responder.terminate()
+            self.responder.wait()
+        self.responder = None
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
 
 
 def names(domain, kind):

@@ -15,6 +15,7 @@ import network
 from certificates import Authority
 from registry import CHECKS, MAIN, MODES, Report, run_check
 from servers import NotReady, kind, server
+from signed import SignedNames
 from sides import Sides
 
 # They register their checks.
@@ -68,6 +69,14 @@ async def run(options):
     folder = pathlib.Path(options.folder)
     network.prepare()
     authorities = Authority(folder / "authority"), Authority(folder / "other-authority")
+    end_publishing = authorities[0].publish()
+    try:
+        return await run_all(options, folder, authorities)
+    finally:
+        end_publishing()
+
+
+async def run_all(options, folder, authorities):
     names = network.NameServer(folder / "dns")
     report = Report()
     kept = None
@@ -77,13 +86,14 @@ async def run(options):
             wanted = [each for each in CHECKS if each.mode in here and each.is_wanted(pair, options.names) and (each.is_quick or not options.quick)]
             if not wanted:
                 continue
-            servers = [server(name, folder / f"{'-'.join(pair)}-{mode.name}", authorities, options.martlet) for name in pair]
+            place = folder / f"{'-'.join(pair)}-{mode.name}"
+            servers = [server(name, place, authorities, options.martlet) for name in pair]
             lacks = [f"{each.name} has no {need}" for each, needs in zip(servers, mode.needs) for need in needs if need not in each.can]
             if lacks:
                 for each in wanted:
                     report.skipped(pair, each, ", ".join(lacks))
                 continue
-            sides = Sides(servers, names, authorities[0], folder)
+            sides = Sides(servers, SignedNames(place / "dns", servers) if mode.is_signed else names, authorities[0], folder)
             await end(kept)
             kept = sides
             await run_mode(sides, mode, wanted, report)
@@ -103,10 +113,10 @@ async def end(sides):
 
 async def run_mode(sides, mode, wanted, report):
     """All wanted checks of a mode between two servers."""
-    sides.names.start(direct=[each.domain for each, direct in zip(sides.servers, mode.direct) if direct])
     try:
         for each, setting in zip(sides.servers, mode.settings):
             each.set_up(setting)
+        sides.names.start(direct=[each.domain for each, direct in zip(sides.servers, mode.direct) if direct])
         await asyncio.gather(*(each.start() for each in sides.servers))
         for each in wanted:
             await run_check(sides, each, report)

@@ -10,6 +10,7 @@ import subprocess
 NETWORK = "10.83.0"
 NAME_SERVER = f"{NETWORK}.53"
 REFUSING = f"{NETWORK}.60"  # nothing listens there
+AUTHORITY = f"{NETWORK}.54"  # publishes which certificates are revoked
 SILENT = f"{NETWORK}.61"  # packets to it are dropped
 STRANGERS = 24  # fake servers that a run may have at most
 
@@ -41,7 +42,7 @@ def stranger(number):
 def prepare():
     """Addresses and the one that swallows."""
     run("ip", "link", "set", "lo", "up")
-    used = [address for _, address in DOMAINS.values()] + [NAME_SERVER, REFUSING, SILENT]
+    used = [address for _, address in DOMAINS.values()] + [NAME_SERVER, AUTHORITY, REFUSING, SILENT]
     used += [stranger(number)[1] for number in range(STRANGERS)]
     for address in used:
         run("ip", "address", "add", f"{address}/32", "dev", "lo")

@@ -26,6 +26,11 @@ class Mode:
     needs: tuple
     direct: tuple = (False, False)  # is found by direct TLS only (XEP-0368)
 
+    @property
+    def is_signed(self):
+        """DNS is signed, and knows the two servers only."""
+        return any(setting.records for setting in self.settings)
+
 
 def alike(name, *needs, direct=False, **setting):
     return Mode(name, (Setting(**setting),) * 2, (needs,) * 2, (direct, direct))
@@ -37,10 +42,12 @@ MODES = [
     alike("direct-tls", "external", "direct-tls", direct=True),
     alike("bidi", "external", "bidi", bidi=True),
     alike("management", "external", "management", management=True),
+    alike("dane", "external", "dane", certificate="self-signed", records="own"),
+    Mode("dane-other", (Setting(records="own"), Setting(records="other")), (("external", "dane"),) * 2),
 ]
 for kind in RARE + WRONG:
     # The near server looks at certificates, the far one has a rare or wrong one and looks at none.
-    settings = Setting(), Setting(certificate=kind, authentication="lenient")
+    settings = Setting(lists=kind == "revoked"), Setting(certificate=kind, authentication="lenient")
     MODES.append(Mode(f"certificate-{kind}", settings, (("external",), ("external",))))
     MODES.append(Mode(f"certificate-{kind}-turned", settings[::-1], (("external",), ("external",))))
 

@@ -27,8 +27,12 @@ class Setting:
     certificate: str = "good"  # or one of certificates.WRONG
     # `external`: peers must have a certificate that is right; `dialback`: certificates are not looked at; `lenient`: either will do.
     authentication: str = "external"
+    # The list of revoked certificates is in a file of the server's.
+    lists: bool = False
     bidi: bool = False
     management: bool = False
+    # What its TLSA records are about, where its domain is signed: `own`, its key, or `other`, another one.
+    records: str = ""
 
 
 class NotReady(Exception):
@@ -278,7 +282,7 @@ class Jabberd2(Server):
 
 
 class Martlet(Server):
-    can = frozenset("external dialback starttls direct-tls bidi management rooms vcard mam".split())
+    can = frozenset("external dialback starttls direct-tls bidi management dane rooms vcard mam".split())
 
     def configure(self):
         (self.folder / "data").mkdir(mode=0o700)
@@ -288,6 +292,7 @@ class Martlet(Server):
             f"  - kind: {kind}\n    port: {port}\n    addresses: [{self.address}]"
             for kind, port in (("client", 5222), ("server", 5269), ("server-tls", 5270))
         )
+        revocation = f"\n  revocation:\n    lists: [{self.authority.revocations}]" if self.setting.lists else ""
         self.configuration.write_text(f"""server:
   data: {self.folder}/data
   run-as-root: true
@@ -303,7 +308,8 @@ federation:
   private-networks: [10.83.0.0/24]
   authentication: {policy}
   bidirectional: {"true" if self.setting.bidi else "false"}
-  trust-anchors: {self.authority.certificate}
+  trust-anchors: {self.authority.certificate}{revocation}
+{f"  dnssec-anchor: {self.folder.parent / 'dns' / 'anchors'}" if self.setting.records else ""}
 """)
         self.has_accounts = False
 

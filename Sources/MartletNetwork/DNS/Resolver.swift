@@ -100,13 +100,16 @@ package struct DNSAnswer: Hashable, Sendable {
     }
 
     package let content: Content
+    /// Where the name leads, if it is an alias (CNAME): what is said is said of that.
+    package let canonicalName: DNSName?
     /// For how many more seconds this may be believed.
     package let secondsToLive: Int
-    /// Whether signatures from a trust anchor down prove all of it, also that there is nothing (RFC 4035 §4.3).
+    /// Whether signatures from a trust anchor down prove all of it, aliases included, also that there is nothing (RFC 4035 §4.3).
     package let isSecure: Bool
 
-    package init(_ content: Content, secondsToLive: Int = 0, isSecure: Bool = false) {
+    package init(_ content: Content, canonicalName: DNSName? = nil, secondsToLive: Int = 0, isSecure: Bool = false) {
         self.content = content
+        self.canonicalName = canonicalName
         self.secondsToLive = secondsToLive
         self.isSecure = isSecure
     }

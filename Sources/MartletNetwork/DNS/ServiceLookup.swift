@@ -88,13 +88,35 @@ package struct ServiceLookup: Sendable {
         return try await ServicePlan.targets(of: name, startTLS: startTLS, direct: direct) { Int.random(in: $0) }
     }
 
-    /// What DNS says about the certificate of a host that was found securely; `nil` if there is nothing, or nothing secure that can be used.
+    /// What DNS says about the certificate of a host that was found securely; `nil` if it has no name about which something could be said.
     ///
+    /// The name may be an alias, although an SRV record should not name one (RFC 2782): then the records are where it leads, or, if there are
+    /// none, below the alias itself (RFC 7671 §7). That the records' own name is an alias the resolver follows.
+    ///
+    /// - Parameter canonicalHost: where the name leads, if signatures prove that it is an alias.
     /// - Throws: where there is no answer: that there are no records would have to be proved (RFC 7671 §2.1).
-    package func certificates(of target: DialTarget, for domain: BareJID) async throws(DNSError) -> DANE? {
-        guard case .name(let host) = target.host, let name = host.service("_\(target.port)._tcp") else { return nil }
-        let answer = try await resolver.answer(to: DNSQuestion(name, .tlsa))
-        return answer.isSecure ? DANE(answer.tlsa, of: host, port: target.port, for: domain) : nil
+    package func certificates(
+        of target: DialTarget, leadingTo canonicalHost: DNSName? = nil, for domain: BareJID
+    ) async throws(DNSError) -> CertificateRecords? {
+        guard case .name(let host) = target.host else { return nil }
+        if let canonicalHost, let records = try await certificates(at: canonicalHost, target.port, for: domain), records.areThere { return records }
+        return try await certificates(at: host, target.port, for: domain)
+    }
+
+    private func certificates(at host: DNSName, _ port: UInt16, for domain: BareJID) async throws(DNSError) -> CertificateRecords? {
+        guard let name = host.service("_\(port)._tcp") else { return nil }
+        return CertificateRecords(name, try await resolver.answer(to: DNSQuestion(name, .tlsa)), of: host, port: port, for: domain)
+    }
+
+    /// Where the name of a host leads, if signatures prove that it is an alias.
+    func canonicalHost(of target: DialTarget) async -> DNSName? {
+        guard case .name(let host) = target.host else { return nil }
+        for type in [RecordType.a, .aaaa] {
+            if let answer = try? await resolver.answer(to: DNSQuestion(host, type)), !answer.addresses.isEmpty {
+                return answer.isSecure ? answer.canonicalName : nil
+            }
+        }
+        return nil
     }
 
     private func answer(_ service: String, of name: DNSName) async -> Result<DNSAnswer, DNSError> {

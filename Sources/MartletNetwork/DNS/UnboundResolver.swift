@@ -111,7 +111,7 @@ extension UnboundResolver {
         defer { ub_resolve_free(result) }
         let entry = Unmanaged<Asked>.fromOpaque(pointer).takeUnretainedValue()
         entry.number = nil
-        entry.result = UnboundResolver.read(result, code, entry.question.type)
+        entry.result = UnboundResolver.read(result, code, entry.question)
     }
 
     /// Answers have come.
@@ -167,12 +167,15 @@ extension UnboundResolver {
         static let refused: Int32 = 5
     }
 
-    private static func read(_ pointer: UnsafeMutablePointer<ub_result>?, _ code: Int32, _ type: RecordType) -> Result<DNSAnswer, DNSError> {
+    private static func read(_ pointer: UnsafeMutablePointer<ub_result>?, _ code: Int32, _ question: DNSQuestion) -> Result<DNSAnswer, DNSError> {
         guard code == 0, let result = pointer?.pointee else { return .failure(.failed(describe(code))) }
         // What is bogus has its data with it.
         if result.bogus != 0 { return .failure(.bogus(result.why_bogus.map { String(cString: $0) } ?? "no reason given")) }
         return Result { () throws(DNSError) in
-            DNSAnswer(try content(result, type), secondsToLive: Int(result.ttl), isSecure: result.secure != 0)
+            let canonicalName = result.canonname.flatMap { DNSName(String(cString: $0)) }
+            return DNSAnswer(
+                try content(result, question.type), canonicalName: canonicalName == question.name ? nil : canonicalName,
+                secondsToLive: Int(result.ttl), isSecure: result.secure != 0)
         }
     }
 

@@ -62,17 +62,21 @@ package struct DANE: Hashable, Sendable {
     ///   - chain: what it has shown, in DER: its own certificate first.
     ///   - trust: the authorities that count where the records only say which of their certificates are good.
     ///   - now: seconds since 1970.
-    package func verify(_ chain: [[UInt8]], _ trust: PeerTrust, now: Int) async throws(CertificateFault) {
+    /// - Returns: where an authority's word counts, the chain that leads to it; `nil` where the certificate itself is in a record.
+    @discardableResult
+    package func verify(_ chain: [[UInt8]], _ trust: PeerTrust, now: Int) async throws(CertificateFault) -> TrustedCertificate? {
         guard chain.count <= PeerTrust.chainMax else { throw .tooMany(chain.count) }
         guard let leaf = chain.first else { throw .absent }
         // Neither its names nor its dates matter then.
-        if associations.contains(where: { $0.usage == .daneEE && $0.matches(leaf) }) { return }
+        if associations.contains(where: { $0.usage == .daneEE && $0.matches(leaf) }) { return nil }
         let fault: CertificateFault
         do throws(CertificateFault) { return try await followToAuthority(chain, now) } catch { fault = error }
         do throws(CertificateFault) { return try await confirm(chain, trust, now) } catch { throw error == unlisted ? fault : error }
     }
 
-    private var unlisted: CertificateFault { .unlisted("_\(port)._tcp.\(host)") }
+    /// Where the records are.
+    var name: String { "_\(port)._tcp.\(host)" }
+    private var unlisted: CertificateFault { .unlisted(name) }
 }
 
 // MARK: Records
@@ -123,7 +127,7 @@ extension DANE.Association {
 extension DANE {
     /// RFC 7671 §5.2: the authority is among what was shown, or in the record itself. The certificate has to be for the domain or for the host
     /// (RFC 7673 §4).
-    private func followToAuthority(_ chain: [[UInt8]], _ now: Int) async throws(CertificateFault) {
+    private func followToAuthority(_ chain: [[UInt8]], _ now: Int) async throws(CertificateFault) -> TrustedCertificate {
         let authorities = associations.filter { $0.usage == .daneTA }
         let shown = chain.dropFirst().filter { certificate in authorities.contains { $0.matches(certificate) } }
         let whole = authorities.filter { $0.selector == .certificate && $0.matchingType == .exact }.map(\.bytes)
@@ -132,12 +136,13 @@ extension DANE {
         do throws(CertificateFault) { trusted = try await PeerTrust(anchors: shown + whole).verify(chain, now: now) } catch {
             throw error.meansUnknown ? unlisted : error
         }
-        guard let fault = trusted.fault(for: domain) else { return }
+        guard let fault = trusted.fault(for: domain) else { return trusted }
         guard let address = try? BareJID(parsing: host.description), trusted.fault(for: address) == nil else { throw fault }
+        return trusted
     }
 
     /// RFC 6698 §2.1.1: what the authorities say is narrowed down.
-    private func confirm(_ chain: [[UInt8]], _ trust: PeerTrust, _ now: Int) async throws(CertificateFault) {
+    private func confirm(_ chain: [[UInt8]], _ trust: PeerTrust, _ now: Int) async throws(CertificateFault) -> TrustedCertificate {
         let (leaves, authorities) = (associations.filter { $0.usage == .pkixEE }, associations.filter { $0.usage == .pkixTA })
         guard !leaves.isEmpty || !authorities.isEmpty else { throw unlisted }
         let trusted = try await trust.verify(chain, now: now)
@@ -145,6 +150,7 @@ extension DANE {
         let isListed =
             leaves.contains { $0.matches(chain[0]) } || trusted.issuers.contains { issuer in authorities.contains { $0.matches(issuer) } }
         guard isListed else { throw unlisted }
+        return trusted
     }
 }
 
@@ -154,7 +160,7 @@ extension CertificateFault {
         switch self {
         case .selfSigned, .unknownIssuer: true
         case .absent, .malformed, .tooMany, .otherNames, .expired, .notYetValid, .unknownCriticalExtension, .outsideConstraints, .refused: false
-        case .unlisted, .notPinned: false
+        case .unlisted, .notPinned, .revoked, .statusUnknown: false
         }
     }
 }

@@ -26,18 +26,23 @@ final class DiagnosedPeerConnection: OutgoingPeerConnection {
     private var timer: Scheduled<Void>?
     private var isOffering = false
     private var shown: [[UInt8]] = []
+    private let onShown: ([[UInt8]]) -> Void
 
     /// On the loop.
     ///
     /// - Parameters:
+    ///   - records: what DNS says about the host's certificate, if that counts.
+    ///   - shown: told which certificates the other server shows.
     ///   - pings: whether a ping is sent, and its answer awaited, at the end.
     ///   - ended: told once.
     static func begin(
         _ service: FederationService, _ loop: NetworkLoop, _ pair: DomainPair, _ purpose: OutgoingPeerMachine.Purpose, _ policy: PeerPolicy,
-        _ dialled: Dialled,
-        _ say: @escaping (DiagnosisStep.Topic, DiagnosisStep.Verdict, String) -> Void, pings: Bool, _ ended: @escaping (End) -> Void
+        _ dialled: Dialled, _ records: DANE?, _ say: @escaping (DiagnosisStep.Topic, DiagnosisStep.Verdict, String) -> Void,
+        shown: @escaping ([[UInt8]]) -> Void, pings: Bool, _ ended: @escaping (End) -> Void
     ) {
-        let connection = DiagnosedPeerConnection(service, loop, pair, purpose, policy, dialled.target, say, pings, ended)
+        // Nobody was told if it has been closed meanwhile.
+        guard dialled.channel.isActive else { return ended(.failed(.network("the other server closed the connection"))) }
+        let connection = DiagnosedPeerConnection(service, loop, pair, purpose, policy, dialled.target, records, say, shown, pings, ended)
         connection.onReady = { _ in connection.ready() }
         connection.onEnd = { _, failure, _ in connection.finish(.failed(failure)) }
         let deadline = service.settings.callDeadline
@@ -52,18 +57,18 @@ final class DiagnosedPeerConnection: OutgoingPeerConnection {
 
     private init(
         _ service: FederationService, _ loop: NetworkLoop, _ pair: DomainPair, _ purpose: OutgoingPeerMachine.Purpose, _ policy: PeerPolicy,
-        _ target: DialTarget,
-        _ say: @escaping (DiagnosisStep.Topic, DiagnosisStep.Verdict, String) -> Void, _ pings: Bool, _ ended: @escaping (End) -> Void
+        _ target: DialTarget, _ records: DANE?, _ say: @escaping (DiagnosisStep.Topic, DiagnosisStep.Verdict, String) -> Void,
+        _ onShown: @escaping ([[UInt8]]) -> Void, _ pings: Bool, _ ended: @escaping (End) -> Void
     ) {
         self.say = say
+        self.onShown = onShown
         ownPolicy = policy
         self.pings = pings
         self.ended = ended
-        // What DNS says about its certificate is not looked at here.
-        super.init(service, loop, pair, purpose, to: target, nil)
+        super.init(service, loop, pair, purpose, to: target, records)
     }
 
-    override var policy: PeerPolicy { ownPolicy }
+    override var usualPolicy: PeerPolicy { ownPolicy }
 
     private func finish(_ end: End) {
         let told = ended
@@ -77,7 +82,10 @@ final class DiagnosedPeerConnection: OutgoingPeerConnection {
 
     // MARK: What it goes through
 
-    override func showed(_ chain: [[UInt8]]) { shown = chain }
+    override func showed(_ chain: [[UInt8]]) {
+        shown = chain
+        onShown(chain)
+    }
 
     override func secured() {
         say(.tls, .good, tlsVersion.map { "TLS \($0)" } ?? "TLS")
@@ -93,14 +101,23 @@ final class DiagnosedPeerConnection: OutgoingPeerConnection {
                 say(.certificate, .bad, "\(error)")
             }
         }
+        if let (verdict, words) = revocation(for: pair.remote).words { say(.certificate, verdict, words) }
         let verdict = certificate(for: pair.remote)
         // What ends the stream is told at its end.
         guard verdict == .valid || policy.authentication == .dialback else { return }
         switch verdict {
-        case .valid: say(.certificate, .good, "accepted: it is for \(pair.remote) and leads to an authority that is trusted here")
+        case .valid: say(.certificate, .good, "accepted: \(reason)")
         case .absent: say(.certificate, .neutral, "none; dialback will do")
         case .invalid(let why): say(.certificate, .neutral, "not accepted: \(why); dialback will do")
         }
+    }
+
+    /// Why its certificate is accepted.
+    private var reason: String {
+        if service.proof(of: pair.remote)?.isDecisive == true { return "it is what the configuration says of \(pair.remote) (peers)" }
+        if dane != nil { return "the TLSA records allow it" }
+        let isListed = (try? BareJID(parsing: pair.remote)).map { presented?.isListed(for: $0) == true } ?? false
+        return isListed ? "the web server of \(pair.remote) allows it (POSH)" : "it is for \(pair.remote) and leads to an authority that is trusted here"
     }
 
     /// Names, issuer and end of a certificate.
@@ -151,6 +168,19 @@ final class DiagnosedPeerConnection: OutgoingPeerConnection {
         let tenths = time.nanoseconds / 100_000
         say(.ping, .good, "answered after \(tenths / 10).\(tenths % 10) ms" + (answer == .error ? ", with an error" : ""))
         finish(.done)
+    }
+}
+
+extension RevocationFinding {
+    /// For people; a fault that ends the stream is told at its end.
+    fileprivate var words: (DiagnosisStep.Verdict, String)? {
+        switch self {
+        case .notAsked: nil
+        case .good(let source): (.good, "not revoked, says \(source)")
+        case .revoked(let subject, let source): (.bad, "revoked: that of \(subject), says \(source)")
+        case .unsaid(let subject): (.neutral, "the certificate of \(subject) says nowhere who would know whether it is revoked, and no list here has it")
+        case .unknown(let subject, let why): (.neutral, "it cannot be found out whether the certificate of \(subject) is revoked: \(why)")
+        }
     }
 }
 

@@ -11,6 +11,8 @@ package struct Dialled: Sendable {
     /// Whether signatures prove where the domain is served and the address of that host: only then is it worth asking for its TLSA records
     /// (RFC 7671 §5.1, RFC 7673 §3.1).
     package let isSecure: Bool
+    /// Where the host's name leads, if it is an alias, and signatures prove that: its TLSA records may be there (RFC 7671 §7).
+    package let canonicalHost: DNSName?
 }
 
 /// Something that was in the way of a connection.
@@ -256,8 +258,9 @@ private final class HostDial: @unchecked Sendable {
         case .abandon(let address): channels.removeValue(forKey: address)?.close(promise: nil)
         case .win(let address):
             guard let channel = channels.removeValue(forKey: address) else { preconditionFailure("a connection that is not there") }
-            let isSecure = target.isSecure && answers[address.isIPv4 ? .ipv4 : .ipv6]?.isSecure == true
-            end(.success(Dialled(channel: channel, target: target, address: address, isSecure: isSecure)))
+            let answer = answers[address.isIPv4 ? .ipv4 : .ipv6].flatMap { $0.isSecure ? $0 : nil }
+            let isSecure = target.isSecure && answer != nil
+            end(.success(Dialled(channel: channel, target: target, address: address, isSecure: isSecure, canonicalHost: answer?.canonicalName)))
         case .lose: end(.failure(DialError(failures: failures)))
         }
     }

@@ -1,4 +1,7 @@
+import Crypto
+import MartletCore
 import MartletXMPP
+import NIOConcurrencyHelpers
 import NIOCore
 
 /// Looks at a domain of this server's own as another server does: DNS, addresses, ports, TLS, certificate, what is offered.
@@ -69,14 +72,15 @@ package struct DomainCheckup: Sendable {
     // MARK: One place
 
     private func check(_ target: DialTarget) async -> Bool {
-        let (addresses, isAnswered) = await addresses(of: target)
+        let (addresses, canonicalHost, isAnswered) = await addresses(of: target)
         guard !addresses.isEmpty else {
             say(.address, .bad, "\(target): it has no address")
             say(.advice, .bad, "publish an A or AAAA record for it, or take it out of the SRV records")
             return false
         }
         if !isAnswered { sayUnanswered() }
-        var isWell = isAnswered
+        let (records, isTold) = await certificates(of: target, leadingTo: canonicalHost)
+        var isWell = isAnswered && isTold
         for address in addresses {
             if let refusal = service.dialler.policy.refusal(of: address) {
                 say(.address, .bad, "\(target) (\(address)): \(refusal), which others do not call")
@@ -85,38 +89,74 @@ package struct DomainCheckup: Sendable {
             }
             let isHere = machine.contains(address) || AddressPolicy().refusal(of: address) == .loopback
             say(.address, .neutral, "\(target) (\(address)): \(isHere ? "this machine" : "no address of this machine, which may be behind a router")")
-            if await !greet(DialTarget(.address(address), port: target.port, target.tls)) { isWell = false }
+            if await !greet(DialTarget(.address(address), port: target.port, target.tls), records) { isWell = false }
         }
         return isWell
     }
 
-    /// Its addresses, and whether DNS has said of both kinds which there are.
-    private func addresses(of target: DialTarget) async -> ([NetworkAddress], isAnswered: Bool) {
-        switch target.host {
-        case .address(let address): return ([address], true)
-        case .name(let name):
-            let (six, four) = await (found(name, .aaaa), found(name, .a))
-            return ((six ?? []) + (four ?? []), six != nil && four != nil)
+    /// What DNS says about the certificate at a place, if others who look at that find the place securely; and whether they are told.
+    private func certificates(of target: DialTarget, leadingTo canonicalHost: DNSName?) async -> (DANE?, isTold: Bool) {
+        guard let address = try? BareJID(parsing: domain) else { return (nil, true) }
+        do throws(DNSError) {
+            let found = try await service.lookup.certificates(of: target, leadingTo: canonicalHost, for: address)
+            guard let records = found else { return (nil, true) }
+            say(.tlsa, records.words.0, records.words.1)
+            guard records.dane != nil, !target.isSecure else { return (records.dane, true) }
+            say(.tlsa, .neutral, "nobody looks at them: the SRV records are not secured by DNSSEC")
+            return (nil, true)
+        } catch {
+            say(.tlsa, target.isSecure ? .bad : .neutral, "TLSA records of \(target): \(error)")
+            if target.isSecure { sayUnanswered() }
+            return (nil, isTold: !target.isSecure)
         }
     }
 
-    private func found(_ name: DNSName, _ type: RecordType) async -> [NetworkAddress]? {
-        do throws(DNSError) { return try await service.resolver.answer(to: DNSQuestion(name, type)).addresses } catch {
+    /// Its addresses, where its name leads if that is proved to be an alias, and whether DNS has said of both kinds which there are.
+    private func addresses(of target: DialTarget) async -> ([NetworkAddress], canonicalHost: DNSName?, isAnswered: Bool) {
+        switch target.host {
+        case .address(let address): return ([address], nil, true)
+        case .name(let name):
+            let (six, four) = await (found(name, .aaaa), found(name, .a))
+            let canonicalHost = [six, four].compactMap { $0 }.first { $0.isSecure && !$0.addresses.isEmpty }?.canonicalName
+            return ((six?.addresses ?? []) + (four?.addresses ?? []), canonicalHost, six != nil && four != nil)
+        }
+    }
+
+    private func found(_ name: DNSName, _ type: RecordType) async -> DNSAnswer? {
+        do throws(DNSError) { return try await service.resolver.answer(to: DNSQuestion(name, type)) } catch {
             say(.address, .bad, "\(name) (\(type == .aaaa ? "AAAA" : "A")): \(error)")
             return nil
         }
     }
 
-    /// Calls as a stranger does.
-    private func greet(_ target: DialTarget) async -> Bool {
+    /// Calls as a stranger does, who looks at the authorities, and as one who looks at what DNS says.
+    private func greet(_ target: DialTarget, _ records: DANE?) async -> Bool {
         let (tell, domain, began) = (tell, domain, began)
         let pair = DomainPair(remote: domain, local: stranger)
-        return await PeerDiagnosis(service, on: loop, pair, .greeting(target)) { step in
+        let shown = NIOLockedValueBox<[[UInt8]]>([])
+        let isWell = await PeerDiagnosis(service, on: loop, pair, .greeting(target), shown: { chain in shown.withLockedValue { $0 = chain } }) { step in
             var step = step
             step.milliseconds = (NIODeadline.now() - began).nanoseconds / 1_000_000
             tell(step)
         }.run()
+        guard let records, case let chain = shown.withLockedValue({ $0 }), !chain.isEmpty else { return isWell }
+        return await compare(chain, with: records) && isWell
     }
+
+    private func compare(_ chain: [[UInt8]], with records: DANE) async -> Bool {
+        do throws(CertificateFault) {
+            try await records.verify(chain, service.trust, now: Int(loop.context.time.wallMilliseconds / 1_000))
+            say(.tlsa, .good, "they allow the certificate")
+            return true
+        } catch {
+            say(.tlsa, .bad, "others who look at them refuse the certificate: \(error)")
+            let key = PeerCertificate.publicKey(in: chain[0]).map { " '\(records.name). IN TLSA 3 1 1 \(Self.hash($0))'" } ?? " one"
+            say(.advice, .bad, "publish\(key) for the key that is in use, and take those out that are for others")
+            return false
+        }
+    }
+
+    private static func hash(_ key: [UInt8]) -> String { CertificateRecords.hexadecimal(SHA256.hash(data: key)) }
 }
 
 extension PeerCallFailure {

@@ -14,11 +14,13 @@ package final class FederationService: RemoteDelivery, Sendable {
     let trust: PeerTrust
     let resolver: any Resolver
     let dialler: Dialler
+    let revocation: RevocationChecker
     let secret: DialbackSecret
     let admission: Admission
     let calls: CallQueue
-    /// Calls that only ask about keys, because some stranger has sent one: they are not in the way of the others.
-    let verifications: CallQueue
+    /// Calls that only ask about keys, because some stranger has sent one, and inquiries about strangers' certificates: they are not in the
+    /// way of the others.
+    package let verifications: CallQueue
     let log: Logger
     package let counters = FederationCounters()
     let pings = PeerPings()
@@ -72,12 +74,16 @@ package final class FederationService: RemoteDelivery, Sendable {
         var farewells: [DomainPair: [String: Farewell]] = [:]
         var bytes = 0
         var turn = 0
+        /// What was known of revoked certificates when the streams were last looked at.
+        var revocationChanges = 0
         var incoming: [ObjectIdentifier: NIOLoopBound<IncomingPeerConnection>] = [:]
         var resumable: [String: ResumableStream] = [:]
         var recent: [String: RecentMessages] = [:]
     }
     // Held for look-ups and counts; on the way of every stanza to another server, 0.1 µs.
     private let state = NIOLockedValueBox(State())
+    // Held while it is made: once.
+    private let posh: NIOLockedValueBox<POSH?>
 
     /// Most failures that are remembered, and most servers that there has been a stream with.
     private static let restsMax = 10_000
@@ -92,14 +98,18 @@ package final class FederationService: RemoteDelivery, Sendable {
         package var resolver: any Resolver
         package var dialler: Dialler
         package var secret: DialbackSecret
+        /// How web servers are asked; over HTTPS by the dialler, unless given.
+        package var fetch: POSH.Fetch?
         package init(
-            certificates: CertificateStore, trust: PeerTrust, resolver: any Resolver, dialler: Dialler, secret: DialbackSecret
+            certificates: CertificateStore, trust: PeerTrust, resolver: any Resolver, dialler: Dialler, secret: DialbackSecret,
+            fetch: POSH.Fetch? = nil
         ) {
             self.certificates = certificates
             self.trust = trust
             self.resolver = resolver
             self.dialler = dialler
             self.secret = secret
+            self.fetch = fetch
         }
     }
 
@@ -110,7 +120,9 @@ package final class FederationService: RemoteDelivery, Sendable {
         trust = parts.trust
         resolver = parts.resolver
         dialler = parts.dialler
+        revocation = RevocationChecker(settings.revocation, parts.dialler, settings.revocationFiles)
         secret = parts.secret
+        posh = NIOLockedValueBox(parts.fetch.map { POSH($0) })
         admission = Admission(settings.admission)
         calls = CallQueue(runningMax: settings.callsMax, waitingMax: settings.callsWaitingMax)
         verifications = CallQueue(runningMax: settings.verificationsMax, waitingMax: settings.callsWaitingMax)
@@ -124,10 +136,12 @@ package final class FederationService: RemoteDelivery, Sendable {
     package func apply(_ settings: FederationSettings) {
         current.withLockedValue { $0 = settings }
         admission.apply(settings.admission)
+        revocation.apply(settings.revocation, settings.revocationFiles)
     }
 
     /// Begins to serve: before, whatever is given is refused.
     package func begin(_ router: Router, on pool: LoopPool) {
+        if let loop = pool.loops.first { keepUp(on: loop) }
         state.withLockedValue { state in
             state.router = router
             state.pool = pool
@@ -202,6 +216,17 @@ package final class FederationService: RemoteDelivery, Sendable {
 
     func policy(of remote: String) -> PeerPolicy { settings.policy(of: remote) }
     func proof(of remote: String) -> PeerProof? { settings.proof(of: remote) }
+
+    /// What asks web servers, over connections on the loop of whoever wanted to know first.
+    func posh(on loop: NetworkLoop) -> POSH {
+        posh.withLockedValue { posh in
+            if let posh { return posh }
+            let fetch = HTTPFetch(dialler, on: loop.loop)
+            let made = POSH { request throws(HTTPFetchError) in try await fetch.answer(to: request) }
+            posh = made
+            return made
+        }
+    }
 
     /// How this server shows who it is where it calls.
     func clientTLS(for local: String) -> NIOSSLContext? { certificates.certificate(of: local)?.peerClient ?? CertificateStore.anonymousPeerClient }
@@ -575,6 +600,53 @@ extension FederationService {
                 session.end()
                 loop.context.mailbox.run { _ in done.value(handled, false) }
             }
+        }
+    }
+}
+
+// MARK: Revoked certificates
+
+extension FederationService {
+    /// How often files are looked at, and what will be out of date is fetched.
+    private static let revocationInterval = TimeAmount.minutes(1)
+
+    /// For as long as the loop runs.
+    private func keepUp(on loop: NetworkLoop) {
+        loop.loop.scheduleRepeatedTask(initialDelay: Self.revocationInterval, delay: Self.revocationInterval) { [self] _ in
+            let now = Int(loop.context.time.wallMilliseconds / 1_000)
+            // A task on the system's threads, since files are read.
+            Task { await keepUpRevocation(now: now, on: loop.loop) }
+        }
+    }
+
+    /// Reads files that have changed, fetches what will be out of date, and ends streams of servers whose certificates are revoked by now.
+    package func keepUpRevocation(now: Int, on loop: any EventLoop) async {
+        for error in await revocation.keepUp(now: now, on: loop) {
+            log.warning("a list of revoked certificates cannot be used", metadata: ["why": "\(error)"])
+        }
+        let changes = revocation.changes
+        let isNew = state.withLockedValue { state in
+            defer { state.revocationChanges = changes }
+            return state.revocationChanges != changes
+        }
+        guard isNew else { return }
+        let inventory = inventory()
+        for connection in inventory.incoming { connection.eventLoop.execute { connection.value.askAgain() } }
+        for (link, _, _, _) in inventory.links { link.mailbox.run { _ in link.askAgain() } }
+    }
+
+    /// What was found out about a certificate that another server has shown.
+    func noticed(_ finding: RevocationFinding, of address: String) {
+        switch finding {
+        case .notAsked, .good, .unsaid: break
+        case .revoked(let subject, let source):
+            counters.sawRevoked()
+            log.notice("another server's certificate is revoked", metadata: ["address": "\(address)", "subject": "\(subject)", "by": "\(source)"])
+        case .unknown(let subject, let why):
+            counters.sawUnknown()
+            log.notice(
+                "it is not known whether another server's certificate is revoked",
+                metadata: ["address": "\(address)", "subject": "\(subject)", "why": "\(why)"])
         }
     }
 }

@@ -24,6 +24,8 @@ package struct FederationSettings: Hashable, Sendable {
     package var resumableMax = 10_000
     /// For somebody to say whether a dialback key is his.
     package var verificationDeadline = TimeAmount.seconds(30)
+    /// For what DNS and the web say about a certificate of whoever calls, besides what it says itself: part of ``negotiationDeadline``.
+    package var inquiryDeadline = TimeAmount.seconds(3)
     /// Stanzas for one pair of domains that may wait, or be unacknowledged; past it, `resource-constraint`.
     package var queueStanzasMax = 10_000
     /// The same in bytes.
@@ -38,7 +40,7 @@ package struct FederationSettings: Hashable, Sendable {
     package var keptBytesMax = 32 << 20
     /// Calls to other servers that may be under way at a time; further ones wait.
     package var callsMax = 64
-    /// The same of calls that only ask about dialback keys.
+    /// The same of calls that only ask about dialback keys, and of inquiries about certificates: what strangers can cause.
     package var verificationsMax = 16
     /// Calls that may wait; past it, they fail.
     package var callsWaitingMax = 1_024
@@ -58,6 +60,11 @@ package struct FederationSettings: Hashable, Sendable {
     /// What the operator says about the certificates of servers; for others, the general authorities are believed.
     package var proofs: [String: PeerProof] = [:] { didSet { trusts = Set(proofs.values.compactMap(\.trust)) } }
     private var trusts: Set<PeerTrust> = []
+    /// How it is found out whether certificates are revoked, and the lists that the operator has of them.
+    package var revocation = RevocationSettings()
+    package var revocationFiles = RevocationFiles()
+    /// Whether the web server of a domain may speak for a certificate that nobody else speaks for (POSH, RFC 7711).
+    package var asksWebServers = false
     /// Servers that there are no streams with; with `isClosed` there are none with others than those in ``policies`` either.
     package var blocked: Set<String> = []
     package var isClosed = false

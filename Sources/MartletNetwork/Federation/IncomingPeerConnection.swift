@@ -26,6 +26,9 @@ package final class IncomingPeerConnection: PeerConnection {
     private var recent: (domain: String, messages: RecentMessages)?
     /// It has gone on with it.
     private var isSuperseded = false
+    /// In DER, for as long as somebody may want to know more about it.
+    private var shown: [[UInt8]] = []
+    private var inquiry: CertificateInquiry?
 
     package enum TLSStart: Hashable, Sendable { case inStream, atOnce }
     private enum Deadline { case negotiation(until: Int), idle, closing(until: Int) }
@@ -59,6 +62,7 @@ package final class IncomingPeerConnection: PeerConnection {
         drop()
     }
 
+    override func showed(_ chain: [[UInt8]]) { shown = chain }
     override func secured() { machine.secured() }
     override var isWaiting: Bool { machine.isWaiting }
     override var isEnding: Bool { machine.isEnding }
@@ -67,6 +71,8 @@ package final class IncomingPeerConnection: PeerConnection {
         let pairs = session.pairs
         endedInOrder = machine.isEnding
         machine.transportLost()
+        inquiry?.cancel()
+        inquiry = nil
         leaveSession()
         let unacknowledged = Self.byLink(management?.unacknowledged ?? [])
         management = nil
@@ -95,6 +101,14 @@ package final class IncomingPeerConnection: PeerConnection {
     func supersede() {
         isSuperseded = true
         drop()
+    }
+
+    /// RFC 6120 §13.7.2.3: whoever has been believed by a certificate that is revoked now has to show another one.
+    override func askedAgain() {
+        guard let pair = pairs.first(where: { methods[$0] == .certificate && isRevoked(for: $0.remote) }) else { return }
+        log(.notice, "another server's certificate has been revoked", ["peer": "\(pair.remote)"])
+        close(StreamError(.reset, "The certificate has been revoked."))
+        loop.context.flushSoon()
     }
 
     private func leaveUnauthenticated() {
@@ -217,6 +231,7 @@ package final class IncomingPeerConnection: PeerConnection {
         case .accept(let pair, _):
             write { action.write(to: &$0) }
             admit(pair, by: .dialback)
+        case .look(let domain): look(for: domain)
         case .verify(let request, let id): verify(request, id)
         case .fail(let failure):
             write { action.write(to: &$0) }
@@ -254,9 +269,24 @@ package final class IncomingPeerConnection: PeerConnection {
 
     // MARK: Authentication
 
+    private func look(for domain: String) {
+        let inquiry = CertificateInquiry(service, loop, shown, of: domain) { [weak self] isAllowed in
+            guard let self, !isGone else { return }
+            self.inquiry = nil
+            if isAllowed, let address = try? BareJID(parsing: domain) { allowPresented(for: address) }
+            perform(machine.looked(surroundings))
+            resume()
+            flushSoon()
+            loop.context.flushSoon()
+        }
+        self.inquiry = inquiry
+        inquiry.begin()
+    }
+
     private func admit(_ pair: DomainPair, by method: OutgoingPeerMachine.Method) {
         leaveUnauthenticated()
         admitLargerStanzas()
+        shown = []
         session.pairs = machine.pairs
         session.recentMessages = { [weak self] in self?.recentMessages($0) }
         methods[pair] = method
@@ -333,5 +363,9 @@ private struct Surroundings: IncomingPeerEnvironment {
     func streamID() -> String { connection.loop.context.random.token() }
     func policy(of remote: String) -> PeerPolicy { service.policy(of: remote) }
     func certificate(for remote: String) -> CertificateVerdict { connection.certificate(for: remote) }
+    /// Beside the operator's own word that of others does not count, nor has anybody a say about a certificate that its authority has revoked.
+    func isWorthLooking(for remote: String) -> Bool {
+        service.proof(of: remote)?.isDecisive != true && !connection.isRefusedAsRevoked(for: remote)
+    }
     func isOurs(_ request: DialbackElement) -> Bool { service.secret.isOurs(request) }
 }

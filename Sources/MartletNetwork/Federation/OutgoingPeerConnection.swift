@@ -60,9 +60,12 @@ class OutgoingPeerConnection: PeerConnection {
         super.init(service, loop)
     }
 
+    /// What is expected of the other server, as far as DNS has nothing to say.
+    var usualPolicy: PeerPolicy { service.policy(of: pair.remote) }
+
     /// What is expected of the other server.
     var policy: PeerPolicy {
-        var policy = service.policy(of: pair.remote)
+        var policy = usualPolicy
         // Who says in DNS which certificate is his is not believed without it (RFC 7671 §2.1, RFC 7673 §3).
         if dane != nil { (policy.requiresEncryption, policy.authentication) = (true, .certificate) }
         return policy
@@ -94,6 +97,14 @@ class OutgoingPeerConnection: PeerConnection {
         case .direct: write { machine.header.write(to: &$0) }
         case .startTLS: perform(machine.secured())
         }
+    }
+
+    /// RFC 6120 §13.7.2.3. Where something is still to be sent there will be another call, in vain until there is another certificate.
+    override func askedAgain() {
+        guard policy.authentication == .certificate, isRevoked(for: pair.remote) else { return }
+        log(.notice, "another server's certificate has been revoked", ["peer": "\(pair.remote)"])
+        close(nil)
+        loop.context.flushSoon()
     }
 
     override var isWaiting: Bool { machine.isWaiting }

@@ -86,8 +86,7 @@ final class PeerCall: @unchecked Sendable {
 
     private func reached(_ dialled: Dialled, besides others: [DialTarget]) {
         guard !isDone else { return dialled.channel.close(promise: nil) }
-        // Beside the operator's own word that of DNS does not count.
-        guard dialled.isSecure, service.proof(of: pair.remote)?.isDecisive != true, let domain = try? BareJID(parsing: pair.remote) else {
+        guard service.askingAboutCertificate(of: pair.remote, dialled) == .yes, let domain = try? BareJID(parsing: pair.remote) else {
             return begin(dialled, nil, besides: others)
         }
         reserved = dialled.channel
@@ -96,7 +95,7 @@ final class PeerCall: @unchecked Sendable {
         Task {
             let found: Result<DANE?, DNSError>
             do throws(DNSError) {
-                found = .success(try await lookup.certificates(of: dialled.target, for: domain))
+                found = .success(try await lookup.certificates(of: dialled.target, leadingTo: dialled.canonicalHost, for: domain)?.dane)
             } catch {
                 found = .failure(error)
             }
@@ -129,7 +128,7 @@ final class PeerCall: @unchecked Sendable {
         connection.onEnd = { [self] _, failure, _ in
             self.connection = nil
             // Where this one broke off; what it said itself counts for all of its hosts.
-            if case .network = failure { next(others, failure) } else { finish(.failure(failure)) }
+            if failure.isOfOneHost { next(others, failure) } else { finish(.failure(failure)) }
         }
         self.connection = connection
         do {
@@ -178,5 +177,21 @@ final class PeerCall: @unchecked Sendable {
         connection?.drop()
         connection = nil
         if holdsPlace { calls.leave() }
+    }
+}
+
+extension FederationService {
+    /// Whether DNS is asked about the certificate of a host.
+    enum CertificateQuestion {
+        case yes
+        /// Beside the operator's own word that of DNS does not count.
+        case decided
+        /// Signatures do not prove that the host serves the domain (RFC 7673 §3.1).
+        case unproved
+    }
+
+    func askingAboutCertificate(of remote: String, _ dialled: Dialled) -> CertificateQuestion {
+        if proof(of: remote)?.isDecisive == true { return .decided }
+        return dialled.isSecure ? .yes : .unproved
     }
 }

@@ -76,6 +76,8 @@ package class PeerConnection: ChannelDuplexHandler {
     func secured() {}
     /// The other server has shown this chain, in DER, its own certificate first.
     func showed(_ chain: [[UInt8]]) {}
+    /// It was looked anew whether what was shown is revoked.
+    func askedAgain() {}
     /// The connection is gone. Called once.
     func lost() {}
     /// The tick has come that was asked for.
@@ -257,17 +259,67 @@ extension PeerConnection {
         { [self] chain, promise in
             let shown = chain.compactMap { try? $0.toDERBytes() }
             let connection = NIOLoopBound(self, eventLoop: loop.loop)
-            let (eventLoop, now) = (loop.loop, Int(loop.context.time.wallMilliseconds / 1_000))
-            let (trust, own, dane) = (service.trust, service.settings.ownTrusts(for: called), dane)
+            let eventLoop = loop.loop
+            let (trust, own, dane, inquiry) = (service.trust, service.settings.ownTrusts(for: called), dane, inquiry(waits: true))
+            let web = webServer
             Task(executorPreference: loop.executor) {
-                let presented = await PresentedCertificate(shown, trust, own: own, dane, now: now)
+                var presented = await PresentedCertificate(shown, trust, own: own, dane, inquiry)
+                if let (posh, domain) = web, let certificate = shown.first, presented.fault(for: domain, nil) != nil,
+                    !presented.isRefusedAsRevoked(for: domain, nil), await posh.allows(certificate, of: domain)
+                {
+                    presented = presented.allowed(for: domain)
+                }
+                let verdict = presented
                 eventLoop.execute {
-                    connection.value.presented = presented
+                    connection.value.presented = verdict
+                    connection.value.noticeRevocation()
                     connection.value.showed(shown)
                     promise.succeed(.certificateVerified)
                 }
             }
         }
+    }
+
+    /// Nothing is asked about a server whose key is pinned.
+    private func inquiry(waits: Bool) -> RevocationInquiry {
+        let isPinned = called.flatMap { service.proof(of: $0) }?.pins.isEmpty == false
+        return RevocationInquiry(isPinned ? nil : service.revocation, on: loop.loop, now: Int(loop.context.time.wallMilliseconds / 1_000), waits: waits)
+    }
+
+    /// Looks whether what was shown has been revoked since, as far as that is known without asking anybody.
+    func askAgain() {
+        guard let presented, !isGone, !isEnding else { return }
+        let connection = NIOLoopBound(self, eventLoop: loop.loop)
+        let (eventLoop, inquiry) = (loop.loop, inquiry(waits: false))
+        // A task, since checking waits in principle; nothing is waited for here.
+        Task(executorPreference: loop.executor) {
+            let fresh = await presented.asked(again: inquiry)
+            eventLoop.execute {
+                connection.value.presented = fresh
+                connection.value.askedAgain()
+            }
+        }
+    }
+
+    private func noticeRevocation() {
+        if let finding = presented?.mostTelling { service.noticed(finding, of: remoteAddress) }
+    }
+
+    /// What was found out about whether what was shown is revoked.
+    func revocation(for domain: String) -> RevocationFinding {
+        guard let presented, let address = try? BareJID(parsing: domain) else { return .notAsked }
+        return presented.finding(for: address, service.proof(of: domain))
+    }
+
+    /// Whether what was shown is revoked for a domain of the other server's.
+    func isRevoked(for domain: String) -> Bool {
+        if case .revoked = revocation(for: domain) { true } else { false }
+    }
+
+    /// Whether what was shown is refused for what is known, or not known, of its revocation.
+    func isRefusedAsRevoked(for domain: String) -> Bool {
+        guard let presented, let address = try? BareJID(parsing: domain) else { return false }
+        return presented.isRefusedAsRevoked(for: address, service.proof(of: domain))
     }
 
     /// Whether what was shown is good for a domain of the other server's.
@@ -276,6 +328,15 @@ extension PeerConnection {
         guard let address = try? BareJID(parsing: domain) else { return .invalid("\(domain) is no domain") }
         return presented.fault(for: address, service.proof(of: domain)).map { .invalid($0.description) } ?? .valid
     }
+
+    /// Who may speak for what the server shows that was called, if nobody else does: not beside the operator's own word, nor that of DNS.
+    private var webServer: (POSH, BareJID)? {
+        guard settings.asksWebServers, dane == nil, let called, service.proof(of: called)?.isDecisive != true else { return nil }
+        return (try? BareJID(parsing: called)).map { (service.posh(on: loop), $0) }
+    }
+
+    /// It has turned out that DNS or the web allow what was shown for a domain.
+    func allowPresented(for domain: BareJID) { presented = presented?.allowed(for: domain) }
 
     package func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         switch event {

@@ -5,7 +5,7 @@ package import NIOCore
 /// One thing that a diagnosis has found out, for people.
 package struct DiagnosisStep: Codable, Hashable, Sendable {
     package enum Topic: String, Codable, Hashable, Sendable, CaseIterable {
-        case policy, records, targets, address, tls, certificate, offer, authentication, ping, advice
+        case policy, records, targets, address, tlsa, tls, certificate, offer, authentication, ping, advice
     }
     package enum Verdict: String, Codable, Hashable, Sendable {
         case good, bad
@@ -48,18 +48,21 @@ package struct PeerDiagnosis: Sendable {
     private let scope: Scope
     private let began = NIODeadline.now()
     private let tell: @Sendable (DiagnosisStep) -> Void
+    private let shown: @Sendable ([[UInt8]]) -> Void
 
     /// - Parameters:
     ///   - loop: one of the service's, or of nobody else's.
+    ///   - shown: told which certificates the other server shows, in DER, its own first.
     ///   - tell: called on any thread, one step after the other.
     package init(
         _ service: FederationService, on loop: NetworkLoop, _ pair: DomainPair, _ scope: Scope,
-        _ tell: @escaping @Sendable (DiagnosisStep) -> Void
+        shown: @escaping @Sendable ([[UInt8]]) -> Void = { _ in }, _ tell: @escaping @Sendable (DiagnosisStep) -> Void
     ) {
         self.service = service
         self.loop = loop
         self.pair = pair
         self.scope = scope
+        self.shown = shown
         self.tell = tell
     }
 
@@ -78,12 +81,22 @@ package struct PeerDiagnosis: Sendable {
             let dialled: Dialled
             do throws(DialError) { dialled = try await dial(Array(rest)) } catch { return failed(.dial(error)) }
             say(.address, .good, "\(dialled.target) (\(dialled.address)): connected")
-            guard let failure = await converse(over: dialled) else { return true }
+            guard let failure = await look(at: dialled) else { return true }
             // As a call does: what breaks off may do better elsewhere, what it says itself counts for all its hosts.
             rest = rest.firstIndex(of: dialled.target).map { rest[($0 + 1)...] } ?? []
-            guard case .call(.network(let why)) = failure, !rest.isEmpty else { return failed(failure) }
-            say(.address, .bad, "\(dialled.target): the connection broke: \(why)")
+            guard !rest.isEmpty, case .call(let why) = failure, why.isOfOneHost else { return failed(failure) }
+            if case .unproved = why { say(.tlsa, .bad, "\(why)") } else { say(.address, .bad, "\(dialled.target): \(why)") }
         }
+    }
+
+    /// - Returns: what was in the way; `nil` if nothing was.
+    private func look(at dialled: Dialled) async -> Failure? {
+        let records: DANE?
+        do throws(DNSError) { records = try await certificates(of: dialled) } catch {
+            dialled.channel.close(promise: nil)
+            return .call(.unproved(dialled.target, error))
+        }
+        return await converse(over: dialled, records)
     }
 
     // MARK: What is told
@@ -174,6 +187,24 @@ package struct PeerDiagnosis: Sendable {
         }
     }
 
+    /// What DNS says about the certificate, where that counts.
+    private func certificates(of dialled: Dialled) async throws(DNSError) -> DANE? {
+        guard scope == .exchange, let domain = try? BareJID(parsing: pair.remote) else { return nil }
+        switch service.askingAboutCertificate(of: pair.remote, dialled) {
+        case .yes: break
+        case .decided:
+            say(.tlsa, .neutral, "not asked for: the configuration says by what \(pair.remote) is believed (peers)")
+            return nil
+        case .unproved:
+            say(.tlsa, .neutral, "not asked for: DNSSEC does not prove where \(pair.remote) is served")
+            return nil
+        }
+        let found = try await service.lookup.certificates(of: dialled.target, leadingTo: dialled.canonicalHost, for: domain)
+        guard let records = found else { return nil }
+        say(.tlsa, records.words.0, records.words.1)
+        return records.dane
+    }
+
     // MARK: Addresses
 
     private func dial(_ targets: [DialTarget]) async throws(DialError) -> Dialled {
@@ -202,13 +233,12 @@ package struct PeerDiagnosis: Sendable {
         return policy
     }
 
-    /// - Returns: what was in the way; `nil` if nothing was.
-    private func converse(over dialled: Dialled) async -> Failure? {
+    private func converse(over dialled: Dialled, _ records: DANE?) async -> Failure? {
         await withCheckedContinuation { continuation in
             loop.loop.execute {
                 DiagnosedPeerConnection.begin(
-                    service, loop, pair, scope == .exchange ? .stanzas : .verification, policy, dialled, { say($0, $1, $2) },
-                    pings: scope == .exchange && service.serves
+                    service, loop, pair, scope == .exchange ? .stanzas : .verification, policy, dialled, records, { say($0, $1, $2) },
+                    shown: shown, pings: scope == .exchange && service.serves
                 ) { end in
                     switch end {
                     case .done: continuation.resume(returning: nil)
@@ -243,13 +273,22 @@ extension PeerCallFailure {
     var topic: DiagnosisStep.Topic {
         switch self {
         case .refused: .policy
-        case .lookup, .unproved: .records
+        case .lookup: .records
+        case .unproved: .tlsa
         case .dial, .network: .address
         case .timedOut, .tooManyCalls: .address
         case .stream(.noTLS), .stream(.tlsRefused): .tls
         case .stream(.certificate): .certificate
         case .stream(.noAuthentication), .stream(.refused), .stream(.invalidKey), .stream(.dialback): .authentication
         case .stream(.ended), .stream(.confused): .offer
+        }
+    }
+
+    /// Whether another of the domain's hosts may do better.
+    var isOfOneHost: Bool {
+        switch self {
+        case .network, .unproved: true
+        case .refused, .lookup, .dial, .stream, .timedOut, .tooManyCalls: false
         }
     }
 

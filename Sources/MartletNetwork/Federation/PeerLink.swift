@@ -323,6 +323,9 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
         }
     }
 
+    /// Looks whether the other server's certificate has been revoked. What it has called itself on is looked at as such.
+    func askAgain() { if case .open(let sender as OutgoingPeerConnection) = state { sender.askAgain() } }
+
     /// The connection of its stream, if there is one. For operators.
     var sender: (PeerConnection)? { if case .open(let sender) = state { sender } else { nil } }
 

@@ -1,6 +1,6 @@
 package import MartletXMPP
 import SwiftASN1
-@_spi(FixedExpiryValidationTime) import X509
+@_spi(FixedExpiryValidationTime) package import X509
 
 #if canImport(FoundationEssentials)
 import FoundationEssentials
@@ -28,6 +28,10 @@ package enum CertificateFault: Error, Hashable, Sendable, CustomStringConvertibl
     case unlisted(String)
     /// The operator has said which keys the peer has, and this is another.
     case notPinned
+    /// That of that subject, and who says so (RFC 5280 §6.3, RFC 6960).
+    case revoked(String, by: String)
+    /// It has to be known whether that of that subject is revoked, and is not; what was in the way.
+    case statusUnknown(String, String)
 
     /// Names that are quoted.
     private static let namesQuotedMax = 10
@@ -48,6 +52,8 @@ package enum CertificateFault: Error, Hashable, Sendable, CustomStringConvertibl
         case .refused(let why): "its certificates are refused: \(why)"
         case .unlisted(let name): "its certificate is none that the TLSA records of \(name) allow: they have to be renewed along with it"
         case .notPinned: "the public key of its certificate is none of those that are pinned for it here"
+        case .revoked(let subject, let source): "the certificate of \(subject) is revoked, as \(source) says: it needs another one"
+        case .statusUnknown(let subject, let why): "it cannot be found out whether the certificate of \(subject) is revoked: \(why)"
         }
     }
 
@@ -61,7 +67,8 @@ package enum CertificateFault: Error, Hashable, Sendable, CustomStringConvertibl
 /// A certificate that leads to a trust anchor, so that it proves to be whomever it is for.
 package struct TrustedCertificate: Sendable {
     package let certificate: PeerCertificate
-    private let chain: [Certificate]
+    /// Its own certificate first, the anchor last; one that is trusted itself is alone.
+    package let chain: [Certificate]
     private let constraints: [NameConstraints]
 
     fileprivate init(_ chain: [Certificate]) throws(CertificateFault) {

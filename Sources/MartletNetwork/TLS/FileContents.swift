@@ -8,12 +8,12 @@ import Darwin
 
 /// A small file, read whole.
 enum FileContents {
-    /// Certificates and keys are a few kilobytes, the authorities that a system trusts some hundreds.
+    /// Longest one, in bytes, unless it is said otherwise. Certificates and keys are a few kilobytes, the authorities that a system trusts some hundreds.
     static let bytesMax = 1 << 20
 
     struct Unreadable: Error { let errno: Int32 }
 
-    static func read(_ path: String) throws(Unreadable) -> [UInt8] {
+    static func read(_ path: String, bytesMax: Int = bytesMax) throws(Unreadable) -> [UInt8] {
         let file = open(path, O_RDONLY | O_CLOEXEC)
         guard file >= 0 else { throw Unreadable(errno: errno) }
         defer { close(file) }

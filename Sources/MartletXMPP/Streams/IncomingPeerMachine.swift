@@ -3,6 +3,7 @@ public import MartletXML
 /// A stream that another server has opened, from its first header to its end (RFC 6120 §4, XEP-0178, XEP-0220). Pure: events in, actions out.
 ///
 ///     awaitingHeader ─▶ open ─▶ startingTLS ─▶ awaitingHeader (with TLS)
+///          └─▶ looking ─▶ │
 ///                         └─▶ authenticated ─▶ open
 ///
 /// and from everywhere to `closing` (our end of the stream was sent) and `closed`. While it is open the other server proves for pairs of
@@ -10,6 +11,8 @@ public import MartletXML
 public struct IncomingPeerMachine: Sendable {
     private enum State: Sendable {
         case awaitingHeader(isSecure: Bool, Expectation?)
+        /// It is being looked up whether anything else speaks for the certificate that the other server has shown.
+        indirect case looking(Greeting)
         indirect case open(Conversation)
         /// `<proceed/>` has been sent.
         case startingTLS(Expectation)
@@ -24,6 +27,14 @@ public struct IncomingPeerMachine: Sendable {
     private struct Expectation: Sendable {
         var local: String
         var remote: String?
+    }
+
+    /// A header that is good, and has not been answered.
+    private struct Greeting: Sendable {
+        var header: PeerStreamHeader
+        var local: String
+        var isSecure: Bool
+        var streamID: String
     }
 
     private struct Conversation: Sendable {
@@ -54,6 +65,9 @@ public struct IncomingPeerMachine: Sendable {
     public enum Action: Hashable, Sendable {
         case wait
         case open(PeerStreamHeader, PeerFeatures?)
+        /// Look up whether DNS has something to say for what the domain's server has shown, for a bounded time, and come back with
+        /// ``IncomingPeerMachine/looked(_:)``. Nothing of the other server is looked at meanwhile.
+        case look(domain: String)
         /// Drop every byte that came in clear, then start TLS with the certificate of the domain; if there were any, drop the connection
         /// (CVE-2011-0411).
         case proceed(domain: String)
@@ -106,6 +120,8 @@ public protocol IncomingPeerEnvironment {
     func policy(of remote: String) -> PeerPolicy
     /// Whether what the other server has shown is good for a domain.
     func certificate(for remote: String) -> CertificateVerdict
+    /// Whether more may be found out about a certificate that is not good for the domain.
+    func isWorthLooking(for remote: String) -> Bool
     /// Whether a key is one that this server has made.
     func isOurs(_ request: DialbackElement) -> Bool
 }
@@ -116,7 +132,7 @@ extension IncomingPeerMachine {
     /// An answer is awaited from this side of the connection: nothing of the other server is looked at meanwhile.
     public var isWaiting: Bool {
         switch state {
-        case .startingTLS: true
+        case .startingTLS, .looking: true
         case .awaitingHeader, .open, .authenticated, .closing, .closed: false
         }
     }
@@ -124,7 +140,7 @@ extension IncomingPeerMachine {
     public var isEnding: Bool {
         switch state {
         case .closing, .closed: true
-        case .awaitingHeader, .open, .startingTLS, .authenticated: false
+        case .awaitingHeader, .looking, .open, .startingTLS, .authenticated: false
         }
     }
 
@@ -136,7 +152,7 @@ extension IncomingPeerMachine {
     public var pairs: Set<DomainPair> {
         switch state {
         case .open(let conversation), .authenticated(let conversation): conversation.pairs
-        case .awaitingHeader, .startingTLS, .closing, .closed: []
+        case .awaitingHeader, .looking, .startingTLS, .closing, .closed: []
         }
     }
 
@@ -144,7 +160,7 @@ extension IncomingPeerMachine {
     public var isBidirectional: Bool {
         switch state {
         case .open(let conversation), .authenticated(let conversation): conversation.isBidirectional
-        case .awaitingHeader, .startingTLS, .closing, .closed: false
+        case .awaitingHeader, .looking, .startingTLS, .closing, .closed: false
         }
     }
 
@@ -153,6 +169,7 @@ extension IncomingPeerMachine {
         switch state {
         case .open(let conversation), .authenticated(let conversation): conversation.remote
         case .awaitingHeader(_, let expectation): expectation?.remote
+        case .looking(let greeting): greeting.header.from
         case .startingTLS(let expectation): expectation.remote
         case .closing, .closed: nil
         }
@@ -168,6 +185,7 @@ extension IncomingPeerMachine {
         case .awaitingHeader(let isSecure, let expectation): return open(element, isSecure, expectation, environment)
         case .authenticated(let conversation): return openAgain(element, conversation, environment)
         case .closing, .closed: return .wait
+        case .looking: return end(StreamError(.badFormat, "A stream has one header."), environment)
         case .open, .startingTLS: return end(StreamError(.badFormat, "A stream has one header."))
         }
     }
@@ -180,13 +198,27 @@ extension IncomingPeerMachine {
             let header = try PeerStreamHeader(element)
             let local = try Self.local(header, expectation, environment)
             try Self.check(header.from, expectation, environment)
-            let features = Self.features(local, header.from, isSecure, environment)
-            state = .open(Conversation(local: local, remote: header.from, streamID: id, isSecure: isSecure, features: features))
-            return .open(Self.answer(header, from: local, id), header.speaksXMPP ? features : nil)
+            let greeting = Greeting(header: header, local: local, isSecure: isSecure, streamID: id)
+            guard isSecure, let remote = header.from, case .invalid = environment.certificate(for: remote), environment.isWorthLooking(for: remote)
+            else { return open(greeting, environment) }
+            state = .looking(greeting)
+            return .look(domain: remote)
         } catch {
             state = .closing
             return .close(error, PeerStreamHeader(from: environment.defaultDomain, to: nil, id: id))
         }
+    }
+
+    private mutating func open(_ greeting: Greeting, _ environment: some IncomingPeerEnvironment) -> Action {
+        let (header, local) = (greeting.header, greeting.local)
+        let features = Self.features(local, header.from, greeting.isSecure, environment)
+        state = .open(Conversation(local: local, remote: header.from, streamID: greeting.streamID, isSecure: greeting.isSecure, features: features))
+        return .open(Self.answer(header, from: local, greeting.streamID), header.speaksXMPP ? features : nil)
+    }
+
+    /// Whatever there was to be found out about the certificate is known: the environment says by now whether it is good.
+    public mutating func looked(_ environment: some IncomingPeerEnvironment) -> Action {
+        if case .looking(let greeting) = state { open(greeting, environment) } else { .wait }
     }
 
     /// Old servers leave out `to`: then it is the first domain that is meant.
@@ -263,6 +295,7 @@ extension IncomingPeerMachine {
         switch state {
         case .open(let conversation): return receive(element, conversation, environment)
         case .awaitingHeader, .authenticated: return end(StreamError(.badFormat, "A stream begins with its header."), environment)
+        case .looking: return end(StreamError(.policyViolation, "An answer is to come first."), environment)
         case .startingTLS: return end(StreamError(.policyViolation, "An answer is to come first."))
         case .closing, .closed: return .wait
         }
@@ -313,7 +346,7 @@ extension IncomingPeerMachine {
         switch state {
         case .closing: return .finish(sendsEnd: false)
         case .closed: return .wait
-        case .awaitingHeader, .open, .startingTLS, .authenticated: return .finish(sendsEnd: true)
+        case .awaitingHeader, .looking, .open, .startingTLS, .authenticated: return .finish(sendsEnd: true)
         }
     }
 
@@ -459,6 +492,9 @@ extension IncomingPeerMachine {
         case .awaitingHeader, .authenticated:
             state = .closing
             return .close(error, PeerStreamHeader(from: environment.defaultDomain, to: nil, id: environment.streamID()))
+        case .looking(let greeting):
+            state = .closing
+            return .close(error, Self.answer(greeting.header, from: greeting.local, greeting.streamID))
         case .startingTLS:
             // Nothing of ours can be read between `<proceed/>` and the end of the handshake.
             state = .closed
@@ -482,7 +518,7 @@ extension IncomingPeerMachine.Action {
     /// Writes what the action puts on the wire; nothing for those that only say what to do.
     public func write(to writer: inout XMLWriter) {
         switch self {
-        case .wait, .verify, .goBothWays, .answered, .manage, .deliver: break
+        case .wait, .look, .verify, .goBothWays, .answered, .manage, .deliver: break
         case .open(let header, let features):
             header.write(to: &writer)
             features?.write(to: &writer)

@@ -7,7 +7,7 @@ struct ConfigCommand: AsyncParsableCommand {
         subcommands: [Check.self, Show.self, Example.self, Reload.self])
 
     struct Check: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Say what is wrong with the configuration and the certificates it names.")
+        static let configuration = CommandConfiguration(abstract: "Say what is wrong with the configuration and with the certificates and trust anchors it names.")
         @OptionGroup var options: ConfigurationOption
 
         func run() async throws {
@@ -22,6 +22,7 @@ struct ConfigCommand: AsyncParsableCommand {
             } catch {
                 throw CommandFailure(error)
             }
+            try FederationAssembly(configuration: loaded.configuration).check()
             Terminal.say("\(options.file): good")
         }
     }

@@ -202,6 +202,7 @@ extension DiagnosisStep.Topic {
         case .records: "SRV records"
         case .targets: "targets"
         case .address: "address"
+        case .tlsa: "TLSA records"
         case .tls: "TLS"
         case .certificate: "certificate"
         case .offer: "offers"

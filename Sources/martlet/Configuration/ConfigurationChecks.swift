@@ -24,6 +24,7 @@ struct ConfigurationChecks {
         checkMechanisms()
         checkControlSocket()
         checkPeers()
+        checkAnchors()
     }
 
     private mutating func report(_ path: String, _ message: String, hint: String? = nil) {
@@ -61,9 +62,10 @@ struct ConfigurationChecks {
         checkReadable(domain.key, at: "\(path).key")
     }
 
-    private mutating func checkReadable(_ file: String?, at path: String) {
+    /// - Parameter otherwise: what to do if it is not there.
+    private mutating func checkReadable(_ file: String?, at path: String, otherwise hint: String? = nil) {
         guard let file, let fault = files.fault(file) else { return }
-        let hint = fault == .notPermitted ? "give the server's user the right to read it" : nil
+        let hint = fault == .notPermitted ? "give the server's user the right to read it" : hint
         report(path, "\(ConfigurationSource.shortened(file)) cannot be read: \(fault)", hint: hint)
     }
 
@@ -71,6 +73,23 @@ struct ConfigurationChecks {
         let own = configuration.peers.indices.filter { configuration.peers[$0].trustAnchors != nil }
         for index in own.dropFirst(PeerProof.trustsMax) {
             report("peers[\(index)].trust-anchors", "more than \(PeerProof.trustsMax) servers have trust anchors of their own")
+        }
+    }
+
+    /// Without a file that it names, the server would not start.
+    private mutating func checkAnchors() {
+        let federation = configuration.federation
+        guard federation.isEnabled else { return }
+        checkReadable(
+            federation.trustAnchors, at: "federation.trust-anchors",
+            otherwise: "correct the path, or take the line out: then the authorities of this machine are believed")
+        checkReadable(
+            federation.dnssecAnchor, at: "federation.dnssec-anchor",
+            otherwise: "correct the path, or take the line out: then the keys are read from where Debian keeps them")
+        for (index, peer) in configuration.peers.enumerated() {
+            checkReadable(
+                peer.trustAnchors, at: "peers[\(index)].trust-anchors",
+                otherwise: "correct the path, or take the line out: then it is believed as any other server")
         }
     }
 

@@ -394,6 +394,13 @@ package enum ConfigurationSchema {
             PEM file with the authorities that are believed about other servers. Relative to this file. Without it, those that the machine \
             trusts (/etc/ssl/certs/ca-certificates.crt).
             """),
+        .section("revocation", \.revocation, revocation, "How it is found out whether certificates of other servers are revoked."),
+        .value(
+            "posh", \.asksWebServers, .boolean, .reload,
+            """
+            Whether a certificate that nothing else speaks for is believed if the web server of the domain says so (POSH, RFC 7711). Off by default: anybody who \
+            calls could make this server connect to the web server of any domain.
+            """),
         .list(
             "private-networks", \.privateNetworks, of: .addressBlock, .restart, example: "10.0.0.0/8",
             """
@@ -442,6 +449,27 @@ package enum ConfigurationSchema {
         .value(
             "unauthenticated-streams", \.unauthenticatedStreamsMax, .integer(1...100_000), .reload,
             "Most connections of other servers that have not proved who they are, all together."),
+    ])
+
+    static let revocation = ConfigurationMapping<ServerConfiguration.Revocation>([
+        .value(
+            "mode", \.mode, .choice, .reload,
+            """
+            off: nothing is asked. prefer: what is revoked is refused, and what cannot be found out is accepted, with a line in the log. require: what is \
+            not known to be good is refused, also certificates that say nowhere who would know.
+            """),
+        .list(
+            "lists", \.lists, of: .path, .reload, example: "/etc/martlet/crl",
+            """
+            Files with lists of revoked certificates (DER or PEM), and folders of such files, 256 at most. Relative to this file. They come before \
+            what is fetched, and are read anew within a minute when they change.
+            """),
+        .list(
+            "fetch-hosts", \.fetchHosts, of: .domain, .reload, example: "crl.example.net",
+            """
+            Hosts of authorities from which lists are fetched, and that are asked (OCSP); hosts below them as well. Without it, any on the Internet, \
+            and those in federation.private-networks.
+            """),
     ])
 
     static let peer = ConfigurationMapping<ServerConfiguration.Peer>([

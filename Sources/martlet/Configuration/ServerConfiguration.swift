@@ -230,6 +230,9 @@ extension ServerConfiguration {
         package var bidirection = PeerBidirection.accept
         /// PEM file; without it, those of the machine.
         package var trustAnchors: String?
+        package var revocation = Revocation()
+        /// Whether web servers may speak for certificates (POSH).
+        package var asksWebServers = false
         package var privateNetworks: [AddressBlock] = []
         package var nameServers: [NameServer] = []
         package var dnssecAnchor: String?
@@ -245,6 +248,17 @@ extension ServerConfiguration {
         package var callsMax = 64
         package var streamsPerAddressMax = 100
         package var unauthenticatedStreamsMax = 512
+
+        package init() {}
+    }
+
+    /// How it is found out whether certificates are revoked.
+    package struct Revocation: ConfigurationSection {
+        package var mode = RevocationMode.prefer
+        /// Files, and folders of files.
+        package var lists: [String] = []
+        /// Any on the Internet if there are none.
+        package var fetchHosts: [String] = []
 
         package init() {}
     }
@@ -309,6 +323,7 @@ package enum ListenerKind: String, Sendable, CaseIterable {
 package enum PeerEncryption: String, Sendable, CaseIterable { case required, optional }
 package enum PeerAuthentication: String, Sendable, CaseIterable { case certificate, dialback }
 package enum PeerBidirection: String, Sendable, CaseIterable { case off, accept, ask }
+package enum RevocationMode: String, Sendable, CaseIterable { case off, prefer, require }
 package enum PeerTLS: String, Sendable, CaseIterable {
     case startTLS = "starttls"
     case direct

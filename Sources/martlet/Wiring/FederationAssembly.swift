@@ -52,13 +52,36 @@ package struct FederationAssembly {
             settings.policies[peer.domain] = policy(of: peer)
         }
         settings.proofs = proofs
+        settings.asksWebServers = federation.asksWebServers
         settings.overrides = overrides
+        settings.revocation = revocation
         settings.blocked = Set(federation.blocked)
         settings.isClosed = federation.isClosed
         return settings
     }
 
-    /// The settings with the authorities that single servers have of their own, read anew.
+    private var revocation: RevocationSettings {
+        var settings = RevocationSettings()
+        settings.mode =
+            switch federation.revocation.mode {
+            case .off: .off
+            case .prefer: .prefer
+            case .require: .require
+            }
+        let hosts = federation.revocation.fetchHosts.compactMap { try? BareJID(parsing: $0) }
+        settings.hosts = Set(hosts.compactMap { DNSName($0.asciiDomainpart) })
+        return settings
+    }
+
+    /// Reads what the configuration names, and forgets it.
+    ///
+    /// - Throws: what is wrong with it; without it, the server would not start.
+    package func check() throws(CommandFailure) {
+        guard federation.isEnabled else { return }
+        _ = (try trust, try settingsWithTrust(), try resolver)
+    }
+
+    /// The settings with the authorities that single servers have of their own and the lists of revoked certificates, read anew.
     package func settingsWithTrust() throws(CommandFailure) -> FederationSettings {
         var settings = settings
         var proofs = settings.proofs
@@ -67,6 +90,9 @@ package struct FederationAssembly {
             proofs[peer.domain]?.trust = try Self.trust(file, hint: "it is named by peers[].trust-anchors of \(peer.domain)")
         }
         settings.proofs = proofs
+        do throws(RevocationFileError) { settings.revocationFiles = try RevocationFiles(federation.revocation.lists) } catch {
+            throw CommandFailure(.configuration, "\(error)", hint: "it is named by federation.revocation.lists")
+        }
         return settings
     }
 
@@ -121,7 +147,9 @@ package struct FederationAssembly {
             var settings = ResolverSettings()
             settings.servers = federation.nameServers.map(\.description)
             settings.trustAnchorFile = federation.dnssecAnchor ?? ResolverSettings.usualTrustAnchorFile
-            do throws(ResolverError) { return try UnboundResolver(settings) } catch { throw CommandFailure(.configuration, "\(error)") }
+            do throws(ResolverError) { return try UnboundResolver(settings) } catch {
+                throw CommandFailure(.configuration, "\(error)", hint: federation.dnssecAnchor.map { "\($0) is named by federation.dnssec-anchor" })
+            }
         }
     }
 }

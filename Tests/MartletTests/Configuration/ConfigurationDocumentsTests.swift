@@ -19,6 +19,12 @@ struct ConfigurationDocumentsTests {
         }.joined(separator: "\n")
     }
 
+    /// What the example names.
+    private static let namedFiles: Set = [
+        "/etc/martlet/example.org.pem", "/etc/martlet/example.org.key", "/etc/martlet/authorities.pem", "/etc/martlet/example.net.pem",
+        "/usr/share/dns/root.key",
+    ]
+
     @Test("the example file means the defaults")
     func exampleIsDefaults() throws {
         let loaded = try load(ConfigurationDocuments.exampleFile())
@@ -28,8 +34,7 @@ struct ConfigurationDocumentsTests {
 
     @Test("what the example has commented out is the default, or nothing where there is none")
     func exampleUncommented() throws {
-        let readable: Set = ["/etc/martlet/example.org.pem", "/etc/martlet/example.org.key"]
-        let configuration = try load(uncommented(ConfigurationDocuments.exampleFile()), readable: readable).configuration
+        let configuration = try load(uncommented(ConfigurationDocuments.exampleFile()), readable: Self.namedFiles).configuration
         let changes = ConfigurationDifference(from: ConfigurationDocuments.example, to: configuration).changes
         #expect(!changes.isEmpty)
         #expect(changes.allSatisfy { $0.old == nil || $0.old == "[]" }, "\(changes)")
@@ -37,8 +42,7 @@ struct ConfigurationDocumentsTests {
 
     @Test("the example file has every key, and every key has its variable")
     func exampleIsComplete() throws {
-        let readable: Set = ["/etc/martlet/example.org.pem", "/etc/martlet/example.org.key"]
-        let loaded = try load(uncommented(ConfigurationDocuments.exampleFile()), readable: readable)
+        let loaded = try load(uncommented(ConfigurationDocuments.exampleFile()), readable: Self.namedFiles)
         let unset = loaded.settings.filter { $0.origin == .standard && (!$0.path.hasPrefix("listeners[") || $0.path.hasPrefix("listeners[0]")) }
         #expect(unset.isEmpty, "\(unset)")
     }

@@ -68,10 +68,37 @@ struct FederationAssemblyTests {
     private static let certificate =
         #filePath.split(separator: "/").dropLast(4).reduce("") { $0 + "/" + $1 } + "/Fixtures/certificates/verona.example.pem"
 
+    @Test("anchors that are not there are found where they are named, and it is said what to do", arguments: [
+        "federation: {trust-anchors: /anchors.pem}\n", "federation: {dnssec-anchor: /anchors.pem}\n",
+        "peers: [{domain: example.net}, {domain: example.com, trust-anchors: /anchors.pem}]\n",
+    ])
+    func missingAnchors(text: String) throws {
+        #expect(problems(minimal + text, readable: ["/anchors.pem"]) == [])
+        let problem = try #require(problems(minimal + text).first)
+        #expect(["federation.trust-anchors", "federation.dnssec-anchor", "peers[1].trust-anchors"].contains(problem.path))
+        #expect(problem.message == "/anchors.pem cannot be read: there is no such file" && problem.line == 2)
+        #expect(problem.hint?.hasPrefix("correct the path, or take the line out") == true)
+        // Nobody looks at them.
+        #expect(problems(minimal + text.replacing("federation: {", with: "federation: {enabled: false, ") + (text.hasPrefix("peers") ? "federation: {enabled: false}\n" : "")) == [])
+    }
+
+    @Test("what is in files of anchors is looked at as well, and the key that names them is told", arguments: ["federation.trust-anchors", "federation.dnssec-anchor"])
+    func unusableAnchors(key: String) throws {
+        var configuration = ServerConfiguration()
+        let file = Self.certificate.replacing("verona.example.pem", with: "text.pem")
+        configuration.federation.trustAnchors = key == "federation.trust-anchors" ? file : Self.certificate
+        configuration.federation.nameServers = [NameServer("192.0.2.53")].compactMap(\.self)
+        if key == "federation.dnssec-anchor" { configuration.federation.dnssecAnchor = file }
+        let error = #expect(throws: CommandFailure.self) { try FederationAssembly(configuration: configuration).check() }
+        #expect(error?.message.contains(file) == true && error?.hint?.contains(key) == true, "\(String(describing: error))")
+        configuration.federation.isEnabled = false
+        try FederationAssembly(configuration: configuration).check()
+    }
+
     @Test("sixteen servers at most have authorities of their own", arguments: [16, 17])
     func trustBounds(count: Int) {
         let peers = (1...count).map { "- {domain: \($0).example.net, trust-anchors: /anchors.pem}\n" }
-        let found = problems(minimal + "peers:\n" + peers.joined())
+        let found = problems(minimal + "peers:\n" + peers.joined(), readable: ["/anchors.pem"])
         #expect(found.map(\.path) == (count == 16 ? [] : ["peers[16].trust-anchors"]))
     }
 

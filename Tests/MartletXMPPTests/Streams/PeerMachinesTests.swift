@@ -9,6 +9,8 @@ private struct Capulet: IncomingPeerEnvironment {
     /// What Montague has shown, once there is TLS.
     var shown: CertificateVerdict = .valid
     var hasCertificate = true
+    /// What is found out about it beyond that, if it is looked.
+    var found: CertificateVerdict?
     var defaultDomain: String { "capulet.example" }
     var offersManagement: Bool { true }
     var limits: PeerFeatures.Limits { .init(bytesMax: 262_144, idleSeconds: 600) }
@@ -17,6 +19,7 @@ private struct Capulet: IncomingPeerEnvironment {
     func streamID() -> String { "in-1" }
     func policy(of remote: String) -> PeerPolicy { remote == "blocked.example" ? PeerPolicy(refusal: "not welcome here") : peer }
     func certificate(for remote: String) -> CertificateVerdict { remote == "montague.example" ? shown : .invalid("for another name") }
+    func isWorthLooking(for remote: String) -> Bool { found != nil }
     func isOurs(_ request: DialbackElement) -> Bool { request.key == "ours" }
 }
 
@@ -82,6 +85,10 @@ private final class Wire {
         case .verify(let request, let id):
             story.append("capulet asks about \(request.key ?? "") of \(id)")
             question = request
+        case .look(let domain):
+            story.append("capulet looks for \(domain)")
+            there.shown = there.found ?? there.shown
+            return perform(capulet.looked(there))
         case .goBothWays: story.append("both ways")
         case .deliver: story.append("capulet delivers")
         case .manage: story.append("capulet manages")
@@ -160,6 +167,24 @@ struct PeerMachinesTests {
         wire.clear()
         wire.verified(.valid)
         #expect(wire.story == [taken, "montague begins by dialback"])
+    }
+
+    @Test("whom no authority vouches for DNS may, with STARTTLS or TLS from the first byte; it is looked before features", arguments: [false, true])
+    func looking(_ isSecure: Bool) {
+        let wire = Wire(Montague(), Capulet(shown: .invalid("self-signed"), found: .valid), isSecure: isSecure)
+        let tls = isSecure ? [] : ["TLS"]
+        #expect(wire.story == tls + ["capulet looks for montague.example", "both ways", taken, "montague begins by certificate, managed"])
+    }
+
+    @Test("if DNS says nothing it is as if it had not been looked; who shows nothing, or enough, is not looked up")
+    func needlessLooking() {
+        let refused = Wire(Montague(), Capulet(shown: .invalid("self-signed"), found: .invalid("self-signed")))
+        #expect(refused.story.prefix(3) == ["TLS", "capulet looks for montague.example", "both ways"])
+        #expect(refused.capulet.pairs.isEmpty)
+        for shown in [CertificateVerdict.absent, .valid] {
+            let wire = Wire(Montague(), Capulet(shown: shown, found: .valid))
+            #expect(!wire.story.contains { $0.hasPrefix("capulet looks") })
+        }
     }
 
     @Test("what the domain says about the key decides", arguments: [
@@ -315,6 +340,46 @@ struct IncomingPeerMachineTests {
         let action = machine.opened(try Self.header("to='capulet.example' from='montague.example' version='1.0'"), Capulet(shown: verdict))
         guard case .open(_, let features?) = action else { return #expect(Bool(false), "\(action)") }
         #expect(features.external == (verdict == .valid))
+    }
+
+    /// A stream that waits for what is looked up.
+    private func looking() throws -> IncomingPeerMachine {
+        var machine = IncomingPeerMachine(isSecure: true)
+        let action = machine.opened(try Self.header("to='capulet.example' from='montague.example' version='1.0'"), Self.suspicious)
+        #expect(action == .look(domain: "montague.example"))
+        #expect(machine.isWaiting && !machine.isEnding && machine.pairs.isEmpty && machine.remote == "montague.example")
+        return machine
+    }
+
+    private static let suspicious = Capulet(shown: .invalid("self-signed"), found: .valid)
+
+    @Test("while it is looked nothing is read; what ends the stream comes behind our header")
+    func whileLooking() throws {
+        let header = try Self.header("to='capulet.example' from='montague.example' version='1.0'")
+        let auth = try parseElement(ByteBuffer(string: "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth>"), limits: .authenticated)
+        let ours = PeerStreamHeader(from: "capulet.example", to: "montague.example", id: "in-1")
+        var machine = try looking()
+        #expect(machine.received(auth, Self.suspicious) == .close(StreamError(.policyViolation, "An answer is to come first."), ours))
+        machine = try looking()
+        #expect(machine.opened(header, Self.suspicious) == .close(StreamError(.badFormat, "A stream has one header."), ours))
+        machine = try looking()
+        #expect(machine.end(nil, Self.suspicious) == .close(nil, ours) && machine.isEnding)
+        // It comes too late.
+        #expect(machine.looked(Self.suspicious) == .wait && machine.isEnding)
+        machine = try looking()
+        #expect(machine.peerClosed() == .finish(sendsEnd: true))
+        var fresh = IncomingPeerMachine(isSecure: true)
+        #expect(fresh.looked(Self.suspicious) == .wait)
+    }
+
+    @Test("nobody is looked up without TLS, or without a name")
+    func notLooked() throws {
+        for (isSecure, from) in [(false, "from='montague.example'"), (true, "")] {
+            var machine = IncomingPeerMachine(isSecure: isSecure)
+            guard case .open = machine.opened(try Self.header("to='capulet.example' \(from) version='1.0'"), Self.suspicious) else {
+                return #expect(Bool(false), "\(isSecure)")
+            }
+        }
     }
 
     @Test("so many attempts may fail, and the last ends the stream", arguments: [true, false])
