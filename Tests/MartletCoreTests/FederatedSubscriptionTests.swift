@@ -139,6 +139,41 @@ struct FederatedSubscriptionTests {
         #expect(romeo.received() == ["<presence from='juliet@capulet.example/balcony' to='romeo@montague.example'><show>away</show></presence>"])
     }
 
+    private func returned() {
+        world.capulet.router.peerReturned("montague.example", to: "capulet.example", world.capulet.context)
+        world.capulet.context.flush()
+        world.capulet.run()
+    }
+
+    private static let orchardIsGone: TestStanza = "<presence from='romeo@montague.example/orchard' to='juliet@capulet.example' type='unavailable'/>"
+
+    @Test("who has gone with a server that came back at once is gone with each session, whatever that server calls him")
+    func gone() {
+        befriend()
+        romeo.disconnect()
+        world.lose()
+        juliet.forget()
+        returned()
+        world.talk()
+        #expect(juliet.received().contains(Self.orchardIsGone))
+    }
+
+    @Test("a session that a server does not speak of any more after it came back is gone after a while, and the others stay")
+    func doubted() {
+        befriend()
+        let hall = world.montague.online("romeo@montague.example/hall")
+        world.talk()
+        romeo.disconnect()
+        world.lose()
+        juliet.forget()
+        returned()
+        world.talk()
+        #expect(!juliet.received().contains(Self.orchardIsGone))
+        world.capulet.advance(by: .seconds(21))
+        #expect(juliet.received() == [Self.orchardIsGone])
+        withExtendedLifetime(hall) {}
+    }
+
     @Test("others than those of the server that has vanished stay, and who left before is not taken leave of again")
     func vanishedOthers() {
         befriend()

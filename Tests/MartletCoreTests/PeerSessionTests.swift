@@ -210,6 +210,18 @@ struct PeerSessionPaceTests {
         #expect(handled == [7])
     }
 
+    @Test("of a stream that is over it is said how far it came, and nobody waits")
+    func handOverTooLate() {
+        peer.enableManagement(named: "stream", of: "montague.example")
+        send()
+        commit()
+        send()
+        peer.end()
+        var handled: [UInt32] = []
+        peer.handOver { handled.append($0) }
+        #expect(handled == [1])
+    }
+
     @Test("the log knows how far a stream has come, under its name and for the server that it is from", arguments: [
         ("stream", "montague.example", 6 as UInt32?), ("another", "montague.example", nil), ("stream", "verona.example", nil),
     ])

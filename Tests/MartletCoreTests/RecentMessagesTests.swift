@@ -41,6 +41,20 @@ struct RecentMessagesTests {
         #expect(juliet.received().count == 2)
     }
 
+    @Test("one that its sender's client has sent again is dropped by its origin-id (XEP-0359), whatever session it is from", arguments: [
+        ("o1", "juliet@capulet.example", 1), ("o2", "juliet@capulet.example", 2), ("o1", "nurse@capulet.example", 2),
+    ])
+    func resent(_ origin: String, _ to: String, _ count: Int) {
+        let (juliet, nurse) = (server.online("juliet/balcony"), server.online("nurse/kitchen"))
+        let peer = peer()
+        for (session, origin, to) in [("orchard", "o1", "juliet@capulet.example"), ("hall", origin, to)] {
+            peer.send(
+                "<message from='romeo@montague.example/\(session)' to='\(to)' type='chat' id='\(session)'><body>b</body>"
+                    + "<origin-id xmlns='urn:xmpp:sid:0' id='\(origin)'/></message>")
+        }
+        #expect(juliet.received().count + nurse.received().count == count)
+    }
+
     @Test("so many are remembered, and no more")
     func limit() {
         let juliet = server.online("juliet/balcony")

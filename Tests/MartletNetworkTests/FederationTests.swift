@@ -124,6 +124,22 @@ struct FederationTests {
         }
     }
 
+    @Test("nobody else has a say about a certificate that its authority has revoked, neither of who is called nor of who calls", arguments: [false, true])
+    func revokedAndAllowed(_ isRevoked: Bool) async throws {
+        var issued = try IssuedWorld()
+        defer { issued.remove() }
+        let files = try #require(issued.mantua.certificate)
+        let leaf = try #require(try NIOSSLCertificate.fromPEMFile(files.chain).first).toDERBytes()
+        issued.verona.web = ["mantua.example": POSHTests.document([Array(SHA256.hash(data: leaf))])]
+        if isRevoked { issued.verona.lists = [try issued.list(revoking: [issued.certificate])] } else { issued.verona.anchors = [] }
+        try await World.with(issued.verona, issued.mantua) { world in
+            guard isRevoked else { return try await world.exchange() }
+            #expect(try await refusal(world).contains("is revoked, as /"))
+            let romeo = try await world.mantua.client("romeo", "mantua.example")
+            #expect(try await romeo.say("<message to='juliet@verona.example' type='chat' id='m'><body>b</body></message>", hear: "</message>").contains("type='error'"))
+        }
+    }
+
     @Test("who is not on the list is as welcome as without one, and a diagnosis says so")
     func notRevoked() async throws {
         var issued = try IssuedWorld()
@@ -167,7 +183,8 @@ struct FederationTests {
     func revokedLater(_ isBidirectional: Bool) async throws {
         var issued = try IssuedWorld()
         defer { issued.remove() }
-        (issued.verona.policy.isBidirectional, issued.mantua.policy.isBidirectional) = (isBidirectional, isBidirectional)
+        let bidirection: PeerPolicy.Bidirection = isBidirectional ? .ask : .off
+        (issued.verona.policy.bidirection, issued.mantua.policy.bidirection) = (bidirection, bidirection)
         try await World.with(issued.verona, issued.mantua) { world in
             try await world.exchange()
             let federation = world.verona.federation
@@ -247,7 +264,7 @@ struct FederationTests {
     /// Verona, whom Mantua has no authority for.
     private static func caller(_ signed: PortBook.Signed) -> (Side.Options, Side.Options) {
         var (verona, mantua) = (Side.Options(), Side.Options())
-        (verona.policy.isBidirectional, mantua.policy.isBidirectional) = (false, false)
+        (verona.policy.bidirection, mantua.policy.bidirection) = (.off, .off)
         verona.signed = signed
         mantua.trusts = ["mantua.example"]
         return (verona, mantua)
@@ -342,7 +359,7 @@ struct FederationTests {
     func posh(_ isDirect: Bool) async throws {
         var (verona, mantua) = (Side.Options(), Side.Options())
         (verona.trusts, mantua.trusts) = ([], [])
-        (verona.policy.isBidirectional, mantua.policy.isBidirectional) = (false, false)
+        (verona.policy.bidirection, mantua.policy.bidirection) = (.off, .off)
         (verona.isDirect, mantua.isDirect) = (isDirect, isDirect)
         verona.web = ["mantua.example": try Self.page(about: "mantua.example")]
         mantua.web = ["verona.example": try Self.page(about: "verona.example")]

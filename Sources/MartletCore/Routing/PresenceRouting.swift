@@ -247,7 +247,7 @@ extension Router {
             case .deliver(let recipients) = DeliveryRules.presence(type, to: to, sessions: home.sessions), !recipients.isEmpty
         else { return }
         if isOfPeer, home.roster.state(of: stanza.from.bare).to {
-            home.remotePresences.note(type, from: stanza.from)
+            tell(home, thatGone: home.remotePresences.note(type, from: stanza.from), context)
         }
         post(stanza.encoded(to: to), to: recipients, of: home, context)
     }

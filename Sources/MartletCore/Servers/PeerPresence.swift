@@ -1,4 +1,5 @@
 import MartletXMPP
+package import NIOCore
 
 /// What an account's sessions have been told of the presence of contacts at other servers: what they have to be told otherwise when such a
 /// server has vanished. Pure.
@@ -7,24 +8,45 @@ struct RemotePresences: Sendable {
     static let countMax = 1_000
 
     private var present: Set<FullJID> = []
+    /// Those of them of whom it is not known whether they are still there.
+    private var doubted: Set<FullJID> = []
 
     var isEmpty: Bool { present.isEmpty }
 
-    mutating func note(_ type: PresenceType, from sender: JID) {
+    /// - Returns: who is gone besides the sender: that an account has nobody there is said once for all that it had (RFC 6121 §4.3.2).
+    mutating func note(_ type: PresenceType, from sender: JID) -> [FullJID] {
         switch (type, sender) {
-        case (.available, .full(let full)): if present.count < Self.countMax { present.insert(full) }
-        case (.unavailable, .full(let full)), (.error, .full(let full)): present.remove(full)
-        case (.unavailable, .bare(let bare)): present = present.filter { $0.bare != bare }
+        case (.available, .full(let full)):
+            doubted.remove(full)
+            if present.count < Self.countMax { present.insert(full) }
+        case (.unavailable, .full(let full)), (.error, .full(let full)):
+            doubted.remove(full)
+            present.remove(full)
+        case (.unavailable, .bare(let bare)): return take { $0.bare == bare }
         case (.available, _), (.error, _), (.subscribe, _), (.subscribed, _), (.unsubscribe, _), (.unsubscribed, _), (.probe, _): break
         }
+        return []
+    }
+
+    private mutating func take(where isMeant: (FullJID) -> Bool) -> [FullJID] {
+        let gone = present.filter(isMeant)
+        present.subtract(gone)
+        doubted.subtract(gone)
+        return Array(gone)
+    }
+
+    /// Their server may have lost them without a word.
+    mutating func doubt(_ domain: String) { doubted.formUnion(present.filter { $0.bare.domainpart == domain }) }
+
+    /// Forgets those who have not been heard of since.
+    mutating func takeDoubted(of domain: String) -> [FullJID] {
+        let doubted = doubted
+        return take { $0.bare.domainpart == domain && doubted.contains($0) }
     }
 
     /// Forgets those of a domain.
     mutating func takeAll(of domain: String) -> [FullJID] {
-        guard !present.isEmpty else { return [] }
-        let gone = present.filter { $0.bare.domainpart == domain }
-        present.subtract(gone)
-        return Array(gone)
+        present.isEmpty ? [] : take { $0.bare.domainpart == domain }
     }
 }
 
@@ -37,17 +59,30 @@ extension Router {
     /// Another server cannot be reached any more: its users, as far as they were here, are gone.
     package func peerVanished(_ domain: String, from local: String, _ context: LoopContext) {
         forEachOccupiedHome(of: local, context) { [self] home, context in
-            for address in home.remotePresences.takeAll(of: domain) {
-                let absence = ServerPresence.unavailable(from: address)
-                for entry in home.sessions where entry.isAvailable { context.post(absence.encoded(to: .bare(home.address)), to: entry.ref) }
-            }
-            _ = self
+            tell(home, thatGone: home.remotePresences.takeAll(of: domain), context)
         }
     }
 
+    /// Under the lock.
+    func tell(_ home: AccountHome, thatGone gone: [FullJID], _ context: LoopContext) {
+        for address in gone {
+            let absence = ServerPresence.unavailable(from: address).encoded(to: .bare(home.address))
+            for entry in home.sessions where entry.isAvailable { context.post(absence, to: entry.ref) }
+        }
+    }
+
+    /// Within which a server that can be reached again has told how its users are. Of whom nothing is heard by then is gone.
+    package static let doubtedFor = TimeAmount.seconds(20)
+
     /// Another server can be reached again: its users are asked how they are, and told how ours are, wherever one may see the other.
     package func peerReturned(_ domain: String, to local: String, _ context: LoopContext) {
+        _ = context.mailbox.loop.scheduleTask(in: Self.doubtedFor) { [self, mailbox = context.mailbox] in
+            mailbox.run { [self] context in
+                forEachOccupiedHome(of: local, context) { [self] home, context in tell(home, thatGone: home.remotePresences.takeDoubted(of: domain), context) }
+            }
+        }
         forEachOccupiedHome(of: local, context) { [self] home, context in
+            home.remotePresences.doubt(domain)
             guard home.hasAvailableSession, home.isInMemory else { return }
             let account = home.address
             let presences = home.sessions.compactMap(\.presence)

@@ -75,6 +75,8 @@ package final class PeerSession {
     ///
     /// - Parameter finished: told how many stanzas were handled, at once or later.
     package func handOver(_ finished: @escaping (_ handled: UInt32) -> Void) {
+        // A stream that was closed is over: nobody waits for what it has left.
+        guard !isEnded else { return finished(inherited &+ (ledger.firstOpen &- (base ?? ledger.firstOpen))) }
         transport = nil
         onFinished = finished
         settle()

@@ -4,8 +4,9 @@ import Synchronization
 
 /// The last messages of another server, so that one that it sends again after it was started anew goes to nobody a second time.
 ///
-/// Who sends from its log what it does not know to have arrived says so by a `<delay/>` of its own (XEP-0203); only such a message is taken for
-/// one that was there before, and only if sender, recipient and `id` are the same.
+/// Who sends from its log what it does not know to have arrived says so by a `<delay/>` of its own (XEP-0203); such a message is taken for one that
+/// was there before if sender, recipient and `id` are the same. A client that does not know whether its server had taken a message sends it again
+/// under the same `origin-id` (XEP-0359), which its server may have forgotten.
 package final class RecentMessages: Sendable {
     /// Messages that are remembered: more than servers can be apart when one of them dies.
     package static let messagesMax = 2_048
@@ -37,14 +38,29 @@ package final class RecentMessages: Sendable {
     ///
     /// - Returns: whether it was there before.
     package func isRepeated(_ message: borrowing Stanza) -> Bool {
+        if let origin = Self.origin(of: message) {
+            return !remember(message.from.bare.description, message.to, origin)
+        }
         guard let id = message.id else { return false }
+        return !remember(message.from.description, message.to, id) && Self.isLate(message)
+    }
+
+    /// - Returns: whether it is new.
+    private func remember(_ sender: String, _ recipient: JID?, _ name: String) -> Bool {
         var hasher = Hasher()
-        hasher.combine(message.from)
-        hasher.combine(message.to)
-        hasher.combine(id)
+        hasher.combine(sender)
+        hasher.combine(recipient)
+        hasher.combine(name)
         let hash = hasher.finalize()
-        let isNew = state.withLock { $0.remember(hash) }
-        return !isNew && Self.isLate(message)
+        return state.withLock { $0.remember(hash) }
+    }
+
+    private static let ids: Namespace = "urn:xmpp:sid:0"
+
+    private static func origin(of message: borrowing Stanza) -> String? {
+        guard case .message(let type) = message.kind, type == .chat || type == .normal else { return nil }
+        let origin = message.element.root.firstChild("origin-id", ids)?.attribute("id")
+        return origin?.isEmpty == true ? nil : origin
     }
 
     private static let delay: Namespace = "urn:xmpp:delay"

@@ -85,10 +85,19 @@ extension ServiceLookup {
             for isAlias in [false, true] {
                 guard !Task.isCancelled else { return false }
                 guard let dane = await records(of: target, isAlias: isAlias, for: domain)?.dane else { continue }
-                if (try? await dane.verify(chain, trust, now: now)) != nil { return true }
+                if await Self.allows(chain, dane, trust, now) { return true }
             }
         }
         return false
+    }
+
+    private static func allows(_ chain: [[UInt8]], _ dane: DANE, _ trust: PeerTrust, _ now: Int) async -> Bool {
+        do throws(CertificateFault) {
+            _ = try await dane.verify(chain, trust, now: now)
+            return true
+        } catch {
+            return false
+        }
     }
 
     /// - Parameter isAlias: whether those are meant that are where the host's name leads.

@@ -164,7 +164,8 @@ extension FederationService.Inventory {
     fileprivate func report(on loop: NetworkLoop) -> ([FederationReport.Stream], [FederationReport.Call]) {
         var (streams, calls): ([FederationReport.Stream], [FederationReport.Call]) = ([], [])
         var waiting: [DomainPair: (stanzas: Int, bytes: Int)] = [:]
-        for (link, stanzas, bytes, _) in links where link.loop === loop {
+        for (link, inMemory, bytes, kept) in links where link.loop === loop {
+            let stanzas = max(inMemory, kept)
             switch link.sender {
             case let connection as OutgoingPeerConnection: streams.append(.init(connection, stanzas, bytes))
             case nil where stanzas > 0:

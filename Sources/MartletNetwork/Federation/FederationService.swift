@@ -18,6 +18,8 @@ package final class FederationService: RemoteDelivery, Sendable {
     let secret: DialbackSecret
     let admission: Admission
     let calls: CallQueue
+    /// Calls to servers that there has been no stream with.
+    let firstCalls: CallQueue
     /// Calls that only ask about keys, because some stranger has sent one, and inquiries about strangers' certificates: they are not in the
     /// way of the others.
     package let verifications: CallQueue
@@ -125,6 +127,7 @@ package final class FederationService: RemoteDelivery, Sendable {
         posh = NIOLockedValueBox(parts.fetch.map { POSH($0) })
         admission = Admission(settings.admission)
         calls = CallQueue(runningMax: settings.callsMax, waitingMax: settings.callsWaitingMax)
+        firstCalls = CallQueue(runningMax: max(1, settings.callsMax / 2), waitingMax: settings.callsWaitingMax)
         verifications = CallQueue(runningMax: settings.verificationsMax, waitingMax: settings.callsWaitingMax)
         self.log = log
     }
@@ -374,6 +377,12 @@ extension FederationService {
             state.links[link.pair]?.isBehind = false
             return true
         }
+    }
+
+    /// Whether there has been a stream with the other server since the start, or the operator has said where it is.
+    func isKnown(_ pair: DomainPair) -> Bool {
+        if let domain = try? BareJID(parsing: pair.remote), settings.overrides[domain] != nil { return true }
+        return state.withLockedValue { $0.known.contains(pair) }
     }
 
     func hasKept(_ link: PeerLink) -> Bool {

@@ -38,7 +38,7 @@ package struct FederationSettings: Hashable, Sendable {
     package var keptStanzasMax = 10_000
     /// The same in bytes.
     package var keptBytesMax = 32 << 20
-    /// Calls to other servers that may be under way at a time; further ones wait.
+    /// Calls to other servers that may be under way at a time; further ones wait. Half as many again to servers that are called for the first time.
     package var callsMax = 64
     /// The same of calls that only ask about dialback keys, and of inquiries about certificates: what strangers can cause.
     package var verificationsMax = 16

@@ -64,7 +64,7 @@ package final class IncomingPeerConnection: PeerConnection {
 
     override func showed(_ chain: [[UInt8]]) { shown = chain }
     override func secured() { machine.secured() }
-    override var isWaiting: Bool { machine.isWaiting }
+    override var isWaiting: Bool { machine.isWaiting || isResuming }
     override var isEnding: Bool { machine.isEnding }
 
     override func lost() {
@@ -88,7 +88,9 @@ package final class IncomingPeerConnection: PeerConnection {
 
     /// A stream that was not closed may go on on another connection.
     private func leaveSession() {
-        guard let resumption, !isSuperseded else { return session.end() }
+        // Whoever goes on with the stream ends the session when it has dealt with everything.
+        if isSuperseded { return }
+        guard let resumption else { return session.end() }
         if endedInOrder {
             service.forgetStream(resumption)
             session.end()
@@ -212,6 +214,7 @@ package final class IncomingPeerConnection: PeerConnection {
         } else {
             say(.failed(.itemNotFound, handled: handled))
         }
+        resume()
         loop.context.flushSoon()
     }
 
@@ -238,17 +241,28 @@ package final class IncomingPeerConnection: PeerConnection {
             log(.info, "another server was not authenticated", ["peer": "\(machine.remote ?? "")", "reason": "\(failure.condition.rawValue)"])
         case .failFinally: end(action)
         case .refuseTLS, .finish:
-            session.end()
+            endSession()
             write { action.write(to: &$0) }
             closeAfterFlush()
         case .close(let error, _):
-            if let error { log(.info, "another server's stream is ended", ["peer": "\(machine.remote ?? "")", "reason": "\(error)"]) }
+            // Strangers do not fill the log.
+            if let error {
+                let reason = error.condition.rawValue + (error.text.map { ": \($0)" } ?? "")
+                log(methods.isEmpty ? .debug : .info, "another server's stream is ended", ["peer": "\(machine.remote ?? "")", "reason": "\(reason)"])
+            }
             end(action)
         }
     }
 
-    private func end(_ action: IncomingPeerMachine.Action) {
+    /// A stream that is closed cannot be gone on with (XEP-0198 §5).
+    private func endSession() {
+        if let resumption { service.forgetStream(resumption) }
+        resumption = nil
         session.end()
+    }
+
+    private func end(_ action: IncomingPeerMachine.Action) {
+        endSession()
         write { action.write(to: &$0) }
         flush()
         let until = loop.now + NetworkLoop.ticks(settings.closingDeadline)

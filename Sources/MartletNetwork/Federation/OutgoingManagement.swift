@@ -48,7 +48,7 @@ struct InterruptedStream {
     /// How many stanzas it had acknowledged.
     let acknowledged: UInt32
     /// What was sent after those.
-    let items: [PeerQueue.Item]
+    var items: [PeerQueue.Item]
     /// Whether they are still the first in the queue.
     var areQueued = true
 }

@@ -40,6 +40,8 @@ class OutgoingPeerConnection: PeerConnection {
         /// The stream is over. `handled`: if the other server still knows that.
         case failed(handled: UInt32?)
 
+        var isResumed: Bool { if case .resumed = self { true } else { false } }
+
         var handled: UInt32? {
             switch self {
             case .resumed(let handled): handled

@@ -13,7 +13,8 @@ final class PeerCall: @unchecked Sendable {
     private let deadline: TimeAmount
     private let resuming: InterruptedStream?
     private let ended: (Result<OutgoingPeerConnection, PeerCallFailure>) -> Void
-    private var calls: CallQueue { purpose == .stanzas ? service.calls : service.verifications }
+    /// Who is called for the first time does not stand in the way of those who are known.
+    private lazy var calls = purpose == .verification ? service.verifications : service.isKnown(pair) ? service.calls : service.firstCalls
     private var timer: Scheduled<Void>?
     private var dial: Dial?
     /// A connection that nothing is said on before it is known what DNS says about its certificate.

@@ -47,6 +47,8 @@ package class PeerConnection: ChannelDuplexHandler {
     var receivedCount = 0
     /// Of what is sent; `nil` where it is not acknowledged.
     var management: OutgoingManagement<SentStanza>?
+    /// Stanzas that the other server has acknowledged on this connection.
+    var acknowledgedCount = 0
     var lastSent = 0
     /// The tick in which it was asked what has arrived, and is not answered.
     var askedAt: Int?

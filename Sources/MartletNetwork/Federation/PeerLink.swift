@@ -27,7 +27,11 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
     private var goneSince: NIODeadline?
     /// What was said last may not have arrived.
     private var isDoubtful = false
-    private var shortLived = 0
+    /// How many streams in a row have ended without anything having been acknowledged.
+    private var fruitless = 0
+    /// Messages that nobody keeps and that may have arrived, with their places among those of ``interrupted``: what becomes of them is known when
+    /// the other server has said what it has handled.
+    private var uncertain: [(place: Int, item: PeerQueue.Item)] = []
     /// What the other server may still go on with.
     private var interrupted: InterruptedStream?
     /// The log is being read, to send what is in it or to return it.
@@ -38,7 +42,8 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
     private var unacknowledgedCount = 0
     /// In ticks.
     private static let soon = 10
-    private static let shortLivedMax = 3
+    private static let fruitlessMax = 2
+    private static let poisonedAfter = 5
     /// Messages that are read from the log at a time.
     private static let pageMax = 100
     /// Stanzas that may be unacknowledged before more are read from the log.
@@ -183,7 +188,10 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
     }
 
     private func call() {
-        if let stream = interrupted, stream.until < loop.context.time.monotonic { interrupted = nil }
+        if let stream = interrupted, stream.until < loop.context.time.monotonic {
+            interrupted = nil
+            returnUncertain(PeerCallFailure.timedOut.stanzaError)
+        }
         let call = PeerCall(service, loop, pair, .stanzas, within: service.settings.callDeadline, resuming: interrupted) { [self] result in
             switch result {
             case .success(let connection): open(connection)
@@ -198,21 +206,26 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
         connection.onEnd = { [self] connection, failure, unacknowledged in lost(connection, failure, unacknowledged) }
         connection.onDrained = { [self] in drain() }
         let wasUnreachable = service.opened(self)
-        if let continuation = connection.continuation { goOn(continuation) }
+        goOn(connection.continuation)
         interrupted = nil
         connection.log(
             .info, "stream to another server",
             ["peer": "\(pair.remote)", "domain": "\(pair.local)", "by": "\(connection.method?.rawValue ?? "")", "tls": "\(connection.tlsVersion ?? "none")"])
         attach(connection)
-        if wasUnreachable || isDoubtful { service.repair(self) }
+        // Who goes on with the stream has not lost what was said on it.
+        if wasUnreachable || (isDoubtful && connection.continuation?.isResumed != true) { service.repair(self) }
         (goneSince, isDoubtful) = (nil, false)
     }
 
     /// The other server has said what it has handled of what was sent before the last connection broke off: that does not go again.
-    private func goOn(_ continuation: OutgoingPeerConnection.Continuation) {
-        guard let interrupted, let handled = continuation.handled else { return }
-        let count = Int(handled &- interrupted.acknowledged)
-        guard count <= interrupted.items.count else { return }
+    private func goOn(_ continuation: OutgoingPeerConnection.Continuation?) {
+        let handled = continuation?.handled.flatMap { handled in interrupted.map { Int(handled &- $0.acknowledged) } } ?? 0
+        let count = handled <= interrupted?.items.count ?? 0 ? handled : 0
+        service.release(self, uncertain.filter { $0.place < count }.map(\.item))
+        queue.putBack(uncertain.filter { $0.place >= count }.map(\.item))
+        uncertain = []
+        guard let interrupted, count > 0 else { return }
+        fruitless = 0
         let done = Array(interrupted.items.prefix(count))
         if interrupted.areQueued {
             queue.removeFirst(count)
@@ -246,13 +259,24 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
         queue.putBack(unacknowledged)
         if let stream = connection.interrupted { interrupted = stream }
         unacknowledgedCount = 0
-        shortLived = loop.now - openedAt < Self.soon ? shortLived + 1 : 0
-        // Something that it is sent makes it end the stream, again and again.
-        if shortLived > Self.shortLivedMax, !queue.isEmpty {
-            shortLived = 0
-            return failed(failure, isFinal: true)
+        let isShort = loop.now - openedAt < Self.soon
+        let isFruitless = unacknowledged.isEmpty ? isShort && !queue.isEmpty : connection.acknowledgedCount == 0
+        fruitless = isFruitless ? fruitless + 1 : 0
+        guard fruitless > Self.fruitlessMax else { return goOn(isOrderly: failure == .stream(.ended(nil))) }
+        if isShort, fruitless > Self.poisonedAfter, let first = unacknowledged.first { giveBack(first, failure) }
+        failed(failure)
+    }
+
+    /// Something that the other server is sent makes it end the stream, again and again: it does not get that, but what is behind it.
+    private func giveBack(_ first: PeerQueue.Item, _ failure: PeerCallFailure) {
+        fruitless = 0
+        queue.removeFirst(1)
+        service.release(self, [first])
+        interrupted?.items.removeFirst()
+        guard first.isKept else { return service.router.returnUndelivered(first.stanza, failure.stanzaError, loop.context) }
+        service.router.returnKept(first.stanza, failure.stanzaError, loop.context) { [self] isSettled in
+            mailbox.run { [self] _ in if isSettled { settle([first]) } }
         }
-        goOn(isOrderly: failure == .stream(.ended(nil)))
     }
 
     private func goOn(isOrderly: Bool) {
@@ -274,12 +298,12 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
 
     /// There is no stream: who has sent something is told, once, and the other server is left alone for a while. Messages that are kept wait for
     /// it, if it was there before.
-    private func failed(_ failure: PeerCallFailure, isFinal: Bool = false) {
+    private func failed(_ failure: PeerCallFailure) {
         state = .idle
         let consequence = service.failed(self, failure)
-        let items = queue.fail()
-        interrupted?.areQueued = false
-        let isOver = isFinal || failure.isFinal || !consequence.isKnown
+        let items = certain(of: queue.fail())
+        let isOver = failure.isFinal || !consequence.isKnown
+        if isOver { returnUncertain(failure.stanzaError) }
         loop.context.log(service.log, pair, failure, returned: items.count { isOver || !$0.isKept }, kept: isOver ? 0 : consequence.kept)
         service.release(self, items)
         for item in items where !item.isKept {
@@ -294,6 +318,24 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
         }
     }
 
+    /// Puts aside those that may have arrived.
+    private func certain(of items: [PeerQueue.Item]) -> [PeerQueue.Item] {
+        guard let stream = interrupted, stream.areQueued else { return items }
+        interrupted?.areQueued = false
+        var certain: [PeerQueue.Item] = []
+        for (place, item) in items.enumerated() {
+            if place < stream.items.count, !item.isKept, item.stanza.isMessage { uncertain.append((place, item)) } else { certain.append(item) }
+        }
+        return certain
+    }
+
+    private func returnUncertain(_ error: StanzaError) {
+        let items = uncertain.map(\.item)
+        uncertain = []
+        service.release(self, items)
+        for item in items { service.router.returnUndelivered(item.stanza, error, loop.context) }
+    }
+
     /// A server that was there before is called again, for a while; one that messages are kept for until they have waited too long.
     private func watch(_ consequence: FederationService.Consequence) {
         guard case .idle = state else { return }
@@ -302,6 +344,7 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
         let isAwaited = consequence.isKnown && now - since < service.settings.watchedFor
         guard isAwaited || service.hasKept(self) else {
             goneSince = nil
+            returnUncertain(PeerCallFailure.timedOut.stanzaError)
             return consequence.isKnown ? service.giveUp(self) : retire()
         }
         goneSince = since
@@ -347,7 +390,7 @@ extension PeerLink {
         loop.context.store.messages(of: owner, after: queue.cursor, limit: Self.pageMax) { [self] result in
             mailbox.run { [self] context in
                 guard case .success(let messages) = result else { return returned(done.value) }
-                let late = messages.prefix { $0.time < moment }
+                let late = messages.prefix { $0.time <= moment }
                 returnPage(Array(late), error, context) { [self] isComplete in
                     guard isComplete, late.count == Self.pageMax else { return returned(done.value) }
                     returnKept(before: moment, error, done.value)

@@ -65,6 +65,7 @@ package final class TestPeer: PeerTransport {
         session?.enableManagement(named: identifier, of: domain, after: handled)
     }
     package func remember(in messages: RecentMessages) { session?.recentMessages = { _ in messages } }
+    package func end() { session?.end() }
     package func handOver(_ finished: @escaping (UInt32) -> Void) { session?.handOver(finished) }
 
     package func setReading(_ isReading: Bool) { self.isReading = isReading }

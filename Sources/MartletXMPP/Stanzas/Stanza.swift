@@ -88,6 +88,7 @@ public enum StanzaKind: Hashable, Sendable {
 
     /// By how it begins.
     public var isPresence: Bool { bytes.readableBytesView.starts(with: Array("<presence".utf8)) }
+    public var isMessage: Bool { bytes.readableBytesView.starts(with: Array("<message".utf8)) }
 }
 
 extension Stanza {

@@ -104,11 +104,12 @@ extension ConfigurationProblem: CustomStringConvertible {
         return ["  \(number) | \(shown)", "  \(margin) | \(indent)^"]
     }
 
-    /// The text with control characters replaced, so that a file cannot steer the terminal it is shown on.
+    /// The text with control characters replaced, those of the direction of writing included, so that it cannot steer the terminal it is shown on.
     static func printable(_ text: some StringProtocol) -> String {
         var shown = String.UnicodeScalarView()
         for scalar in text.unicodeScalars {
-            shown.append(scalar != "\t" && scalar.properties.generalCategory == .control ? "\u{FFFD}" : scalar)
+            let steers = scalar.properties.generalCategory == .control || scalar.properties.isBidiControl
+            shown.append(scalar != "\t" && steers ? "\u{FFFD}" : scalar)
         }
         return String(shown)
     }
