@@ -307,7 +307,7 @@ limits:
 federation:
   private-networks: [10.83.0.0/24]
   authentication: {policy}
-  bidirectional: {"true" if self.setting.bidi else "false"}
+  bidirectional: {"ask" if self.setting.bidi else "off"}
   trust-anchors: {self.authority.certificate}{revocation}
 {f"  dnssec-anchor: {self.folder.parent / 'dns' / 'anchors'}" if self.setting.records else ""}
 """)

@@ -172,11 +172,16 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
         }
     }
 
-    /// A stream has broken off: it is looked whether the other server is still there.
+    /// A stream has broken off: it is looked whether the other server is still there. If it has opened another one already, what has come on
+    /// the old one since may be old news.
     func check() {
-        guard case .idle = state else { return }
-        isDoubtful = true
-        call(in: service.settings.checkAfter)
+        switch state {
+        case .idle:
+            isDoubtful = true
+            call(in: service.settings.checkAfter)
+        case .watching, .calling: isDoubtful = true
+        case .open: service.repair(self)
+        }
     }
 
     private func call(in delay: TimeAmount) {
