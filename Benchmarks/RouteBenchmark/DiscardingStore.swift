@@ -44,6 +44,7 @@ final class DiscardingStore: Store {
     func messages(of account: AccountID, after: UInt64, limit: Int, _ done: @escaping @Sendable (Result<[LoggedMessage], StoreError>) -> Void) {
         accounts.messages(of: account, after: after, limit: limit, done)
     }
+    func queues() async throws(StoreError) -> [StoredQueue] { [] }
     func handled(on stream: UInt64, of account: AccountID, _ done: @escaping @Sendable (Result<UInt32?, StoreError>) -> Void) {
         accounts.handled(on: stream, of: account, done)
     }
