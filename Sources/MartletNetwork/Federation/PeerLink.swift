@@ -311,16 +311,40 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
         if isOver { returnUncertain(failure.stanzaError) }
         loop.context.log(service.log, pair, failure, returned: items.count { isOver || !$0.isKept }, kept: isOver ? 0 : consequence.kept)
         service.release(self, items)
-        for item in items where !item.isKept {
-            service.keepFarewell(item.stanza, pair)
-            service.router.returnUndelivered(item.stanza, failure.stanzaError, loop.context)
+        let error = failure.stanzaError
+        isReturning = consequence.kept > 0
+        returnFromMemory(items, withKept: isOver, error) { [self] in
+            guard consequence.kept > 0 else { return watch(consequence) }
+            let moment = isOver ? .max : loop.context.wallMilliseconds - service.settings.keptFor.nanoseconds / 1_000_000
+            returnKept(before: moment, error) { [self] in watch(consequence) }
         }
         if consequence.hasVanished { service.router.peerVanished(pair.remote, from: pair.local, loop.context) }
-        guard consequence.kept > 0 else { return watch(consequence) }
-        let error = failure.stanzaError
-        returnKept(before: isOver ? .max : loop.context.wallMilliseconds - service.settings.keptFor.nanoseconds / 1_000_000, error) { [self] in
-            watch(consequence)
+    }
+
+    /// In order: what is not kept, and what is, if nothing waits any more.
+    private func returnFromMemory(_ items: [PeerQueue.Item], withKept: Bool, _ error: StanzaError, _ done: @escaping () -> Void) {
+        let kept = withKept ? items.filter(\.isKept) : []
+        let returned = ReturnedMessages(kept.count)
+        let bound = NIOLoopBound((returned, done), eventLoop: loop.loop)
+        var place = 0
+        for item in items {
+            guard item.isKept else {
+                service.keepFarewell(item.stanza, pair)
+                service.router.returnUndelivered(item.stanza, error, loop.context)
+                continue
+            }
+            guard withKept else { continue }
+            service.router.returnKept(item.stanza, error, loop.context) { [self, place] isSettled in
+                mailbox.run { [self] _ in
+                    let (returned, done) = bound.value
+                    guard returned.answer(place, isSettled) else { return }
+                    settle(Array(kept.prefix(returned.settledCount)))
+                    done()
+                }
+            }
+            place += 1
         }
+        if kept.isEmpty { done() }
     }
 
     /// Puts aside those that may have arrived.
@@ -386,6 +410,21 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
 }
 
 // MARK: Returning
+
+/// What has become of messages that were returned at once.
+private final class ReturnedMessages {
+    private var answers: [Bool?]
+    init(_ count: Int) { answers = Array(repeating: nil, count: count) }
+
+    /// - Returns: whether that was the last.
+    func answer(_ place: Int, _ isSettled: Bool) -> Bool {
+        answers[place] = isSettled
+        return !answers.contains(nil)
+    }
+
+    /// Those before the first that could not be returned now.
+    var settledCount: Int { answers.firstIndex(of: false) ?? answers.count }
+}
 
 extension PeerLink {
     /// Returns what has been kept since before a moment, in milliseconds since 1970, to who sent it; page by page, from the first.
