@@ -106,7 +106,7 @@ package enum StandardFeatures {
         .xep(220, "Server Dialback", version: "1.1.1", note: "where the operator allows it; a valid certificate needs no dialling back"),
         .xep(288, "Bidirectional Server-to-Server Connections", version: "1.0.1"),
         .xep(344, "Impact of TLS and DNSSEC on Dialback", version: "0.4", note: "a certificate that DNS or an authority speaks for needs no dialling back"),
-        .xep(478, "Stream Limits Advertisement", version: "0.2.0", note: "to other servers"),
+        .xep(478, "Stream Limits Advertisement", version: "0.2.0", note: "between servers"),
         .xep(297, "Stanza Forwarding", version: "1.0", note: "in carbons and archives"),
         .xep(368, "SRV records for XMPP over TLS", version: "1.1.0"),
         .xep(431, "Full Text Search in MAM", version: "0.2.0", note: "all words, in any order"),

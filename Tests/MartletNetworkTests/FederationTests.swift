@@ -58,6 +58,26 @@ struct FederationTests {
         }
     }
 
+    @Test("what is larger than the other server takes comes back, and the stream goes on (XEP-0478 §3)")
+    func largeStanzas() async throws {
+        var options = Side.Options()
+        options.stanzaBytesMax = 20_000
+        try await World.with(Side.Options(), options) { world in
+            let juliet = try await world.verona.client("juliet", "verona.example")
+            let romeo = try await world.mantua.client("romeo", "mantua.example")
+            for (length, fits) in [(19_000, true), (21_000, false), (10, true)] {
+                let body = String(repeating: "x", count: length) + "."
+                try await juliet.send("<message to='romeo@mantua.example/balcony' type='chat' id='m'><body>\(body)</body></message>")
+                if fits {
+                    _ = try await romeo.hear("x.</body></message>")
+                } else {
+                    let answer = try await juliet.hear("</message>")
+                    #expect(answer.contains("<policy-violation ") && answer.contains("20000 bytes"))
+                }
+            }
+        }
+    }
+
     @Test("so many stanzas wait for a server that says nothing, and no more")
     func queue() async throws {
         var options = Side.Options()

@@ -1,6 +1,7 @@
 import Logging
 import MartletCore
 import MartletNetwork
+import MartletXML
 import MartletXMPP
 import NIOConcurrencyHelpers
 import NIOCore
@@ -88,6 +89,7 @@ final class Side: Sendable {
         var web: [String: String] = [:]
         var asksWebServers = true
         var features: [any Feature] = []
+        var stanzaBytesMax = XMLLimits.authenticated.stanzaBytesMax
         /// Of a server that is started again.
         var store: InMemoryStore?
         var keptFor = TimeAmount.hours(24)
@@ -108,6 +110,7 @@ final class Side: Sendable {
             return HTTPAnswer(url: request.url, type: nil, bytes: Array(page.utf8))
         }
         settings.queueStanzasMax = options.queueStanzasMax
+        settings.limits.stanzaBytesMax = options.stanzaBytesMax
         settings.keptFor = options.keptFor
         settings.keptStanzasMax = options.keptStanzasMax
         settings.closingDeadline = .seconds(1)

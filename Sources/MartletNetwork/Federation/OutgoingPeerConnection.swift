@@ -75,6 +75,7 @@ class OutgoingPeerConnection: PeerConnection {
     private var surroundings: Surroundings { Surroundings(connection: self) }
     override var dane: DANE? { records }
     override var called: String? { pair.remote }
+    override var stanzaBytesMax: Int? { machine.limits?.bytesMax }
     var isManaged: Bool { management != nil }
     var isBidirectional: Bool { machine.isBidirectional }
 

@@ -96,6 +96,8 @@ package class PeerConnection: ChannelDuplexHandler {
     var isEnding: Bool { false }
     /// What DNS says about the certificate of the host that was called; `nil` if it says nothing that could be believed.
     var dane: DANE? { nil }
+    /// Bytes of a stanza that the other server takes at most (XEP-0478); `nil` if it has not said.
+    var stanzaBytesMax: Int? { nil }
     /// Which server was called; `nil` if this one was.
     var called: String? { nil }
     /// This server ends the stream.

@@ -88,10 +88,24 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
         guard case .open(let sender) = state else { return }
         var sent: [PeerQueue.Item] = []
         while sender.isWritable, let item = queue.next() {
+            if let most = sender.stanzaBytesMax, item.byteCount > most {
+                refuse(item, most)
+                continue
+            }
             if sender.send(item, for: self) { unacknowledgedCount += 1 } else { sent.append(item) }
         }
         handedOver(sent)
         if queue.wantsPage, sender.isWritable, unacknowledgedCount < Self.unacknowledgedMax { readOn() }
+    }
+
+    /// The other server has said that it would not take it (XEP-0478 §3).
+    private func refuse(_ item: PeerQueue.Item, _ most: Int) {
+        let error = StanzaError(.policyViolation, text: "\(pair.remote) takes no stanzas of more than \(most) bytes")
+        service.release(self, [item])
+        guard item.isKept else { return service.router.returnUndelivered(item.stanza, error, loop.context) }
+        service.router.returnKept(item.stanza, error, loop.context) { [self] isSettled in
+            mailbox.run { [self] _ in if isSettled { settle([item]) } }
+        }
     }
 
     func acknowledged(_ items: [PeerQueue.Item]) {

@@ -72,6 +72,8 @@ public struct OutgoingPeerMachine: Sendable {
     public let pair: DomainPair
     public let purpose: Purpose
     public private(set) var isBidirectional = false
+    /// What the other server takes (XEP-0478), as it has said last; `nil` if it says nothing of that.
+    public private(set) var limits: PeerFeatures.Limits?
     private var state: State
 
     /// - Parameter isSecure: whether the connection began with TLS (XEP-0368).
@@ -179,6 +181,7 @@ extension OutgoingPeerMachine {
         _ features: PeerFeatures, _ phase: Phase, _ id: String, _ environment: some OutgoingPeerEnvironment
     ) -> Action {
         let policy = environment.policy
+        limits = features.limits
         if !phase.isSecure {
             if features.startTLS != .absent {
                 state = .awaitingProceed
