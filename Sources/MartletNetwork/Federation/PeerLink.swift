@@ -38,8 +38,10 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
     private var isReading = false
     private var isReturning = false
     private var isStoringDue = false
-    /// Sent from the log, and not acknowledged.
+    /// Sent, and not acknowledged.
     private var unacknowledgedCount = 0
+    /// Kept messages that came back because they are too large, as far as the cursor has not passed them.
+    private var refused: Set<UInt64> = []
     /// In ticks.
     private static let soon = 10
     private static let fruitlessMax = 2
@@ -104,14 +106,27 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
         service.release(self, [item])
         guard item.isKept else { return service.router.returnUndelivered(item.stanza, error, loop.context) }
         service.router.returnKept(item.stanza, error, loop.context) { [self] isSettled in
-            mailbox.run { [self] _ in if isSettled { settle([item]) } }
+            mailbox.run { [self] _ in
+                guard isSettled else { return }
+                service.settled(self, [item])
+                refused.insert(item.view)
+                passRefused()
+            }
         }
+    }
+
+    /// The cursor goes past what was refused only when nothing before that is unacknowledged: it would be lost.
+    private func passRefused() {
+        guard case .open = state, unacknowledgedCount == 0, queue.isEmpty, let last = refused.max() else { return }
+        refused = []
+        moveCursor([PeerQueue.Item(EncodedStanza(ByteBuffer()), view: last, after: last)])
     }
 
     func acknowledged(_ items: [PeerQueue.Item]) {
         unacknowledgedCount -= items.count
         handedOver(items)
         drain()
+        passRefused()
     }
 
     private func handedOver(_ items: [PeerQueue.Item]) {
@@ -123,6 +138,10 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
     /// These are dealt with: they need not be sent after a restart.
     private func settle(_ items: [PeerQueue.Item]) {
         service.settled(self, items)
+        moveCursor(items)
+    }
+
+    private func moveCursor(_ items: [PeerQueue.Item]) {
         guard queue.deliver(items), !isStoringDue else { return }
         isStoringDue = true
         _ = loop.loop.assumeIsolated().scheduleTask(in: Self.storeCursorAfter) { [self] in storeCursor() }
@@ -159,7 +178,8 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
     private func read(_ messages: [LoggedMessage], upTo last: UInt64, _ context: LoopContext) {
         // There may have been a failure since, after which it is read from the beginning.
         guard case .open = state, queue.wantsPage else { return }
-        let items = messages.filter { $0.view > queue.readUpTo }.map { PeerQueue.Item(service.router.late($0, context), view: $0.view, after: $0.view) }
+        let wanted = messages.filter { $0.view > queue.readUpTo && !refused.contains($0.view) }
+        let items = wanted.map { PeerQueue.Item(service.router.late($0, context), view: $0.view, after: $0.view) }
         service.charge(self, items)
         queue.add(items, end: messages.count < Self.pageMax ? last : nil)
         if messages.count < Self.pageMax, service.caughtUp(self, upTo: queue.readUpTo) { queue.catchUp() }
