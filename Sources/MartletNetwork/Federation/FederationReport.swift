@@ -1,5 +1,6 @@
 import MartletCore
 import MartletXMPP
+import NIOConcurrencyHelpers
 import NIOCore
 
 /// What there is between this server and others at one moment, as operators see it.
@@ -217,5 +218,33 @@ extension FederationReport.Stream {
             tls: connection.tlsVersion, method: pair.flatMap { connection.method(of: $0)?.rawValue }, since: connection.since,
             isBidirectional: connection.isBidirectional, isManaged: connection.isManaged, sent: connection.sentCount,
             received: connection.receivedCount, waitingStanzas: waiting.stanzas, waitingBytes: waiting.bytes)
+    }
+}
+
+// MARK: What operators see
+
+extension FederationService {
+    /// What there is, to be looked at on the loops on which it lives.
+    struct Inventory: Sendable {
+        var links: [(link: PeerLink, stanzas: Int, bytes: Int, kept: Int)] = []
+        var incoming: [NIOLoopBound<IncomingPeerConnection>] = []
+        var rests: [(pair: DomainPair, failure: PeerCallFailure, failures: Int, until: NIODeadline)] = []
+        var loops: [NetworkLoop] = []
+    }
+
+    func inventory() -> Inventory {
+        let incoming = incoming.withLockedValue { Array($0.values) }
+        return links.withLockedValue { links in
+            Inventory(
+                links: links.entries.values.map { ($0.link, $0.stanzas, $0.bytes, $0.keptStanzas) }, incoming: incoming,
+                rests: links.rests.map { ($0.key, $0.value.failure, $0.value.failures, $0.value.until) }, loops: links.pool?.loops ?? [])
+        }
+    }
+
+    /// These servers may be called again at once.
+    func forgetFailures(of isMeant: (String) -> Bool) {
+        links.withLockedValue { links in
+            for pair in links.rests.keys where isMeant(pair.remote) { links.rests[pair] = nil }
+        }
     }
 }

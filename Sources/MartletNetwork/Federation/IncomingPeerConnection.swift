@@ -92,10 +92,10 @@ package final class IncomingPeerConnection: PeerConnection {
         if isSuperseded { return }
         guard let resumption else { return session.end() }
         if endedInOrder {
-            service.forgetStream(resumption)
+            service.resumable.forget(resumption)
             session.end()
         } else {
-            service.awaitResumption(of: resumption, session, on: loop)
+            service.resumable.awaitResumption(of: resumption, session, on: loop, for: service.settings.resumableFor)
         }
     }
 
@@ -180,7 +180,7 @@ package final class IncomingPeerConnection: PeerConnection {
                 return say(.failed(.unexpectedRequest, handled: nil))
             }
             isResuming = true
-            service.resume(previous, of: remote, machine.pairs, on: loop) { [weak self] handled, isOver in
+            service.resumable.resume(previous, of: remote, machine.pairs, on: loop) { [weak self] handled, isOver in
                 self?.goOn(with: previous, of: remote, after: handled, isOver: isOver)
             }
         case nil: say(.failed(.badRequest, handled: nil))
@@ -190,7 +190,7 @@ package final class IncomingPeerConnection: PeerConnection {
     private func enableManagement(resumes: Bool) {
         if machine.isBidirectional {
             management = OutgoingManagement()
-        } else if resumes, let remote = machine.remote, let id = service.nameStream(of: self, session) {
+        } else if resumes, let remote = machine.remote, let id = service.resumable.name(self, session, most: settings.resumableMax) {
             resumption = id
             session.enableManagement(named: id, of: remote)
             return say(.enabled(resumption: .init(id: id, seconds: Int(settings.resumableFor.nanoseconds / 1_000_000_000))))
@@ -209,7 +209,7 @@ package final class IncomingPeerConnection: PeerConnection {
             session.enableManagement(named: previous, of: remote, after: handled)
             handledCount = handled
             resumption = previous
-            service.keepStream(previous, of: self, session)
+            service.resumable.keep(previous, of: self, session)
             say(.resumed(previous: previous, handled: handled))
         } else {
             say(.failed(.itemNotFound, handled: handled))
@@ -256,7 +256,7 @@ package final class IncomingPeerConnection: PeerConnection {
 
     /// A stream that is closed cannot be gone on with (XEP-0198 §5).
     private func endSession() {
-        if let resumption { service.forgetStream(resumption) }
+        if let resumption { service.resumable.forget(resumption) }
         resumption = nil
         session.end()
     }

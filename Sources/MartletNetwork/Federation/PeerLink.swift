@@ -18,9 +18,9 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
 
     let pair: DomainPair
     let loop: NetworkLoop
-    private let service: FederationService
+    let service: FederationService
     private var state = State.idle
-    private var queue: PeerQueue
+    var queue: PeerQueue
     /// When the stream was opened, in ticks, and how often one has ended soon after that.
     private var openedAt = 0
     /// Since when the other server is not there, if it was before.
@@ -36,7 +36,7 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
     private var interrupted: InterruptedStream?
     /// The log is being read, to send what is in it or to return it.
     private var isReading = false
-    private var isReturning = false
+    var isReturning = false
     private var isStoringDue = false
     /// Sent, and not acknowledged.
     private var unacknowledgedCount = 0
@@ -47,7 +47,7 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
     private static let fruitlessMax = 2
     private static let poisonedAfter = 5
     /// Messages that are read from the log at a time.
-    private static let pageMax = 100
+    static let pageMax = 100
     /// Stanzas that may be unacknowledged before more are read from the log.
     private static let unacknowledgedMax = 1_000
 
@@ -60,7 +60,7 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
     }
 
     var mailbox: LoopMailbox { loop.context.mailbox }
-    private var owner: AccountID { AccountID(queueFor: pair) }
+    var owner: AccountID { AccountID(queueFor: pair) }
 
     // MARK: Stanzas
 
@@ -104,14 +104,10 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
     private func refuse(_ item: PeerQueue.Item, _ most: Int) {
         let error = StanzaError(.policyViolation, text: "\(pair.remote) takes no stanzas of more than \(most) bytes")
         service.release(self, [item])
-        guard item.isKept else { return service.router.returnUndelivered(item.stanza, error, loop.context) }
-        service.router.returnKept(item.stanza, error, loop.context) { [self] isSettled in
-            mailbox.run { [self] _ in
-                guard isSettled else { return }
-                service.settled(self, [item])
-                refused.insert(item.view)
-                passRefused()
-            }
+        giveBack([item], error) { [self] settled in
+            service.settled(self, settled)
+            refused.formUnion(settled.map(\.view))
+            passRefused()
         }
     }
 
@@ -136,7 +132,7 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
     }
 
     /// These are dealt with: they need not be sent after a restart.
-    private func settle(_ items: [PeerQueue.Item]) {
+    func settle(_ items: [PeerQueue.Item]) {
         service.settled(self, items)
         moveCursor(items)
     }
@@ -302,20 +298,17 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
         let isFruitless = unacknowledged.isEmpty ? isShort && !queue.isEmpty : connection.acknowledgedCount == 0
         fruitless = isFruitless ? fruitless + 1 : 0
         guard fruitless > Self.fruitlessMax else { return goOn(isOrderly: failure == .stream(.ended(nil))) }
-        if isShort, fruitless > Self.poisonedAfter, let first = unacknowledged.first { giveBack(first, failure) }
+        if isShort, fruitless > Self.poisonedAfter, let first = unacknowledged.first { skip(first, failure) }
         failed(failure)
     }
 
     /// Something that the other server is sent makes it end the stream, again and again: it does not get that, but what is behind it.
-    private func giveBack(_ first: PeerQueue.Item, _ failure: PeerCallFailure) {
+    private func skip(_ first: PeerQueue.Item, _ failure: PeerCallFailure) {
         fruitless = 0
         queue.removeFirst(1)
         service.release(self, [first])
         interrupted?.items.removeFirst()
-        guard first.isKept else { return service.router.returnUndelivered(first.stanza, failure.stanzaError, loop.context) }
-        service.router.returnKept(first.stanza, failure.stanzaError, loop.context) { [self] isSettled in
-            mailbox.run { [self] _ in if isSettled { settle([first]) } }
-        }
+        giveBack([first], failure.stanzaError) { [self] settled in settle(settled) }
     }
 
     private func goOn(isOrderly: Bool) {
@@ -347,38 +340,14 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
         service.release(self, items)
         let error = failure.stanzaError
         isReturning = consequence.kept > 0
-        returnFromMemory(items, withKept: isOver, error) { [self] in
+        for item in items where !item.isKept { service.keepFarewell(item.stanza, pair) }
+        giveBack(items.filter { isOver || !$0.isKept }, error) { [self] settled in
+            settle(settled)
             guard consequence.kept > 0 else { return watch(consequence) }
             let moment = isOver ? .max : loop.context.wallMilliseconds - service.settings.keptFor.nanoseconds / 1_000_000
             returnKept(before: moment, error) { [self] in watch(consequence) }
         }
         if consequence.hasVanished { service.router.peerVanished(pair.remote, from: pair.local, loop.context) }
-    }
-
-    /// In order: what is not kept, and what is, if nothing waits any more.
-    private func returnFromMemory(_ items: [PeerQueue.Item], withKept: Bool, _ error: StanzaError, _ done: @escaping () -> Void) {
-        let kept = withKept ? items.filter(\.isKept) : []
-        let returned = ReturnedMessages(kept.count)
-        let bound = NIOLoopBound((returned, done), eventLoop: loop.loop)
-        var place = 0
-        for item in items {
-            guard item.isKept else {
-                service.keepFarewell(item.stanza, pair)
-                service.router.returnUndelivered(item.stanza, error, loop.context)
-                continue
-            }
-            guard withKept else { continue }
-            service.router.returnKept(item.stanza, error, loop.context) { [self, place] isSettled in
-                mailbox.run { [self] _ in
-                    let (returned, done) = bound.value
-                    guard returned.answer(place, isSettled) else { return }
-                    settle(Array(kept.prefix(returned.settledCount)))
-                    done()
-                }
-            }
-            place += 1
-        }
-        if kept.isEmpty { done() }
     }
 
     /// Puts aside those that may have arrived.
@@ -396,7 +365,7 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
         let items = uncertain.map(\.item)
         uncertain = []
         service.release(self, items)
-        for item in items { service.router.returnUndelivered(item.stanza, error, loop.context) }
+        giveBack(items, error) { _ in }
     }
 
     /// A server that was there before is called again, for a while; one that messages are kept for until they have waited too long.
@@ -440,61 +409,6 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
         guard case .open(let sender as OutgoingPeerConnection) = state, sender.machine.canAsk else { return false }
         sender.ask(question, answered)
         return true
-    }
-}
-
-// MARK: Returning
-
-/// What has become of messages that were returned at once.
-private final class ReturnedMessages {
-    private var answers: [Bool?]
-    init(_ count: Int) { answers = Array(repeating: nil, count: count) }
-
-    /// - Returns: whether that was the last.
-    func answer(_ place: Int, _ isSettled: Bool) -> Bool {
-        answers[place] = isSettled
-        return !answers.contains(nil)
-    }
-
-    /// Those before the first that could not be returned now.
-    var settledCount: Int { answers.firstIndex(of: false) ?? answers.count }
-}
-
-extension PeerLink {
-    /// Returns what has been kept since before a moment, in milliseconds since 1970, to who sent it; page by page, from the first.
-    private func returnKept(before moment: Int64, _ error: StanzaError, _ done: @escaping () -> Void) {
-        isReturning = true
-        let done = NIOLoopBound(done, eventLoop: loop.loop)
-        loop.context.store.messages(of: owner, after: queue.cursor, limit: Self.pageMax) { [self] result in
-            mailbox.run { [self] context in
-                guard case .success(let messages) = result else { return returned(done.value) }
-                let late = messages.prefix { $0.time <= moment }
-                returnPage(Array(late), error, context) { [self] isComplete in
-                    guard isComplete, late.count == Self.pageMax else { return returned(done.value) }
-                    returnKept(before: moment, error, done.value)
-                }
-            }
-        }
-    }
-
-    private func returned(_ done: () -> Void) {
-        isReturning = false
-        done()
-        drain()
-        loop.context.flushSoon()
-    }
-
-    /// One after the other, so that what the log is given for the sender comes before the queue's cursor.
-    private func returnPage(_ messages: [LoggedMessage], _ error: StanzaError, _ context: LoopContext, _ done: @escaping (Bool) -> Void) {
-        guard let message = messages.first else { return done(true) }
-        let done = NIOLoopBound(done, eventLoop: loop.loop)
-        service.router.returnKept(message.stanza, error, context) { [self] isSettled in
-            mailbox.run { [self] context in
-                guard isSettled else { return done.value(false) }
-                settle([PeerQueue.Item(message.stanza, view: message.view, after: message.view)])
-                returnPage(Array(messages.dropFirst()), error, context, done.value)
-            }
-        }
     }
 }
 
