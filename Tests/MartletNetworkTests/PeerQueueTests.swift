@@ -63,6 +63,46 @@ struct PeerQueueTests {
         #expect(enter(5))
         #expect(entered.withLockedValue { $0 } == [1, 2, 3, 5])
     }
+
+    @Test("who has many called has a quarter of the places and half of the waiting room, and others are called at once")
+    func shares() throws {
+        let queue = CallQueue(runningMax: 8, waitingMax: 4)
+        let (greedy, other) = (try BareJID(parsing: "greedy@here.example"), try BareJID(parsing: "other@here.example"))
+        let entered = NIOLockedValueBox<[String]>([])
+        func enter(_ name: String, _ party: BareJID) -> Bool { queue.enter(for: party) { entered.withLockedValue { $0.append(name) } } }
+        let ofGreedy = (1...5).map { enter("greedy \($0)", greedy) }
+        #expect(ofGreedy == [true, true, true, true, false])
+        let others = (1...3).map { enter("other \($0)", other) }
+        #expect(others == [true, true, true])
+        #expect(entered.withLockedValue { $0 } == ["greedy 1", "greedy 2", "other 1", "other 2"])
+        queue.leave(for: other)
+        queue.leave(for: greedy)
+        queue.leave(for: greedy)
+        queue.leave(for: other)
+        #expect(entered.withLockedValue { $0.dropFirst(4) } == ["other 3", "greedy 3", "greedy 4"])
+    }
+
+    @Test("who has the fewest places is next")
+    func fewest() throws {
+        let queue = CallQueue(runningMax: 8, waitingMax: 8)
+        let parties = try (0..<6).map { try BareJID(parsing: "u\($0)@here.example") }
+        let entered = NIOLockedValueBox<[Int]>([])
+        func enter(_ party: Int) -> Bool { queue.enter(for: parties[party]) { entered.withLockedValue { $0.append(party) } } }
+        let all = [0, 0, 1, 1, 2, 2, 3, 3].map(enter)
+        let late = [0, 4].map(enter)
+        #expect(all.allSatisfy { $0 } && late == [true, true])
+        queue.leave(for: parties[0])
+        #expect(entered.withLockedValue { $0.dropFirst(8) } == [4])
+    }
+
+    @Test("strangers who cannot be reached have so many lines in a minute, and the next one says how many had none")
+    func lines() {
+        var limit = LineLimit()
+        let first = (0..<LineLimit.linesMax).map { _ in limit.take(at: 59_999) }
+        let over = [limit.take(at: 59_999), limit.take(at: 30_000)]
+        let next = [limit.take(at: 60_000), limit.take(at: 60_000)]
+        #expect(first.allSatisfy { $0 == 0 } && over == [nil, nil] && next == [2, 0])
+    }
 }
 
 @Suite("Who may have streams with this server")

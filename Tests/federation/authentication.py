@@ -55,7 +55,7 @@ async def _(sides):
     equal(network.connections(), {5269: 1, 5270: 0}, "connections by port")
 
 
-@check("a stream for both directions carries nothing before the header that follows authentication (XEP-0288)", modes="bidi", directed=True)
+@check("a stream for both directions carries nothing before the header that follows authentication (XEP-0288)", modes="bidi", directed=True, quick=("bidi",))
 async def _(sides):
     romeo = await sides.near.client("romeo")
     domain, address = network.stranger(0)

@@ -38,7 +38,7 @@ def codes(stanza):
     return {int(status.get("code")) for status in stanza.xml.iterfind(f"{USER}x/{USER}status")}
 
 
-@check("a room here with occupants from both: all hear all in the same order", needs=("rooms",), far_needs=(), directed=True)
+@check("a room here with occupants from both: all hear all in the same order", needs=("rooms",), far_needs=(), directed=True, quick=(MAIN,))
 async def _(sides):
     romeo, juliet = await sides.pair_of()
     room = await open_room(romeo, sides.near.rooms)

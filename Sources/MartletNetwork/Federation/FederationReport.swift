@@ -167,7 +167,7 @@ extension FederationService.Inventory {
         var waiting: [DomainPair: (stanzas: Int, bytes: Int)] = [:]
         for (link, inMemory, bytes, kept) in links where link.loop === loop {
             let stanzas = max(inMemory, kept)
-            switch link.sender {
+            switch link.connection {
             case let connection as OutgoingPeerConnection: streams.append(.init(connection, stanzas, bytes))
             case nil where stanzas > 0:
                 calls.append(.init(peer: link.pair.remote, domain: link.pair.local, waitingStanzas: stanzas, waitingBytes: bytes))
@@ -191,7 +191,7 @@ extension FederationService.Inventory {
             connection.close(nil)
         }
         for (link, _, _, _) in links where link.loop === loop && isMeant(link.pair.remote) {
-            if let connection = link.sender as? OutgoingPeerConnection { ends.append(connection.closeFuture) }
+            if let connection = link.connection as? OutgoingPeerConnection { ends.append(connection.closeFuture) }
             link.close()
         }
         return ends

@@ -34,6 +34,7 @@ package final class FederationService: Sendable {
     let resumable = ResumableStreams()
     // What was known of revoked certificates when the streams were last looked at.
     let revocationChanges = NIOLockedValueBox(0)
+    private let strangerLines = NIOLockedValueBox(LineLimit())
     // Held while it is made: once.
     private let posh: NIOLockedValueBox<POSH?>
 
@@ -154,6 +155,11 @@ package final class FederationService: Sendable {
             }
         }.begin()
     }
+
+    /// A server that there was no stream with before could not be reached.
+    ///
+    /// - Returns: how many before it are not in the log; `nil` if it is not to be either.
+    func countStranger(at time: Int64) -> Int? { strangerLines.withLockedValue { $0.take(at: time) } }
 
     /// How this server shows who it is where it calls.
     func clientTLS(for local: String) -> NIOSSLContext? { certificates.certificate(of: local)?.peerClient ?? CertificateStore.anonymousPeerClient }

@@ -13,6 +13,7 @@ final class PeerCall: @unchecked Sendable {
     private let deadline: TimeAmount
     private let resuming: InterruptedStream?
     private let ended: (Result<OutgoingPeerConnection, PeerCallFailure>) -> Void
+    private let party: BareJID?
     /// Who is called for the first time does not stand in the way of those who are known.
     private lazy var calls = purpose == .verification ? service.verifications : service.isKnown(pair) ? service.calls : service.firstCalls
     private var timer: Scheduled<Void>?
@@ -23,16 +24,19 @@ final class PeerCall: @unchecked Sendable {
     private var isDone = false
     private var holdsPlace = false
 
-    /// - Parameter ended: told once, on the loop, and never before this returns.
+    /// - Parameters:
+    ///   - party: who has wanted it first, in whose share of calls to strangers it is.
+    ///   - ended: told once, on the loop, and never before this returns.
     init(
         _ service: FederationService, _ loop: NetworkLoop, _ pair: DomainPair, _ purpose: OutgoingPeerMachine.Purpose, within deadline: TimeAmount,
-        resuming: InterruptedStream? = nil, _ ended: @escaping (Result<OutgoingPeerConnection, PeerCallFailure>) -> Void
+        for party: BareJID? = nil, resuming: InterruptedStream? = nil, _ ended: @escaping (Result<OutgoingPeerConnection, PeerCallFailure>) -> Void
     ) {
         self.service = service
         self.loop = loop
         self.pair = pair
         self.purpose = purpose
         self.deadline = deadline
+        self.party = party
         self.resuming = resuming
         self.ended = ended
     }
@@ -40,14 +44,14 @@ final class PeerCall: @unchecked Sendable {
     func begin() {
         timer = loop.loop.scheduleTask(in: deadline) { [self] in finish(.failure(.timedOut)) }
         if let refusal = service.policy(of: pair.remote).refusal { return later(.refused(refusal)) }
-        let isAdmitted = calls.enter { [self] in loop.loop.execute { [self] in admitted() } }
+        let isAdmitted = calls.enter(for: party) { [self] in loop.loop.execute { [self] in admitted() } }
         if !isAdmitted { later(.tooManyCalls) }
     }
 
     private func later(_ failure: PeerCallFailure) { loop.loop.execute { [self] in finish(.failure(failure)) } }
 
     private func admitted() {
-        guard !isDone else { return calls.leave() }
+        guard !isDone else { return calls.leave(for: party) }
         holdsPlace = true
         let (lookup, remote) = (service.lookup, pair.remote)
         Task {
@@ -162,7 +166,7 @@ final class PeerCall: @unchecked Sendable {
             connection.drop()
         }
         connection = nil
-        if holdsPlace { calls.leave() }
+        if holdsPlace { calls.leave(for: party) }
         ended(result)
         loop.context.flushSoon()
     }
@@ -177,7 +181,7 @@ final class PeerCall: @unchecked Sendable {
         connection?.onEnd = nil
         connection?.drop()
         connection = nil
-        if holdsPlace { calls.leave() }
+        if holdsPlace { calls.leave(for: party) }
     }
 }
 

@@ -16,7 +16,7 @@ extension FederationService: RemoteDelivery {
                 guard isAwaited else { return Acceptance.refused(rest.failure.stanzaError) }
                 restLeft = rest.until - context.time.monotonic
             }
-            guard links.link(for: pair, of: self) != nil, var entry = links.entries.removeValue(forKey: pair) else {
+            guard links.link(for: pair, of: self, by: from) != nil, var entry = links.entries.removeValue(forKey: pair) else {
                 return .refused(.serviceUnavailable)
             }
             defer { links.entries[pair] = entry }

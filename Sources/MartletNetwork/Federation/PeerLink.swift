@@ -19,6 +19,7 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
     let pair: DomainPair
     let loop: NetworkLoop
     let service: FederationService
+    private let sender: BareJID?
     private var state = State.idle
     var queue: PeerQueue
     /// When the stream was opened, in ticks, and how often one has ended soon after that.
@@ -51,10 +52,13 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
     /// Stanzas that may be unacknowledged before more are read from the log.
     private static let unacknowledgedMax = 1_000
 
-    /// - Parameter cursor: what the log has up to here was handed over before.
-    init(_ pair: DomainPair, _ service: FederationService, on loop: NetworkLoop, cursor: UInt64) {
+    /// - Parameters:
+    ///   - sender: who wants it first.
+    ///   - cursor: what the log has up to here was handed over before.
+    init(_ pair: DomainPair, _ service: FederationService, on loop: NetworkLoop, by sender: BareJID?, cursor: UInt64) {
         self.pair = pair
         self.loop = loop
+        self.sender = sender
         self.service = service
         queue = PeerQueue(cursor: cursor)
     }
@@ -153,7 +157,7 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
         _ = loop.context.store.submit([.cursor(owner, upTo: queue.cursor)])
     }
 
-    // MARK: The log
+    // MARK: What is kept
 
     /// Reads the next messages from the log, to send them.
     private func readOn() {
@@ -227,7 +231,7 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
             interrupted = nil
             returnUncertain(PeerCallFailure.timedOut.stanzaError)
         }
-        let call = PeerCall(service, loop, pair, .stanzas, within: service.settings.callDeadline, resuming: interrupted) { [self] result in
+        let call = PeerCall(service, loop, pair, .stanzas, within: service.settings.callDeadline, for: sender, resuming: interrupted) { [self] result in
             switch result {
             case .success(let connection): open(connection)
             case .failure(let failure): failed(failure)
@@ -336,7 +340,7 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
         let items = certain(of: queue.fail())
         let isOver = failure.isFinal || !consequence.isKnown
         if isOver { returnUncertain(failure.stanzaError) }
-        loop.context.log(service.log, pair, failure, returned: items.count { isOver || !$0.isKept }, kept: isOver ? 0 : consequence.kept)
+        note(failure, consequence, returned: items.count { isOver || !$0.isKept }, kept: isOver ? 0 : consequence.kept)
         service.release(self, items)
         let error = failure.stanzaError
         isReturning = consequence.kept > 0
@@ -402,7 +406,7 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
     func askAgain() { if case .open(let sender as OutgoingPeerConnection) = state { sender.askAgain() } }
 
     /// The connection of its stream, if there is one. For operators.
-    var sender: (PeerConnection)? { if case .open(let sender) = state { sender } else { nil } }
+    var connection: (PeerConnection)? { if case .open(let sender) = state { sender } else { nil } }
 
     /// Asks whether a key is the other server's, if there is a stream on which that can be asked.
     func ask(_ question: DialbackElement, _ answered: @escaping (DialbackElement.Outcome) -> Void) -> Bool {
@@ -412,10 +416,16 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
     }
 }
 
-extension LoopContext {
-    fileprivate func log(_ log: Logger, _ pair: DomainPair, _ failure: PeerCallFailure, returned: Int, kept: Int) {
-        log.notice(
-            "another server cannot be reached",
-            metadata: ["peer": "\(pair.remote)", "domain": "\(pair.local)", "why": "\(failure)", "returned": "\(returned)", "kept": "\(kept)"])
+// MARK: The log
+
+extension PeerLink {
+    /// Strangers may be called in great numbers: most of them are only counted then.
+    private func note(_ failure: PeerCallFailure, _ consequence: FederationService.Consequence, returned: Int, kept: Int) {
+        guard let unsaid = consequence.isKnown ? 0 : service.countStranger(at: loop.context.wallMilliseconds) else { return }
+        var metadata: Logger.Metadata = [
+            "peer": "\(pair.remote)", "domain": "\(pair.local)", "why": "\(failure)", "returned": "\(returned)", "kept": "\(kept)",
+        ]
+        if unsaid > 0 { metadata["and-others"] = "\(unsaid)" }
+        service.log.notice("another server cannot be reached", metadata: metadata)
     }
 }

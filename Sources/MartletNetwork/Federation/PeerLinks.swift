@@ -58,18 +58,22 @@ struct PeerLinks {
 
     // MARK: Links
 
-    /// - Parameter cursor: for a new link: what the log has up to here was handed over before. Everything so far, if `nil`.
+    /// - Parameters:
+    ///   - sender: for a new link: who wants it first.
+    ///   - cursor: for a new link: what the log has up to here was handed over before. Everything so far, if `nil`.
     /// - Returns: `nil` before the service has begun.
-    mutating func link(for pair: DomainPair, of service: FederationService, cursor: UInt64? = nil) -> PeerLink? {
+    mutating func link(for pair: DomainPair, of service: FederationService, by sender: BareJID? = nil, cursor: UInt64? = nil) -> PeerLink? {
         if let entry = entries[pair] { return entry.link }
         guard let loops = pool?.loops, !loops.isEmpty else { return nil }
         turn = (turn + 1) % loops.count
-        return newLink(for: pair, of: service, on: loops[turn], cursor: cursor)
+        return newLink(for: pair, of: service, on: loops[turn], by: sender, cursor: cursor)
     }
 
-    mutating func newLink(for pair: DomainPair, of service: FederationService, on loop: NetworkLoop, cursor: UInt64? = nil) -> PeerLink {
+    mutating func newLink(
+        for pair: DomainPair, of service: FederationService, on loop: NetworkLoop, by sender: BareJID? = nil, cursor: UInt64? = nil
+    ) -> PeerLink {
         let used = servingRouter.ids.used
-        let link = PeerLink(pair, service, on: loop, cursor: cursor ?? used)
+        let link = PeerLink(pair, service, on: loop, by: sender, cursor: cursor ?? used)
         entries[pair] = Entry(link: link, lastView: used)
         return link
     }
