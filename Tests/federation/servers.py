@@ -1,6 +1,7 @@
 """The servers that talk to each other: how each is configured for what a check is about, started, stopped and killed."""
 
 import asyncio
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -246,6 +247,7 @@ class Jabberd2(Server):
     def configure(self):
         schema = subprocess.run(["zcat", "/usr/share/doc/jabberd2/db-setup.sqlite.gz"], check=True, capture_output=True, text=True).stdout
         database = sqlite3.connect(self.folder / "sqlite.db")
+        database.execute("PRAGMA journal_mode = WAL")
         database.executescript(schema)
         for name, password in PASSWORDS.items():
             database.execute("INSERT INTO authreg(username, realm, password) VALUES (?, ?, ?)", (name, self.domain, password))
@@ -269,6 +271,10 @@ class Jabberd2(Server):
             (self.folder / f"{part}.xml").write_text(text)
 
     def spawn(self):
+        # After a kill, whoever opens the database first repairs it, and jabberd2's parts do not wait for each other.
+        with contextlib.closing(sqlite3.connect(self.folder / "sqlite.db", timeout=10)) as database:
+            database.execute("BEGIN IMMEDIATE")
+            database.rollback()
         for part in self.parts:
             self.run(f"/usr/sbin/jabberd2-{part}", "-c", self.folder / f"{part}.xml", NAMESERVERS=NAME_SERVER)
 
