@@ -95,6 +95,22 @@ final class Side: Sendable {
         var keptFor = TimeAmount.hours(24)
         var keptStanzasMax = 1_000
         var clock = TestClock()
+        /// Whatever else is to be different.
+        var change: @Sendable (inout FederationSettings) -> Void = { _ in }
+
+        /// What has a body is kept until the other server has it, on streams for one direction.
+        static var keeping: Options {
+            var options = Options()
+            options.features = [Bodies()]
+            options.policy.bidirection = .accept
+            return options
+        }
+
+        func changed(_ change: @escaping @Sendable (inout FederationSettings) -> Void) -> Options {
+            var options = self
+            options.change = change
+            return options
+        }
     }
 
     init(_ domain: String, _ book: PortBook, _ options: Options) async throws {
@@ -117,6 +133,7 @@ final class Side: Sendable {
         settings.callDeadline = .seconds(20)
         settings.revocation.mode = options.revocation
         settings.revocationFiles = try RevocationFiles(options.lists)
+        options.change(&settings)
         let anchors = try options.anchors + options.trusts.flatMap { try NIOSSLCertificate.fromPEMFile(Fixtures.files($0).chain).map { try $0.toDERBytes() } }
         let certificates = try CertificateStore([options.certificate ?? Fixtures.files(domain)], now: Fixtures.now)
         let dialler = Dialler(book, policy: AddressPolicy(allowed: [NetworkBlock("127.0.0.0/8")].compactMap { $0 }))
@@ -141,12 +158,37 @@ final class Side: Sendable {
         try await server.pool.shutDown()
     }
 
+    /// Until that holds: the loops of the server go on meanwhile.
+    func wait(until holds: () -> Bool) async throws {
+        while !holds() {
+            try Task.checkCancellation()
+            for loop in server.pool.loops { try await loop.loop.scheduleTask(in: .milliseconds(1)) {}.futureResult.get() }
+        }
+    }
+
+    /// Until whatever the loops have asked the store for by now has come of it.
+    func settle() async throws {
+        for _ in 1...3 {
+            await withCheckedContinuation { continuation in
+                server.store.messages(of: AccountID(queueFor: DomainPair(remote: "", local: "")), after: 0, limit: 1) { _ in continuation.resume() }
+            }
+            for loop in server.pool.loops { try await loop.loop.submit {}.get() }
+        }
+    }
+
     func client(_ name: String, _ domain: String) async throws -> TestClient {
         let client = try await TestClient.connect(to: clientPort)
         try await client.logIn(name, domain: domain)
         try await client.send("<presence/>")
         return client
     }
+}
+
+/// What has a body is worth keeping.
+struct Bodies: FallBackStage {
+    static let specification = Specification.xep(160, "Best Practices for Handling Offline Messages", version: "1.0.1")
+    func isWorthKeeping(_ message: borrowing Stanza) -> Bool { message.hasChild("body", .client) }
+    func fallBack(_ message: borrowing Stanza, _ home: AccountHome, _ limits: HostLimits) -> FallBack { isWorthKeeping(message) ? .keep : .ignore }
 }
 
 struct World {

@@ -8,19 +8,7 @@ import Testing
 /// Messages for another server that cannot be reached (`reliability.md` P10).
 @Suite("Messages that are kept for another server", .serialized, .timeLimit(.minutes(2)))
 struct KeptMessagesTests {
-    /// What has a body is worth keeping.
-    private struct Bodies: FallBackStage {
-        static let specification = Specification.xep(160, "Best Practices for Handling Offline Messages", version: "1.0.1")
-        func isWorthKeeping(_ message: borrowing Stanza) -> Bool { message.hasChild("body", .client) }
-        func fallBack(_ message: borrowing Stanza, _ home: AccountHome, _ limits: HostLimits) -> FallBack { isWorthKeeping(message) ? .keep : .ignore }
-    }
-
-    private static var options: Side.Options {
-        var options = Side.Options()
-        options.features = [Bodies()]
-        options.policy.bidirection = .accept
-        return options
-    }
+    private static var options: Side.Options { .keeping }
 
     private static let queue = AccountID(queueFor: DomainPair(remote: "mantua.example", local: "verona.example"))
 
@@ -34,18 +22,12 @@ struct KeptMessagesTests {
         let (verona, mantua) = (try await Side("verona.example", book, options), try await Side("mantua.example", book, options))
         try await World(book: book, verona: verona, mantua: mantua).exchange()
         try await mantua.stop()
+        try await verona.wait { verona.federation.incomingCount + verona.federation.outgoingCount == 0 }
+        try await verona.settle()
         let result: Result<Void, any Error>
         do { result = .success(try await body(verona, book)) } catch { result = .failure(error) }
         try await verona.stop()
         try result.get()
-    }
-
-    /// Until that holds: the loops of the server go on meanwhile.
-    private static func wait(_ side: Side, until holds: () -> Bool) async throws {
-        while !holds() {
-            try Task.checkCancellation()
-            for loop in side.server.pool.loops { try await loop.loop.scheduleTask(in: .milliseconds(1)) {}.futureResult.get() }
-        }
     }
 
     private static func bodies(_ heard: String) -> [String] {
@@ -66,7 +48,7 @@ struct KeptMessagesTests {
             try await sender.send("<message to='romeo@mantua.example' type='chat'><body>last</body></message>")
             let heard = try await romeo.hear("<body>last</body></message>")
             #expect(Self.bodies(heard) == (1...250).map(String.init) + ["last"])
-            try await Self.wait(verona) { verona.federation.keptCount == 0 }
+            try await verona.wait { verona.federation.keptCount == 0 }
             try await mantua.stop()
         }
     }
@@ -77,7 +59,7 @@ struct KeptMessagesTests {
         try await Self.withoutMantua { verona, book in
             let sender = try await verona.client("romeo", "verona.example")
             for number in 1...3 { try await sender.send(Self.message(number)) }
-            try await Self.wait(verona) { verona.federation.keptCount == 3 }
+            try await verona.wait { verona.federation.keptCount == 3 }
             let store = verona.server.store.afterCrash()
             #expect(store.contents.messages(of: Self.queue, after: 0, limit: 10).count == 3)
             options.store = store
@@ -86,7 +68,7 @@ struct KeptMessagesTests {
             let mantua = try await Side("mantua.example", book, Self.options)
             let romeo = try await mantua.client("romeo", "mantua.example")
             #expect(Self.bodies(try await romeo.hear("<body>3</body></message>")) == ["1", "2", "3"])
-            try await Self.wait(again) { store.contents.messages(of: Self.queue, after: 0, limit: 10).isEmpty }
+            try await again.wait { store.contents.messages(of: Self.queue, after: 0, limit: 10).isEmpty }
             try await mantua.stop()
             try await again.stop()
         }
@@ -103,7 +85,7 @@ struct KeptMessagesTests {
                     "<message to='romeo@\(domain)' type='chat' id='m'><body>b</body></message>", hear: "</message>")
                 #expect(answer.contains("type='error'") && answer.contains("remote-server-"))
             }
-            try await Self.wait(verona) { verona.federation.keptCount == 0 }
+            try await verona.wait { verona.federation.keptCount == 0 }
         }
     }
 
@@ -114,16 +96,16 @@ struct KeptMessagesTests {
         try await Self.withoutMantua(options) { verona, _ in
             let sender = try await verona.client("romeo", "verona.example")
             try await sender.send(Self.message(1))
-            try await Self.wait(verona) { verona.federation.keptCount == 1 }
+            try await verona.wait { verona.federation.keptCount == 1 }
             try await sender.close()
             options.clock.pass(hours: 23)
             _ = await verona.federation.close("mantua.example")
             let juliet = try await verona.client("juliet", "verona.example")
             try await juliet.send(Self.message(2))
-            try await Self.wait(verona) { verona.federation.keptCount == 2 }
+            try await verona.wait { verona.federation.keptCount == 2 }
             options.clock.pass(hours: 2)
             _ = await verona.federation.close("mantua.example")
-            try await Self.wait(verona) { verona.federation.keptCount == 1 }
+            try await verona.wait { verona.federation.keptCount == 1 }
             let again = try await verona.client("romeo", "verona.example")
             let answer = try await again.hear("</message>")
             #expect(answer.contains("id='m1'") && answer.contains("type='error'") && answer.contains("remote-server-timeout"))
@@ -143,6 +125,41 @@ struct KeptMessagesTests {
             let answer = try await sender.say(Self.message(6), hear: "</message>")
             #expect(answer.contains("id='m6'") && answer.contains("resource-constraint"))
             #expect(!answer.contains("id='m5'"))
+        }
+    }
+
+    @Test("whatever has waited too long comes back in order, however many pages of the log it is", arguments: [1, 99, 100, 101, 250])
+    func latePages(_ count: Int) async throws {
+        var options = Self.options
+        options.rest = .hours(1)
+        try await Self.withoutMantua(options) { verona, _ in
+            let sender = try await verona.client("romeo", "verona.example")
+            try await sender.send((1...count).map(Self.message).joined())
+            try await verona.wait { verona.federation.keptCount == count }
+            options.clock.pass(hours: 25)
+            _ = await verona.federation.close("mantua.example")
+            var heard = ""
+            while heard.split(separator: "</message>").count < count { heard += try await sender.hear("</message>") }
+            #expect(heard.split(separator: " id='m").dropFirst().map { $0.prefix { $0 != "'" } } == (1...count).map { "\($0)" })
+            try await verona.wait { verona.federation.keptCount == 0 }
+        }
+    }
+
+    @Test("wait for no server that was called for so long in vain: it is as if it had never been reached", arguments: [true, false])
+    func givenUp(_ isWatched: Bool) async throws {
+        var options = Self.options.changed { $0.watchedFor = isWatched ? .hours(1) : .zero }
+        options.rest = .hours(1)
+        try await Self.withoutMantua(options) { verona, _ in
+            let sender = try await verona.client("romeo", "verona.example")
+            _ = try await sender.say("<iq type='get' id='i' to='mantua.example'><query xmlns='urn:x'/></iq>", hear: "</iq>")
+            if isWatched {
+                try await sender.send(Self.message(1))
+                try await verona.wait { verona.federation.keptCount == 1 }
+            } else {
+                let answer = try await sender.say(Self.message(1), hear: "</message>")
+                #expect(answer.contains("id='m1'") && answer.contains("remote-server-timeout"))
+                #expect(verona.federation.keptCount == 0)
+            }
         }
     }
 }

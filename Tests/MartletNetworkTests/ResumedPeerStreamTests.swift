@@ -94,6 +94,8 @@ struct ResumedPeerStreamTests {
             let romeo = try await world.mantua.client("romeo", "mantua.example")
             try await juliet.send(Self.message(1))
             var heard = try await romeo.hear("<body>1</body></message>")
+            // By now Verona knows how to go on with the stream.
+            try await world.verona.wait { world.verona.federation.queuedBytes == 0 }
             for round in 0..<3 {
                 relay.deafen(true)
                 let first = 2 + 10 * round
@@ -116,6 +118,7 @@ struct ResumedPeerStreamTests {
             let romeo = try await world.mantua.client("romeo", "mantua.example")
             try await juliet.send(Self.message(1))
             _ = try await romeo.hear("<body>1</body></message>")
+            try await world.verona.wait { world.verona.federation.queuedBytes == 0 }
             relay.deafen(true)
             for number in 2...5 { try await juliet.send(Self.message(number)) }
             _ = try await romeo.hear("<body>5</body></message>")

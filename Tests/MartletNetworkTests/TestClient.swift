@@ -1,3 +1,4 @@
+import MartletNetwork
 import NIOCore
 import NIOPosix
 import NIOSSL
@@ -23,13 +24,18 @@ final class TestClient: Sendable {
         let group = MultiThreadedEventLoopGroup.singleton
         let (channel, ear) = try await ClientBootstrap(group: group)
             .connect(to: SocketAddress(ipAddress: address, port: port)) { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    let ear = Ear()
-                    try channel.pipeline.syncOperations.addHandler(ear)
-                    return (channel, NIOLoopBound(ear, eventLoop: channel.eventLoop))
-                }
+                channel.eventLoop.makeCompletedFuture { try (channel, Self.ear(on: channel)) }
             }
         return TestClient(channel, ear)
+    }
+
+    /// Who speaks on a connection that somebody else has made. On its loop.
+    static func answering(_ channel: any Channel) throws -> TestClient { TestClient(channel, try ear(on: channel)) }
+
+    private static func ear(on channel: any Channel) throws -> NIOLoopBound<Ear> {
+        let ear = Ear()
+        try channel.pipeline.syncOperations.addHandler(ear)
+        return NIOLoopBound(ear, eventLoop: channel.eventLoop)
     }
 
     func send(_ text: String) async throws { try await channel.writeAndFlush(ByteBuffer(string: text)) }
@@ -56,11 +62,17 @@ final class TestClient: Sendable {
     }
 
     /// Begins TLS, and waits until both sides are satisfied.
-    func startTLS(_ domain: String, trust: String, alpn: [String] = [], isTLS13: Bool = true) async throws {
+    ///
+    /// - Parameter own: what is shown to the other side.
+    func startTLS(_ domain: String, trust: String, showing own: CertificateFiles? = nil, alpn: [String] = [], isTLS13: Bool = true) async throws {
         let channel = channel
         let ear = ear
         var configuration = TLSConfiguration.makeClientConfiguration()
         configuration.trustRoots = .file(Fixtures.certificate(trust))
+        if let own {
+            configuration.certificateChain = try NIOSSLCertificate.fromPEMFile(own.chain).map { .certificate($0) }
+            configuration.privateKey = .privateKey(try NIOSSLPrivateKey(file: own.key, format: .pem))
+        }
         configuration.applicationProtocols = alpn
         configuration.maximumTLSVersion = isTLS13 ? .tlsv13 : .tlsv12
         let context = try NIOSSLContext(configuration: configuration)

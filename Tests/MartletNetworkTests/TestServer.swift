@@ -110,9 +110,13 @@ struct SystemTime: TimeSource {
 /// A clock whose hands a test moves.
 final class TestClock: TimeSource {
     private let milliseconds = NIOLockedValueBox<Int64>(1_800_000_000_000)
-    var monotonic: NIODeadline { .now() }
+    private let passed = NIOLockedValueBox(TimeAmount.zero)
+    var monotonic: NIODeadline { .now() + passed.withLockedValue { $0 } }
     var wallMilliseconds: Int64 { milliseconds.withLockedValue { $0 } }
+    /// On the wall only.
     func pass(hours: Int64) { milliseconds.withLockedValue { $0 += hours * 3_600_000 } }
+    /// On no wall.
+    func pass(_ time: TimeAmount) { passed.withLockedValue { $0 = $0 + time } }
 }
 
 /// Accounts without a database.
