@@ -87,6 +87,51 @@ struct PeerLinkTests {
         }
     }
 
+    // MARK: In vain
+
+    @Test("a server that breaks off three streams in a row and has acknowledged nothing is left alone for a while")
+    func fruitless() async throws {
+        var options = Side.Options.keeping
+        options.rest = .hours(1)
+        try await Self.with(options) { verona, mantua, _, juliet in
+            try await juliet.send(Self.message("1"))
+            for _ in 1...2 {
+                let stream = try await mantua.newStream()
+                _ = try await stream.hear("<body>1</body>")
+                try await stream.close()
+            }
+            let third = try await mantua.newStream()
+            _ = try await third.hear("<body>1</body>")
+            #expect(verona.federation.counters.failedCallCount == 0)
+            try await third.close()
+            try await verona.wait { verona.federation.counters.failedCallCount == 1 }
+            #expect(await verona.federation.report().failures.map(\.failures) == [1])
+            // The message is still there for when it is called again.
+            _ = await verona.federation.close("mantua.example")
+            _ = try await mantua.newStream().hear("<body>1</body>")
+        }
+    }
+
+    @Test("it is not if it has acknowledged something meanwhile")
+    func fruitful() async throws {
+        var options = Side.Options.keeping
+        options.rest = .hours(1)
+        try await Self.with(options) { verona, mantua, _, juliet in
+            try await juliet.send(Self.message("1") + Self.message("2"))
+            for number in 1...5 {
+                let stream = try await mantua.newStream()
+                _ = try await stream.hear("<body>2</body>")
+                if number == 3 {
+                    try await stream.acknowledge(1)
+                    try await verona.wait { verona.federation.keptCount == 1 }
+                }
+                try await stream.close()
+            }
+            #expect(Self.bodies(try await mantua.newStream().hear("<body>2</body>")) == ["2"])
+            #expect(verona.federation.counters.failedCallCount == 0)
+        }
+    }
+
     // MARK: Perhaps
 
     /// A message that nobody keeps has been written, the connection has broken off, and Mantua cannot be reached.

@@ -43,13 +43,17 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
     private var unacknowledgedCount = 0
     /// Kept messages that came back because they are too large, as far as the cursor has not passed them.
     private var refused: Set<UInt64> = []
-    /// In ticks.
+    /// A stream that ends within so many ticks is a short one.
     private static let soon = 10
+    /// Streams in a row that may end without anything having been acknowledged. After one more the other server is left alone for a while, like one
+    /// that cannot be reached.
     private static let fruitlessMax = 2
+    /// The same before what is sent is to blame. After one more, if that was a short one, the first stanza that was not acknowledged comes back to
+    /// its sender.
     private static let poisonedAfter = 5
-    /// Messages that are read from the log at a time.
+    /// Messages that are read from the log at a time, to be sent or returned.
     static let pageMax = 100
-    /// Stanzas that may be unacknowledged before more are read from the log.
+    /// As long as so many stanzas are not acknowledged, no more are read from the log.
     private static let unacknowledgedMax = 1_000
 
     /// - Parameters:

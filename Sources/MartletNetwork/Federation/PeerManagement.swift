@@ -37,6 +37,7 @@ extension PeerConnection {
         guard management != nil else { return }
         guard let done = management?.acknowledge(handled) else { throw .handledCountTooHigh(handled: handled, sent: management?.sent ?? 0) }
         askedAt = nil
+        acknowledgedCount += done.count
         tell(done)
         // Something may have been sent since it was asked.
         askForAcknowledgement()
