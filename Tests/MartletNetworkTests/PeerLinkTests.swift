@@ -132,6 +132,38 @@ struct PeerLinkTests {
         }
     }
 
+    enum Poison: CaseIterable {
+        /// In the log, on streams that end with their connections.
+        case kept
+        /// The same on one that goes on, and of which the other server says at last that it has handled it after all.
+        case keptAndHandled
+        /// In memory only, on a stream that goes on.
+        case inMemory
+    }
+
+    @Test("a message on which another server breaks off six streams comes back to its sender, and what is behind it arrives", arguments: Poison.allCases)
+    func poison(_ poison: Poison) async throws {
+        try await Self.with(poison == .inMemory ? Side.Options() : .keeping) { verona, mantua, _, juliet in
+            func next(after handled: Int = 0) async throws -> TestClient {
+                poison == .kept ? try await mantua.newStream() : try await mantua.resumedStream(after: handled)
+            }
+            try await juliet.send(Self.message("poison") + Self.message("behind"))
+            var stream = try await mantua.newStream(resumableFor: poison == .kept ? nil : 600)
+            for number in 1...6 {
+                if number > 1 { stream = try await next() }
+                #expect(Self.bodies(try await stream.hear("<body>behind</body></message>")) == ["poison", "behind"])
+                try await stream.close()
+            }
+            let answer = try await juliet.hear("</message>")
+            #expect(answer.contains("id='poison'") && answer.contains("<remote-server-timeout "))
+            stream = try await next(after: poison == .keptAndHandled ? 1 : 0)
+            #expect(Self.bodies(try await stream.hear("<body>behind</body></message>")) == ["behind"])
+            try await stream.acknowledge(poison == .keptAndHandled ? 2 : 1)
+            try await verona.wait { verona.federation.queuedBytes == 0 && verona.federation.keptCount == 0 }
+            #expect(!(try await Self.rest(juliet).contains("<message")))
+        }
+    }
+
     // MARK: Perhaps
 
     /// A message that nobody keeps has been written, the connection has broken off, and Mantua cannot be reached.

@@ -45,10 +45,25 @@ struct InterruptedStream {
     /// For how long the other server goes on with it after a connection is lost, and until when that is.
     let seconds: Int
     let until: NIODeadline
-    /// How many stanzas it had acknowledged.
-    let acknowledged: UInt32
+    /// How many stanzas it had acknowledged, or are given up.
+    private(set) var acknowledged: UInt32
     /// What was sent after those.
-    var items: [PeerQueue.Item]
+    private(set) var items: [PeerQueue.Item]
     /// Whether they are still the first in the queue.
     var areQueued = true
+
+    init(id: String, seconds: Int, until: NIODeadline, acknowledged: UInt32, items: [PeerQueue.Item]) {
+        self.id = id
+        self.seconds = seconds
+        self.until = until
+        self.acknowledged = acknowledged
+        self.items = items
+    }
+
+    /// The first of them does not go again, whether it was handled or not.
+    mutating func giveUpFirst() {
+        guard !items.isEmpty else { return }
+        items.removeFirst()
+        acknowledged &+= 1
+    }
 }

@@ -315,7 +315,7 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
         fruitless = 0
         queue.removeFirst(1)
         service.release(self, [first])
-        interrupted?.items.removeFirst()
+        interrupted?.giveUpFirst()
         giveBack([first], failure.stanzaError) { [self] settled in settle(settled) }
     }
 
