@@ -2,6 +2,7 @@ import MartletCore
 import MartletTesting
 import MartletXML
 import MartletXMPP
+import NIOCore
 import Testing
 
 /// Two servers that talk to each other, and nothing between them that could lose or reorder anything but by a test's will.
@@ -28,6 +29,9 @@ private final class TwoServers {
             for stanza in toCapulet { peers.capulet.send(stanza) }
         }
     }
+
+    /// Has Montague say something to Capulet.
+    func say(_ stanza: String) { peers.capulet.send(stanza) }
 
     /// Loses what is on its way.
     func lose() { _ = (wires.capulet.take(), wires.montague.take()) }
@@ -168,10 +172,23 @@ struct FederatedSubscriptionTests {
         juliet.forget()
         returned()
         world.talk()
+        world.capulet.advance(by: .nanoseconds(Router.doubtedFor.nanoseconds - 1))
         #expect(!juliet.received().contains(Self.orchardIsGone))
-        world.capulet.advance(by: .seconds(21))
+        world.capulet.advance(by: .nanoseconds(1))
         #expect(juliet.received() == [Self.orchardIsGone])
         withExtendedLifetime(hall) {}
+    }
+
+    @Test("of so many sessions of contacts an account knows that they went with their server, and of no more", arguments: [0, 1])
+    func vanishedCrowd(_ excess: Int) {
+        befriend()
+        // The one in the orchard is there.
+        for number in 1..<RemotePresences.countMax + excess { world.say("<presence from='romeo@montague.example/\(number)' to='juliet@capulet.example'/>") }
+        juliet.forget()
+        world.capulet.router.peerVanished("montague.example", from: "capulet.example", world.capulet.context)
+        world.capulet.context.flush()
+        world.capulet.run()
+        #expect(juliet.received().count { $0.element.attribute("type") == "unavailable" } == RemotePresences.countMax)
     }
 
     @Test("others than those of the server that has vanished stay, and who left before is not taken leave of again")

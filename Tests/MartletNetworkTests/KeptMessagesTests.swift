@@ -128,6 +128,23 @@ struct KeptMessagesTests {
         }
     }
 
+    @Test("only so many bytes wait; the next message is refused", arguments: [0, 1])
+    func bytes(_ missing: Int) async throws {
+        try await Self.withoutMantua { verona, _ in
+            let sender = try await verona.client("romeo", "verona.example")
+            try await sender.send(Self.message(1))
+            try await verona.wait { verona.federation.keptCount == 1 }
+            var settings = verona.federation.settings
+            let first = try #require(verona.server.store.contents.messages(of: Self.queue, after: 0, limit: 1).first)
+            settings.keptBytesMax = 5 * first.stanza.bytes.readableBytes - missing
+            verona.federation.apply(settings)
+            for number in 2...5 - missing { try await sender.send(Self.message(number)) }
+            let answer = try await sender.say(Self.message(9), hear: "</message>")
+            #expect(answer.contains("id='m9'") && answer.contains("resource-constraint"))
+            #expect(verona.federation.keptCount == 5 - missing)
+        }
+    }
+
     @Test("whatever has waited too long comes back in order, however many pages of the log it is", arguments: [1, 99, 100, 101, 250])
     func latePages(_ count: Int) async throws {
         var options = Self.options

@@ -3,9 +3,10 @@ package import NIOCore
 
 /// What an account's sessions have been told of the presence of contacts at other servers: what they have to be told otherwise when such a
 /// server has vanished. Pure.
-struct RemotePresences: Sendable {
-    /// Sessions of contacts that one account is told of; of further ones it is not remembered that they are there.
-    static let countMax = 1_000
+package struct RemotePresences: Sendable {
+    /// Most sessions of contacts of one account that it is remembered of that they are there: 1 000. When a server vanishes with further ones, the
+    /// account's sessions go on seeing those until they hear of them again.
+    package static let countMax = 1_000
 
     private var present: Set<FullJID> = []
     /// Those of them of whom it is not known whether they are still there.
@@ -71,7 +72,7 @@ extension Router {
         }
     }
 
-    /// Within which a server that can be reached again has told how its users are. Of whom nothing is heard by then is gone.
+    /// Time that a server has to tell how its users are after it can be reached again: 20 s. Of whom nothing is heard by then is gone.
     package static let doubtedFor = TimeAmount.seconds(20)
 
     /// Another server can be reached again: its users are asked how they are, and told how ours are, wherever one may see the other.

@@ -38,8 +38,9 @@ package final class FederationService: Sendable {
     // Held while it is made: once.
     private let posh: NIOLockedValueBox<POSH?>
 
-    /// Most servers whose last messages are remembered.
-    private static let recentMax = 1_000
+    /// Most servers whose last messages are remembered: 1 000. One more takes the place of any of them, of which a message may then arrive twice
+    /// that it sends again after a crash.
+    package static let recentMax = 1_000
 
     package struct Parts: Sendable {
         package var certificates: CertificateStore
@@ -178,7 +179,7 @@ extension FederationService {
     }
 
     /// What a server has sent lately.
-    func recentMessages(of domain: String) -> RecentMessages {
+    package func recentMessages(of domain: String) -> RecentMessages {
         recent.withLockedValue { recent in
             if let messages = recent[domain] { return messages }
             if recent.count >= Self.recentMax { recent.remove(at: recent.startIndex) }

@@ -18,9 +18,9 @@ package struct FederationSettings: Hashable, Sendable {
     package var idleTimeout = TimeAmount.minutes(10)
     /// For an acknowledgement that was asked for (XEP-0198): after it the connection counts as broken.
     package var acknowledgementDeadline = TimeAmount.seconds(60)
-    /// For how long another server can go on with a stream whose connection is lost (XEP-0198 §5).
+    /// For how long another server can go on with a stream whose connection is lost (XEP-0198 §5). Later it hears `item-not-found`, and begins anew.
     package var resumableFor = TimeAmount.minutes(10)
-    /// Streams that can be gone on with, whether their connections are lost or not; further ones cannot.
+    /// Streams that can be gone on with, whether their connections are lost or not; further ones end with their connections.
     package var resumableMax = 10_000
     /// For somebody to say whether a dialback key is his.
     package var verificationDeadline = TimeAmount.seconds(30)
@@ -28,7 +28,7 @@ package struct FederationSettings: Hashable, Sendable {
     package var inquiryDeadline = TimeAmount.seconds(3)
     /// Stanzas for one pair of domains that may wait, or be unacknowledged; past it, `resource-constraint`.
     package var queueStanzasMax = 10_000
-    /// The same in bytes.
+    /// The same in bytes. Messages that the log keeps are left there instead of being refused.
     package var queueBytesMax = 4 << 20
     /// The same of all pairs together.
     package var queueBytesTotalMax = 64 << 20
@@ -38,11 +38,13 @@ package struct FederationSettings: Hashable, Sendable {
     package var keptStanzasMax = 10_000
     /// The same in bytes.
     package var keptBytesMax = 32 << 20
-    /// Calls to other servers that may be under way at a time; further ones wait. Half as many again to servers that are called for the first time.
+    /// Calls to other servers that may be under way at a time; further ones wait. Half as many again, and at least one, to servers that are called
+    /// for the first time.
     package var callsMax = 64
-    /// The same of calls that only ask about dialback keys, and of inquiries about certificates: what strangers can cause.
+    /// The same of calls that only ask about dialback keys, and of inquiries about certificates: what strangers can cause. Who is asked about has
+    /// not proved anything as long as there is no place.
     package var verificationsMax = 16
-    /// Calls that may wait; past it, they fail.
+    /// Calls of each of these three kinds that may wait; past it, they fail, and what they were for is refused with `resource-constraint`.
     package var callsWaitingMax = 1_024
     /// After a call has failed, nobody is called for that long; each failure doubles it.
     package var restMin = TimeAmount.seconds(2)

@@ -48,7 +48,8 @@ struct PeerLinks {
 
     /// Most failures that are remembered, and most servers that there has been a stream with.
     static let restsMax = 10_000
-    /// Most farewells that are kept for one pair of domains.
+    /// Most farewells that are kept for one pair of domains: 1 000. Of further ones the other server does not hear; it is told who is there when it
+    /// is back (``Router/peerReturned(_:to:_:)``), and takes others for gone.
     static let farewellsMax = 1_000
 
     var servingRouter: Router {
