@@ -132,8 +132,26 @@ struct FederationLimitsTests {
     @Test("a server that could not be reached hears of so many who have left meanwhile, and of no more", arguments: [0, 1])
     func farewells(_ excess: Int) async throws {
         var options = Side.Options().changed { $0.restMax = .milliseconds(5) }
-        options.queueStanzasMax = Self.farewellsMax + 1
+        options.queueStanzasMax = 2 * Self.farewellsMax
         #expect(try await Self.farewells(of: Self.farewellsMax + excess, options) { _ in } == Self.farewellsMax)
+    }
+
+    enum Return: CaseIterable { case called, byItself, tooLate }
+
+    @Test("also if the operator has it called again, or it comes by itself, but not if nobody waits for it any more", arguments: Return.allCases)
+    func farewells(_ way: Return) async throws {
+        var options = Side.Options().changed { if way == .tooLate { $0.watchedFor = .zero } }
+        (options.rest, options.isDirect) = (.hours(1), true)
+        let count = try await Self.farewells(of: 2, options) { verona in
+            switch way {
+            case .called:
+                _ = await verona.federation.close("mantua.example")
+                let romeo = try await verona.client("romeo", "verona.example")
+                try await romeo.send("<presence to='romeo@mantua.example'/>")
+            case .byItself, .tooLate: _ = try await PlayedServer.call(verona)
+            }
+        }
+        #expect(count == (way == .tooLate ? 0 : 2))
     }
 
     // MARK: What other servers have sent

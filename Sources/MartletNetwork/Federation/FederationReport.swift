@@ -237,14 +237,15 @@ extension FederationService {
         return links.withLockedValue { links in
             Inventory(
                 links: links.entries.values.map { ($0.link, $0.stanzas, $0.bytes, $0.keptStanzas) }, incoming: incoming,
-                rests: links.rests.map { ($0.key, $0.value.failure, $0.value.failures, $0.value.until) }, loops: links.pool?.loops ?? [])
+                rests: links.rests.filter { $0.value.failures > 0 }.map { ($0.key, $0.value.failure, $0.value.failures, $0.value.until) },
+                loops: links.pool?.loops ?? [])
         }
     }
 
     /// These servers may be called again at once.
     func forgetFailures(of isMeant: (String) -> Bool) {
         links.withLockedValue { links in
-            for pair in links.rests.keys where isMeant(pair.remote) { links.rests[pair] = nil }
+            for pair in links.rests.keys where isMeant(pair.remote) { links.forgetFailures(pair) }
         }
     }
 }

@@ -25,7 +25,10 @@ struct PeerLinks {
     struct Rest {
         var until: NIODeadline
         var failure: PeerCallFailure
+        /// In a row, since the operator has had them forgotten.
         var failures: Int
+
+        mutating func forget() { (until, failures) = (.uptimeNanoseconds(0), 0) }
     }
     /// What a server was not told that could not be reached: that somebody has left.
     struct Farewell {
@@ -98,6 +101,11 @@ struct PeerLinks {
     mutating func keepFarewell(_ farewell: Farewell, key: String, _ pair: DomainPair) {
         guard known.contains(pair), farewells[pair]?.count ?? 0 < Self.farewellsMax else { return }
         farewells[pair, default: [:]][key] = farewell
+    }
+
+    /// The server may be called again at once. One that there has been a stream with is still to be told then what it has missed.
+    mutating func forgetFailures(_ pair: DomainPair) {
+        if known.contains(pair) { rests[pair]?.forget() } else { rests[pair] = nil }
     }
 
     mutating func takeFarewells(_ pair: DomainPair) -> [Farewell] { farewells.removeValue(forKey: pair).map { Array($0.values) } ?? [] }
