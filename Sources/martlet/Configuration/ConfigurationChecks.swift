@@ -188,8 +188,9 @@ struct ConfigurationChecks {
         warn("authentication.mechanisms", "with PLAIN alone every password reaches the server in the clear, inside TLS")
     }
 
-    /// Longest path of a local socket, in bytes (`sun_path` on Linux, without the closing zero).
-    private static let socketPathBytesMax = 107
+    /// Longest path of a local socket, in bytes. Linux has room for 107, other systems for 103 (`sun_path`, without the closing zero), and NIO takes
+    /// no longer ones anywhere. A configuration with a longer one is refused: the server would not start.
+    private static let socketPathBytesMax = 103
 
     private mutating func checkControlSocket() {
         let length = configuration.controlSocketPath.utf8.count

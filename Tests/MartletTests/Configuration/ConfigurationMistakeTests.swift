@@ -186,7 +186,7 @@ struct ConfigurationMistakeTests {
         Mistake(minimal + "limits: {vcard-bytes: 1MiB}\n", 2, 23, "limits.vcard-bytes", "1MiB is more than limits.stanza-bytes"),
         Mistake(
             minimal + "server: {data: /\(String(repeating: "d", count: 100))}\n", 2, 16, "server.data",
-            "the path of the control socket would be 114 bytes long, 107 are possible"),
+            "the path of the control socket would be 114 bytes long, 103 are possible"),
     ]
 
     @Test(
