@@ -22,9 +22,10 @@ struct FederationLimitsTests {
 
     // MARK: Calls
 
-    @Test("half of the calls may be to servers that are called for the first time, so many more wait, and the next comes to nothing", arguments: [0, 1])
+    @Test("of the calls to servers never reached one sender may have so many, so many more wait, and the next comes to nothing", arguments: [0, 1])
     func firstCalls(_ waiting: Int) async throws {
-        let options = Side.Options().changed { ($0.callsMax, $0.callsWaitingMax) = (4, waiting) }
+        // Of eight places for strangers one sender has two, and half of the waiting room.
+        let options = Side.Options().changed { ($0.callsMax, $0.callsWaitingMax) = (16, 2 * waiting) }
         try await World.with(options) { world in
             try await world.exchange()
             #expect(await world.verona.federation.close("mantua.example") == 1)

@@ -161,22 +161,4 @@ struct KeptMessagesTests {
             try await verona.wait { verona.federation.keptCount == 0 }
         }
     }
-
-    @Test("wait for no server that was called for so long in vain: it is as if it had never been reached", arguments: [true, false])
-    func givenUp(_ isWatched: Bool) async throws {
-        var options = Self.options.changed { $0.watchedFor = isWatched ? .hours(1) : .zero }
-        options.rest = .hours(1)
-        try await Self.withoutMantua(options) { verona, _ in
-            let sender = try await verona.client("romeo", "verona.example")
-            _ = try await sender.say("<iq type='get' id='i' to='mantua.example'><query xmlns='urn:x'/></iq>", hear: "</iq>")
-            if isWatched {
-                try await sender.send(Self.message(1))
-                try await verona.wait { verona.federation.keptCount == 1 }
-            } else {
-                let answer = try await sender.say(Self.message(1), hear: "</message>")
-                #expect(answer.contains("id='m1'") && answer.contains("remote-server-timeout"))
-                #expect(verona.federation.keptCount == 0)
-            }
-        }
-    }
 }

@@ -255,4 +255,30 @@ struct PeerLinkTests {
             try await again.stopListening()
         }
     }
+
+    // MARK: Servers that do not come back
+
+    @Test("a server that has been called in vain for so long is one that was never reached: what is for it comes back at once", arguments: [true, false])
+    func givenUp(_ isGivenUp: Bool) async throws {
+        var options = Side.Options.keeping.changed { ($0.watchedFor, $0.checkAfter) = (isGivenUp ? .zero : .hours(1), .zero) }
+        options.rest = .hours(1)
+        try await Self.with(options) { verona, mantua, _, juliet in
+            try await juliet.send(Self.message("first"))
+            let stream = try await mantua.newStream()
+            _ = try await stream.hear("<body>first</body></message>")
+            try await stream.acknowledge(1)
+            try await verona.wait { verona.federation.keptCount == 0 }
+            try await mantua.stopListening()
+            try await stream.close()
+            let pair = DomainPair(remote: "mantua.example", local: "verona.example")
+            if isGivenUp {
+                try await verona.wait { !verona.federation.isKnown(pair) }
+                let answer = try await juliet.say(Self.message("second"), hear: "</message>")
+                #expect(answer.contains("id='second'") && answer.contains("<remote-server-timeout "))
+            } else {
+                try await juliet.send(Self.message("second"))
+                try await verona.wait { verona.federation.keptCount == 1 }
+            }
+        }
+    }
 }

@@ -41,8 +41,10 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
     private var isStoringDue = false
     /// Sent, and not acknowledged.
     private var unacknowledgedCount = 0
-    /// Kept messages that came back because they are too large, as far as the cursor has not passed them.
-    private var refused: Set<UInt64> = []
+    /// Kept messages that came back by themselves, as far as the cursor has not passed them: they are neither sent nor returned.
+    private(set) var refused: Set<UInt64> = []
+    /// Those that are about to.
+    var goingBack: Set<UInt64> = []
     /// A stream that ends within so many ticks is a short one.
     private static let soon = 10
     /// Streams in a row that may end without anything having been acknowledged. After one more the other server is left alone for a while, like one
@@ -112,9 +114,9 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
     private func refuse(_ item: PeerQueue.Item, _ most: Int) {
         let error = StanzaError(.policyViolation, text: "\(pair.remote) takes no stanzas of more than \(most) bytes")
         service.release(self, [item])
-        giveBack([item], error) { [self] settled in
-            service.settled(self, settled)
-            refused.formUnion(settled.map(\.view))
+        returnAlone(item, error) { [self] in
+            service.settled(self, [item])
+            refused.insert(item.view)
             passRefused()
         }
     }
@@ -182,7 +184,7 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
     private func read(_ messages: [LoggedMessage], upTo last: UInt64, _ context: LoopContext) {
         // There may have been a failure since, after which it is read from the beginning.
         guard case .open = state, queue.wantsPage else { return }
-        let wanted = messages.filter { $0.view > queue.readUpTo && !refused.contains($0.view) }
+        let wanted = messages.filter { $0.view > queue.readUpTo && !isBack($0.view) }
         let items = wanted.map { PeerQueue.Item(service.router.late($0, context), view: $0.view, after: $0.view) }
         service.charge(self, items)
         queue.add(items, end: messages.count < Self.pageMax ? last : nil)
@@ -316,7 +318,7 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
         queue.removeFirst(1)
         service.release(self, [first])
         interrupted?.giveUpFirst()
-        giveBack([first], failure.stanzaError) { [self] settled in settle(settled) }
+        returnAlone(first, failure.stanzaError) { [self] in settle([first]) }
     }
 
     private func goOn(isOrderly: Bool) {
@@ -353,7 +355,7 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
             settle(settled)
             guard consequence.kept > 0 else { return watch(consequence) }
             let moment = isOver ? .max : loop.context.wallMilliseconds - service.settings.keptFor.nanoseconds / 1_000_000
-            returnKept(before: moment, error) { [self] in watch(consequence) }
+            returnKept(after: queue.cursor, before: moment, error) { [self] in watch(consequence) }
         }
         if consequence.hasVanished { service.router.peerVanished(pair.remote, from: pair.local, loop.context) }
     }

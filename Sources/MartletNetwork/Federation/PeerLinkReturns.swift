@@ -31,18 +31,35 @@ extension PeerLink {
         }
     }
 
-    /// Returns what has been kept since before a moment, in milliseconds since 1970; page by page, from the first.
-    func returnKept(before moment: Int64, _ error: StanzaError, _ done: @escaping () -> Void) {
+    /// Returns one message from among others that are still to go.
+    ///
+    /// - Parameter settled: on the loop, if it was kept and the log need not keep it any more.
+    func returnAlone(_ item: PeerQueue.Item, _ error: StanzaError, _ settled: @escaping () -> Void) {
+        if item.isKept { goingBack.insert(item.view) }
+        giveBack([item], error) { [self] items in
+            goingBack.remove(item.view)
+            if !items.isEmpty { settled() }
+        }
+    }
+
+    /// Whether a kept message comes back by itself.
+    func isBack(_ view: UInt64) -> Bool { refused.contains(view) || goingBack.contains(view) }
+
+    /// Returns what has been kept since before a moment, in milliseconds since 1970; page by page.
+    ///
+    /// - Parameter view: of the last message that is dealt with.
+    func returnKept(after view: UInt64, before moment: Int64, _ error: StanzaError, _ done: @escaping () -> Void) {
         isReturning = true
         let done = NIOLoopBound(done, eventLoop: loop.loop)
-        loop.context.store.messages(of: owner, after: queue.cursor, limit: Self.pageMax) { [self] result in
+        loop.context.store.messages(of: owner, after: view, limit: Self.pageMax) { [self] result in
             mailbox.run { [self] _ in
                 guard case .success(let messages) = result else { return returned(done.value) }
-                let late = messages.prefix { $0.time <= moment }.map { PeerQueue.Item($0.stanza, view: $0.view, after: $0.view) }
-                giveBack(late, error) { [self] settled in
+                let late = messages.prefix { $0.time <= moment }
+                let items = late.filter { !isBack($0.view) }.map { PeerQueue.Item($0.stanza, view: $0.view, after: $0.view) }
+                giveBack(items, error) { [self] settled in
                     settle(settled)
-                    guard settled.count == Self.pageMax else { return returned(done.value) }
-                    returnKept(before: moment, error, done.value)
+                    guard settled.count == items.count, late.count == Self.pageMax, let last = late.last else { return returned(done.value) }
+                    returnKept(after: last.view, before: moment, error, done.value)
                 }
             }
         }

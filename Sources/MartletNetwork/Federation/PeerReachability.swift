@@ -1,5 +1,5 @@
 import MartletCore
-import MartletXMPP
+package import MartletXMPP
 import NIOConcurrencyHelpers
 import NIOCore
 
@@ -18,7 +18,7 @@ extension FederationService {
     }
 
     /// Whether there has been a stream with the other server since the start, or the operator has said where it is.
-    func isKnown(_ pair: DomainPair) -> Bool {
+    package func isKnown(_ pair: DomainPair) -> Bool {
         if let domain = try? BareJID(parsing: pair.remote), settings.overrides[domain] != nil { return true }
         return links.withLockedValue { $0.known.contains(pair) }
     }
