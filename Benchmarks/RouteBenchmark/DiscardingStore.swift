@@ -55,6 +55,15 @@ final class DiscardingStore: Store {
     func roomCount(domain: String, isPublic: Bool?) async throws(StoreError) -> Int { 0 }
     func archive(of account: AccountID, _ request: ArchiveRequest) async throws(StoreError) -> ArchivePage? { nil }
     func archiveEnds(of account: AccountID) async throws(StoreError) -> ArchiveEnds? { nil }
+    func loadNodes(of owner: NodeOwner, _ done: @escaping @Sendable (Result<[StoredNode], StoreError>) -> Void) {
+        accounts.loadNodes(of: owner, done)
+    }
+    func loadMarks(of node: NodeID, _ done: @escaping @Sendable (Result<[NodeItemMark], StoreError>) -> Void) { accounts.loadMarks(of: node, done) }
+    func items(of node: NodeID, _ request: NodeItemsRequest) async throws(StoreError) -> [NodeItem] { [] }
+    func items(of node: NodeID, named names: [String]) async throws(StoreError) -> [NodeItem] { [] }
+    func loadLastItems(of nodes: [NodeID], _ done: @escaping @Sendable (Result<[NodeID: NodeItem], StoreError>) -> Void) {
+        accounts.loadLastItems(of: nodes, done)
+    }
     func document(_ account: AccountID, _ key: DocumentKey) async throws(StoreError) -> ByteBuffer? { nil }
     func credentials(of address: BareJID) async throws(StoreError) -> StoredIdentity? { nil }
     func accounts(domain: String?, after: BareJID?, limit: Int) async throws(StoreError) -> [AccountSummary] { [] }

@@ -10,6 +10,7 @@ final class ReadStatements {
         position, lastArchived, messages, entry, document, identity, credentialsOf, allAccounts, domainAccounts, ceiling, latest: any SQLStatement
     private let archive: ArchiveStatements
     private let rooms: RoomReads
+    private let nodes: NodeReads
     private let slice: ArchiveSearch.Slice
 
     /// Up to where an owner's archive has forgotten, and the last view in there.
@@ -22,6 +23,7 @@ final class ReadStatements {
         self.tail = tail
         self.slice = slice
         rooms = try RoomReads(connection)
+        nodes = try NodeReads(connection)
         accountNumber = try connection.prepare("SELECT id FROM account WHERE domainpart = $1 AND localpart = $2")
         standing = try connection.prepare("SELECT enabled, admin FROM account WHERE id = $1")
         rosterItems = try connection.prepare(
@@ -167,6 +169,24 @@ final class ReadStatements {
 
     func roomCount(domain: String, isPublic: Bool?) throws(SQLError) -> Int {
         try snapshot { () throws(SQLError) in try rooms.count(domain: domain, isPublic: isPublic) }
+    }
+
+    // MARK: Nodes
+
+    func nodes(of owner: NodeOwner) throws(SQLError) -> [StoredNode] {
+        try snapshot { () throws(SQLError) in try nodes.nodes(of: owner) }
+    }
+
+    func marks(of node: NodeID) throws(SQLError) -> [NodeItemMark] { try nodes.marks(of: node) }
+
+    func items(of node: NodeID, _ request: NodeItemsRequest) throws(SQLError) -> [NodeItem] { try nodes.items(of: node, request) }
+
+    func items(of node: NodeID, named names: [String]) throws(SQLError) -> [NodeItem] {
+        try snapshot { () throws(SQLError) in try nodes.items(of: node, named: names) }
+    }
+
+    func lastItems(of ids: [NodeID]) throws(SQLError) -> [NodeID: NodeItem] {
+        try snapshot { () throws(SQLError) in try nodes.lastItems(of: ids) }
     }
 
     // MARK: The log

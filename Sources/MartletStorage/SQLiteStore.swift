@@ -275,6 +275,26 @@ extension SQLiteStore {
         return try answer.get()
     }
 
+    package func loadNodes(of owner: NodeOwner, _ done: @escaping @Sendable (Result<[StoredNode], StoreError>) -> Void) {
+        read({ statements throws(SQLError) in try statements.nodes(of: owner) }, done)
+    }
+
+    package func loadMarks(of node: NodeID, _ done: @escaping @Sendable (Result<[NodeItemMark], StoreError>) -> Void) {
+        read({ statements throws(SQLError) in try statements.marks(of: node) }, done)
+    }
+
+    package func items(of node: NodeID, _ request: NodeItemsRequest) async throws(StoreError) -> [NodeItem] {
+        try await read { statements throws(SQLError) in try statements.items(of: node, request) }
+    }
+
+    package func items(of node: NodeID, named names: [String]) async throws(StoreError) -> [NodeItem] {
+        try await read { statements throws(SQLError) in try statements.items(of: node, named: names) }
+    }
+
+    package func loadLastItems(of nodes: [NodeID], _ done: @escaping @Sendable (Result<[NodeID: NodeItem], StoreError>) -> Void) {
+        read({ statements throws(SQLError) in try statements.lastItems(of: nodes) }, done)
+    }
+
     package func document(_ account: AccountID, _ key: DocumentKey) async throws(StoreError) -> ByteBuffer? {
         try await read { statements throws(SQLError) in try statements.document(account, key) }
     }

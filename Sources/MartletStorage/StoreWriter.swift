@@ -444,8 +444,25 @@ extension Write {
             row + record.content.readableBytes + affiliations.reduce(0) { $0 + row + ($1.details?.readableBytes ?? 0) }
         case .room(.setRecord(_, let record)): row + record.content.readableBytes
         case .room(.setAffiliation(_, let affiliation)): row + (affiliation.details?.readableBytes ?? 0)
+        case .node(let change): row + change.footprint
         case .rosterItem(_, let item): row + (item.request?.bytes.readableBytes ?? 0)
         case .rosterRemoval, .cursor, .archiveFloor, .archiveFloors, .lastActivity, .idCeiling, .account, .room(.removeAffiliation), .room(.delete): row
+        }
+    }
+}
+
+extension NodeChange {
+    /// Beyond that of the write itself.
+    fileprivate var footprint: Int {
+        let row = 256
+        return switch self {
+        case .create(_, let node):
+            node.record.content.readableBytes + row * node.affiliations.count + node.subscriptions.reduce(0) { $0 + row + $1.content.readableBytes }
+        case .setRecord(_, let record): record.content.readableBytes
+        case .setSubscription(_, let subscription): subscription.content.readableBytes
+        case .publish(_, let item): row + item.payload.readableBytes
+        case .retract(_, let names): names.reduce(0) { $0 + $1.utf8.count }
+        case .delete, .setAffiliation, .removeSubscription, .forget, .expire: 0
         }
     }
 }

@@ -24,6 +24,7 @@ final class WriteStatements {
         appendEntry, putCursor, putArchiveFloor, raiseArchiveFloors, putLastActivity, raiseCeiling, nextAccount, insertAccount, findAccount, insertCredential,
         deleteCredentials, setEnabled, deleteAccount, deleteCursor, deleteLastActivity, purgeLater: any SQLStatement
     private let rooms: RoomWrites
+    private let nodes: NodeWrites
     private let replacement: StanzaReplacement
     /// Used for every entry, so that it grows once.
     private var encodedViews = ByteBuffer()
@@ -31,6 +32,7 @@ final class WriteStatements {
     init(_ connection: any SQLConnection, replacement: StanzaReplacement) throws(SQLError) {
         self.replacement = replacement
         rooms = try RoomWrites(connection)
+        nodes = try NodeWrites(connection)
         putRosterItem = try connection.prepare(
             """
             INSERT INTO roster (account, contact, name, group_names, subscription, request, version) VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -112,6 +114,7 @@ final class WriteStatements {
             try raiseCeiling.run { $0.bind(ceiling, at: 1) }
         case .account(let change): try apply(change, now: now, &effects)
         case .room(let change): try apply(change, now: now, &effects)
+        case .node(let change): try nodes.apply(change)
         }
     }
 

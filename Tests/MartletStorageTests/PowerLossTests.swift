@@ -63,6 +63,7 @@ struct PowerLossTests {
             .log(LogEntry(stanza: stanza("<message>\(number)</message>"), views: [inRoom(room, view)], time: Int64(number))),
             .room(.setAffiliation(room, StoredAffiliation(address: .bare(juliet), affiliation: 1, version: view))),
         ]
+        writes += nodeWrites(number)
         if number > replacedDistance { writes.append(.replaceStanza(room, view: view - UInt64(replacedDistance), gone)) }
         if number == cursor(after: number) + cursorDistance { writes.append(.cursor(a, upTo: UInt64(cursor(after: number)))) }
         if number == floor(after: number) + floorDistance { writes.append(.archiveFloor(b, upTo: UInt64(floor(after: number)))) }
@@ -77,8 +78,10 @@ struct PowerLossTests {
         LogEntry.View(owner: room, id: view, awaitsDelivery: false, archived: ArchiveMark(with: coven, isSent: false))
     }
 
+    /// And the node.
     private static func createRoom(_ store: SQLiteStore) async throws -> AccountID {
-        try await store.commit([.room(.create(coven, RoomRecord(isPersistent: true, isPublic: true), []))])
+        let stored = StoredNode(id: node, name: "n", created: 0, record: NodeRecord())
+        try await store.commit([.room(.create(coven, RoomRecord(isPersistent: true, isPublic: true), [])), .node(.create(service, stored))])
         return try #require(try await room(store)).id
     }
 
@@ -95,6 +98,42 @@ struct PowerLossTests {
             return ["the room's last name is \(room.lastViewID), its affiliations are \(room.affiliations)"]
         }
         return room.history.map(\.text) == expected ? [] : ["the room's messages are \(room.history.map(\.text))"]
+    }
+
+    private static let node = NodeID(raw: 7)
+    private static let itemsKept = 6
+    private static let service = NodeOwner.service("pubsub.example")
+
+    private static func item(_ number: Int) -> NodeItem {
+        let payload = ByteBuffer(string: String(repeating: "item \(number) ", count: number % 50))
+        let name = number % 3 == 0 ? "third" : "\(number % 9)"
+        return NodeItem(name: name, place: UInt64(number), time: Int64(number), publisher: .bare(juliet), payload: payload)
+    }
+
+    /// Every third item takes the stead of the last such one; the others are forgotten or, by every tenth submit, retracted before their name comes again.
+    private static func nodeWrites(_ number: Int) -> [Write] {
+        var changes: [NodeChange] = [.publish(node, item(number)), .setRecord(node, NodeRecord(content: ByteBuffer(string: "\(number)")))]
+        if number > itemsKept { changes.append(.forget(node, upTo: UInt64(number - itemsKept))) }
+        if number % 10 == 0 { changes.append(.retract(node, names: [item(number - 1).name])) }
+        return changes.map { .node($0) }
+    }
+
+    private static func items(after last: Int) -> [NodeItem] {
+        guard last > 0 else { return [] }
+        return (max(1, last - itemsKept + 1)...last).filter { ($0 % 10 != 9 || $0 == last) && ($0 % 3 != 0 || $0 + 3 > last) }.map(item)
+    }
+
+    private static func nodeProblems(_ store: SQLiteStore, after last: Int) async throws -> [String] {
+        let expected = items(after: last)
+        let found = try await store.items(of: node, NodeItemsRequest(limit: 1_000))
+        guard found == expected else { return ["after \(last): items \(found.map(\.place)) instead of \(expected.map(\.place))"] }
+        let stored = try await store.nodes(of: service).first
+        let bytes = expected.reduce(0) { $0 + $1.payload.readableBytes }
+        let content = ByteBuffer(string: last > 0 ? "\(last)" : "")
+        guard stored?.itemCount == found.count, stored?.itemBytes == bytes, stored?.record.content == content else {
+            return ["after \(last): the node is \(String(describing: stored))"]
+        }
+        return []
     }
 
     private static func cursor(after number: Int) -> Int { max(0, number - cursorDistance) / 5 * 5 }
@@ -129,7 +168,7 @@ struct PowerLossTests {
             return acknowledged == nil ? [] : ["the accounts are gone, and \(acknowledged ?? 0) were acknowledged"]
         }
         let last = Int(a.lastViewID)
-        var problems = Self.problems(room, after: last)
+        var problems = Self.problems(room, after: last) + (try await nodeProblems(store, after: last))
         func expect(_ isSo: Bool, _ what: String) { if !isSo { problems.append("after \(last): \(what)") } }
         expect(last >= acknowledged ?? 0, "\(acknowledged ?? 0) was acknowledged")
         expect(Int(a.rosterVersion) == last && Int(b.lastViewID) == last, "roster \(a.rosterVersion), the other account \(b.lastViewID)")
@@ -298,7 +337,7 @@ extension Write {
     fileprivate var forgets: Bool {
         switch self {
         case .cursor, .archiveFloor, .archiveFloors: true
-        case .rosterItem, .rosterRemoval, .document, .log, .replaceStanza, .lastActivity, .idCeiling, .account, .room: false
+        case .rosterItem, .rosterRemoval, .document, .log, .replaceStanza, .lastActivity, .idCeiling, .account, .room, .node: false
         }
     }
 }

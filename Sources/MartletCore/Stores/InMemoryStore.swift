@@ -205,6 +205,26 @@ package final class InMemoryStore: Store {
         try await read { $0.archive(of: account)?.ends }
     }
 
+    package func loadNodes(of owner: NodeOwner, _ done: @escaping @Sendable (Result<[StoredNode], StoreError>) -> Void) {
+        read({ $0.nodes.nodes(of: owner) }, done)
+    }
+
+    package func loadMarks(of node: NodeID, _ done: @escaping @Sendable (Result<[NodeItemMark], StoreError>) -> Void) {
+        read({ $0.nodes.marks(of: node) }, done)
+    }
+
+    package func items(of node: NodeID, _ request: NodeItemsRequest) async throws(StoreError) -> [NodeItem] {
+        try await read { $0.nodes.items(of: node, request) }
+    }
+
+    package func items(of node: NodeID, named names: [String]) async throws(StoreError) -> [NodeItem] {
+        try await read { $0.nodes.items(of: node, named: names) }
+    }
+
+    package func loadLastItems(of nodes: [NodeID], _ done: @escaping @Sendable (Result<[NodeID: NodeItem], StoreError>) -> Void) {
+        read({ $0.nodes.lastItems(of: nodes) }, done)
+    }
+
     package func document(_ account: AccountID, _ key: DocumentKey) async throws(StoreError) -> ByteBuffer? {
         try await read { $0.document(account, key) }
     }

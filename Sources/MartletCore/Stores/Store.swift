@@ -119,6 +119,7 @@ package enum Write: Sendable {
     case idCeiling(UInt64)
     case account(AccountChange)
     case room(RoomChange)
+    case node(NodeChange)
 }
 
 /// Small data of an account or a room: vCards, private XML, the block list, preferences.
@@ -253,7 +254,7 @@ package struct StoredQueue: Sendable {
 }
 
 /// Durable truth. SQLite or memory now; the in-memory one is the reference meaning.
-package protocol Store: Sendable {
+package protocol Store: NodeStore {
     /// Queues writes for the next group commit and returns at once. First in, first out. Never blocks, never fails here:
     /// see ``outcome(of:)``.
     func submit(_ writes: [Write]) -> CommitTicket

@@ -5,7 +5,8 @@ package import NIOCore
 ///
 /// Writes that name an account which is gone are of two kinds. What somebody waits for (roster, documents) is refused
 /// with ``StoreError/constraint(_:)``. What the server notes in passing (views of a log entry, cursors, last activity)
-/// is dropped, so that the other accounts in the same submit do not suffer. What changes a room is of the second kind, but for its documents.
+/// is dropped, so that the other accounts in the same submit do not suffer. What changes a room is of the second kind, but for its documents, and so
+/// is what changes a node, but for its creation.
 package struct StoreContents: Sendable {
     /// How many tickets back a refusal is remembered.
     package static let outcomesKept: UInt64 = 65_536
@@ -13,6 +14,7 @@ package struct StoreContents: Sendable {
     private var accounts: [AccountID: Account] = [:]
     private var ids: [BareJID: AccountID] = [:]
     private(set) var rooms: [AccountID: Room] = [:]
+    private(set) package var nodes = NodeContents()
     /// For other servers.
     private var queues: [AccountID: Queue] = [:]
     private var roomIDs: [BareJID: AccountID] = [:]
@@ -91,11 +93,12 @@ extension StoreContents {
         }
     }
 
-    /// The accounts and rooms that a submit touched, as they were before it.
+    /// The accounts, rooms and nodes that a submit touched, as they were before it.
     private struct Undo {
         var before: [AccountID: Account?] = [:]
         var roomsBefore: [AccountID: Room?] = [:]
         var queuesBefore: [AccountID: Queue?] = [:]
+        var nodesBefore: NodeContents.Before = [:]
         var idCeiling: UInt64
         var archiveFloor: UInt64
     }
@@ -111,6 +114,7 @@ extension StoreContents {
             if let account { ids[account.address] = id }
         }
         for (id, queue) in undo.queuesBefore { queues[id] = queue }
+        nodes.restore(undo.nodesBefore)
         for id in undo.roomsBefore.keys {
             if let address = rooms[id]?.address { roomIDs[address] = nil }
         }
@@ -158,6 +162,9 @@ extension StoreContents {
             try apply(change, now: now, &undo)
         case .room(let change):
             try apply(change, now: now, &undo)
+        case .node(let change):
+            if case .create(.account(let owner), _) = change { try check(owner) }
+            try nodes.apply(change, &undo.nodesBefore)
         }
     }
 
@@ -202,6 +209,7 @@ extension StoreContents {
             remember(id, &undo)
             accounts[id] = nil
             ids[address] = nil
+            nodes.removeAll(of: .account(id), &undo.nodesBefore)
         }
     }
 

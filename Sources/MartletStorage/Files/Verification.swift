@@ -47,6 +47,7 @@ enum Verification {
         report.problems += try numbers(connection) + addresses(connection) + credentials(connection) + rosters(connection)
         report.problems += try cursors(connection) + postings(connection) + archives(connection) + entries(connection)
         report.problems += try roomAddresses(connection) + affiliations(connection)
+        report.problems += try nodes(connection) + nodeLines(connection) + nodeItems(connection)
         report.problems += try words(connection) + leftWords(connection)
         report.problems = Array(report.problems.prefix(VerificationReport.problemsMax))
         return report
@@ -96,6 +97,52 @@ enum Verification {
         try connection.rows("SELECT address, affiliation, room FROM room_affiliation") { row throws(SQLError) -> String? in
             guard (try? JID(row.text(0)))?.description == row.text(0), UInt8(exactly: row.integer(1)) != nil else {
                 return "room \(row.integer(2)) has an affiliation that is none: \(row.text(0))"
+            }
+            return nil
+        }.compactMap { $0 }
+    }
+
+    private static func nodes(_ connection: any SQLConnection) throws(SQLError) -> [String] {
+        // SQLite looks at constraints of rows only where it may write.
+        let ownerless = try connection.rows("SELECT id FROM node WHERE (account IS NULL) = (service IS NULL)") {
+            "node \($0.integer(0)) has no owner, or two"
+        }
+        let misplaced = try connection.rows("SELECT id, service FROM node WHERE service IS NOT NULL") { row throws(SQLError) -> String? in
+            guard let address = try? BareJID(parsing: row.text(1)), address.isDomain, address.description == row.text(1) else {
+                return "node \(row.integer(0)) is of no valid service: \(row.text(1))"
+            }
+            return nil
+        }.compactMap { $0 }
+        let miscounted = try connection.rows(
+            """
+            SELECT n.id FROM node n WHERE n.item_count <> (SELECT COUNT(*) FROM node_item i WHERE i.node = n.id)
+                OR n.item_bytes <> (SELECT COALESCE(SUM(i.size), 0) FROM node_item i WHERE i.node = n.id)
+            LIMIT \(VerificationReport.problemsMax)
+            """
+        ) { "the items of node \($0.integer(0)) are counted wrong" }
+        return ownerless + misplaced + miscounted
+    }
+
+    private static func nodeLines(_ connection: any SQLConnection) throws(SQLError) -> [String] {
+        let affiliations = try connection.rows("SELECT address, affiliation, node FROM node_affiliation") { row throws(SQLError) -> String? in
+            guard (try? BareJID(parsing: row.text(0)))?.description == row.text(0), (1...255).contains(row.integer(1)) else {
+                return "node \(row.integer(2)) has an affiliation that is none: \(row.text(0))"
+            }
+            return nil
+        }
+        let subscriptions = try connection.rows("SELECT address, id, node FROM node_subscription") { row throws(SQLError) -> String? in
+            guard (try? JID(row.text(0)))?.description == row.text(0) else {
+                return "node \(row.integer(2)) has a subscription \(row.text(1)) that is none: \(row.text(0))"
+            }
+            return nil
+        }
+        return (affiliations + subscriptions).compactMap { $0 }
+    }
+
+    private static func nodeItems(_ connection: any SQLConnection) throws(SQLError) -> [String] {
+        try connection.rows("SELECT name, publisher, size <> LENGTH(payload) OR place < 0, node FROM node_item") { row throws(SQLError) -> String? in
+            guard !row.flag(2), row.isNull(1) || (try? JID(row.text(1)))?.description == row.text(1) else {
+                return "node \(row.integer(3)) has an item that is none: \(row.text(0))"
             }
             return nil
         }.compactMap { $0 }

@@ -116,7 +116,7 @@ extension SQLStatement {
         bind(record.content, at: parameter + 4)
     }
 
-    fileprivate func bind(_ address: JID, at parameter: Int) {
+    func bind(_ address: JID, at parameter: Int) {
         address.withUTF8 { bind(text: $0, at: parameter) }
     }
 

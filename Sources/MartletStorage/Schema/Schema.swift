@@ -19,6 +19,7 @@ package enum Schema {
         Migration(version: 4, statements: streamPositions),
         Migration(version: 5, statements: rooms),
         Migration(version: 6, statements: roomCreators),
+        Migration(version: 7, statements: nodes),
     ]
 
     /// Numbers of accounts come from `meta` and are never given twice; `log.id` ascends with the order of commits.
@@ -171,6 +172,45 @@ extension Schema {
     /// Who created a room: how many an account has created is counted when it creates another. Of older rooms nobody knows.
     private static let roomCreators: @Sendable (SQLDialect) -> [String] = { d in
         ["ALTER TABLE room ADD COLUMN creator \(d.text)", "CREATE INDEX room_creator ON room (creator) WHERE creator IS NOT NULL"]
+    }
+}
+
+extension Schema {
+    /// Nodes of accounts, which go with the account, and of services. What belongs to a node refers to it and goes with it.
+    ///
+    /// `item_count` and `item_bytes` are kept by the writer, at 5 to 10 µs a publication: a home with 30 nodes, one of 300 items, is loaded in
+    /// 70 to 80 µs, and in 140 to 180 where they are summed up; and what has many items is not loaded more slowly. `node_item_place` holds all that is
+    /// asked of items but their payloads and publishers.
+    private static let nodes: @Sendable (SQLDialect) -> [String] = { d in
+        let node = "\(d.integer) NOT NULL REFERENCES node(id) ON DELETE CASCADE"
+        return [
+            """
+            CREATE TABLE node (
+                id \(d.integer) PRIMARY KEY NOT NULL, account \(d.integer) REFERENCES account(id) ON DELETE CASCADE, service \(d.text),
+                name \(d.text) NOT NULL, created \(d.integer) NOT NULL, item_expiry \(d.integer) NOT NULL, item_count \(d.integer) NOT NULL,
+                item_bytes \(d.integer) NOT NULL, content \(d.bytes) NOT NULL,
+                CHECK ((account IS NULL) <> (service IS NULL))) \(d.tableOptions)
+            """,
+            "CREATE UNIQUE INDEX node_of_account ON node (account, name) WHERE account IS NOT NULL",
+            "CREATE UNIQUE INDEX node_of_service ON node (service, name) WHERE service IS NOT NULL",
+            "CREATE INDEX node_expiring ON node (item_expiry) WHERE item_expiry > 0",
+            """
+            CREATE TABLE node_affiliation (
+                node \(node), address \(d.text) NOT NULL, affiliation \(d.integer) NOT NULL,
+                PRIMARY KEY (node, address)) \(d.clusteredTableOptions)
+            """,
+            """
+            CREATE TABLE node_subscription (
+                node \(node), id \(d.text) NOT NULL, address \(d.text) NOT NULL, content \(d.bytes) NOT NULL,
+                PRIMARY KEY (node, id)) \(d.clusteredTableOptions)
+            """,
+            """
+            CREATE TABLE node_item (
+                node \(node), name \(d.text) NOT NULL, place \(d.integer) NOT NULL, time \(d.integer) NOT NULL, publisher \(d.text),
+                size \(d.integer) NOT NULL, payload \(d.bytes) NOT NULL, PRIMARY KEY (node, name)) \(d.tableOptions)
+            """,
+            "CREATE INDEX node_item_place ON node_item (node, place, name, time, size)",
+        ]
     }
 }
 
