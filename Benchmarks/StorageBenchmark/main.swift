@@ -12,8 +12,8 @@ import NIOCore
 //     StorageBenchmark                            every workload, 200,000 messages each
 //     StorageBenchmark <workload> <messages>      one, with 1,000 accounts: for scripts/bench-counts
 //
-// Workloads are offline-64, offline-512, offline-4096, delivered-…, and archive: what one archive with half of all messages costs
-// to fill, to open and to read. The databases are made below TMPDIR, and removed.
+// Workloads are offline-64, offline-512, offline-4096, delivered-…, archive: what one archive with half of all messages costs
+// to fill, to open and to read, and nodes: what publications and log-ins of accounts with nodes cost. The databases are made below TMPDIR, and removed.
 
 struct SystemTime: TimeSource {
     var monotonic: NIODeadline { .now() }
@@ -177,6 +177,63 @@ func benchmarkArchive(_ count: Int) async throws {
     store.close()
 }
 
+// MARK: Nodes
+
+/// Accounts with 30 nodes each, one of them with 300 items of 500 bytes: what it costs to publish, and to have all that ready at a log-in.
+func benchmarkNodes(_ count: Int) throws {
+    let (owners, nodesEach, itemsEach, group) = (200, 30, 300, 100)
+    let publisher = JID.bare(try BareJID(localpart: "account", domainpart: "capulet.example"))
+    let payload = ByteBuffer(repeating: UInt8(ascii: "x"), count: 500)
+    let store = try open(folder + "/nodes")
+    defer { store.close() }
+    try makeAccounts(owners, store)
+    func id(_ owner: Int, _ node: Int) -> NodeID { NodeID(raw: UInt64(owner * nodesEach + node + 1)) }
+    var place: UInt64 = 0
+    func publication(_ node: NodeID, _ name: String) -> Write {
+        place += 1
+        return .node(.publish(node, NodeItem(name: name, place: place, time: Int64(place), publisher: publisher, payload: payload)))
+    }
+    for owner in 0..<owners {
+        settle(store, (0..<nodesEach).map { number in
+            let record = NodeRecord(content: ByteBuffer(repeating: 1, count: 120))
+            let affiliation = StoredNodeAffiliation(address: publisher.bare, affiliation: 1)
+            let node = StoredNode(id: id(owner, number), name: "urn:example:node:\(number)", created: 1, record: record, affiliations: [affiliation])
+            return .node(.create(.account(AccountID(raw: Int64(owner + 1))), node))
+        })
+    }
+    measure("publication of a new item, commits of \(group)", count: owners * itemsEach) {
+        for start in stride(from: 0, to: itemsEach, by: group) {
+            for owner in 0..<owners { settle(store, (start..<start + group).map { publication(id(owner, 0), "item-\($0)") }) }
+        }
+    }
+    var traffic = Traffic()
+    measure("publication in another's stead, commits of \(group)", count: count) {
+        for _ in 0..<count / group {
+            settle(store, (0..<group).map { _ in publication(id(Int(traffic.next() % UInt64(owners)), 1), "current") })
+        }
+    }
+    func read(_ name: String, _ body: (Int, @escaping @Sendable () -> Void) -> Void) {
+        let done = DispatchGroup()
+        measure(name, count: 5 * owners) {
+            for round in 0..<5 * owners {
+                done.enter()
+                body(round % owners) { done.leave() }
+            }
+            done.wait()
+        }
+    }
+    read("load of \(nodesEach) nodes") { owner, done in store.loadNodes(of: .account(AccountID(raw: Int64(owner + 1)))) { _ in done() } }
+    read("marks of \(itemsEach) items") { owner, done in store.loadMarks(of: id(owner, 0)) { _ in done() } }
+    read("last items of \(nodesEach) nodes") { owner, done in store.loadLastItems(of: (0..<nodesEach).map { id(owner, $0) }) { _ in done() } }
+    measure("expiry of nothing, \(owners) nodes of \(itemsEach) items", count: 1) {
+        settle(store, (0..<owners).map { .node(.setRecord(id($0, 0), NodeRecord(itemExpiry: 1))) } + [.node(.expire(at: 0))])
+    }
+    let gone = try (0..<10).map { try BareJID(localpart: "account\($0)", domainpart: "capulet.example") }
+    measure("removal of an account with \(itemsEach) items", count: gone.count) {
+        for address in gone { settle(store, [.account(.delete(address))]) }
+    }
+}
+
 print("storage: SQLite, synchronous=FULL; \(messages) messages, \(accounts) accounts")
 try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
 for batch in [64, 512, 4_096] {
@@ -185,4 +242,5 @@ for batch in [64, 512, 4_096] {
     if wanted == nil || wanted == "delivered-\(batch)" { try benchmark("delivered", batch: batch, deliversEvery: 10_000) }
 }
 if wanted == "archive" { try await benchmarkArchive(messages) }
+if wanted == "nodes" { try benchmarkNodes(messages) }
 try FileManager.default.removeItem(atPath: folder)
