@@ -351,3 +351,58 @@ package struct FormSubmission {
         if let name = fields.keys.min() { throw error(name) }
     }
 }
+
+// MARK: Fields of configurations
+
+extension DataForm.Field {
+    init(_ name: String, _ kind: Kind, _ label: String, _ values: [String]) {
+        self.init(name, kind, values)
+        self.label = label
+    }
+
+    static func text(_ name: String, _ label: String, _ value: String) -> Self { .init(name, .textSingle, label, [value]) }
+    static func flag(_ name: String, _ label: String, _ value: Bool) -> Self { .init(name, .boolean, label, [value ? "1" : "0"]) }
+
+    static func number(_ name: String, _ label: String, _ value: Int, _ range: ClosedRange<Int>) -> Self {
+        var field = DataForm.Field(name, .textSingle, label, [String(value)])
+        field.validation = Validation(datatype: "xs:integer", range: range)
+        return field
+    }
+
+    static func choice(_ name: String, _ label: String, _ value: String, _ options: [(String, String)]) -> Self {
+        var field = DataForm.Field(name, .listSingle, label, [value])
+        field.options = options.map { Option($0.0, label: $0.1) }
+        return field
+    }
+
+    /// The field as somebody who has filled in the form sends it.
+    var submitted: Self { DataForm.Field(name, kind, values) }
+}
+
+extension FormSubmission {
+    mutating func text(_ name: String, bytesMax: Int) throws(StanzaError) -> String? {
+        guard let text = try text(name) else { return nil }
+        guard text.utf8.count <= bytesMax else { throw .notAcceptable("\(name) may have \(bytesMax) bytes") }
+        return text
+    }
+
+    /// `nil` if the field is not there.
+    mutating func textsIfAny(_ name: String) throws(StanzaError) -> [String]? {
+        has(name) ? try texts(name) : nil
+    }
+
+    mutating func choice<Choice: RawRepresentable<String>>(_ name: String) throws(StanzaError) -> Choice? {
+        guard let text = try text(name) else { return nil }
+        guard let choice = Choice(rawValue: text) else { throw .badRequest("\(name) is not one of the options") }
+        return choice
+    }
+
+    /// - Parameter unlimited: a word for the most that is allowed.
+    mutating func number(_ name: String, _ range: ClosedRange<Int>, _ unlimited: String? = nil) throws(StanzaError) -> Int? {
+        guard let text = try text(name), !text.isEmpty else { return nil }
+        if text == unlimited { return range.upperBound }
+        guard let number = Int(text) else { throw .badRequest("\(name) is a number") }
+        guard range.contains(number) else { throw .notAcceptable("\(name) is from \(range.lowerBound) to \(range.upperBound)") }
+        return number
+    }
+}

@@ -132,67 +132,18 @@ extension RoomConfiguration {
 }
 
 extension DataForm.Field {
-    fileprivate init(_ name: String, _ kind: Kind, _ label: String, _ values: [String]) {
-        self.init(name, kind, values)
-        self.label = label
-    }
-
-    fileprivate static func text(_ name: String, _ label: String, _ value: String) -> Self { .init(name, .textSingle, label, [value]) }
-    fileprivate static func flag(_ name: String, _ label: String, _ value: Bool) -> Self { .init(name, .boolean, label, [value ? "1" : "0"]) }
-
-    fileprivate static func number(_ name: String, _ label: String, _ value: Int, _ range: ClosedRange<Int>) -> Self {
-        var field = DataForm.Field(name, .textSingle, label, [String(value)])
-        field.validation = Validation(datatype: "xs:integer", range: range)
-        return field
-    }
-
-    fileprivate static func choice(_ name: String, _ label: String, _ value: String, _ options: [(String, String)]) -> Self {
-        var field = DataForm.Field(name, .listSingle, label, [value])
-        field.options = options.map { Option($0.0, label: $0.1) }
-        return field
-    }
-
     fileprivate static func choices(_ name: String, _ label: String, _ roles: Set<RoomRole>, _ options: [(String, String)]) -> Self {
         var field = DataForm.Field(name, .listMulti, label, roles.map(\.name).sorted())
         field.options = options.map { Option($0.0, label: $0.1) }
         return field
     }
-
-    /// The field as somebody who has filled in the form sends it.
-    fileprivate var submitted: Self { DataForm.Field(name, kind, values) }
 }
 
 extension FormSubmission {
-    fileprivate mutating func text(_ name: String, bytesMax: Int) throws(StanzaError) -> String? {
-        guard let text = try text(name) else { return nil }
-        guard text.utf8.count <= bytesMax else { throw .notAcceptable("\(name) may have \(bytesMax) bytes") }
-        return text
-    }
-
-    /// `nil` if the field is not there.
-    fileprivate mutating func textsIfAny(_ name: String) throws(StanzaError) -> [String]? {
-        has(name) ? try texts(name) : nil
-    }
-
-    fileprivate mutating func choice<Choice: RawRepresentable<String>>(_ name: String) throws(StanzaError) -> Choice? {
-        guard let text = try text(name) else { return nil }
-        guard let choice = Choice(rawValue: text) else { throw .badRequest("\(name) is not one of the options") }
-        return choice
-    }
-
     fileprivate mutating func roles(_ name: String) throws(StanzaError) -> Set<RoomRole>? {
         guard let names = try textsIfAny(name) else { return nil }
         let roles = names.compactMap(RoomRole.init(named:)).filter { $0 != .none }
         guard roles.count == names.count else { throw .badRequest("\(name) has an unknown role") }
         return Set(roles)
-    }
-
-    /// - Parameter unlimited: a word for the most that is allowed.
-    fileprivate mutating func number(_ name: String, _ range: ClosedRange<Int>, _ unlimited: String? = nil) throws(StanzaError) -> Int? {
-        guard let text = try text(name), !text.isEmpty else { return nil }
-        if text == unlimited { return range.upperBound }
-        guard let number = Int(text) else { throw .badRequest("\(name) is a number") }
-        guard range.contains(number) else { throw .notAcceptable("\(name) is from \(range.lowerBound) to \(range.upperBound)") }
-        return number
     }
 }
