@@ -29,7 +29,7 @@ extension PushRegistration {
         var limits = DataForm.Limits()
         limits.bytesMax = optionsBytesMax
         let options = try DataForm(form, limits: limits)
-        guard options.kind == .submit, options.type == Namespace.publishOptions else {
+        guard options.kind == .submit, options.type == NodeConfiguration.publishOptionsType else {
             throw .badRequest("the form is a submission of publish options")
         }
         return options

@@ -6,8 +6,6 @@ import NIOCore
 extension Namespace {
     package static let push: Namespace = "urn:xmpp:push:0"
     static let pushSummary = "urn:xmpp:push:summary"
-    static let pubsub: Namespace = "http://jabber.org/protocol/pubsub"
-    static let publishOptions = "http://jabber.org/protocol/pubsub#publish-options"
 }
 
 /// Wakes the devices of an account that have no connection when there is a message for it: whoever makes the device's app runs a push

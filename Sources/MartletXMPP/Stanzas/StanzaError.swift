@@ -41,6 +41,8 @@ public struct StanzaError: Error, Hashable, Sendable {
     public var text: String?
     /// An application-specific condition (RFC 6120 §8.3.4), an empty element.
     public var application: QName?
+    /// What the application-specific condition says is not supported: its attribute `feature` (XEP-0060 §12).
+    public var feature: String?
 
     public init(_ condition: Condition, _ kind: Kind? = nil, text: String? = nil, application: QName? = nil) {
         self.condition = condition
@@ -83,6 +85,7 @@ extension StanzaError {
             if let text { writer.element("text", .stanzaErrors, text: text) }
             if let application {
                 writer.open(application.local, application.namespace)
+                writer.attribute("feature", feature)
                 writer.close()
             }
         }
