@@ -17,12 +17,19 @@ package struct FeatureConfiguration: Sendable {
     package var services: [ServiceDiscovery.Item]
     /// Since when the server has been running.
     package var uptime: Uptime
+    /// What is known of clients. One for all domains.
+    package var capabilities: CapabilityCache
+    /// What accounts may publish.
+    package var eventing: PersonalEventingSettings
+    /// Servers beside this one that clients are told of.
+    package var externalServices: [ExternalServices.Service]
 
     package init(
         softwareName: String = "Martlet", softwareVersion: String, operatingSystem: String? = nil,
         contacts: ContactAddresses.Addresses = .init(),
         archiveDefault: ArchivePreferences.Default? = .always, push: PushContent = PushContent(),
-        services: [ServiceDiscovery.Item] = [], time: any TimeSource, uptime: Uptime
+        services: [ServiceDiscovery.Item] = [], time: any TimeSource, uptime: Uptime, capabilities: CapabilityCache = CapabilityCache(),
+        eventing: PersonalEventingSettings = PersonalEventingSettings(), externalServices: [ExternalServices.Service] = []
     ) {
         self.softwareName = softwareName
         self.softwareVersion = softwareVersion
@@ -33,15 +40,20 @@ package struct FeatureConfiguration: Sendable {
         self.services = services
         self.time = time
         self.uptime = uptime
+        self.capabilities = capabilities
+        self.eventing = eventing
+        self.externalServices = externalServices
     }
 }
 
 /// Everything the server does for a domain, in the order in which stages of one kind are asked.
 package enum StandardFeatures {
     package static func all(_ configuration: FeatureConfiguration) -> [any Feature] {
-        [
+        let eventing = PersonalEventing(configuration.eventing)
+        return [
             RosterManagement(),
-            ServiceDiscovery(items: configuration.services),
+            ServiceDiscovery(items: configuration.services, eventing: eventing),
+            eventing,
             Blocking(),
             MessageCarbons(),
             StanzaIDs(),
@@ -49,16 +61,19 @@ package enum StandardFeatures {
             OfflineMessages(),
             MessageProcessingHints(),
             VCardTemp(),
-            PrivateStorage(),
+            PrivateStorage(eventing: eventing),
+            Bookmarks(),
             Ping(),
             SoftwareVersion(configuration),
             EntityTime(time: configuration.time),
             LastActivityQueries(time: configuration.time, uptime: configuration.uptime),
             ContactAddresses(configuration.contacts),
-            EntityCapabilities(),
+            EntityCapabilities(cache: configuration.capabilities),
+            EntityCapabilities2(),
             StreamManagement(),
             ClientState(),
             PushNotifications(configuration.push),
+            ExternalServices(configuration.externalServices, time: configuration.time),
         ] + archive(configuration)
     }
 
@@ -69,6 +84,16 @@ package enum StandardFeatures {
         try Host(
             domain: domain, policy: policy, features: [RoomDirectory(name: name), ChannelSearch(), Ping(), SoftwareVersion(configuration), EntityTime(time: configuration.time)],
             service: MultiUserChat(settings))
+    }
+
+    /// A domain of nodes (XEP-0060).
+    package static func pubsub(
+        at domain: BareJID, name: String, _ settings: PubSubService.Settings, policy: AccessPolicy = AccessPolicy(), _ configuration: FeatureConfiguration
+    ) throws(RouteConflict) -> Host {
+        let service = PubSubService(settings)
+        return try Host(
+            domain: domain, policy: policy,
+            features: [PubSubDirectory(service, name: name), Ping(), SoftwareVersion(configuration), EntityTime(time: configuration.time)], service: service)
     }
 
     private static func archive(_ configuration: FeatureConfiguration) -> [any Feature] {
@@ -89,7 +114,8 @@ package enum StandardFeatures {
         .rfc(6698, "The DANE TLSA Protocol", sections: "all", note: "between servers, as RFC 7671 has it"),
         .rfc(7673, "Using DANE TLSA Records with SRV Records", sections: "all", note: "also about servers that call"),
         .rfc(7711, "PKIX over Secure HTTP (POSH)", sections: "all", note: "between servers, where the operator allows it; SHA-256 only"),
-        MultiUserChat.specification, OccupantIDs.specification, MessageModeration.specification, ChannelSearch.specification, RoomAvatars.specification,
+        MultiUserChat.specification, PubSubService.specification, OccupantIDs.specification, MessageModeration.specification,
+        ChannelSearch.specification, RoomAvatars.specification,
         AdHocCommands.specification, Hats.specification, MentionNotifications.specification,
         .xep(59, "Result Set Management", version: "1.0", note: "in archives and lists; pages by number only in lists of affiliations and of occupants"),
         .xep(68, "Field Standardization for Data Forms", version: "1.3.0"),

@@ -15,6 +15,8 @@ package struct ServiceDiscovery: IQResponder {
     package let disco = DiscoFeatures.everywhere(.discoInfo, .discoItems)
     /// What belongs to the domain and has an address of its own, such as its rooms.
     private let items: [Item]
+    /// What accounts have published; `nil` where they publish nothing.
+    private let eventing: PersonalEventing?
 
     package struct Item: Hashable, Sendable {
         package var address: BareJID
@@ -25,12 +27,16 @@ package struct ServiceDiscovery: IQResponder {
         }
     }
 
-    package init(items: [Item] = []) { self.items = items }
+    package init(items: [Item] = [], eventing: PersonalEventing? = nil) {
+        self.items = items
+        self.eventing = eventing
+    }
 
     package var routes: [IQRoute] {
         [
             .immediate(.get, "query", .discoInfo, at: .host) { request, host throws(StanzaError) in try Self.hostInfo(request, host) },
             .immediate(.get, "query", .discoItems, at: .host) { request, _ throws(StanzaError) in try hostItems(request) },
+        ] + (eventing?.discovery ?? [
             .home(.get, "query", .discoInfo, at: .account) { request, home, context throws(StanzaError) in
                 try Self.accountInfo(request, home, context)
             },
@@ -38,12 +44,12 @@ package struct ServiceDiscovery: IQResponder {
                 try Self.checkSeesPresence(request, home)
                 return HomeDecision(try Self.noItems(request))
             },
-        ]
+        ])
     }
 
     private static func hostInfo(_ request: IQRequest, _ host: Host) throws(StanzaError) -> IQReply {
         let node = request.child.attribute("node")
-        if let node, node != EntityCapabilities.node(of: host) { throw .itemNotFound() }
+        if let node, node != EntityCapabilities.node(of: host), node != EntityCapabilities2.node(of: host) { throw .itemNotFound() }
         return DiscoInfo(ofHost: host).reply(node: node)
     }
 
@@ -75,19 +81,7 @@ package struct ServiceDiscovery: IQResponder {
 
 /// An answer to disco#info: who one is, what one can do, and further forms (XEP-0128).
 package struct DiscoInfo: Hashable, Sendable {
-    package struct Identity: Hashable, Sendable {
-        package var category: String
-        package var type: String
-        package var name: String?
-        /// `xml:lang` of the name.
-        package var language: String?
-        package init(_ category: String, _ type: String, name: String? = nil, language: String? = nil) {
-            self.category = category
-            self.type = type
-            self.name = name
-            self.language = language
-        }
-    }
+    package typealias Identity = DiscoIdentity
     package var identities: [Identity]
     /// Without duplicates.
     package var features: [String]
@@ -102,16 +96,19 @@ package struct DiscoInfo: Hashable, Sendable {
     package init(ofHost host: Host) {
         let disco = host.features.map(\.disco)
         self.init(
-            identities: [Identity("server", "im")], features: Self.sorted(disco.flatMap(\.host)), forms: disco.flatMap(\.hostForms))
+            identities: [Identity("server", "im")], features: Self.sorted(disco.flatMap(\.host), disco.flatMap(\.hostNames)),
+            forms: disco.flatMap(\.hostForms))
     }
 
     package init(ofAccountsAt host: Host) {
-        let features = Self.sorted(host.features.flatMap(\.disco.account))
-        self.init(identities: [Identity("account", "registered")], features: features)
+        let disco = host.features.map(\.disco)
+        self.init(
+            identities: [Identity("account", "registered")] + disco.flatMap(\.accountIdentities),
+            features: Self.sorted(disco.flatMap(\.account), disco.flatMap(\.accountNames)))
     }
 
-    private static func sorted(_ namespaces: [Namespace]) -> [String] {
-        Set(namespaces).map(\.name).sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+    private static func sorted(_ namespaces: [Namespace], _ names: [String]) -> [String] {
+        Set(namespaces.map(\.name) + names).sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
     }
 
     package func reply(node: String?) -> IQReply {

@@ -17,28 +17,38 @@ package struct PrivateStorage: IQResponder {
     package static let elementsPerRequestMax = 16
     /// Longest name of an element with its namespace, in bytes of UTF-8. They are kept in one document, which has to stay readable.
     package static let keyBytesMax = 1_024
-    package init() {}
+    /// Where bookmarks are; `nil` where they are kept as everything else.
+    private let eventing: PersonalEventing?
+
+    package init(eventing: PersonalEventing? = nil) { self.eventing = eventing }
 
     package var routes: [IQRoute] {
         [
             .suspending(.get, "query", .privateStorage) { request, router async throws(StanzaError) in
-                try await Self.get(request, router.store)
+                try await Self.get(request, router.store, ownNodes(of: request, router))
             },
             .suspending(.set, "query", .privateStorage) { request, router async throws(StanzaError) in
-                try await Self.set(request, router.store)
+                try await Self.set(request, router.store, ownNodes(of: request, router))
             },
         ]
+    }
+
+    private func ownNodes(of request: IQRequest, _ router: Router) -> OwnNodes? {
+        guard let eventing, let mailbox = request.mailbox else { return nil }
+        return OwnNodes(eventing: eventing, account: request.owner, router: router, mailbox: mailbox)
     }
 
     // MARK: Get
 
     /// What was never set is returned as it was asked for (§2).
-    private static func get(_ request: IQRequest, _ store: any Store) async throws(StanzaError) -> IQReply {
+    private static func get(_ request: IQRequest, _ store: any Store, _ nodes: OwnNodes?) async throws(StanzaError) -> IQReply {
         guard let account = request.account else { throw .serviceUnavailable }
         var writer = XMLWriter()
         writer.open("query", .privateStorage)
         for element in try elements(of: request) {
-            if let document = try await read(account, DocumentKey(element), store) {
+            if let nodes, Bookmarks.isList(element) {
+                writer.raw(try await Bookmarks.list(nodes))
+            } else if let document = try await read(account, DocumentKey(element), store) {
                 writer.raw(document)
             } else {
                 writer.open(copying: element)
@@ -52,13 +62,17 @@ package struct PrivateStorage: IQResponder {
     // MARK: Set
 
     /// Two sessions of an account that set new elements at the same moment may get one past the limit; nothing else can happen.
-    private static func set(_ request: IQRequest, _ store: any Store) async throws(StanzaError) -> IQReply {
+    private static func set(_ request: IQRequest, _ store: any Store, _ nodes: OwnNodes?) async throws(StanzaError) -> IQReply {
         guard let account = request.account, let limits = request.host?.limits else { throw .serviceUnavailable }
         var index = try PrivateIndex(try await read(account, PrivateIndex.key, store))
         var writes: [Write] = []
         for element in try elements(of: request) {
             guard element.byteRange.count <= limits.privateBytesMax else {
                 throw .policyViolation("an account may keep \(limits.privateBytesMax) bytes")
+            }
+            if let nodes, Bookmarks.isList(element) {
+                try await Bookmarks.setList(element, nodes)
+                continue
             }
             let key = DocumentKey(element)
             guard key.key.utf8.count <= keyBytesMax else { throw .policyViolation("a name may have \(keyBytesMax) bytes") }
@@ -78,6 +92,7 @@ package struct PrivateStorage: IQResponder {
         guard index.byteCount <= limits.privateBytesMax else {
             throw .resourceConstraint("an account may keep \(limits.privateBytesMax) bytes")
         }
+        if writes.isEmpty { return .empty }
         writes.append(.document(account, PrivateIndex.key, index.encoded))
         do throws(StoreError) { try await store.commit(writes) }
         catch { throw error == .full ? .resourceConstraint("the server has no space left") : StanzaError(.internalServerError, .wait) }

@@ -79,19 +79,19 @@ struct PrivateStorageTests {
     func kept() {
         let server = TestServer()
         let juliet = server.online("juliet/balcony")
-        juliet.send(request("set", "<storage xmlns='storage:bookmarks'><c jid='&lt;a&gt;'/>one</storage>"))
+        juliet.send(request("set", "<storage xmlns='storage:rosternotes'><c jid='&lt;a&gt;'/>one</storage>"))
         juliet.send(request("set", "<storage xmlns='storage:other'>two</storage><prefs xmlns='storage:other'>three</prefs>"))
         juliet.forget()
-        juliet.send(request("get", "<storage xmlns='storage:bookmarks'/>"))
+        juliet.send(request("get", "<storage xmlns='storage:rosternotes'/>"))
         #expect(juliet.received() == [
             """
             <iq type='result' id='p' to='juliet@capulet.example/balcony'><query xmlns='jabber:iq:private'>\
-            <storage xmlns='storage:bookmarks'><c jid='&lt;a&gt;'/>one</storage></query></iq>
+            <storage xmlns='storage:rosternotes'><c jid='&lt;a&gt;'/>one</storage></query></iq>
             """
         ])
         #expect(stored(juliet, "<storage xmlns='storage:other'/>") == "two")
         #expect(stored(juliet, "<prefs xmlns='storage:other'/>") == "three")
-        #expect(stored(juliet, "<prefs xmlns='storage:bookmarks'/>") == "")
+        #expect(stored(juliet, "<prefs xmlns='storage:rosternotes'/>") == "")
         juliet.send(request("set", "<prefs xmlns='storage:other'/>"))
         #expect(stored(juliet, "<prefs xmlns='storage:other'/>") == "")
     }

@@ -23,6 +23,7 @@ from harness import (
     Failed,
     Refused,
     World,
+    befriend,
     check,
     equal,
     expect_error,
@@ -107,20 +108,6 @@ login_checks()
 
 async def pair(world):
     return await world.client("romeo"), await world.client("juliet", "chamber", tls="direct")
-
-
-async def befriend(world, one, other):
-    """Both see each other's presence from here on. Nothing happens if they do already."""
-    for first, second in ((one, other), (other, one)):
-        if first.client_roster[second.boundjid.bare]["subscription"] in ("to", "both"):
-            continue
-        first.send_presence_subscription(second.boundjid.bare)
-        await second.expect(is_presence(first.boundjid.bare, "subscribe"), "the subscription request")
-        second.send_presence_subscription(first.boundjid.bare, ptype="subscribed")
-        await first.expect(is_presence(second.boundjid.bare, "subscribed"), "the approval")
-        await first.expect(is_presence(second.boundjid.full, "available"), "the presence after the approval")
-    one.forget()
-    other.forget()
 
 
 @check("slixmpp: a subscription is asked for and approved, both ways, and rosters say so")
@@ -792,6 +779,7 @@ def go_check(tls, transport):
 go_checks()
 
 # Their checks come behind these.
+import publishing  # noqa: E402, F401
 import rooms  # noqa: E402, F401
 import rooms_nbxmpp  # noqa: E402, F401
 import operations  # noqa: E402, F401

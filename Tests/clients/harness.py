@@ -326,3 +326,17 @@ async def close_quietly(world):
     except Exception as error:
         print(f"      closing: {type(error).__name__}: {error}", file=sys.stderr)
         world.clients.clear()
+
+
+async def befriend(world, one, other):
+    """Both see each other's presence from here on. Nothing happens if they do already."""
+    for first, second in ((one, other), (other, one)):
+        if first.client_roster[second.boundjid.bare]["subscription"] in ("to", "both"):
+            continue
+        first.send_presence_subscription(second.boundjid.bare)
+        await second.expect(is_presence(first.boundjid.bare, "subscribe"), "the subscription request")
+        second.send_presence_subscription(first.boundjid.bare, ptype="subscribed")
+        await first.expect(is_presence(second.boundjid.bare, "subscribed"), "the approval")
+        await first.expect(is_presence(second.boundjid.full, "available"), "the presence after the approval")
+    one.forget()
+    other.forget()

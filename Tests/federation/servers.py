@@ -288,7 +288,7 @@ class Jabberd2(Server):
 
 
 class Martlet(Server):
-    can = frozenset("external dialback starttls direct-tls bidi management dane rooms vcard mam".split())
+    can = frozenset("external dialback starttls direct-tls bidi management dane rooms pep vcard mam".split())
 
     def configure(self):
         (self.folder / "data").mkdir(mode=0o700)

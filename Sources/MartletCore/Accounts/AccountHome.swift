@@ -56,7 +56,7 @@ package final class AccountHome {
     /// Requests in the account's name that wait for an answer, by identifier (`AccountRequests.swift`).
     var requests: [String: PendingRequest] = [:]
     /// Contacts at other servers, as far as sessions have been told that they are there.
-    var remotePresences = RemotePresences()
+    package var remotePresences = RemotePresences()
     /// What sessions are to be told once it is on disk, in order.
     var tellings: [(ticket: CommitTicket, Telling)] = []
     /// The last ticket of the account's writes: until it is settled, the state here is ahead of the disk.

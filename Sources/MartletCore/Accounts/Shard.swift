@@ -65,6 +65,9 @@ package final class Shard: @unchecked Sendable {
             && home.lastTicket <= settled
     }
 
+    /// The account, if its state is in memory, to decide by it. Call with the lock held.
+    package func residentAccount(_ address: BareJID) -> AccountHome? { homes[address].flatMap { $0.isResident ? $0 : nil } }
+
     // MARK: Services
 
     /// The home of a service's address, if it is in memory. Call with the lock held.

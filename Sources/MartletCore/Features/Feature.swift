@@ -18,6 +18,11 @@ extension Feature {
 package struct DiscoFeatures: Sendable {
     package var host: [Namespace]
     package var account: [Namespace]
+    /// Features whose names are no namespaces of their own.
+    package var hostNames: [String] = []
+    package var accountNames: [String] = []
+    /// What accounts are besides accounts.
+    package var accountIdentities: [DiscoIdentity] = []
     /// Forms in what the domain says of itself (XEP-0128).
     package var hostForms: [DiscoForm]
     package init(host: [Namespace] = [], account: [Namespace] = [], hostForms: [DiscoForm] = []) {
@@ -26,6 +31,21 @@ package struct DiscoFeatures: Sendable {
         self.hostForms = hostForms
     }
     package static func everywhere(_ namespaces: Namespace...) -> DiscoFeatures { DiscoFeatures(host: namespaces, account: namespaces) }
+}
+
+/// Who somebody says he is in a service discovery answer (XEP-0030 §3.1).
+package struct DiscoIdentity: Hashable, Sendable {
+    package var category: String
+    package var type: String
+    package var name: String?
+    /// `xml:lang` of the name.
+    package var language: String?
+    package init(_ category: String, _ type: String, name: String? = nil, language: String? = nil) {
+        self.category = category
+        self.type = type
+        self.name = name
+        self.language = language
+    }
 }
 
 /// Further information in a service discovery answer (XEP-0128): a form of type `result`.

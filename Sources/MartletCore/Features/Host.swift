@@ -20,6 +20,8 @@ package final class Host: Sendable {
     package let delaying: [any DelayStage]
     package let archiving: (any ArchivingStage)?
     package let observing: [any ObservingStage]
+    package let interested: [any InterestStage]
+    package let eventing: (any EventingStage)?
     private let routes: [Namespace: [IQRoute]]
 
     package init(
@@ -40,6 +42,8 @@ package final class Host: Sendable {
         delaying = features.compactMap { $0 as? any DelayStage }
         archiving = features.lazy.compactMap { $0 as? any ArchivingStage }.first
         observing = features.compactMap { $0 as? any ObservingStage }
+        interested = features.compactMap { $0 as? any InterestStage }
+        eventing = features.lazy.compactMap { $0 as? any EventingStage }.first
         var routes: [Namespace: [IQRoute]] = [:]
         for route in features.flatMap({ ($0 as? any IQResponder)?.routes ?? [] }) {
             let isTaken = routes[route.namespace, default: []].contains {

@@ -19,6 +19,8 @@ package struct IQRequest: Sendable {
     package var account: AccountID?
     /// Whether who asks has the admin role in the owner's domain.
     package var isByAdmin = false
+    /// Of the loop on which it is answered; set by the router.
+    package var mailbox: LoopMailbox?
 
     package init(kind: Kind, stanza: Stanza, actor: JID, owner: BareJID, child: ElementView) {
         self.kind = kind
@@ -92,6 +94,8 @@ package struct IQRoute: Sendable {
         case suspending(@Sendable (IQRequest, Router) async throws(StanzaError) -> IQReply)
         /// May wait, and later stanzas overtake it: for requests that change nothing.
         case concurrent(@Sendable (IQRequest, Router) async throws(StanzaError) -> IQReply)
+        /// Answers when it can, from whatever loop, once (``HeldRequest``); later stanzas overtake it. Called with no lock held.
+        case held(@Sendable (HeldRequest, LoopContext) -> Void)
     }
 
     package var kind: IQRequest.Kind
@@ -126,6 +130,13 @@ package struct IQRoute: Sendable {
         _ handler: @escaping @Sendable (IQRequest, Router) async throws(StanzaError) -> IQReply
     ) -> IQRoute {
         IQRoute(kind: kind, local: local, namespace: namespace, scope: scope, handler: .suspending(handler))
+    }
+
+    package static func held(
+        _ kind: IQRequest.Kind, _ local: StaticString, _ namespace: Namespace, at scope: Scope,
+        _ handler: @escaping @Sendable (HeldRequest, LoopContext) -> Void
+    ) -> IQRoute {
+        IQRoute(kind: kind, local: local, namespace: namespace, scope: scope, handler: .held(handler))
     }
 
     package static func concurrent(

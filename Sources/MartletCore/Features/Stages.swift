@@ -87,7 +87,7 @@ package protocol DelayStage: Feature {
 ///
 /// Only accounts that have the stage's document are looked at; for the others it costs nothing. All is called under the lock of the
 /// account's shard: memory only. What comes of it is returned, and done by the router.
-package protocol ObservingStage: Feature {
+package protocol ObservingStage: RequestingStage {
     /// What an account has that is to be looked at (``DocumentKey/resident``).
     var document: DocumentKey { get }
 
@@ -100,8 +100,51 @@ package protocol ObservingStage: Feature {
     func unacknowledged(_ messages: [Stanza], by session: FullJID, at home: AccountHome, _ context: LoopContext) -> Consequences
     /// Somebody asks for a subscription to the account's presence (RFC 6121 §3.1.3), and that waits in its roster for an answer.
     func asked(at home: AccountHome, _ context: LoopContext) -> Consequences
-    /// A request of the stage is answered, or will not be.
-    func answered(_ request: AccountRequest, _ outcome: RequestOutcome, at home: AccountHome, _ context: LoopContext) -> Consequences
+}
+
+/// Has accounts ask something, and hears what comes of it.
+package protocol RequestingStage: Feature {
+    /// A request of the stage is answered, or will not be. Under the lock of the account's shard.
+    ///
+    /// - Parameter answer: the child of a result, if it has one.
+    func answered(
+        _ request: AccountRequest, _ outcome: RequestOutcome, _ answer: ElementView?, at home: AccountHome, _ context: LoopContext
+    ) -> Consequences
+}
+
+/// Looks on as clients say in their presence what they are able to do and want to hear of (XEP-0115, XEP-0163).
+///
+/// All is called under the lock of the account's shard: memory only.
+package protocol InterestStage: RequestingStage {
+    /// Whether a presence says anything of the kind.
+    func concerns(_ presence: borrowing Stanza) -> Bool
+    /// A session of the account's has broadcast its presence: it is that of `home.sessions[index]`.
+    func announced(by index: Int, at home: AccountHome, _ context: LoopContext) -> Consequences
+    /// A session of another server's has told the account that it is there. The account's own sessions may all be away.
+    func heard(_ presence: borrowing Stanza, of address: FullJID, at home: AccountHome, _ context: LoopContext) -> Consequences
+}
+
+/// Tells of what an account has published (XEP-0163).
+///
+/// All is called under the lock of the account's shard: memory only.
+package protocol EventingStage: Feature {
+    /// It is known of a client that it wants to hear of these nodes, and was not known before.
+    func wish(_ wish: NodeWish, at home: AccountHome, _ router: Router, _ context: LoopContext)
+    /// Somebody may see the account's presence from now on.
+    func admitted(_ contact: BareJID, at home: AccountHome, _ router: Router, _ context: LoopContext)
+}
+
+/// A client wants to hear of nodes (XEP-0163 §4.2).
+package struct NodeWish: Sendable {
+    package let nodes: Set<String>
+    package let address: FullJID
+    /// If it is one of the account's own; then it wants to hear of the account's contacts as well. Else it is another server's.
+    package let session: SessionRef?
+    package init(_ nodes: Set<String>, _ address: FullJID, _ session: SessionRef?) {
+        self.nodes = nodes
+        self.address = address
+        self.session = session
+    }
 }
 
 /// What comes of something that a stage has seen.
@@ -110,21 +153,25 @@ package struct Consequences: Sendable {
     package var requests: [AccountRequest]
     /// What is in memory already.
     package var writes: [Write]
-    package init(requests: [AccountRequest] = [], writes: [Write] = []) {
+    package var wishes: [NodeWish]
+    package init(requests: [AccountRequest] = [], writes: [Write] = [], wishes: [NodeWish] = []) {
         self.requests = requests
         self.writes = writes
+        self.wishes = wishes
     }
 }
 
-/// A request of type `set` in the name of an account, from its bare JID.
+/// A request in the name of an account, from its bare JID.
 package struct AccountRequest: Hashable, Sendable {
+    package let kind: IQRequest.Kind
     /// Nobody else can guess it: ``RandomSource/token()``.
     package let id: String
     package let to: JID
     /// The one child element.
     package let payload: ByteBuffer
 
-    package init(id: String, to: JID, payload: ByteBuffer) {
+    package init(_ kind: IQRequest.Kind = .set, id: String, to: JID, payload: ByteBuffer) {
+        self.kind = kind
         self.id = id
         self.to = to
         self.payload = payload

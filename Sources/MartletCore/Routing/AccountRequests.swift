@@ -5,13 +5,16 @@ package import NIOCore
 /// A request in an account's name that waits for its answer.
 struct PendingRequest {
     let request: AccountRequest
-    let stage: any ObservingStage
+    let stage: any RequestingStage
     let deadline: Scheduled<Void>
 }
 
 extension AccountHome {
     /// Requests in an account's name that may wait for an answer at a time; a further one fails at once with `resource-constraint`.
     package static var requestsMax: Int { 64 }
+
+    /// Whether somebody has been asked this and has not answered.
+    package func isAsking(_ payload: ByteBuffer) -> Bool { requests.values.contains { $0.request.payload == payload } }
 }
 
 /// Requests that an account itself makes, for what it is known to want. An answer counts only from whom was asked, under an identifier
@@ -21,9 +24,11 @@ extension Router {
     package static var answerWithin: TimeAmount { .seconds(30) }
 
     /// Does what a stage wants done. Under the lock.
-    func perform(_ consequences: Consequences, of stage: any ObservingStage, _ home: AccountHome, _ context: LoopContext) {
+    func perform(_ consequences: Consequences, of stage: any RequestingStage, _ home: AccountHome, _ context: LoopContext) {
         submit(consequences.writes, of: home, context)
         for request in consequences.requests { ask(request, of: stage, home, context) }
+        guard !consequences.wishes.isEmpty, let eventing = context.hosts.host(of: home.address)?.eventing else { return }
+        for wish in consequences.wishes { eventing.wish(wish, at: home, self, context) }
     }
 
     private func submit(_ writes: [Write], of home: AccountHome, _ context: LoopContext) {
@@ -36,7 +41,7 @@ extension Router {
         }
     }
 
-    private func ask(_ request: AccountRequest, of stage: any ObservingStage, _ home: AccountHome, _ context: LoopContext) {
+    private func ask(_ request: AccountRequest, of stage: any RequestingStage, _ home: AccountHome, _ context: LoopContext) {
         let account = home.address
         let mailbox = context.mailbox
         let hasRoom = home.requests.count < AccountHome.requestsMax
@@ -52,7 +57,8 @@ extension Router {
 
     /// - Returns: why it was not sent.
     private func send(_ request: AccountRequest, of account: BareJID, _ context: LoopContext) -> StanzaError? {
-        let encoded = StanzaBuilder.iq(.set, from: .bare(account), to: request.to, id: request.id) { $0.raw(request.payload) }
+        let type: IQType = request.kind == .get ? .get : .set
+        let encoded = StanzaBuilder.iq(type, from: .bare(account), to: request.to, id: request.id) { $0.raw(request.payload) }
         guard let stanza = Stanza(sent: encoded), isAllowed(stanza, to: request.to, of: account, context) else { return .notAcceptable() }
         guard let host = context.hosts.host(of: request.to.bare) else {
             if case .refused(let error) = remote.deliver(encoded, from: account, to: request.to.bare, context) { return error }
@@ -60,7 +66,7 @@ extension Router {
         }
         // What the server itself and its accounts answer is not for accounts to ask.
         guard case .full(let full) = request.to, !full.bare.isDomain else { return .serviceUnavailable }
-        return pass(stanza, .set, to: full, host, origin: nil, context)
+        return pass(stanza, type, to: full, host, origin: nil, context)
     }
 
     /// Whether the account's own screening lets it out.
@@ -85,18 +91,20 @@ extension Router {
         case .result: outcome = .result
         case .error: outcome = .error(StanzaError(in: stanza))
         }
-        conclude(id, of: account, outcome, from: stanza.from, context)
+        conclude(id, of: account, outcome, answer: stanza.element.root.firstChild, from: stanza.from, context)
     }
 
     /// - Parameter sender: who answers; `nil` is this server.
-    private func conclude(_ id: String, of account: BareJID, _ outcome: RequestOutcome, from sender: JID? = nil, _ context: LoopContext) {
+    private func conclude(
+        _ id: String, of account: BareJID, _ outcome: RequestOutcome, answer: ElementView? = nil, from sender: JID? = nil, _ context: LoopContext
+    ) {
         let shard = placement.shard(of: account)
         shard.withLock {
             guard let home = shard.home(account), let pending = home.requests[id], sender == nil || sender == pending.request.to else { return }
             home.requests[id] = nil
             pending.deadline.cancel()
             guard home.isInMemory else { return }
-            perform(pending.stage.answered(pending.request, outcome, at: home, context), of: pending.stage, home, context)
+            perform(pending.stage.answered(pending.request, outcome, answer, at: home, context), of: pending.stage, home, context)
             shardIdle(home)
         }
         context.runEffects()

@@ -175,7 +175,9 @@ extension Router {
         return run(handler, request, host, asker, context)
     }
 
-    private func run(_ handler: IQRoute.Handler, _ request: IQRequest, _ host: Host, _ asker: Asker, _ context: LoopContext) -> Progress {
+    private func run(_ handler: IQRoute.Handler, _ asked: IQRequest, _ host: Host, _ asker: Asker, _ context: LoopContext) -> Progress {
+        var request = asked
+        request.mailbox = context.mailbox
         switch handler {
         case .session(let answer): return runInSession(request, asker, context, answer)
         case .immediate(let answer):
@@ -192,6 +194,9 @@ extension Router {
             return .pending
         case .concurrent(let answer):
             self.answer(request, asker, on: context.mailbox, answer)
+            return .pending
+        case .held(let take):
+            take(HeldRequest(request, asker, self), context)
             return .pending
         }
     }
@@ -285,7 +290,7 @@ extension Router {
         for push in decision.pushes { send(push, from: request.owner, to: request.actor, origin, context) }
     }
 
-    private func reply(_ reply: IQReply, to request: IQRequest, _ origin: SessionRef?, _ context: LoopContext) {
+    func reply(_ reply: IQReply, to request: IQRequest, _ origin: SessionRef?, _ context: LoopContext) {
         for stanza in reply.before { send(stanza, from: request.owner, to: request.actor, origin, context) }
         send(reply.encoded(answering: request.stanza), from: request.owner, to: request.actor, origin, context)
     }

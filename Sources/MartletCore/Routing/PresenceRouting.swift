@@ -54,8 +54,15 @@ extension Router {
                 if isFirst { repeatRequests(of: home, context) }
             }
             if !tookMessages, entry.takesMessages { startReplay(to: entry, home, context) }
+            noteInterests(of: index, home, context)
         }
         return .done
+    }
+
+    /// Under the lock.
+    private func noteInterests(of index: Int, _ home: AccountHome, _ context: LoopContext) {
+        guard let host = context.hosts.host(of: home.address), home.isResident else { return }
+        for stage in host.interested { perform(stage.announced(by: index, at: home, context), of: stage, home, context) }
     }
 
     /// Longest text of a priority, in bytes: four characters and what white space a client may put around them.
@@ -150,6 +157,8 @@ extension Router {
         }
         withdrawDirected(entry, unavailable, home, context)
         home.sessions[index].presence = nil
+        home.sessions[index].capabilities = nil
+        home.sessions[index].profile = .none
         home.sessions[index].directed = []
         if !home.hasAvailableSession { noteLastActivity(unavailable, home, context) }
     }
@@ -225,11 +234,35 @@ extension Router {
             _ = deliver(Arrival(stanza, to: to, origin: origin), to: host, context)
         case .account(let host):
             let shard = placement.shard(of: to.bare)
-            shard.withLock {
-                guard let home = shard.home(to.bare), home.isInMemory, !home.sessions.isEmpty else { return }
+            let isHeard = shard.withLock {
+                guard let home = shard.home(to.bare), home.isInMemory, !home.sessions.isEmpty else { return false }
                 receivePresence(stanza, to, host, home, origin, isOfPeer: isOfPeer, context)
+                return true
             }
+            if isOfPeer, !isHeard { noteAway(stanza, to.bare, host, context) }
         }
+    }
+
+    /// Nobody is there to hear of a contact; what the account has published is for him all the same.
+    private func noteAway(_ stanza: Stanza, _ account: BareJID, _ host: Host, _ context: LoopContext) {
+        guard host.eventing != nil, case .presence(let type) = stanza.kind else { return }
+        let isComing = type == .available && host.interested.contains { $0.concerns(stanza) }
+        if !isComing {
+            _ = withResidentHome(account) { $0.remotePresences.note(type, from: stanza.from) }
+            return
+        }
+        withHome(of: account, context) { [self] home, context in
+            guard home.isResident, home.maySeePresence(stanza.from) else { return }
+            if home.roster.state(of: stanza.from.bare).to { _ = home.remotePresences.note(.available, from: stanza.from) }
+            noteInterests(stanza, host, home, context)
+            shardIdle(home)
+        }
+    }
+
+    /// Under the lock.
+    private func noteInterests(_ stanza: Stanza, _ host: Host, _ home: AccountHome, _ context: LoopContext) {
+        guard home.isResident, case .presence(.available) = stanza.kind, case .full(let address) = stanza.from else { return }
+        for stage in host.interested { perform(stage.heard(stanza, of: address, at: home, context), of: stage, home, context) }
     }
 
     private func deliverRemotePresence(_ stanza: Stanza, to: JID, origin: SessionRef?, _ context: LoopContext) {
@@ -248,6 +281,7 @@ extension Router {
         else { return }
         if isOfPeer, home.roster.state(of: stanza.from.bare).to {
             tell(home, thatGone: home.remotePresences.note(type, from: stanza.from), context)
+            noteInterests(stanza, host, home, context)
         }
         post(stanza.encoded(to: to), to: recipients, of: home, context)
     }

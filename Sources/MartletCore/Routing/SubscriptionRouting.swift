@@ -144,9 +144,18 @@ extension Router {
         guard step.startsSendingPresence || step.stopsSendingPresence else { return }
         let contactsTicket = withResidentHome(contact) { $0.lastTicket } ?? .none
         context.afterCommit(contactsTicket) { [self] context, _ in
-            if step.startsSendingPresence { showPresence(of: address, to: [.bare(contact)], context) }
+            if step.startsSendingPresence {
+                showPresence(of: address, to: [.bare(contact)], context)
+                admit(contact, at: address, context)
+            }
             if step.stopsSendingPresence { hidePresence(of: address, from: [.bare(contact)], context) }
         }
+    }
+
+    /// Hears what the account has published.
+    private func admit(_ contact: BareJID, at address: BareJID, _ context: LoopContext) {
+        guard let eventing = context.hosts.host(of: address)?.eventing else { return }
+        _ = withResidentHome(address) { home in eventing.admitted(contact, at: home, self, context) }
     }
 
     // MARK: Roster pushes

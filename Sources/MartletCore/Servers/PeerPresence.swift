@@ -1,4 +1,4 @@
-import MartletXMPP
+package import MartletXMPP
 package import NIOCore
 
 /// What an account's sessions have been told of the presence of contacts at other servers: what they have to be told otherwise when such a
@@ -8,7 +8,7 @@ package struct RemotePresences: Sendable {
     /// account's sessions go on seeing those until they hear of them again.
     package static let countMax = 1_000
 
-    private var present: Set<FullJID> = []
+    private var present: [FullJID: Capabilities?] = [:]
     /// Those of them of whom it is not known whether they are still there.
     private var doubted: Set<FullJID> = []
 
@@ -19,10 +19,10 @@ package struct RemotePresences: Sendable {
         switch (type, sender) {
         case (.available, .full(let full)):
             doubted.remove(full)
-            if present.count < Self.countMax { present.insert(full) }
+            if present.count < Self.countMax, present[full] == nil { present[full] = .some(nil) }
         case (.unavailable, .full(let full)), (.error, .full(let full)):
             doubted.remove(full)
-            present.remove(full)
+            present[full] = nil
         case (.unavailable, .bare(let bare)): return take { $0.bare == bare }
         case (.available, _), (.error, _), (.subscribe, _), (.subscribed, _), (.unsubscribe, _), (.unsubscribed, _), (.probe, _): break
         }
@@ -30,19 +30,42 @@ package struct RemotePresences: Sendable {
     }
 
     private mutating func take(where isMeant: (FullJID) -> Bool) -> [FullJID] {
-        let gone = present.filter(isMeant)
-        present.subtract(gone)
+        let gone = present.keys.filter(isMeant)
+        for address in gone { present[address] = nil }
         doubted.subtract(gone)
-        return Array(gone)
+        return gone
     }
 
     /// Their server may have lost them without a word.
-    mutating func doubt(_ domain: String) { doubted.formUnion(present.filter { $0.bare.domainpart == domain }) }
+    mutating func doubt(_ domain: String) { doubted.formUnion(present.keys.filter { $0.bare.domainpart == domain }) }
 
     /// Forgets those who have not been heard of since.
     mutating func takeDoubted(of domain: String) -> [FullJID] {
         let doubted = doubted
         return take { $0.bare.domainpart == domain && doubted.contains($0) }
+    }
+
+    /// What a session has said of itself; setting it does nothing for one that is not there.
+    package subscript(capabilities address: FullJID) -> Capabilities? {
+        get { present[address] ?? nil }
+        set { if present[address] != nil { present[address] = .some(newValue) } }
+    }
+
+    /// Who has a digest and has not been heard of.
+    package func unknown(with key: CapabilityKey) -> [FullJID] {
+        present.lazy.filter { $0.value.map { $0.key == key && $0.profile == nil } ?? false }.map(\.key)
+    }
+
+    /// Those of one contact of whom something is known.
+    package func sessions(of contact: BareJID) -> [(address: FullJID, profile: EntityProfile)] {
+        present.compactMap { address, capabilities in
+            address.bare == contact ? capabilities?.profile.map { (address, $0) } : nil
+        }
+    }
+
+    /// Those who want to hear of a node.
+    package func interested(in node: String) -> [FullJID] {
+        present.lazy.filter { $0.value?.profile?.interests.contains(node) ?? false }.map(\.key)
     }
 
     /// Forgets those of a domain.

@@ -48,8 +48,11 @@ extension Router {
     }
 
     /// A message as ``deliver(_:_:to:by:_:)`` takes it, of type `normal`, where nobody waits for what becomes of it. With no lock held.
-    package func notify(_ message: Stanza, to account: BareJID, _ context: LoopContext) {
-        var message = MessageInTransit(message, .normal, to: .bare(account), origin: nil)
+    package func notify(_ message: Stanza, to account: BareJID, _ context: LoopContext) { notify(message, .normal, to: .bare(account), context) }
+
+    /// The same of any type, to anybody.
+    package func notify(_ message: Stanza, _ type: MessageType, to address: JID, _ context: LoopContext) {
+        var message = MessageInTransit(message, type, to: address, origin: nil)
         _ = deliver(&message, context)
     }
 

@@ -30,6 +30,10 @@ package struct SessionEntry: Sendable {
     package var resumptionID: String?
     /// When its connection was lost, in milliseconds since 1970; `nil` while it has one.
     package internal(set) var detachedAt: Int64?
+    /// What it has said of itself in its presence (XEP-0115); `nil` if nothing.
+    package var capabilities: Capabilities?
+    /// What is known of it for certain: of what it said before, until it has answered for what it says now.
+    package var profile = EntityProfile.none
     /// Whom this session sent directed presence (RFC 6121 §4.6). Bounded by `directedPresenceMax`.
     package var directed: [JID] = []
 

@@ -8,7 +8,8 @@ package import MartletXMPP
 /// `NodeOwnership`, `NodeLists`, `NodeDiscovery`; who is told of what is in `NodeNotices`.
 package struct PubSubNodes: Sendable {
     package let address: BareJID
-    package let settings: PubSubSettings
+    /// Those of a reload hold for what comes from then on.
+    package var settings: PubSubSettings
     private(set) var nodes: [OctetName: PubSubNode] = [:]
     private var names: [NodeID: OctetName] = [:]
     private var sorted = SortedNames()

@@ -86,7 +86,9 @@ package struct PushNotifications: IQResponder, ObservingStage {
 
     // MARK: Answers (§7.1)
 
-    package func answered(_ request: AccountRequest, _ outcome: RequestOutcome, at home: AccountHome, _ context: LoopContext) -> Consequences {
+    package func answered(
+        _ request: AccountRequest, _ outcome: RequestOutcome, _ answer: ElementView?, at home: AccountHome, _ context: LoopContext
+    ) -> Consequences {
         var devices = home.pushDevices
         let conclusion = devices.conclude(request.id, outcome, nextID: context.random.token) { home.isAway($0) }
         var consequences = Consequences(requests: conclusion.next.map { [self.request($0, home)] } ?? [])

@@ -31,7 +31,8 @@ package final class TestServer {
         commits: InMemoryStore.Commits = .automatic, policy: AccessPolicy = AccessPolicy(), remote: any RemoteDelivery = NoFederation(),
         audit: any AuditSink = NoAudit(), seed: UInt64 = 1,
         contacts: ContactAddresses.Addresses = .init(),
-        roomSettings: MultiUserChat.Settings = .init(identities: OccupantIDs(secret: Array("occupants".utf8))), features: ((FeatureConfiguration) -> [any Feature])? = nil
+        roomSettings: MultiUserChat.Settings = .init(identities: OccupantIDs(secret: Array("occupants".utf8))),
+        pubsub: PubSubService.Settings = .init(), features: ((FeatureConfiguration) -> [any Feature])? = nil
     ) {
         self.settings = settings
         time = ManualTime()
@@ -48,6 +49,13 @@ package final class TestServer {
                 preconditionFailure("there can be no rooms at \(domain): \(error)")
             }
         }
+        let nodes = domains.map { domain in
+            do {
+                return try StandardFeatures.pubsub(at: BareJID(parsing: "pubsub.\(domain)"), name: "Publishing", pubsub, configuration)
+            } catch {
+                preconditionFailure("there can be no nodes at \(domain): \(error)")
+            }
+        }
         let hosts = domains.map { domain in
             do {
                 var configuration = configuration
@@ -59,7 +67,7 @@ package final class TestServer {
         }
         guard let first = hosts.first else { preconditionFailure("a server has a domain") }
         domain = first.domain
-        self.hosts = HostTable(hosts + rooms)
+        self.hosts = HostTable(hosts + rooms + nodes)
         context = LoopContext(loop: loop, hosts: self.hosts, store: store, time: time, random: random)
     }
 

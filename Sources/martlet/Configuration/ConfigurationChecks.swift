@@ -18,6 +18,7 @@ struct ConfigurationChecks {
 
     mutating func run() {
         checkDomains()
+        checkServices()
         checkAdmins()
         checkListeners()
         checkLimits()
@@ -46,6 +47,24 @@ struct ConfigurationChecks {
                 firstByName[domain.name] = "\(path).name"
             }
             checkCertificate(of: domain, at: path)
+        }
+    }
+
+    /// Whatever has an address of its own has one that nothing else has.
+    private mutating func checkServices() {
+        var owners = Dictionary(configuration.domains.map { ($0.name, "a domain") }) { first, _ in first }
+        var reported: Set<String> = []
+        var seen: Set<String> = []
+        for domain in configuration.domains where !domain.name.isEmpty && seen.insert(domain.name).inserted {
+            let services = [
+                (configuration.rooms.isEnabled, configuration.rooms.subdomain, "rooms.subdomain", "the rooms of \(domain.name)"),
+                (configuration.pubsub.service.isEnabled, configuration.pubsub.service.subdomain, "pubsub.service.subdomain", "nodes of \(domain.name)"),
+            ]
+            for (isEnabled, subdomain, path, description) in services where isEnabled {
+                let address = "\(subdomain).\(domain.name)"
+                guard let owner = owners.updateValue(description, forKey: address), reported.insert(path).inserted else { continue }
+                report(path, "\(address) would be both \(owner) and \(description)", hint: "choose another name")
+            }
         }
     }
 

@@ -19,6 +19,11 @@ package enum ConfigurationSchema {
         .section("archive", \.archive, archive, "How much of their messages accounts find again (XEP-0313)."),
         .section("push", \.push, push, "What the push services of apps learn when they are told of messages (XEP-0357)."),
         .section("rooms", \.rooms, rooms, "Rooms for many (XEP-0045). Each domain has its own, at an address of their own."),
+        .section("pubsub", \.pubsub, pubsub, "What accounts and services publish (XEP-0163, XEP-0060)."),
+        .entries(
+            "external-services", \.externalServices, externalService, .reload, counts: 0...64,
+            identity: { "\($0.type.rawValue) \($0.address?.description ?? "") \($0.transport?.rawValue ?? "")" },
+            "STUN and TURN servers that clients are told of, for calls (XEP-0215)."),
         .section("federation", \.federation, federation, "Streams to and from other servers (RFC 6120)."),
         .entries(
             "peers", \.peers, peer, .reload, counts: 0...10_000, identity: { $0.domain },
@@ -365,6 +370,49 @@ package enum ConfigurationSchema {
         .value("archive", \.isArchived, .boolean, .reload, "Whether messages are kept in the room's archive (XEP-0313)."),
         .value("occupants", \.occupantsMax, .integer(2...100_000), .reload, "Most occupants."),
         .value("history", \.historyLength, .integer(0...1_000), .reload, "Most messages that who enters is shown."),
+    ])
+
+    static let pubsub = ConfigurationMapping<ServerConfiguration.PubSub>([
+        .value("account-nodes", \.accountNodesMax, .integer(10...100_000), .reload, "Most nodes that an account has."),
+        .value(
+            "account-items", \.accountItemsMax, .integer(10...100_000), .reload,
+            "Most items that a node of an account keeps, if it is to keep as many as it may."),
+        .value(
+            "account-bytes", \.accountBytesMax, .bytes(mebibyte...(1_024 * mebibyte)), .reload,
+            "Most bytes that an account has published and that are kept; what goes beyond is refused."),
+        .value(
+            "item-bytes", \.itemBytesMax, .bytes(kibibyte...(8 * mebibyte)), .reload,
+            "Most bytes of one item, at accounts and services. No stanza is larger than limits.stanza-bytes, whatever this says."),
+        .section("service", \.service, pubsubService, "Nodes that belong to no account, at an address of their own in each domain."),
+    ])
+
+    static let pubsubService = ConfigurationMapping<ServerConfiguration.PubSubServiceSection>([
+        .value("enabled", \.isEnabled, .boolean, .reload, "Whether there is such a service."),
+        .value(
+            "subdomain", \.subdomain, .domain, .reload,
+            "Where the service of a domain is: with pubsub, that of example.org is at pubsub.example.org."),
+        .value("creation", \.creation, .choice, .reload, "Who may create nodes: local (accounts of this server) or admins (of the domain)."),
+        .value("nodes", \.nodesMax, .integer(10...1_000_000), .reload, "Most nodes that a service has."),
+        .value("items", \.itemsMax, .integer(10...1_000_000), .reload, "Most items that a node keeps, if it is to keep as many as it may."),
+        .value(
+            "bytes", \.bytesMax, .bytes(mebibyte...(1_048_576 * mebibyte)), .reload,
+            "Most bytes that a service keeps; what goes beyond is refused."),
+    ])
+
+    static let externalService = ConfigurationMapping<ServerConfiguration.ExternalService>([
+        .value(
+            "address", \.address, .optional(.hostAndPort), .reload, isRequired: true, example: "turn.example.org:3478",
+            "Where clients find it, with the port."),
+        .value("type", \.type, .choice, .reload, "What it is there for: stun, turn; with TLS: stuns, turns."),
+        .value("transport", \.transport, .optional(.choice), .reload, example: "udp", "udp or tcp."),
+        .value(
+            "secret-file", \.secretFile, .optional(.path), .reload, example: "/etc/martlet/turn.secret",
+            """
+            File with the secret that it shares with this server (static-auth-secret of coturn): then clients get names and passwords that are good \
+            for a while. Relative to this file.
+            """),
+        .value(
+            "lifetime", \.lifetime, .duration(.seconds(60)...(.seconds(604_800))), .reload, "For how long such a password is good."),
     ])
 
     static let federation = ConfigurationMapping<ServerConfiguration.Federation>([

@@ -24,6 +24,8 @@ package struct ServerConfiguration: ConfigurationSection {
     package var archive = Archive()
     package var push = Push()
     package var rooms = Rooms()
+    package var pubsub = PubSub()
+    package var externalServices: [ExternalService] = []
     package var federation = Federation()
     package var peers: [Peer] = []
     package var log = Log()
@@ -220,6 +222,42 @@ extension ServerConfiguration {
         package init() {}
     }
 
+    /// Nodes to publish at: of accounts (XEP-0163), and of a service (XEP-0060).
+    package struct PubSub: ConfigurationSection {
+        package var accountNodesMax = 200
+        package var accountItemsMax = 1_000
+        package var accountBytesMax = 10 * 1024 * 1024
+        package var itemBytesMax = 256 * 1024
+        package var service = PubSubServiceSection()
+
+        package init() {}
+    }
+
+    /// Nodes at an address of their own.
+    package struct PubSubServiceSection: ConfigurationSection {
+        package var isEnabled = false
+        /// The service of `example.org` is at `pubsub.example.org`.
+        package var subdomain = "pubsub"
+        package var creation = NodeCreation.local
+        package var nodesMax = 10_000
+        package var itemsMax = 10_000
+        package var bytesMax = 1024 * 1024 * 1024
+
+        package init() {}
+    }
+
+    /// A server beside this one that clients use, such as for calls (XEP-0215).
+    package struct ExternalService: ConfigurationSection {
+        package var address: HostAndPort?
+        package var type = ExternalServiceType.stun
+        package var transport: ExternalServiceTransport?
+        /// File with the secret that the service shares with this server; without it, no credentials are needed.
+        package var secretFile: String?
+        package var lifetime = Duration.seconds(86_400)
+
+        package init() {}
+    }
+
     /// Streams to and from other servers.
     package struct Federation: ConfigurationSection {
         package var isEnabled = true
@@ -342,6 +380,20 @@ package enum ArchiveDefault: String, Sendable, CaseIterable {
 /// Who may create rooms (XEP-0045 §10.1.1).
 package enum RoomCreation: String, Sendable, CaseIterable {
     case everybody, local, admins, nobody
+}
+
+/// Who may create nodes at a service (XEP-0060 §8.1).
+package enum NodeCreation: String, Sendable, CaseIterable {
+    case local, admins
+}
+
+/// What a server beside this one is there for: STUN (RFC 5389) and TURN (RFC 5766), without and with TLS.
+package enum ExternalServiceType: String, Sendable, CaseIterable {
+    case stun, stuns, turn, turns
+}
+
+package enum ExternalServiceTransport: String, Sendable, CaseIterable {
+    case udp, tcp
 }
 
 /// Whether rooms have archives (XEP-0313).

@@ -24,9 +24,9 @@ struct DomainCertificates {
                 if try makeIfDue(pair, nowSeconds) { made.append(domain.name) }
             }
             files.append(pair)
-            // Other servers call the domain of the rooms by its own name.
-            if let rooms = configuration.rooms(of: domain) {
-                files.append(CertificateFiles(domain: rooms.domainpart, chain: pair.chain, key: pair.key))
+            // Other servers call the domains of services by their own names.
+            for service in configuration.services(of: domain) {
+                files.append(CertificateFiles(domain: service.domainpart, chain: pair.chain, key: pair.key))
             }
         }
         return (files, made)
@@ -38,7 +38,7 @@ struct DomainCertificates {
             let own = ownFiles(of: domain.name)
             let (chain, key) = (domain.certificate ?? own.chain, domain.key ?? own.key)
             guard PrivateFiles.exists(chain) else { return [CertificateFiles]() }
-            let names = [domain.name] + (configuration.rooms(of: domain).map { [$0.domainpart] } ?? [])
+            let names = [domain.name] + configuration.services(of: domain).map(\.domainpart)
             return names.map { CertificateFiles(domain: $0, chain: chain, key: key) }
         }
     }

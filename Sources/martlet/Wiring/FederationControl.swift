@@ -6,7 +6,7 @@ import MartletXMPP
 struct FederationControl: Sendable {
     /// `nil` where there is no federation.
     let service: FederationService?
-    /// Ours, with those of rooms, as ``ServerConfiguration/allDomains`` has them.
+    /// Ours, with those of services, as ``ServerConfiguration/allDomains`` has them.
     let domains: [String]
     let audit: any AuditSink
 
@@ -51,6 +51,6 @@ struct FederationControl: Sendable {
 }
 
 extension ServerConfiguration {
-    /// Every domain that is served: the accounts' in the order of the configuration, each followed by that of its rooms.
-    var allDomains: [String] { domains.flatMap { domain in [domain.name] + (rooms(of: domain).map { [$0.domainpart] } ?? []) } }
+    /// Every domain that is served: the accounts' in the order of the configuration, each followed by those of its services.
+    var allDomains: [String] { domains.flatMap { domain in [domain.name] + services(of: domain).map(\.domainpart) } }
 }

@@ -11,12 +11,14 @@ struct HostAssembly {
     /// Behind the names of occupants (XEP-0421).
     let occupantSecret: [UInt8]
     let roomCounters: RoomCounters
+    let capabilities: CapabilityCache
 
     func table() throws(CommandFailure) -> HostTable {
         var hosts: [Host] = []
         for domain in configuration.domains {
             hosts.append(try host(domain))
             if let address = configuration.rooms(of: domain) { hosts.append(try rooms(at: address, of: domain)) }
+            if let address = configuration.pubsub(of: domain) { hosts.append(try pubsub(at: address, of: domain)) }
         }
         return HostTable(hosts)
     }
@@ -25,20 +27,54 @@ struct HostAssembly {
         guard let address = try? BareJID(parsing: domain.name), address.isDomain else {
             throw CommandFailure(.configuration, "\(domain.name) is not a domain")
         }
+        let features = StandardFeatures.all(try features(of: domain))
         do throws(RouteConflict) {
-            return try Host(
-                domain: address, limits: HostLimits(configuration), policy: policy(of: domain.name),
-                features: StandardFeatures.all(features(of: domain)))
+            return try Host(domain: address, limits: HostLimits(configuration), policy: policy(of: domain.name), features: features)
         } catch {
             throw CommandFailure(error)
         }
     }
 
-    private func features(of domain: ServerConfiguration.Domain) -> FeatureConfiguration {
+    private func features(of domain: ServerConfiguration.Domain) throws(CommandFailure) -> FeatureConfiguration {
         FeatureConfiguration(
             softwareVersion: MartletVersion.current, contacts: contacts(domain.contacts), archiveDefault: archiveDefault,
             push: PushContent(includesSender: configuration.push.includesSender, includesBody: configuration.push.includesBody),
-            services: configuration.rooms(of: domain).map { [.init($0, name: Self.roomsName)] } ?? [], time: time, uptime: uptime)
+            services: items(of: domain), time: time, uptime: uptime, capabilities: capabilities,
+            eventing: PersonalEventingSettings(configuration.pubsub), externalServices: try externalServices())
+    }
+
+    private func externalServices() throws(CommandFailure) -> [ExternalServices.Service] {
+        var services: [ExternalServices.Service] = []
+        for service in configuration.externalServices {
+            guard let address = service.address else { continue }
+            var made = ExternalServices.Service(
+                host: address.host, port: address.port, type: service.type.rawValue, transport: service.transport?.rawValue)
+            if let file = service.secretFile { made.credentials = .made(secret: try SecretFile.read(file), lifetime: service.lifetime) }
+            services.append(made)
+        }
+        return services
+    }
+
+    private func items(of domain: ServerConfiguration.Domain) -> [ServiceDiscovery.Item] {
+        let rooms = configuration.rooms(of: domain).map { ServiceDiscovery.Item($0, name: Self.roomsName) }
+        let pubsub = configuration.pubsub(of: domain).map { ServiceDiscovery.Item($0, name: Self.pubsubName) }
+        return [rooms, pubsub].compactMap(\.self)
+    }
+
+    // MARK: Nodes
+
+    private static let pubsubName = "Publishing"
+
+    private func pubsub(at address: BareJID, of domain: ServerConfiguration.Domain) throws(CommandFailure) -> Host {
+        var settings = PubSubService.Settings()
+        settings.operators = admins(of: domain.name)
+        settings.nodes = PubSubSettings(configuration.pubsub)
+        let features = try features(of: domain)
+        do throws(RouteConflict) {
+            return try StandardFeatures.pubsub(at: address, name: Self.pubsubName, settings, policy: policy(of: domain.name), features)
+        } catch {
+            throw CommandFailure(error)
+        }
     }
 
     // MARK: Rooms
@@ -59,8 +95,9 @@ struct HostAssembly {
             case .admins: .administrators(admins(of: domain.name))
             case .nobody: .nobody
             }
+        let features = try features(of: domain)
         do throws(RouteConflict) {
-            return try StandardFeatures.rooms(at: address, name: Self.roomsName, settings, policy: policy(of: domain.name), features(of: domain))
+            return try StandardFeatures.rooms(at: address, name: Self.roomsName, settings, policy: policy(of: domain.name), features)
         } catch {
             throw CommandFailure(error)
         }
@@ -109,6 +146,31 @@ extension RoomLimits {
             case .always: .always
             case .never: .never
             }
+    }
+}
+
+extension PersonalEventingSettings {
+    init(_ pubsub: ServerConfiguration.PubSub) {
+        self.init()
+        nodesMax = pubsub.accountNodesMax
+        itemsMax = pubsub.accountItemsMax
+        bytesMax = pubsub.accountBytesMax
+        payloadBytesMax = pubsub.itemBytesMax
+    }
+}
+
+extension PubSubSettings {
+    init(_ pubsub: ServerConfiguration.PubSub) {
+        self = .service
+        creators =
+            switch pubsub.service.creation {
+            case .local: .localAccounts
+            case .admins: .administrators
+            }
+        nodesMax = pubsub.service.nodesMax
+        itemsMax = pubsub.service.itemsMax
+        bytesMax = pubsub.service.bytesMax
+        payloadBytesMax = pubsub.itemBytesMax
     }
 }
 

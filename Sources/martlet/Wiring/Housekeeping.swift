@@ -153,6 +153,7 @@ final class Housekeeping: Service {
         do throws(StoreError) {
             try await cutArchives(age, ofRoomsAt: domains)
             try await destroyForsakenRooms(at: domains, since: start)
+            try await core.store.commit([.node(.expire(at: time.wallMilliseconds))])
         } catch {
             logs.server.warning("archives keep what is too old; they are looked at again in an hour", metadata: ["why": "\(error)"])
         }

@@ -52,4 +52,12 @@ extension ServerConfiguration {
     func rooms(of domain: Domain) -> BareJID? {
         rooms.isEnabled ? try? BareJID(parsing: "\(rooms.subdomain).\(domain.name)") : nil
     }
+
+    /// Where the service for publishing is, if there is one.
+    func pubsub(of domain: Domain) -> BareJID? {
+        pubsub.service.isEnabled ? try? BareJID(parsing: "\(pubsub.service.subdomain).\(domain.name)") : nil
+    }
+
+    /// What has addresses of its own besides the accounts of a domain.
+    func services(of domain: Domain) -> [BareJID] { [rooms(of: domain), pubsub(of: domain)].compactMap(\.self) }
 }

@@ -151,7 +151,8 @@ actor ServerControl {
         let difference = ConfigurationDifference(from: loaded.configuration, to: fresh.configuration)
         let next = fresh.configuration.keepingWhatNeedsRestart(of: configuration)
         let hosts = try HostAssembly(
-            configuration: next, time: time, uptime: core.uptime, audit: logs.audit, occupantSecret: core.occupantSecret, roomCounters: core.roomCounters
+            configuration: next, time: time, uptime: core.uptime, audit: logs.audit, occupantSecret: core.occupantSecret, roomCounters: core.roomCounters,
+            capabilities: core.capabilities
         ).table()
         let peers = federation == nil ? nil : try FederationAssembly(configuration: next).settingsWithTrust()
         let warnings = try loadCertificates(next)

@@ -16,6 +16,7 @@ struct ServerCore: Sendable {
     /// Behind the names of occupants of rooms (XEP-0421).
     let occupantSecret: [UInt8]
     let roomCounters: RoomCounters
+    let capabilities: CapabilityCache
 
     struct Surroundings {
         var holder: String
@@ -36,13 +37,13 @@ struct ServerCore: Sendable {
     static func open(_ configuration: ServerConfiguration, _ surroundings: Surroundings) async throws(CommandFailure) -> ServerCore {
         let uptime = Uptime(surroundings.time)
         let store = try openStore(configuration, surroundings)
-        let roomCounters = RoomCounters()
+        let (roomCounters, capabilities) = (RoomCounters(), CapabilityCache())
         let (secret, hosts): ([UInt8], HostTable)
         do throws(CommandFailure) {
             secret = try ServerSecret.occupants.load(from: configuration.server.dataFolder)
             hosts = try HostAssembly(
                 configuration: configuration, time: surroundings.time, uptime: uptime, audit: surroundings.audit, occupantSecret: secret,
-                roomCounters: roomCounters
+                roomCounters: roomCounters, capabilities: capabilities
             ).table()
         } catch {
             store.close()
@@ -59,7 +60,9 @@ struct ServerCore: Sendable {
             let pool = LoopPool(count: surroundings.loops) { loop in
                 LoopContext(loop: loop, hosts: hosts, store: store, time: surroundings.time, random: SystemRandom())
             }
-            return ServerCore(store: store, router: router, pool: pool, uptime: uptime, time: surroundings.time, occupantSecret: secret, roomCounters: roomCounters)
+            return ServerCore(
+                store: store, router: router, pool: pool, uptime: uptime, time: surroundings.time, occupantSecret: secret,
+                roomCounters: roomCounters, capabilities: capabilities)
         } catch {
             store.close()
             throw CommandFailure(error, in: configuration.server.dataFolder)

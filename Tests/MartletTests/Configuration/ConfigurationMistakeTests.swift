@@ -134,6 +134,12 @@ struct ConfigurationMistakeTests {
             "domains:\n  - name: example.org\n  - name: EXAMPLE.org\n", 3, 11, "domains[1].name",
             "the domain example.org is there twice", hint: "see domains[0].name, /etc/martlet/martlet.yaml:2"),
         Mistake(
+            minimal + "pubsub:\n  service: {enabled: true, subdomain: conference}\n", 3, 39, "pubsub.service.subdomain",
+            "conference.example.org would be both the rooms of example.org and nodes of example.org"),
+        Mistake(
+            "domains: [{name: example.org}, {name: conference.example.org}]\nrooms: {subdomain: conference}\n", 2, 20, "rooms.subdomain",
+            "conference.example.org would be both a domain and the rooms of example.org"),
+        Mistake(
             "domains:\n  - name: example.org\n    certificate: /good\n", 3, 18, "domains[0].certificate",
             "a certificate needs its key"),
         Mistake("domains:\n  - name: example.org\n    key: /good\n", 3, 10, "domains[0].key", "a key needs its certificate"),

@@ -128,6 +128,21 @@ struct ConfigurationReloadTests {
         KeyChange("rooms.standard.archive", .configuration) { $0.rooms.standard.isArchived.toggle() },
         KeyChange("rooms.standard.occupants", .configuration) { $0.rooms.standard.occupantsMax += 1 },
         KeyChange("rooms.standard.history", .configuration) { $0.rooms.standard.historyLength += 1 },
+        KeyChange("external-services.address", .configuration) { $0.externalServices[0].address = HostAndPort("turn.example.net:3478") },
+        KeyChange("external-services.type", .configuration) { $0.externalServices[0].type = .turns },
+        KeyChange("external-services.transport", .configuration) { $0.externalServices[0].transport = .tcp },
+        KeyChange("external-services.secret-file", .configuration) { $0.externalServices[0].secretFile = "/turn.secret" },
+        KeyChange("external-services.lifetime", .configuration) { $0.externalServices[0].lifetime = .seconds(60) },
+        KeyChange("pubsub.account-nodes", .configuration) { $0.pubsub.accountNodesMax += 1 },
+        KeyChange("pubsub.account-items", .configuration) { $0.pubsub.accountItemsMax += 1 },
+        KeyChange("pubsub.account-bytes", .configuration) { $0.pubsub.accountBytesMax += 1 },
+        KeyChange("pubsub.item-bytes", .configuration) { $0.pubsub.itemBytesMax += 1 },
+        KeyChange("pubsub.service.enabled", .configuration) { $0.pubsub.service.isEnabled.toggle() },
+        KeyChange("pubsub.service.subdomain", .configuration) { $0.pubsub.service.subdomain = "nodes" },
+        KeyChange("pubsub.service.creation", .configuration) { $0.pubsub.service.creation = .admins },
+        KeyChange("pubsub.service.nodes", .configuration) { $0.pubsub.service.nodesMax += 1 },
+        KeyChange("pubsub.service.items", .configuration) { $0.pubsub.service.itemsMax += 1 },
+        KeyChange("pubsub.service.bytes", .configuration) { $0.pubsub.service.bytesMax += 1 },
         KeyChange("log.level", .configuration) { $0.log.level = .debug },
         KeyChange("federation.enabled", .restart) { $0.federation.isEnabled.toggle() },
         KeyChange("federation.closed", .federation) { $0.federation.isClosed.toggle() },
@@ -192,6 +207,9 @@ struct ConfigurationReloadTests {
         peer.domain = "example.net"
         peer.addresses = [HostAndPort("192.0.2.8:5269")].compactMap(\.self)
         old.peers = [peer]
+        var relay = ServerConfiguration.ExternalService()
+        relay.address = HostAndPort("turn.example.org:3478")
+        old.externalServices = [relay]
         var new = old
         key.change(&new)
         let difference = ConfigurationDifference(from: old, to: new)

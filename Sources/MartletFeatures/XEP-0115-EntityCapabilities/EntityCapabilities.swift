@@ -6,11 +6,14 @@ extension Namespace {
     package static let capabilities: Namespace = "http://jabber.org/protocol/caps"
 }
 
-/// The domain's capabilities in its stream features (§6.3). Those of clients are in their presence and pass through.
+/// The domain's capabilities in its stream features (§6.3), and those of clients, which are in their presence: what their digests stand for is
+/// asked of one of them and remembered (`ClientCapabilities.swift`).
 package struct EntityCapabilities: StreamFeatureProvider {
-    package static let specification = Specification.xep(115, "Entity Capabilities", version: "1.6.0")
+    package static let specification = Specification.xep(115, "Entity Capabilities", version: "1.6.0", note: "SHA-1")
     package let disco = DiscoFeatures(host: [.capabilities])
-    package init() {}
+    let cache: CapabilityCache
+
+    package init(cache: CapabilityCache = CapabilityCache()) { self.cache = cache }
 
     /// What names the software; together with the verification string it is the node of the domain's disco#info (§6.2).
     package static let software = "urn:x-martlet"

@@ -1,0 +1,48 @@
+package import MartletXMPP
+
+/// A request whose answer comes when it comes. Exactly one of its functions is called, once, on whatever loop; with or without a lock held.
+package struct HeldRequest: Sendable {
+    package let request: IQRequest
+    package let router: Router
+    private let asker: Asker
+
+    init(_ request: IQRequest, _ asker: Asker, _ router: Router) {
+        self.request = request
+        self.asker = asker
+        self.router = router
+    }
+
+    /// Answers once everything up to `ticket` is on disk; with an error if it is not (P7).
+    package func answer(_ reply: IQReply, after ticket: CommitTicket, _ context: LoopContext) {
+        if ticket <= context.settled {
+            return context.after { [self] context in
+                router.reply(reply, to: request, asker.origin, context)
+                asker.completion?.complete(.none, in: context)
+            }
+        }
+        context.afterCommit(ticket) { [self] context, outcome in
+            switch outcome {
+            case .success: router.reply(reply, to: request, asker.origin, context)
+            case .failure(let error): router.bounceRefused(request.stanza, error, asker.origin, context)
+            }
+        }
+        asker.completion?.complete(ticket, in: context)
+    }
+
+    package func refuse(_ error: StanzaError, _ context: LoopContext) {
+        refuse(with: StanzaBuilder.error(error, answering: request.stanza), context)
+    }
+
+    /// - Parameter answer: an error to whoever asked.
+    package func refuse(with answer: EncodedStanza, _ context: LoopContext) {
+        context.after { [self] context in
+            router.send(answer, from: request.owner, to: request.actor, asker.origin, context)
+            asker.completion?.complete(.none, in: context)
+        }
+    }
+
+    /// Answers with what is read from the disk.
+    package func answer(_ context: LoopContext, by work: @escaping @Sendable (Router) async throws(StanzaError) -> IQReply) {
+        router.answer(request, asker, on: context.mailbox, { _, router async throws(StanzaError) in try await work(router) })
+    }
+}

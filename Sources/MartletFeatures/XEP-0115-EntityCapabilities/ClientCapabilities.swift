@@ -1,0 +1,109 @@
+package import MartletCore
+package import MartletXML
+package import MartletXMPP
+import NIOCore
+
+/// What clients are able to do and want to hear of. An account asks its own sessions and those of its contacts at other servers, where nobody
+/// with the same digest has answered yet.
+extension EntityCapabilities: InterestStage {
+    package func concerns(_ presence: borrowing Stanza) -> Bool {
+        presence.hasChild("c", .capabilities) || presence.hasChild("c", .entityCapabilities2)
+    }
+
+    package func announced(by index: Int, at home: AccountHome, _ context: LoopContext) -> Consequences {
+        guard let presence = home.sessions[index].presence else { return Consequences() }
+        let key = CapabilityKey(in: presence)
+        guard key != home.sessions[index].capabilities?.key else { return Consequences() }
+        home.sessions[index].capabilities = key.map { Capabilities(key: $0) }
+        guard let key else {
+            home.sessions[index].profile = .none
+            return Consequences()
+        }
+        return learn(key, of: home.sessions[index].address, at: home, context)
+    }
+
+    package func heard(_ presence: borrowing Stanza, of address: FullJID, at home: AccountHome, _ context: LoopContext) -> Consequences {
+        guard let key = CapabilityKey(in: presence), key != home.remotePresences[capabilities: address]?.key else { return Consequences() }
+        home.remotePresences[capabilities: address] = Capabilities(key: key)
+        return learn(key, of: address, at: home, context)
+    }
+
+    private func learn(_ key: CapabilityKey, of address: FullJID, at home: AccountHome, _ context: LoopContext) -> Consequences {
+        if let profile = cache[key] { return Consequences(wishes: take(profile, for: key, of: address, at: home)) }
+        // Whoever has the same digest is served by one answer.
+        if home.isAsking(Self.question(key)) { return Consequences() }
+        return Consequences(requests: [ask(address, key, context)])
+    }
+
+    private func ask(_ address: FullJID, _ key: CapabilityKey, _ context: LoopContext) -> AccountRequest {
+        AccountRequest(.get, id: context.random.token(), to: .full(address), payload: Self.question(key))
+    }
+
+    private static func question(_ key: CapabilityKey) -> ByteBuffer {
+        var writer = XMLWriter()
+        writer.element("query", .discoInfo, ["node": key.node])
+        return writer.buffer
+    }
+
+    // MARK: Answers
+
+    package func answered(
+        _ request: AccountRequest, _ outcome: RequestOutcome, _ answer: ElementView?, at home: AccountHome, _ context: LoopContext
+    ) -> Consequences {
+        guard case .full(let address) = request.to, let key = key(askedFor: request, at: home) else { return Consequences() }
+        guard outcome == .result, let info = answer.flatMap({ DiscoInfo($0) }) else {
+            _ = take(.none, for: key, of: address, at: home)
+            return Consequences(requests: askAnother(key, at: home, context))
+        }
+        guard key.stands(for: info) else {
+            // It counts for who has said it, and for nobody else (XEP-0115 §5.4).
+            return Consequences(requests: askAnother(key, at: home, context), wishes: take(info.profile, for: key, of: address, at: home))
+        }
+        let profile = info.profile
+        cache.keep(profile, as: key)
+        let others = home.unknown(with: key)
+        let all = others.contains(address) || home.knows(address) ? others : others + [address]
+        return Consequences(wishes: all.flatMap { take(profile, for: key, of: $0, at: home) })
+    }
+
+    /// The digest that is behind a question, if it still matters.
+    private func key(askedFor request: AccountRequest, at home: AccountHome) -> CapabilityKey? {
+        guard let question = try? parseElement(request.payload, limits: .authenticated), let node = question.root.attribute("node") else { return nil }
+        return CapabilityKey(node: node)
+    }
+
+    private func askAnother(_ key: CapabilityKey, at home: AccountHome, _ context: LoopContext) -> [AccountRequest] {
+        home.unknown(with: key).prefix(1).map { ask($0, key, context) }
+    }
+
+    /// It is known what a client wants to hear of.
+    ///
+    /// - Returns: what is new of that.
+    private func take(_ profile: EntityProfile, for key: CapabilityKey, of address: FullJID, at home: AccountHome) -> [NodeWish] {
+        if let index = home.index(of: address) {
+            guard home.sessions[index].capabilities?.key == key else { return [] }
+            let new = profile.interests.subtracting(home.sessions[index].profile.interests)
+            home.sessions[index].capabilities?.profile = profile
+            home.sessions[index].profile = profile
+            return new.isEmpty ? [] : [NodeWish(new, address, home.sessions[index].ref)]
+        }
+        guard address.bare != home.address else { return [] }
+        if let known = home.remotePresences[capabilities: address] {
+            guard known.key == key else { return [] }
+            home.remotePresences[capabilities: address]?.profile = profile
+        }
+        return profile.interests.isEmpty ? [] : [NodeWish(profile.interests, address, nil)]
+    }
+}
+
+extension AccountHome {
+    /// Whether it is a session, of the account's or of a contact's, of which something can be known.
+    fileprivate func knows(_ address: FullJID) -> Bool {
+        index(of: address) != nil || remotePresences[capabilities: address] != nil
+    }
+
+    /// Who has a digest and has not been heard of.
+    fileprivate func unknown(with key: CapabilityKey) -> [FullJID] {
+        sessions.filter { $0.capabilities?.key == key && $0.capabilities?.profile == nil }.map(\.address) + remotePresences.unknown(with: key)
+    }
+}

@@ -1,0 +1,116 @@
+import MartletCore
+import MartletXML
+import MartletXMPP
+import NIOCore
+
+/// What the server does with an account's nodes in the account's own name, where clients of an older protocol keep the same thing elsewhere.
+struct OwnNodes: Sendable {
+    let eventing: PersonalEventing
+    let account: BareJID
+    let router: Router
+    /// Of the loop on which it is done.
+    let mailbox: LoopMailbox
+
+    /// All items of a node, in the order in which they were published; none if there is no such node.
+    func items(of node: String) async throws(StanzaError) -> [NodeItem] {
+        do throws(PubSubError) {
+            guard case .read(let reading) = try await ask(.items(.init(node: node))) else { return [] }
+            return try await read(reading)
+        } catch {
+            if error.stanza.condition == .itemNotFound { return [] }
+            throw error.stanza
+        }
+    }
+
+    func item(_ name: String, of node: String) async throws(StanzaError) -> NodeItem? {
+        do throws(PubSubError) {
+            guard case .read(let reading) = try await ask(.items(.init(node: node, names: [name]))) else { return nil }
+            return try await read(reading).first
+        } catch {
+            if error.stanza.condition == .itemNotFound { return nil }
+            throw error.stanza
+        }
+    }
+
+    private func read(_ reading: ItemsReading) async throws(PubSubError) -> [NodeItem] {
+        do throws(StanzaError) { return try await PubSubKeeping(router: router).items(reading) } catch { throw PubSubError(error) }
+    }
+
+    /// Publishes one item.
+    ///
+    /// - Parameter configuration: fields of a node that is not there yet, by name.
+    func publish(_ name: String, _ payload: ByteBuffer, at node: String, _ configuration: [String: String]) async throws(StanzaError) {
+        let publication = PubSubRequest.Publication(node: node, items: [.init(name: name, payload: payload)])
+        do throws(PubSubError) {
+            if try await exists(node) {
+                _ = try await ask(.publish(publication))
+            } else {
+                var form = DataForm(.submit, type: NodeConfiguration.publishOptionsType)
+                form.fields += configuration.sorted { $0.key < $1.key }.map { DataForm.Field($0.key, nil, [$0.value]) }
+                var configured = publication
+                configured.options = form
+                _ = try await ask(.publish(configured))
+            }
+        } catch {
+            throw error.stanza
+        }
+    }
+
+    func retract(_ names: [String], from node: String) async throws(StanzaError) {
+        if names.isEmpty { return }
+        do throws(PubSubError) { _ = try await ask(.retract(node: node, items: names, notifies: true)) } catch {
+            if error.stanza.condition != .itemNotFound { throw error.stanza }
+        }
+    }
+
+    private func exists(_ node: String) async throws(PubSubError) -> Bool {
+        do throws(PubSubError) { _ = try await ask(.configuration(node: node)) } catch {
+            if error.stanza.condition == .itemNotFound { return false }
+            throw error
+        }
+        return true
+    }
+
+    /// What a form of the configuration says.
+    func field(_ name: String, of node: String) async throws(StanzaError) -> String? {
+        do throws(PubSubError) {
+            guard case .reply(let reply) = try await ask(.configuration(node: node)), let payload = reply.payload,
+                let element = try? parseElement(payload, limits: .ownWriting),
+                let x = element.root.firstChild?.firstChild("x", .dataForms), let form = try? DataForm(x)
+            else { return nil }
+            return form.fields.first { $0.name == name }?.values.first
+        } catch {
+            if error.stanza.condition == .itemNotFound { return nil }
+            throw error.stanza
+        }
+    }
+
+    /// Once it is on disk.
+    private func ask(_ request: PubSubRequest) async throws(PubSubError) -> NodeEffects.Answer {
+        let keeping = PubSubKeeping(router: router)
+        let actor = JID.bare(account)
+        let result: Result<NodeEffects.Answer, PubSubError> = await withCheckedContinuation { continuation in
+            mailbox.run { context in
+                eventing.enter(account, bytes: 0, keeping, context) { _, home, context in
+                    guard let home else { return continuation.resume(returning: .failure(PubSubError(StanzaError(.internalServerError, .wait)))) }
+                    keeping.carryOut(home, context) { home, context, effects throws(PubSubError) in
+                        guard let account = home.shard.residentAccount(home.address) else { throw PubSubError(StanzaError(.internalServerError, .wait)) }
+                        try home.nodes.take(request, by: actor, AccountAudience(account, context), keeping.moment(context), &effects)
+                    } done: { result, context in
+                        switch result {
+                        case .failure(let error): continuation.resume(returning: .failure(error))
+                        case .success((let answer, let ticket)):
+                            context.afterCommit(ticket) { _, outcome in
+                                let isWritten = (try? outcome.get()) != nil
+                                continuation.resume(
+                                    returning: isWritten ? .success(answer) : .failure(PubSubError(StanzaError(.internalServerError, .wait))))
+                            }
+                        }
+                    }
+                }
+                context.runEffects()
+            }
+        }
+        return try result.get()
+    }
+}

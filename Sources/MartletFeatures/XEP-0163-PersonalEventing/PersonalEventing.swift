@@ -1,0 +1,129 @@
+package import MartletCore
+import MartletXML
+package import MartletXMPP
+
+/// Every account publishes to whoever sees its presence, and to whomever it lets (XEP-0163): its nodes are at its own address.
+///
+/// What nodes decide is in `XEP-0060-PubSub`; whom an account tells without having been asked to is in `PubSubTelling`.
+package struct PersonalEventing: IQResponder {
+    package static let specification = Specification.xep(163, "Personal Eventing Protocol", version: "1.2.2")
+    private let settings: PersonalEventingSettings
+
+    package init(_ settings: PersonalEventingSettings = PersonalEventingSettings()) { self.settings = settings }
+
+    package var disco: DiscoFeatures {
+        var disco = DiscoFeatures()
+        disco.accountIdentities = [.init("pubsub", "pep")]
+        disco.accountNames = PubSubNodes.features(settings.nodes(of: .nobody))
+        return disco
+    }
+
+    package var routes: [IQRoute] {
+        [(IQRequest.Kind.get, Namespace.pubsub), (.set, .pubsub), (.get, .pubsubOwner), (.set, .pubsubOwner)].map { kind, namespace in
+            .held(kind, "pubsub", namespace, at: .account) { held, context in take(held, context) }
+        }
+    }
+
+    /// A request about the nodes of an account, by whomever.
+    private func take(_ held: HeldRequest, _ context: LoopContext) {
+        let request: PubSubRequest
+        do throws(PubSubError) { request = try PubSubRequest(held.request.child, held.request.kind == .get ? .get : .set) } catch {
+            return held.refuse(with: error.encoded(answering: held.request.stanza), context)
+        }
+        let actor = held.request.actor
+        carryOut(held, context) { nodes, audience, moment, effects throws(PubSubError) in
+            try nodes.take(request, by: actor, audience, moment, &effects)
+        }
+    }
+
+    /// Asks the nodes of the account that a request is addressed to.
+    func carryOut(
+        _ held: HeldRequest, _ context: LoopContext,
+        _ decide: @escaping @Sendable (inout PubSubNodes, AccountAudience, NodeMoment, inout NodeEffects) throws(PubSubError) -> Void
+    ) {
+        let keeping = PubSubKeeping(router: held.router)
+        enter(held.request.owner, bytes: held.request.stanza.element.byteCount, keeping, context) { _, home, context in
+            guard let home else { return held.refuse(Self.refusal(held, isThere: held.request.account != nil), context) }
+            keeping.carryOut(held, home, context) { home, context, effects throws(PubSubError) in
+                // When it is asked again, the account may have left memory.
+                guard let account = home.shard.residentAccount(home.address) else { throw PubSubError(StanzaError(.internalServerError, .wait)) }
+                try decide(&home.nodes, AccountAudience(account, context), keeping.moment(context), &effects)
+            }
+        }
+    }
+
+    /// What others hear does not say whether there is such an account (`reliability.md` rule 23).
+    private static func refusal(_ held: HeldRequest, isThere: Bool) -> StanzaError {
+        isThere ? StanzaError(.internalServerError, .wait) : .serviceUnavailable
+    }
+
+    /// Does `work` with an account and its nodes, both in memory; with neither if there is no such account, or it cannot be read.
+    func enter(
+        _ address: BareJID, bytes: Int, _ keeping: PubSubKeeping, _ context: LoopContext,
+        _ work: @escaping @Sendable (AccountHome?, PubSubHome?, LoopContext) -> Void
+    ) {
+        keeping.router.withHome(of: address, bytes: bytes, context) { account, context in
+            guard account.isResident else { return work(nil, nil, context) }
+            let id = account.id
+            keeping.enter(address, .account(id), settings.nodes(of: id), bytes: bytes, context) { home, context in
+                guard let home else { return work(nil, nil, context) }
+                if let account = home.shard.residentAccount(address), account.id == id { return work(account, home, context) }
+                context.after { context in enter(address, bytes: bytes, keeping, context, work) }
+            }
+        }
+    }
+}
+
+/// What the operator allows an account's nodes.
+package struct PersonalEventingSettings: Hashable, Sendable {
+    package var nodesMax = 200
+    package var itemsMax = 1_000
+    package var bytesMax = 10 * 1024 * 1024
+    package var payloadBytesMax = 256 * 1024
+    package init() {}
+
+    func nodes(of account: AccountID) -> PubSubSettings {
+        var settings = PubSubSettings.personal(account)
+        settings.nodesMax = nodesMax
+        settings.itemsMax = itemsMax
+        settings.bytesMax = bytesMax
+        settings.payloadBytesMax = payloadBytesMax
+        return settings
+    }
+}
+
+// MARK: Who comes online
+
+extension PersonalEventing: EventingStage {
+    package func wish(_ wish: NodeWish, at home: AccountHome, _ router: Router, _ context: LoopContext) {
+        let owners = wish.session == nil ? [] : home.roster.subscriptions.filter { contact in
+            context.hosts.host(of: contact) != nil && !home.blocks(.bare(contact))
+        }
+        let own = home.address
+        context.after { context in
+            sendLastItems(of: own, wish, router, context)
+            for owner in owners { sendLastItems(of: owner, wish, router, context) }
+        }
+    }
+
+    package func admitted(_ contact: BareJID, at home: AccountHome, _ router: Router, _ context: LoopContext) {
+        let owner = home.address
+        let remote = home.remotePresences.sessions(of: contact).map { NodeWish($0.profile.interests, $0.address, nil) }
+        context.after { context in
+            let local = router.withResidentHome(contact) { home in
+                home.sessions.filter(\.isAvailable).map { NodeWish($0.profile.interests, $0.address, $0.ref) }
+            }
+            for wish in (local ?? []) + remote where !wish.nodes.isEmpty { sendLastItems(of: owner, wish, router, context) }
+        }
+    }
+
+    /// XEP-0163 §4.3.4, XEP-0060 §6.1.7. With no lock held.
+    private func sendLastItems(of owner: BareJID, _ wish: NodeWish, _ router: Router, _ context: LoopContext) {
+        let keeping = PubSubKeeping(router: router)
+        enter(owner, bytes: 0, keeping, context) { account, home, context in
+            guard let account, let home, !account.blocks(.full(wish.address)) else { return }
+            let deliveries = home.nodes.lastItems(for: wish.address, AccountAudience(account, context), keeping.moment(context)) { wish.nodes.contains($0) }
+            PubSubTelling(router: router).send(deliveries, to: wish.session, home, context)
+        }
+    }
+}
