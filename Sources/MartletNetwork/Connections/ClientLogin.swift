@@ -6,43 +6,42 @@ import NIOCore
 
 // MARK: Who is it (RFC 6120 §6)
 
-extension ClientConnection {
+extension ClientStream {
     /// Asks the account source, after whatever delay the address and the account have earned.
     func ask(_ mechanism: SASLMechanism, _ identity: SASLIdentity, _ question: SASLQuestion) {
         let account = identity.account
         login = LoginAttempt(account: account, mechanism: mechanism)
-        let delay = service.beginLogin(peer, account, at: loop.context.time.monotonic)
+        let delay = service.beginLogin(carrier?.peer, account, at: loop.context.time.monotonic)
         guard delay > .zero else { return askNow(account, question) }
         _ = loop.loop.assumeIsolated().scheduleTask(in: delay) { [weak self] in self?.askNow(account, question) }
     }
 
     private func askNow(_ account: BareJID, _ question: SASLQuestion) {
         guard !machine.isEnding else { return }
-        let connection = NIOLoopBound(self, eventLoop: loop.loop)
+        let stream = NIOLoopBound(self, eventLoop: loop.loop)
         let mailbox = loop.context.mailbox
         let accounts = service.accounts
         authenticatedAt = service.router.credentials.now
         // The account source waits for a disk, a directory or a key derivation. Nothing else of a login leaves the loop.
         Task(executorPreference: loop.executor) {
             let answer = await accounts.answer(question, about: account)
-            mailbox.run { _ in connection.value.answered(answer) }
+            mailbox.run { _ in stream.value.answered(answer) }
         }
     }
 
     private func answered(_ answer: SASLAnswer) {
         perform(machine.answered(answer))
-        resume()
+        carrier?.resume()
     }
 
     func succeed(_ account: BareJID, _ action: ClientStreamMachine.Action) {
         send(action)
-        parser.restart()
-        parser.limits = service.settings.limits
-        leaveUnauthenticated()
+        carrier?.restart(service.settings.limits)
+        count.leaveUnauthenticated(service.admission)
         self.account = account
         guard let login else { return }
         self.login = nil
-        service.excuseLogin(peer, account, at: loop.context.time.monotonic)
+        service.excuseLogin(carrier?.peer, account, at: loop.context.time.monotonic)
         service.router.audit.record(.loginSucceeded(account, mechanism: login.mechanism.name, address: remoteAddress))
     }
 
@@ -50,7 +49,7 @@ extension ClientConnection {
         guard let login else { return }
         self.login = nil
         let verdict = failure.verdict
-        if verdict == .unavailable { service.excuseLogin(peer, login.account, at: loop.context.time.monotonic) }
+        if verdict == .unavailable { service.excuseLogin(carrier?.peer, login.account, at: loop.context.time.monotonic) }
         service.router.audit.record(
             .loginFailed(claimed: login.account.description, mechanism: login.mechanism.name, address: remoteAddress, verdict))
     }
@@ -58,15 +57,16 @@ extension ClientConnection {
 
 // MARK: Resource binding (RFC 6120 §7)
 
-extension ClientConnection {
+extension ClientStream {
     func bind(_ account: BareJID, _ resource: String?) {
-        service.router.bind(account, resource: resource, authenticatedAt: authenticatedAt, self, loop.context) { [self] outcome in
+        guard let carrier else { return }
+        service.router.bind(account, resource: resource, authenticatedAt: authenticatedAt, carrier, loop.context) { [self] outcome in
             switch outcome {
             case .bound(let session): begin(session)
             case .refused(let error): perform(machine.refusedBind(error))
             case .revoked(let error): perform(machine.end(error, surroundings))
             }
-            resume()
+            carrier.resume()
         }
     }
 
@@ -77,24 +77,25 @@ extension ClientConnection {
         self.session = session
         perform(action)
         phase = .idle
-        loop.hang(self, until: loop.now + idleTicks)
+        hang(until: loop.now + idleTicks)
         service.router.audit.record(.sessionStarted(session.address, address: remoteAddress))
     }
 }
 
 // MARK: Resumption (XEP-0198 §5)
 
-extension ClientConnection {
+extension ClientStream {
     func resumeSession(of account: BareJID, _ previous: String, _ handled: UInt32) {
+        guard let carrier else { return }
         service.router.resume(
-            account, previous: previous, handled: handled, authenticatedAt: authenticatedAt, self, loop.context
+            account, previous: previous, handled: handled, authenticatedAt: authenticatedAt, carrier, loop.context
         ) { [self] outcome in
             switch outcome {
             case .resumed(let session, let handled): goOn(session, previous, handled)
             case .refused(let condition, let handled): perform(machine.refusedResumption(condition, handled: handled))
             case .failed(let error): perform(machine.end(error, surroundings))
             }
-            resume()
+            carrier.resume()
         }
     }
 
@@ -106,52 +107,52 @@ extension ClientConnection {
         perform(action)
         session.sendAgain()
         phase = .idle
-        loop.hang(self, until: loop.now + idleTicks)
+        hang(until: loop.now + idleTicks)
         service.router.audit.record(.sessionResumed(session.address, address: remoteAddress))
     }
 }
 
 // MARK: Deadlines
 
-extension ClientConnection {
+extension ClientStream {
     private var idleTicks: Int { service.settings.pingAfter.map(NetworkLoop.ticks) ?? .max / 2 }
 
-    /// The wheel came round to this connection, which hangs nowhere now.
+    /// The tick has come that was asked for.
     func deadlinePassed() {
         switch phase {
         case .login(let until):
-            guard loop.now >= until else { return loop.hang(self, until: until) }
-            loop.hang(self, until: until)
-            close(StreamError(.connectionTimeout, "The login took too long."))
+            guard loop.now >= until else { return hang(until: until) }
+            hang(until: until)
+            carrier?.close(StreamError(.connectionTimeout, "The login took too long."))
         case .idle:
             let due = lastActivity + idleTicks
-            if loop.now >= due { ping() } else { loop.hang(self, until: due) }
+            if loop.now >= due { ping() } else { hang(until: due) }
         case .pinged(let at, let until):
             // A client that answers within the tick has answered: it was pinged because nothing had come in many ticks before.
             if lastActivity >= at {
                 phase = .idle
-                loop.hang(self, until: lastActivity + idleTicks)
+                hang(until: lastActivity + idleTicks)
             } else if loop.now >= until {
                 endReason = "the client does not answer"
                 loseSession()
-                loop.hang(self, until: loop.now + 1)
+                hang(until: loop.now + 1)
                 phase = .closing(until: loop.now)
                 drop()
             } else {
-                loop.hang(self, until: until)
+                hang(until: until)
             }
         case .closing(let until):
-            loop.hang(self, until: until)
+            hang(until: until)
             if loop.now >= until { drop() }
         }
     }
 
     /// Anything that comes back shows that the client lives; its answer needs no handling (XEP-0199 §4.1).
     private func ping() {
-        guard let session else { return loop.hang(self, until: loop.now + 1) }
+        guard let session else { return hang(until: loop.now + 1) }
         let until = loop.now + NetworkLoop.ticks(service.settings.pingTimeout)
         phase = .pinged(at: loop.now, until: until)
-        loop.hang(self, until: until)
+        hang(until: until)
         let stanza = StanzaBuilder.iq(
             .get, from: .bare(session.address.bare.domain), to: .full(session.address), id: loop.context.random.token()
         ) { $0.element("ping", Self.pingNamespace) }

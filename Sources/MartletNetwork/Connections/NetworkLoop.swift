@@ -14,8 +14,7 @@ package final class NetworkLoop: @unchecked Sendable {
     let scratch = XMLParserScratch()
     let handshakes: HandshakeQueue
     let executor: LoopExecutor
-    private var wheel = DeadlineWheel<ClientConnection>()
-    private var peerWheel = DeadlineWheel<PeerConnection>()
+    private var wheel = DeadlineWheel<LoopConnection>()
     private var turning: RepeatedTask?
     private var emptied: [EventLoopPromise<Void>] = []
 
@@ -56,32 +55,21 @@ package final class NetworkLoop: @unchecked Sendable {
     /// One tick has passed.
     package func turn() {
         for connection in wheel.turn() { connection.deadlinePassed() }
-        for connection in peerWheel.turn() { connection.deadlinePassed() }
         context.flush()
     }
 
-    func hang(_ connection: ClientConnection, until tick: Int) {
+    func hang(_ connection: LoopConnection, until tick: Int) {
         wheel.remove(connection)
         wheel.insert(connection, at: tick)
     }
 
-    func hang(_ connection: PeerConnection, until tick: Int) {
-        peerWheel.remove(connection)
-        peerWheel.insert(connection, at: tick)
-    }
-
-    func forget(_ connection: ClientConnection) {
+    func forget(_ connection: LoopConnection) {
         wheel.remove(connection)
         tellEmptied()
     }
 
-    func forget(_ connection: PeerConnection) {
-        peerWheel.remove(connection)
-        tellEmptied()
-    }
-
     private func tellEmptied() {
-        guard wheel.count == 0, peerWheel.count == 0 else { return }
+        guard wheel.count == 0 else { return }
         for promise in emptied { promise.succeed() }
         emptied = []
     }
@@ -90,20 +78,18 @@ package final class NetworkLoop: @unchecked Sendable {
     func endAll(_ error: StreamError, within deadline: TimeAmount) -> EventLoopFuture<Void> {
         loop.flatSubmit { [self] in
             let promise = loop.makePromise(of: Void.self)
-            guard wheel.count > 0 || peerWheel.count > 0 else {
+            guard wheel.count > 0 else {
                 promise.succeed()
                 return promise.futureResult
             }
             emptied.append(promise)
             let cut = loop.scheduleTask(in: deadline) { [self] in
                 for connection in wheel.members { connection.drop() }
-                for connection in peerWheel.members { connection.drop() }
                 // TLS may still want an answer to its own farewell: nobody waits for that.
                 promise.succeed()
             }
             promise.futureResult.whenComplete { _ in cut.cancel() }
             for connection in wheel.members { connection.close(error) }
-            for connection in peerWheel.members { connection.close(error) }
             context.flush()
             return promise.futureResult
         }

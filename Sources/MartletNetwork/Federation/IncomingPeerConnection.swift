@@ -68,6 +68,7 @@ package final class IncomingPeerConnection: PeerConnection {
     override var isEnding: Bool { machine.isEnding }
 
     override func lost() {
+        super.lost()
         let pairs = session.pairs
         endedInOrder = machine.isEnding
         machine.transportLost()

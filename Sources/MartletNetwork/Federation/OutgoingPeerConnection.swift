@@ -121,6 +121,7 @@ class OutgoingPeerConnection: PeerConnection {
     }
 
     override func lost() {
+        super.lost()
         machine.transportLost()
         tellEnd(failure ?? .network("the other server closed the connection"))
     }

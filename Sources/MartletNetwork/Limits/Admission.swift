@@ -93,3 +93,47 @@ package final class Admission: Sendable {
         }
     }
 }
+
+/// What one client is counted as, from accept to its end.
+struct ConnectionCount {
+    private(set) var isUnauthenticated = false
+    /// What is counted as waiting here before log-in.
+    private var bytes = 0
+    private var address: NetworkAddress?
+
+    /// A new connection, which has not logged in.
+    mutating func admit(_ admission: Admission) -> Admission.Refusal? {
+        if let refusal = admission.admit() { return refusal }
+        isUnauthenticated = true
+        return nil
+    }
+
+    /// Its address is known.
+    mutating func admit(_ address: NetworkAddress, _ admission: Admission) -> Admission.Refusal? {
+        if let refusal = admission.admit(address) { return refusal }
+        self.address = address
+        return nil
+    }
+
+    /// So many bytes are held for it. Nothing is counted once it has logged in.
+    mutating func hold(_ bytes: Int, _ admission: Admission) -> Admission.Refusal? {
+        guard isUnauthenticated, bytes != self.bytes else { return nil }
+        if let refusal = admission.hold(bytes, insteadOf: self.bytes) { return refusal }
+        self.bytes = bytes
+        return nil
+    }
+
+    /// It has logged in.
+    mutating func leaveUnauthenticated(_ admission: Admission) {
+        if isUnauthenticated { admission.leaveUnauthenticated(holding: bytes) }
+        isUnauthenticated = false
+        bytes = 0
+    }
+
+    /// It is gone.
+    mutating func leave(_ admission: Admission) {
+        leaveUnauthenticated(admission)
+        if let address { admission.leave(address) }
+        address = nil
+    }
+}

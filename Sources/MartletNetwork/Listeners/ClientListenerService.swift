@@ -71,7 +71,7 @@ package final class ClientListenerService: Sendable {
             channel.eventLoop.makeCompletedFuture {
                 let listener = current.withLockedValue { $0.listeners[index] }
                 try ListeningSocket.setUserTimeout(listener.service.settings.tcpUserTimeout, on: channel)
-                try ClientConnection.install(on: channel, listener, pool.loop(of: channel.eventLoop))
+                try channel.pipeline.syncOperations.addHandler(ClientConnection(listener, pool.loop(of: channel.eventLoop)))
             }
         }
     }

@@ -33,4 +33,20 @@ final class ProxyHandler: ChannelInboundHandler, RemovableChannelHandler {
         if context.channel.isActive, rest.readableBytes > 0 { context.fireChannelRead(wrapInboundOut(rest)) }
         context.pipeline.syncOperations.removeHandler(self, promise: nil)
     }
+
+    /// Puts one in front of everything in the pipeline.
+    ///
+    /// - Parameter done: told who the peer is; a proxy that speaks for itself is its own peer. `nil` if there was no valid header.
+    static func install(
+        on context: ChannelHandlerContext, proxy: NetworkAddress, port: UInt16, _ done: @escaping ((address: NetworkAddress, port: UInt16)?) -> Void
+    ) throws {
+        let handler = ProxyHandler { header in
+            switch header {
+            case .peer(let address, let port): done((address, port))
+            case .local: done((proxy, port))
+            case nil: done(nil)
+            }
+        }
+        try context.pipeline.syncOperations.addHandler(handler, position: .first)
+    }
 }

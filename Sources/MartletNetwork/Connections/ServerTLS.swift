@@ -1,0 +1,34 @@
+import NIOCore
+import NIOSSL
+import NIOTLS
+
+/// TLS in front of a handler as the one who was called.
+enum ServerTLS {
+    /// Longest beginning of a handshake that is kept until the handshake may begin: a record of TLS (RFC 8446 §5.1).
+    static let helloBytesMax = 16_384 + 5
+
+    struct NoCertificate: Error {}
+
+    /// Puts TLS in front of `handler` once the client's first bytes are here and the loop has time for a handshake.
+    ///
+    /// - Parameter make: makes what speaks TLS for the name in the client's hello; it is not called when the connection is gone.
+    static func install(
+        before handler: some ChannelHandler, _ context: ChannelHandlerContext, _ loop: NetworkLoop,
+        _ make: @escaping (String?) throws -> NIOSSLServerHandler
+    ) throws {
+        let gate = ByteToMessageHandler(
+            SNIHandler { result in
+                let name: String? =
+                    switch result {
+                    case .hostname(let name): name
+                    case .fallback: nil
+                    }
+                return loop.handshakes.admit().assumeIsolated().flatMapThrowing {
+                    guard context.channel.isActive else { throw NoCertificate() }
+                    let tls = try make(name)
+                    try context.pipeline.syncOperations.addHandler(tls, position: .before(handler))
+                }.nonisolated()
+            }, maximumBufferSize: helloBytesMax)
+        try context.pipeline.syncOperations.addHandler(gate, position: .before(handler))
+    }
+}
