@@ -35,6 +35,7 @@ package struct NetworkSettings: Sendable {
     package var policy = ClientStreamPolicy()
     package var admission = Admission.Limits()
     package var throttle = LoginThrottle.Settings()
+    package var web = WebSettings()
 
     package init() {}
 }

@@ -256,14 +256,17 @@ extension XMLStreamParser {
 
 /// One document in one buffer: stored XML, or a frame of a WebSocket. Same grammar, same limits; no XML declaration.
 ///
-/// - Parameter defaultNamespace: The namespace of elements that declare none; the content namespace for stanzas.
+/// - Parameters:
+///   - defaultNamespace: The namespace of elements that declare none; the content namespace for stanzas.
+///   - scratch: The event loop's. Without one working memory is made, some kilobytes.
 public func parseElement(
-    _ bytes: ByteBuffer, limits: XMLLimits, defaultNamespace: Namespace = .client
+    _ bytes: ByteBuffer, limits: XMLLimits, defaultNamespace: Namespace = .client, scratch: XMLParserScratch? = nil
 ) throws(XMLError) -> FlatElement {
     var buffer = bytes
     XMLStreamParser.skipSpace(&buffer)
     let scope = StreamScope.document(defaultNamespace)
-    let workspace = Workspace()
+    let workspace = scratch?.lend() ?? Workspace()
+    defer { scratch?.takeBack(workspace) }
     workspace.tokenizer.reset(.element, outer: scope)
     guard buffer.getInteger(at: buffer.readerIndex, as: UInt8.self) == UInt8(ascii: "<") else { throw .notWellFormed }
     let content = defaultNamespace == .none ? Namespace.client.id : defaultNamespace.id

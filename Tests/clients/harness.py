@@ -45,6 +45,7 @@ class World:
     delete_account: list
     kind: str
     martlet: str
+    web_port: int = 0
     clients: list = dataclasses.field(default_factory=list)
 
     def jid(self, name):

@@ -11,9 +11,9 @@
 # has found something, one that fails with both is broken.
 #
 # Martlet's configuration is minimal; `export MARTLET_LIMITS_OFFLINE_MESSAGES=…` before server_start changes a value.
-# SERVER_PORTS="5222 5223 5280 5281" takes these ports instead of free ones (STARTTLS, direct TLS, plain, metrics).
+# SERVER_PORTS="5222 5223 5280 5281 5443" takes these ports instead of free ones (STARTTLS, direct TLS, plain, metrics, HTTPS).
 # What scripts may read: $server_kind, $server_domain, $server_address, $server_port (STARTTLS), $server_tls_port (direct
-# TLS), $server_plain_port (log-in without encryption allowed), $server_certificate (PEM, what clients are to trust),
+# TLS), $server_plain_port (log-in without encryption allowed), $server_web_port (HTTPS, Martlet only), $server_certificate (PEM, what clients are to trust),
 # $server_folder, $server_configuration, $server_log, $server_pid, $server_version and the array $server_command, which
 # runs the server in the foreground.
 
@@ -62,7 +62,7 @@ server_new() { # DIR DOMAIN
     mkdir -p "$server_folder"
     chmod 700 "$server_folder"
     server_log=$server_folder/server.log
-    read -r server_port server_tls_port server_plain_port server_status_port <<<"${SERVER_PORTS:-$(server_free_ports 4)}"
+    read -r server_port server_tls_port server_plain_port server_status_port server_web_port <<<"${SERVER_PORTS:-$(server_free_ports 5)}"
     "server_new_$server_kind"
 }
 
@@ -89,6 +89,9 @@ listeners:
     port: $server_plain_port
     addresses: [$server_address]
     plaintext-authentication: true
+  - kind: https
+    port: $server_web_port
+    addresses: [$server_address]
 metrics:
   address: $server_address
   port: $server_status_port

@@ -15,7 +15,7 @@ package class ClientConnection: StreamConnection {
     private final var allowance: ByteAllowance
     /// What authentications on this connection can be tied to.
     private final var bindings: [ChannelBinding] = []
-    private(set) final var peer: NetworkAddress?
+    final var peer: NetworkAddress?
 
     package init(_ listener: ClientListener, _ loop: NetworkLoop) {
         let settings = listener.service.settings
@@ -138,23 +138,34 @@ package class ClientConnection: StreamConnection {
 
     package func write(_ bytes: ByteBuffer) {
         guard context != nil, bytes.readableBytes > 0 else { return }
+        add(bytes)
+    }
+
+    /// Adds bytes to what is put together, and counts them as waiting.
+    final func add(_ bytes: ByteBuffer) {
         unflushedBytes += bytes.readableBytes
         put(bytes)
+    }
+
+    /// The same with what `write` puts there, about so many bytes.
+    final func add(about bytes: Int, _ write: (inout ByteBuffer) -> Void) {
+        unflushedBytes += bytes
+        if output.isFull(for: bytes) { passOn() }
+        output.append(about: bytes, roomMin: Self.ownPieceBytes, write)
     }
 
     /// Put together in place: no copy of it is made but the one that goes out.
     package func write(_ stanza: SharedStanza, to recipient: FullJID) {
         guard context != nil else { return }
         let bytes = stanza.byteCount + recipient.withUTF8 { $0.count } + Self.addresseeBytes
-        unflushedBytes += bytes
         if bytes > Self.ownPieceBytes {
             // A long one is not copied for each of thousands.
+            unflushedBytes += bytes
             let (own, shared) = stanza.pieces(for: recipient)
             passOn(own)
             return passOn(shared)
         }
-        if output.isFull(for: bytes) { passOn() }
-        output.append(about: bytes, roomMin: Self.ownPieceBytes) { stanza.write(to: &$0, for: recipient) }
+        add(about: bytes) { stanza.write(to: &$0, for: recipient) }
     }
 
     /// ` to=''`

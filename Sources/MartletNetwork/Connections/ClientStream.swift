@@ -97,6 +97,11 @@ extension ClientStream {
     /// The header in its usual form, or why it is none.
     func opened(_ header: FlatElement) { perform(machine.opened(header, surroundings)) }
 
+    /// The same in the form of WebSocket (RFC 7395 §3.4).
+    func openedWebSocket(_ header: FlatElement) {
+        perform(machine.opened(surroundings) { () throws(StreamError) in try StreamHeader(open: header) })
+    }
+
     /// An element directly under the header.
     func received(_ element: FlatElement) {
         guard let session else { return perform(machine.received(element, surroundings)) }
@@ -200,6 +205,11 @@ extension ClientStream {
 
     private func beginClosing() {
         carrier?.flush()
+        awaitEnd()
+    }
+
+    /// The client's end is awaited for a bounded time.
+    func awaitEnd() {
         let until = loop.now + NetworkLoop.ticks(service.settings.closingDeadline)
         phase = .closing(until: until)
         hang(until: until)

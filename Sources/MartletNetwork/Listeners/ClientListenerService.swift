@@ -9,6 +9,14 @@ package final class ClientListenerService: Sendable {
     private struct Current {
         var service: ClientService
         var listeners: [ClientListener]
+        /// What those of them that speak HTTP offer.
+        var sites: [WebSite?]
+
+        init(_ service: ClientService, _ configurations: [ListenerConfiguration]) {
+            self.service = service
+            listeners = configurations.map { ClientListener($0, service) }
+            sites = listeners.map { $0.configuration.kind.speaksHTTP ? WebSite($0) : nil }
+        }
     }
 
     private let pool: LoopPool
@@ -22,7 +30,7 @@ package final class ClientListenerService: Sendable {
         self.pool = pool
         let own = configurations.filter { !$0.kind.isForServers }
         self.configurations = own
-        current = NIOLockedValueBox(Current(service: service, listeners: own.map { ClientListener($0, service) }))
+        current = NIOLockedValueBox(Current(service, own))
     }
 
     private var service: ClientService { current.withLockedValue { $0.service } }
@@ -30,8 +38,8 @@ package final class ClientListenerService: Sendable {
     /// Puts other settings in force for connections that come from now on; those that are there keep what they began with. Ports stay.
     package func apply(_ settings: NetworkSettings) {
         let fresh = ClientService(service, with: settings)
-        let listeners = configurations.map { ClientListener($0, fresh) }
-        current.withLockedValue { $0 = Current(service: fresh, listeners: listeners) }
+        let next = Current(fresh, configurations)
+        current.withLockedValue { $0 = next }
     }
 
     /// Opens every port, or none.
@@ -69,8 +77,9 @@ package final class ClientListenerService: Sendable {
         }
         return try await ListeningSocket.open(address, port, service.settings, on: pool.group, fault: fault) { channel in
             channel.eventLoop.makeCompletedFuture {
-                let listener = current.withLockedValue { $0.listeners[index] }
+                let (listener, site) = current.withLockedValue { ($0.listeners[index], $0.sites[index]) }
                 try ListeningSocket.setUserTimeout(listener.service.settings.tcpUserTimeout, on: channel)
+                if let site { return try WebConnection.install(on: channel, site, pool.loop(of: channel.eventLoop)) }
                 try channel.pipeline.syncOperations.addHandler(ClientConnection(listener, pool.loop(of: channel.eventLoop)))
             }
         }

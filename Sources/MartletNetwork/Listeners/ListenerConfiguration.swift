@@ -7,18 +7,29 @@ package struct ListenerConfiguration: Hashable, Sendable {
         case clientTLS
         /// The same two for other servers.
         case server, serverTLS
+        /// HTTP inside TLS: XMPP over WebSocket (RFC 7395), and whatever else is asked for by HTTP.
+        case https
+        /// The same without TLS, behind a reverse proxy that ends it.
+        case http
 
         var isForServers: Bool {
             switch self {
-            case .client, .clientTLS: false
+            case .client, .clientTLS, .https, .http: false
             case .server, .serverTLS: true
+            }
+        }
+
+        var speaksHTTP: Bool {
+            switch self {
+            case .client, .clientTLS, .server, .serverTLS: false
+            case .https, .http: true
             }
         }
 
         var beginsWithTLS: Bool {
             switch self {
-            case .client, .server: false
-            case .clientTLS, .serverTLS: true
+            case .client, .server, .http: false
+            case .clientTLS, .serverTLS, .https: true
             }
         }
     }
@@ -28,7 +39,8 @@ package struct ListenerConfiguration: Hashable, Sendable {
     package var addresses: [String]
     /// Zero lets the system choose, for tests.
     package var port: Int
-    /// Peers that begin every connection with a PROXY protocol header, which is believed. Nobody else's is.
+    /// Peers that begin every connection with a PROXY protocol header, which is believed; for ``Kind/http``, peers whose `X-Forwarded-For` and
+    /// `X-Forwarded-Proto` are believed. Nobody else's is.
     package var proxySources: [NetworkBlock]
     /// Whether clients may authenticate without TLS: for tests on loopback, and behind proxies that end TLS.
     package var allowsPlaintext: Bool

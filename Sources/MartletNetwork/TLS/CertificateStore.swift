@@ -65,6 +65,7 @@ package final class ServedCertificate: Sendable {
     package let notBefore: Int
     package let notAfter: Int
     private let contexts: [MinimumTLS: NIOSSLContext]
+    private let webContexts: [MinimumTLS: NIOSSLContext]
     /// For streams between servers (RFC 6120 §13.7.2): where another one calls, and where this one does. Both ask for what the other has to
     /// show, and whether that is good is decided by whoever has the connection.
     let peerServer: NIOSSLContext
@@ -72,6 +73,7 @@ package final class ServedCertificate: Sendable {
 
     init(
         domain: String, bindings: [ChannelBinding], notBefore: Int, notAfter: Int, contexts: [MinimumTLS: NIOSSLContext],
+        webContexts: [MinimumTLS: NIOSSLContext],
         peers: (server: NIOSSLContext, client: NIOSSLContext)
     ) {
         self.domain = domain
@@ -80,9 +82,13 @@ package final class ServedCertificate: Sendable {
         self.notBefore = notBefore
         self.notAfter = notAfter
         self.contexts = contexts
+        self.webContexts = webContexts
     }
 
+    /// For clients that speak XMPP inside TLS.
     package func context(_ minimum: MinimumTLS) -> NIOSSLContext? { contexts[minimum] }
+    /// For those that speak HTTP.
+    package func web(_ minimum: MinimumTLS) -> NIOSSLContext? { webContexts[minimum] }
 }
 
 /// The certificates of all domains. A reload swaps them all or none; connections keep what they began with.
@@ -145,13 +151,17 @@ extension CertificateStore {
         let key = try privateKey(files.key)
         guard let leaf = chain.first, let der = try? leaf.toDERBytes() else { throw CertificateError(file: files.chain, reason: .notPEM) }
         var contexts: [MinimumTLS: NIOSSLContext] = [:]
-        for minimum in MinimumTLS.allCases { contexts[minimum] = try context(serverConfiguration(minimum, chain, key), files) }
+        var webContexts: [MinimumTLS: NIOSSLContext] = [:]
+        for minimum in MinimumTLS.allCases {
+            contexts[minimum] = try context(serverConfiguration(minimum, chain, key), files)
+            webContexts[minimum] = try context(webConfiguration(minimum, chain, key), files)
+        }
         let peers = (
             server: try context(peerServerConfiguration(chain, key), files), client: try context(peerClientConfiguration(chain, key), files)
         )
         return ServedCertificate(
             domain: files.domain, bindings: ChannelBinding.tlsServerEndPoint(der).map { [$0] } ?? [], notBefore: Int(leaf.notValidBefore),
-            notAfter: Int(leaf.notValidAfter), contexts: contexts, peers: peers)
+            notAfter: Int(leaf.notValidAfter), contexts: contexts, webContexts: webContexts, peers: peers)
     }
 
     /// The certificates in a file, in DER, as they come.
@@ -188,6 +198,12 @@ extension CertificateStore {
             certificateChain: chain.map { .certificate($0) }, privateKey: .privateKey(key))
         configuration.minimumTLSVersion = minimum == .tls12 ? .tlsv12 : .tlsv13
         configuration.applicationProtocols = ["xmpp-client"]
+        return configuration
+    }
+
+    private static func webConfiguration(_ minimum: MinimumTLS, _ chain: [NIOSSLCertificate], _ key: NIOSSLPrivateKey) -> TLSConfiguration {
+        var configuration = serverConfiguration(minimum, chain, key)
+        configuration.applicationProtocols = ["http/1.1"]
         return configuration
     }
 

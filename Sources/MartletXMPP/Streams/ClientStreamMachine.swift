@@ -198,18 +198,25 @@ extension ClientStreamMachine {
 // MARK: From the client
 
 extension ClientStreamMachine {
-    /// The client's header.
+    /// The client's header, as it is on a TCP stream.
     public mutating func opened(_ element: FlatElement, _ environment: some ClientStreamEnvironment) -> Action {
+        opened(environment) { () throws(StreamError) in try StreamHeader(element) }
+    }
+
+    /// The client's header.
+    ///
+    /// - Parameter read: reads it, or says what is wrong with it.
+    public mutating func opened(_ environment: some ClientStreamEnvironment, _ read: () throws(StreamError) -> StreamHeader) -> Action {
         switch state {
         case .awaitingHeader(let security, let domain):
-            return open(element, environment) { header throws(StreamError) in
+            return open(read, environment) { header throws(StreamError) in
                 guard domain == nil || domain == header.domain else {
                     throw StreamError(.improperAddressing, "The stream was opened for another domain before.")
                 }
                 return Self.negotiation(header, security, environment)
             }
         case .authenticated(let account):
-            return open(element, environment) { header throws(StreamError) in
+            return open(read, environment) { header throws(StreamError) in
                 guard header.domain == account.domainpart else {
                     throw StreamError(.improperAddressing, "The stream was opened for another domain before.")
                 }
@@ -226,12 +233,12 @@ extension ClientStreamMachine {
 
     /// Checks the header and opens our side, whatever comes of it: an error too follows a header (RFC 6120 §4.9.1.2).
     private mutating func open(
-        _ element: FlatElement, _ environment: some ClientStreamEnvironment,
+        _ read: () throws(StreamError) -> StreamHeader, _ environment: some ClientStreamEnvironment,
         _ next: (StreamHeader) throws(StreamError) -> (State, StreamFeatures)
     ) -> Action {
         let id = environment.streamID()
         do throws(StreamError) {
-            let header = try StreamHeader(element)
+            let header = try read()
             guard environment.serves(header.domain) else { throw StreamError(.hostUnknown) }
             let (next, features) = try next(header)
             state = next

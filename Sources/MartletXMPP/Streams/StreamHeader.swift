@@ -21,6 +21,11 @@ public struct StreamHeader: Hashable, Sendable {
         guard root.declaredDefaultNamespace == Namespace.client.name else {
             throw StreamError(.invalidNamespace, "The content namespace of this stream is jabber:client.")
         }
+        try self.init(attributesOf: root)
+    }
+
+    /// What a header says, whichever form it has.
+    init(attributesOf root: ElementView) throws(StreamError) {
         guard Self.isVersionSpoken(root.attribute("version")) else {
             throw StreamError(.unsupportedVersion, "This server speaks XMPP 1.0.")
         }

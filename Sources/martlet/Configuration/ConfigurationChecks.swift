@@ -155,6 +155,7 @@ struct ConfigurationChecks {
                 check(Endpoint(address: address, port: listener.port, path: "\(path).addresses[\(number)]"), &opened)
             }
             checkPlaintext(listener, at: path)
+            checkHTTP(listener, at: path)
         }
         guard let port = configuration.metrics.port else { return }
         check(Endpoint(address: configuration.metrics.address, port: port, path: "metrics.port"), &opened)
@@ -178,6 +179,21 @@ struct ConfigurationChecks {
         warn(
             "\(path).plaintext-authentication", "passwords may cross the network in the clear",
             hint: "open the listener on 127.0.0.1 only, or name the proxy in proxy-sources")
+    }
+
+    /// HTTP without TLS is for reverse proxies, and nobody else is to reach it.
+    private mutating func checkHTTP(_ listener: ServerConfiguration.Listener, at path: String) {
+        guard listener.kind == .http else { return }
+        if !listener.addresses.allSatisfy(\.isLoopback), listener.proxySources.isEmpty {
+            report(
+                "\(path).addresses", "a listener of kind http is for reverse proxies",
+                hint: "open it on 127.0.0.1 only, or name the proxy in proxy-sources")
+        }
+        if listener.proxySources.isEmpty, !listener.plaintextAuthentication {
+            warn(
+                "\(path).proxy-sources", "nobody can log in here: no proxy is believed that there is encryption",
+                hint: "name the proxy in proxy-sources, such as 127.0.0.1/32")
+        }
     }
 
     private mutating func checkLimits() {

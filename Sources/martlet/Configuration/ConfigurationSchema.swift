@@ -29,6 +29,7 @@ package enum ConfigurationSchema {
             "peers", \.peers, peer, .reload, counts: 0...10_000, identity: { $0.domain },
             "What holds for single other servers, and for the domains below theirs."),
         .section("log", \.log, log, "What the server tells its operator."),
+        .section("web", \.web, web, "What is asked for by HTTP, such as XMPP over WebSocket (RFC 7395)."),
         .section("metrics", \.metrics, metrics, "The HTTP port for metrics and health checks."),
         .section("access", \.access, access, "Who may do what."),
     ])
@@ -95,11 +96,12 @@ package enum ConfigurationSchema {
             "kind", \.kind, .choice, .restart, isRequired: true, example: "client",
             """
             client: XMPP clients, encrypted after STARTTLS. client-tls: XMPP clients, encrypted from the first byte \
-            (XEP-0368). server and server-tls: the same for other servers.
+            (XEP-0368). server and server-tls: the same for other servers. https: XMPP over WebSocket (RFC 7395) at \
+            /xmpp-websocket, and where clients find it. http: the same without encryption, behind a reverse proxy.
             """),
         .value(
             "port", \.port, .integer(1...65535), .restart, isRequired: true, example: "5222",
-            "TCP port. Clients expect 5222 for client and 5223 for client-tls, servers 5269 for server, unless DNS says otherwise."),
+            "TCP port. Clients expect 5222 for client and 5223 for client-tls, servers 5269 for server, unless DNS says otherwise; 5443 is usual for https."),
         .list(
             "addresses", \.addresses, of: .ipAddress, .restart, counts: 1...64,
             "Addresses on which the port is opened. 0.0.0.0 is every IPv4 and :: every IPv6 address of the machine."),
@@ -108,7 +110,7 @@ package enum ConfigurationSchema {
             """
             Load balancers in front of this listener. A connection from one of them must begin with a PROXY \
             protocol header (version 1 or 2), whose address is then used for limits and logs. Nobody else's header \
-            is accepted.
+            is accepted. For http: reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.
             """),
         .value(
             "plaintext-authentication", \.plaintextAuthentication, .boolean, .restart,
@@ -546,6 +548,15 @@ package enum ConfigurationSchema {
         .value("level", \.level, .choice, .reload, "The least important lines that are written. Messages' texts never are."),
         .value("format", \.format, .choice, .restart, "text: one line for people. json: one object per line."),
         .value("destination", \.destination, .logDestination, .restart, "stderr, or the path of a file. Relative to this file."),
+    ])
+
+    static let web = ConfigurationMapping<ServerConfiguration.Web>([
+        .value(
+            "url", \.url, .optional(.httpsURL), .reload, example: "https://chat.example.org",
+            """
+            Where clients reach the listener for https or http from outside, if a proxy stands before it. Without it clients are \
+            told the name and the port by which they have asked.
+            """)
     ])
 
     static let metrics = ConfigurationMapping<ServerConfiguration.Metrics>([

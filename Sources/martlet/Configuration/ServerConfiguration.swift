@@ -15,6 +15,7 @@ package struct ServerConfiguration: ConfigurationSection {
         Listener(kind: .clientTLS, port: 5223),
         Listener(kind: .server, port: 5269),
         Listener(kind: .serverTLS, port: 5270),
+        Listener(kind: .https, port: 5443),
     ]
     package var limits = Limits()
     package var idle = Idle()
@@ -29,6 +30,7 @@ package struct ServerConfiguration: ConfigurationSection {
     package var federation = Federation()
     package var peers: [Peer] = []
     package var log = Log()
+    package var web = Web()
     package var metrics = Metrics()
     package var access = Access()
 
@@ -80,7 +82,8 @@ extension ServerConfiguration {
         package var kind = ListenerKind.client
         package var port = 0
         package var addresses = [IPAddress.anyIPv4, .anyIPv6]
-        /// Peers whose PROXY protocol header is required and believed; nobody's is when this is empty.
+        /// Peers whose PROXY protocol header is required and believed, or for `http` what they say in `X-Forwarded-For`; nobody's is when
+        /// this is empty.
         package var proxySources: [AddressBlock] = []
         package var plaintextAuthentication = false
         package var tlsMinimum = TLSVersion.tls12
@@ -326,6 +329,14 @@ extension ServerConfiguration {
         package init() {}
     }
 
+    /// What is asked for by HTTP.
+    package struct Web: ConfigurationSection {
+        /// Without a slash at its end; `nil`: as each client has asked.
+        package var url: String?
+
+        package init() {}
+    }
+
     /// The HTTP port for metrics and health.
     package struct Metrics: ConfigurationSection {
         package var address = IPAddress.loopbackIPv4
@@ -349,11 +360,20 @@ package enum ListenerKind: String, Sendable, CaseIterable {
     case clientTLS = "client-tls"
     case server
     case serverTLS = "server-tls"
+    case https
+    case http
 
     package var isForServers: Bool {
         switch self {
-        case .client, .clientTLS: false
+        case .client, .clientTLS, .https, .http: false
         case .server, .serverTLS: true
+        }
+    }
+
+    package var speaksHTTP: Bool {
+        switch self {
+        case .client, .clientTLS, .server, .serverTLS: false
+        case .https, .http: true
         }
     }
 }

@@ -239,6 +239,23 @@ extension ValueType where Value == String {
         }
     }
 
+    /// A scheme, a name and perhaps a port; paths are the server's own.
+    static var httpsURL: Self {
+        ValueType(expected: "an address such as https://chat.example.org or https://chat.example.org:5443") { text, _ throws(ValueFault) in
+            let scheme = "https://"
+            let authority = text.dropFirst(scheme.count)
+            guard text.hasPrefix(scheme), !authority.isEmpty, authority.utf8.count <= authorityBytesMax,
+                authority.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || "-.:[]".contains($0)) })
+            else { throw .unexpected(hint: text.hasSuffix("/") ? "write it without the slash" : nil) }
+            return text
+        } write: {
+            $0
+        }
+    }
+
+    /// Longest name with a port, in bytes.
+    private static var authorityBytesMax: Int { 255 + 6 }
+
     /// RFC 3986 §3.1.
     private static func isScheme(_ text: Substring) -> Bool {
         guard let first = text.first, first.isASCII, first.isLetter else { return false }

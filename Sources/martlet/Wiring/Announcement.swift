@@ -14,11 +14,11 @@ struct Announcement {
         var lines = ["Martlet \(MartletVersion.current) is ready."]
         lines.append(line("domains", configuration.domains.map(\.name).joined(separator: ", ")))
         for listener in configuration.listeners {
-            let kind = listener.kind == .client || listener.kind == .server ? "STARTTLS" : "TLS"
+            let kind = Self.encryption(listener.kind)
             let doubt = listener.plaintextAuthentication ? ", log-ins without TLS allowed" : ""
             if listener.kind.isForServers, !configuration.federation.isEnabled { continue }
             let addresses = listener.addresses.map(\.description).joined(separator: ", ")
-            lines.append(line(listener.kind.isForServers ? "servers" : "clients", "port \(listener.port) (\(kind)\(doubt)) on \(addresses)"))
+            lines.append(line(listener.kind.isForServers ? "servers" : listener.kind.speaksHTTP ? "web" : "clients", "port \(listener.port) (\(kind)\(doubt)) on \(addresses)"))
         }
         if let port = configuration.metrics.port { lines.append(line("metrics", "http://\(host(configuration.metrics.address)):\(port)/metrics")) }
         var shown: Set<String> = []
@@ -30,6 +30,15 @@ struct Announcement {
         if let openFiles { lines.append(line("open files", "\(openFiles): room for \(OpenFileLimit.connections(within: openFiles)) connections")) }
         lines.append(line("add an account", Self.command("account add NAME@\(configuration.domains.first?.name ?? "DOMAIN")", file)))
         return lines.joined(separator: "\n") + "\n"
+    }
+
+    private static func encryption(_ kind: ListenerKind) -> String {
+        switch kind {
+        case .client, .server: "STARTTLS"
+        case .clientTLS, .serverTLS: "TLS"
+        case .https: "HTTPS"
+        case .http: "HTTP behind a proxy"
+        }
     }
 
     /// A command line that reaches the same server.

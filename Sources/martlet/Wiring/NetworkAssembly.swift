@@ -35,6 +35,7 @@ package struct NetworkAssembly {
         settings.throttle.recoveryPerAddress = TimeAmount(authentication.failureRecoveryPerAddress)
         settings.throttle.failuresPerAccountMax = authentication.failuresPerAccountMax
         settings.throttle.recoveryPerAccount = TimeAmount(authentication.failureRecoveryPerAccount)
+        settings.web.url = configuration.web.url
         return settings
     }
 
@@ -44,6 +45,8 @@ package struct NetworkAssembly {
         case .clientTLS: .clientTLS
         case .server: .server
         case .serverTLS: .serverTLS
+        case .https: .https
+        case .http: .http
         }
     }
 

@@ -157,7 +157,7 @@ struct ConfigurationDifferenceTests {
     @Test("a listener that goes needs a restart")
     func listeners() {
         let changes = difference { $0.listeners.removeLast() }
-        #expect(changes.changes.map(\.path) == ["listeners[server-tls 5270 on 0.0.0.0, ::]"])
+        #expect(changes.changes.map(\.path) == ["listeners[https 5443 on 0.0.0.0, ::]"])
         #expect(changes.needsRestart)
     }
 }

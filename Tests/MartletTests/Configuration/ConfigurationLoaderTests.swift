@@ -127,6 +127,29 @@ struct ConfigurationLoaderTests {
         #expect(loaded.warnings.map(\.line) == [3, 6, 7])
         #expect(loaded.warnings.allSatisfy { $0.severity == .warning })
     }
+
+    @Test("HTTP without TLS is for reverse proxies: on loopback, or from those that are named, and nobody logs in who is not said to be safe")
+    func http() throws {
+        let open = problems(minimal + "listeners: [{kind: http, port: 5280}]\n")
+        #expect(open.map(\.summary).first?.contains("listeners[0].addresses") == true)
+        #expect(open.first?.severity == .error)
+        let named = try load(minimal + "listeners: [{kind: http, port: 5280, proxy-sources: [192.0.2.1]}]\n")
+        #expect(named.warnings.isEmpty)
+        let useless = try load(minimal + "listeners: [{kind: http, port: 5280, addresses: [127.0.0.1]}]\n")
+        #expect(useless.warnings.map(\.summary).first?.contains("no proxy is believed") == true)
+        let local = try load(minimal + "listeners: [{kind: http, port: 5280, addresses: [127.0.0.1], proxy-sources: [127.0.0.1]}]\n")
+        #expect(local.warnings.isEmpty)
+    }
+
+    @Test("where the web is reached from outside is a name, with a port or without, and nothing else")
+    func webURL() throws {
+        for url in ["https://chat.example.org", "https://chat.example.org:5443", "https://[2001:db8::1]"] {
+            #expect(try load(minimal + "web: {url: \"\(url)\"}\n").configuration.web.url == url)
+        }
+        for url in ["http://chat.example.org", "https://", "https://chat.example.org/", "https://chat.example.org/xmpp", "https://a'b", "chat.example.org"] {
+            #expect(problems(minimal + "web: {url: \"\(url)\"}\n").count == 1, "\(url)")
+        }
+    }
 }
 
 @Suite("every value has an origin")
@@ -208,7 +231,7 @@ struct ConfigurationEnvironmentTests {
     @Test("a default entry where the file has none")
     func defaultEntries() throws {
         let loaded = try load(minimal, environment: ["MARTLET_LISTENERS_1_PORT": "443"])
-        #expect(loaded.configuration.listeners.map(\.port) == [5222, 443, 5269, 5270])
+        #expect(loaded.configuration.listeners.map(\.port) == [5222, 443, 5269, 5270, 5443])
         #expect(loaded.origin(of: "listeners[1].port") == .environment("MARTLET_LISTENERS_1_PORT"))
         #expect(loaded.origin(of: "listeners[0].port") == .standard)
     }
@@ -228,7 +251,7 @@ struct ConfigurationEnvironmentTests {
             ("MARTLET_LOG", "info", "no key has this variable", nil),
             ("MARTLET_LISTENERS_PORT", "1", "no key has this variable", "did you mean MARTLET_LISTENERS_0_PORT?"),
             ("MARTLET_LISTENERS_01_PORT", "1", "no key has this variable", "did you mean MARTLET_LISTENERS_0_PORT?"),
-            ("MARTLET_LISTENERS_5_PORT", "1", "there is no entry 5", "the next one to add is 4"),
+            ("MARTLET_LISTENERS_6_PORT", "1", "there is no entry 6", "the next one to add is 5"),
             ("MARTLET_LISTENERS_99999999999999999999_PORT", "1", "no key has this variable", nil),
             ("MARTLET_LISTENERS_0_PORT", "0", "from 1 to 65535, found \"0\"", nil),
             ("MARTLET_", "x", "no key has this variable", "names are MARTLET_ and the path of a key, as in MARTLET_LOG_LEVEL"),

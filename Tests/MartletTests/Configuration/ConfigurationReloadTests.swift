@@ -179,6 +179,7 @@ struct ConfigurationReloadTests {
         KeyChange("peers.trust-anchors", .configuration) { $0.peers[0].trustAnchors = "/anchors.pem" },
         KeyChange("log.format", .restart) { $0.log.format = .json },
         KeyChange("log.destination", .restart) { $0.log.destination = .file("/var/log/martlet.log") },
+        KeyChange("web.url", .connections) { $0.web.url = "https://chat.example.org" },
         KeyChange("metrics.address", .restart) { $0.metrics.address = .anyIPv4 },
         KeyChange("metrics.port", .restart) { $0.metrics.port = 9090 },
         KeyChange("access.admins", .configuration) { $0.access.admins = ["a@example.org"] },

@@ -1,0 +1,347 @@
+import Logging
+import MartletCore
+import MartletXMPP
+import NIOCore
+import NIOHTTP1
+import NIOSSL
+import NIOTLS
+
+/// A connection that speaks HTTP/1.1 (RFC 9112): one request after the other, each answered by what its path leads to.
+///
+/// The last handler of its pipeline, behind TLS and NIO's codec. Everything happens on its loop. It knows what HTTP asks of all: who the peer
+/// is, limits and deadlines, methods, headers that every answer has. What a path means is for the ``WebResource``.
+final class WebConnection: LoopConnection, ChannelInboundHandler, RemovableChannelHandler {
+    typealias InboundIn = HTTPServerRequestPart
+    typealias OutboundOut = HTTPServerResponsePart
+
+    private enum State {
+        /// A request is to come, its head to be complete by then.
+        case waiting(until: Int)
+        case receiving(WebRequest, any WebResource, until: Int)
+        /// The resource owes the answer.
+        case answering(HTTPRequestHead, (any WebResource)?)
+        case closing(until: Int)
+        /// Another handler has the connection.
+        case handedOver
+    }
+
+    let listener: ClientListener
+    private let site: WebSite
+    private var state: State
+    private var context: ChannelHandlerContext?
+    private var codec: [any RemovableChannelHandler] = []
+    private var count = ConnectionCount()
+    private var bindings: [ChannelBinding] = []
+    private var peer: NetworkAddress?
+    private(set) var remoteAddress = "unknown"
+    private var hasBegun = false
+
+    private init(_ site: WebSite, _ loop: NetworkLoop) {
+        self.site = site
+        listener = site.listener
+        state = .waiting(until: loop.now + NetworkLoop.ticks(site.settings.headDeadline))
+        super.init(loop)
+    }
+
+    private var service: ClientService { listener.service }
+    private var settings: WebSettings { site.settings }
+
+    // MARK: Pipeline
+
+    /// Puts everything that speaks HTTP into a pipeline. On the channel's loop, before anything is read.
+    static func install(on channel: any Channel, _ site: WebSite, _ loop: NetworkLoop) throws {
+        let connection = WebConnection(site, loop)
+        let pipeline = channel.pipeline.syncOperations
+        let encoder = HTTPResponseEncoder()
+        let decoder = ByteToMessageHandler(
+            HTTPRequestDecoder(
+                leftOverBytesStrategy: .dropBytes, informationalResponseStrategy: .drop, limitConfiguration: site.settings.decoderLimits))
+        // One request at a time; what a client sends ahead is not read until its turn comes.
+        let turns = HTTPServerPipelineHandler()
+        connection.codec = [turns, decoder, encoder]
+        try pipeline.addHandlers([encoder, decoder, turns, connection])
+    }
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        if context.channel.isActive { begin(context) }
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        begin(context)
+        context.fireChannelActive()
+    }
+
+    private func begin(_ context: ChannelHandlerContext) {
+        guard !hasBegun else { return }
+        hasBegun = true
+        if let refusal = count.admit(service.admission) { return refuse(refusal) }
+        if case .waiting(let until) = state { hang(until: until) }
+        let address = context.channel.remoteAddress
+        let network = address.flatMap { NetworkAddress($0) }
+        let port = UInt16(clamping: address?.port ?? 0)
+        remoteAddress = network?.description(port: port) ?? "unknown"
+        guard listener.configuration.kind.beginsWithTLS, let network, listener.isProxy(network) else { return meet(network, port: port) }
+        do {
+            try ProxyHandler.install(on: context, proxy: network, port: port) { [unowned self] peer in
+                if let peer { return meet(peer.address, port: peer.port) }
+                service.log.info("proxy sent no valid PROXY header", metadata: ["address": "\(remoteAddress)"])
+                drop()
+            }
+        } catch {
+            drop()
+        }
+    }
+
+    /// The peer's address is known: count it, and go on as the listener says.
+    private func meet(_ address: NetworkAddress?, port: UInt16) {
+        peer = address
+        if let address {
+            remoteAddress = address.description(port: port)
+            // The connections of a reverse proxy are nobody's in particular.
+            if !isFromProxy, let refusal = count.admit(address, service.admission) { return refuse(refusal) }
+        }
+        guard listener.configuration.kind.beginsWithTLS, let context, let encoder = codec.last else { return }
+        do {
+            try ServerTLS.install(before: encoder, context, loop) { [unowned self] in try makeTLS($0) }
+        } catch {
+            drop()
+        }
+    }
+
+    private func makeTLS(_ name: String?) throws -> NIOSSLServerHandler {
+        guard let certificate = service.certificates.certificate(forServerName: name), let tls = certificate.web(listener.configuration.minimumTLS) else {
+            service.log.error("no certificate to serve", metadata: ["address": "\(remoteAddress)"])
+            drop()
+            throw ServerTLS.NoCertificate()
+        }
+        bindings = certificate.bindings
+        return NIOSSLServerHandler(context: tls)
+    }
+
+    /// Whether whoever is connected may say on whose behalf.
+    private var isFromProxy: Bool { !listener.configuration.kind.beginsWithTLS && peer.map { listener.isProxy($0) } ?? false }
+
+    private func refuse(_ refusal: Admission.Refusal) {
+        service.log.debug("connection refused", metadata: ["address": "\(remoteAddress)", "reason": "\(refusal)"])
+        context?.close(promise: nil)
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        finish()
+        context.fireChannelInactive()
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        finish()
+        self.context = nil
+    }
+
+    private func finish() {
+        if let gone { gone() }
+        gone = nil
+        // Whoever has the connection has what it counts as.
+        if case .handedOver = state {} else { count.leave(service.admission) }
+        forget()
+    }
+
+    /// Told once when the connection goes before its request is answered.
+    var gone: (() -> Void)?
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        service.log.debug("connection failed", metadata: ["address": "\(remoteAddress)", "error": "\(error)"])
+        guard error is HTTPParserError else { return context.close(promise: nil) }
+        let status: HTTPResponseStatus = (error as? HTTPParserError) == .headerOverflow ? .requestHeaderFieldsTooLarge : .badRequest
+        switch state {
+        case .waiting: refuse(status, "this is no request that is understood here")
+        case .receiving(let request, let resource, _):
+            state = .answering(request.head, resource)
+            refuse(status, "this is no request that is understood here")
+        case .answering, .closing, .handedOver: context.close(promise: nil)
+        }
+    }
+
+    // MARK: Deadlines
+
+    override func deadlinePassed() {
+        switch state {
+        case .waiting(let until), .closing(let until):
+            guard loop.now >= until else { return hang(until: until) }
+            drop()
+        case .receiving(let request, let resource, let until):
+            guard loop.now >= until else { return hang(until: until) }
+            hang(until: loop.now + 1)
+            state = .answering(request.head, resource)
+            refuse(.requestTimeout, "the request took too long")
+        // Whoever owes the answer has deadlines of its own.
+        case .answering, .handedOver: break
+        }
+    }
+
+    override func close(_ error: StreamError?) { drop() }
+    override func drop() { context?.close(promise: nil) }
+}
+
+// MARK: Requests
+
+extension WebConnection {
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        switch unwrapInboundIn(data) {
+        case .head(let head): begin(head)
+        case .body(let bytes): take(bytes)
+        case .end: end()
+        }
+    }
+
+    private func begin(_ head: HTTPRequestHead) {
+        guard case .waiting = state else { return }
+        state = .answering(head, nil)
+        guard let (request, resource) = resource(for: head) else { return }
+        state = .receiving(request, resource, until: loop.now + NetworkLoop.ticks(settings.bodyDeadline))
+        hang(until: loop.now + NetworkLoop.ticks(settings.bodyDeadline))
+    }
+
+    /// What the request is for, if it can be answered; otherwise it is refused.
+    private func resource(for head: HTTPRequestHead) -> (WebRequest, any WebResource)? {
+        guard head.version.major == 1 else { return refused(.httpVersionNotSupported, "HTTP/1.1 is spoken here") }
+        let hosts = head.headers["Host"]
+        guard hosts.count == 1, let authority = WebAuthority(hosts[0]) else { return refused(.badRequest, "a request has one Host") }
+        // RFC 9112 §6.1: it may be an attempt to smuggle a request.
+        guard !(head.headers.contains(name: "Transfer-Encoding") && head.headers.contains(name: "Content-Length")) else {
+            return refused(.badRequest, "a request has one length")
+        }
+        guard head.uri.hasPrefix("/") else { return refused(.badRequest, "a path is asked for") }
+        let path = String(head.uri.prefix { $0 != "?" })
+        guard let resource = site.resource(at: path) else { return refused(.notFound, "there is nothing here") }
+        state = .answering(head, resource)
+        let isKnown = head.method == .OPTIONS || (head.method == .HEAD && resource.methods.contains(.GET)) || resource.methods.contains(head.method)
+        guard isKnown else { return refused(.methodNotAllowed, "this is not done here", ["Allow": Self.allowed(resource)]) }
+        let length = head.headers.first(name: "Content-Length").flatMap { Int($0) } ?? 0
+        guard length <= resource.bodyBytesMax else { return refused(.payloadTooLarge, "the longest body here has \(resource.bodyBytesMax) bytes") }
+        let forwarded = isFromProxy ? ForwardedRequest(head.headers) { [listener] in listener.isProxy($0) } : nil
+        let request = WebRequest(
+            head: head, path: path, authority: authority, body: ByteBuffer(), sender: forwarded?.sender ?? peer,
+            isSecure: listener.configuration.kind.beginsWithTLS || forwarded?.isSecure == true)
+        return (request, resource)
+    }
+
+    private func refused(_ status: HTTPResponseStatus, _ text: String, _ headers: HTTPHeaders = [:]) -> (WebRequest, any WebResource)? {
+        refuse(status, text, headers)
+        return nil
+    }
+
+    private func take(_ bytes: ByteBuffer) {
+        guard case .receiving(var request, let resource, let until) = state else { return }
+        guard request.body.readableBytes + bytes.readableBytes <= resource.bodyBytesMax else {
+            state = .answering(request.head, resource)
+            return refuse(.payloadTooLarge, "the longest body here has \(resource.bodyBytesMax) bytes")
+        }
+        // Taken out, so that it grows in place.
+        state = .closing(until: until)
+        request.body.writeImmutableBuffer(bytes)
+        if let refusal = count.hold(request.body.capacity, service.admission) {
+            state = .answering(request.head, resource)
+            service.log.debug("request refused", metadata: ["address": "\(remoteAddress)", "reason": "\(refusal)"])
+            return refuse(.serviceUnavailable, "too much waits here")
+        }
+        state = .receiving(request, resource, until: until)
+    }
+
+    private func end() {
+        guard case .receiving(let request, let resource, _) = state else { return }
+        state = .answering(request.head, resource)
+        _ = count.hold(0, service.admission)
+        if request.head.method == .OPTIONS { return answer(WebAnswer(.noContent, type: "text/plain", ByteBuffer(), ["Allow": Self.allowed(resource)])) }
+        resource.answer(request, on: self)
+    }
+
+    private static func allowed(_ resource: any WebResource) -> String {
+        let methods = resource.methods + (resource.methods.contains(.GET) ? [.HEAD] : []) + [.OPTIONS]
+        return methods.map(\.rawValue).joined(separator: ", ")
+    }
+}
+
+// MARK: Answers
+
+extension WebConnection {
+    /// Answers the request that is owed an answer; nothing if there is none any more.
+    func answer(_ answer: WebAnswer) { send(answer, closes: false) }
+
+    /// Answers a request that is not looked at any further. The connection closes behind that.
+    private func refuse(_ status: HTTPResponseStatus, _ text: String, _ headers: HTTPHeaders = [:]) {
+        if case .waiting = state { state = .answering(HTTPRequestHead(version: .http1_1, method: .GET, uri: "/"), nil) }
+        send(WebAnswer(status, text, headers), closes: true)
+    }
+
+    private func send(_ answer: WebAnswer, closes: Bool) {
+        guard case .answering(let request, let resource) = state, let context else { return }
+        gone = nil
+        // After a request to upgrade the codec takes nothing more.
+        let keepsAlive = !closes && request.isKeepAlive && !request.headers.contains(name: "Upgrade")
+        var headers = answer.headers
+        if answer.status != .noContent { headers.replaceOrAdd(name: "Content-Length", value: "\(answer.body.readableBytes)") }
+        if !keepsAlive { headers.replaceOrAdd(name: "Connection", value: "close") }
+        addCommon(to: &headers, resource)
+        context.write(wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: answer.status, headers: headers))), promise: nil)
+        if request.method != .HEAD, answer.body.readableBytes > 0 { context.write(wrapOutboundOut(.body(.byteBuffer(answer.body))), promise: nil) }
+        if keepsAlive {
+            // Before the end, behind which the next request may come at once.
+            state = .waiting(until: loop.now + NetworkLoop.ticks(settings.idleTimeout))
+            hang(until: loop.now + NetworkLoop.ticks(settings.idleTimeout))
+            context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
+        } else {
+            closeBehindAnswer(context)
+        }
+    }
+
+    /// Not at once: whoever is still sending would not read the answer, but that its connection was reset (RFC 9112 §9.6).
+    private func closeBehindAnswer(_ context: ChannelHandlerContext) {
+        state = .closing(until: loop.now + NetworkLoop.ticks(settings.lingering))
+        hang(until: loop.now + NetworkLoop.ticks(settings.lingering))
+        let channel = context.channel
+        context.writeAndFlush(wrapOutboundOut(.end(nil))).whenComplete { _ in channel.close(mode: .output, promise: nil) }
+    }
+
+    /// Nothing here is a page: browsers are told to make nothing of it. Scripts of any origin may ask what is for XMPP clients, since nothing
+    /// here goes by what a browser adds by itself (XEP-0156 §3, XEP-0206 §9).
+    private func addCommon(to headers: inout HTTPHeaders, _ resource: (any WebResource)?) {
+        headers.replaceOrAdd(name: "X-Content-Type-Options", value: "nosniff")
+        headers.replaceOrAdd(name: "Content-Security-Policy", value: "default-src 'none'; frame-ancestors 'none'")
+        headers.replaceOrAdd(name: "Referrer-Policy", value: "no-referrer")
+        guard let resource else { return }
+        headers.replaceOrAdd(name: "Access-Control-Allow-Origin", value: "*")
+        headers.replaceOrAdd(name: "Access-Control-Allow-Methods", value: Self.allowed(resource))
+        headers.replaceOrAdd(name: "Access-Control-Allow-Headers", value: "Content-Type")
+        headers.replaceOrAdd(name: "Access-Control-Max-Age", value: "86400")
+    }
+
+    /// The connection goes on as a WebSocket that carries a client's stream (RFC 6455 §4.2.2).
+    func upgrade(_ request: WebRequest, accepting key: String) {
+        guard case .answering = state, let context else { return }
+        // A proxy's connection is counted for whoever has it now.
+        if isFromProxy, let sender = request.sender, let refusal = count.admit(sender, service.admission) {
+            service.log.debug("connection refused", metadata: ["address": "\(sender)", "reason": "\(refusal)"])
+            return refuse(.serviceUnavailable, "there are too many connections from there")
+        }
+        let headers: HTTPHeaders = [
+            "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Accept": key, "Sec-WebSocket-Protocol": WebSocketFraming.subprotocol,
+        ]
+        context.write(wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: .switchingProtocols, headers: headers))), promise: nil)
+        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
+        let port = peer == request.sender ? remoteAddress : request.sender.map { "\($0)" } ?? remoteAddress
+        let connection = WebSocketConnection(
+            listener, loop,
+            WebSocketConnection.Arrival(peer: request.sender, remoteAddress: port, count: count, bindings: bindings))
+        state = .handedOver
+        forget()
+        let pipeline = context.pipeline.syncOperations
+        for handler in codec { pipeline.removeHandler(handler, promise: nil) }
+        do {
+            try pipeline.addHandler(connection, position: .after(self))
+            pipeline.removeHandler(self, promise: nil)
+        } catch {
+            // It fails only on a channel that is closed.
+            connection.drop()
+        }
+    }
+}

@@ -1,0 +1,52 @@
+package import NIOCore
+import NIOHTTP1
+
+/// How requests are treated. Every bound of HTTP is here.
+package struct WebSettings: Hashable, Sendable {
+    /// From accept to the end of the first request's head, the handshake of TLS included.
+    package var headDeadline = TimeAmount.seconds(30)
+    /// From the end of a request's head to the end of its body.
+    package var bodyDeadline = TimeAmount.seconds(30)
+    /// From an answer to the end of the next request's head.
+    package var idleTimeout = TimeAmount.seconds(60)
+    /// From an answer behind which the connection closes to its end.
+    package var lingering = TimeAmount.seconds(5)
+    /// Longest head of a request, in bytes of its path and its fields' names and values.
+    package var headBytesMax = 16_384
+    /// Most fields of a request's head.
+    package var headFieldsMax = 100
+    /// Where clients reach this server from outside, such as `https://chat.example.org`, without a slash at its end; `nil`: as each has asked.
+    package var url: String?
+
+    package init() {}
+
+    var decoderLimits: NIOHTTPDecoderLimitConfiguration {
+        var limits = NIOHTTPDecoderLimitConfiguration()
+        limits.maxHeaderFieldSize = headBytesMax
+        limits.maxHeaderListSize = headBytesMax
+        limits.maxHeaderFieldCount = headFieldsMax
+        return limits
+    }
+}
+
+/// What a listener for HTTP offers: paths, and what they lead to.
+final class WebSite: Sendable {
+    static let webSocketPath = "/xmpp-websocket"
+
+    let listener: ClientListener
+    let settings: WebSettings
+    private let resources: [String: any WebResource]
+
+    init(_ listener: ClientListener) {
+        self.listener = listener
+        settings = listener.service.settings.web
+        resources = [
+            Self.webSocketPath: WebSocketResource(),
+            HostMeta.Form.xml.path: HostMeta(form: .xml, url: settings.url),
+            HostMeta.Form.json.path: HostMeta(form: .json, url: settings.url),
+        ]
+    }
+
+    /// Paths are compared as they are written: nothing is decoded and nothing left out, so that there is one way to write each.
+    func resource(at path: String) -> (any WebResource)? { resources[path] }
+}
