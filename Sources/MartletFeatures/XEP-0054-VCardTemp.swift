@@ -14,23 +14,35 @@ package struct VCardTemp: IQResponder {
     package static let specification = Specification.xep(54, "vcard-temp", version: "1.3.0")
     package let disco = DiscoFeatures.everywhere(.vCard)
     static let key = DocumentKey(namespace: "vcard-temp")
-    package init() {}
+    /// Where avatars are besides; `nil` where they are in cards only.
+    private let eventing: PersonalEventing?
+
+    package init(eventing: PersonalEventing? = nil) { self.eventing = eventing }
 
     package var routes: [IQRoute] {
         [
-            .home(.set, "vCard", .vCard) { request, home, context throws(StanzaError) in try Self.set(request, home, context) },
+            .home(.set, "vCard", .vCard) { request, home, context throws(StanzaError) in try set(request, home, context) },
             .concurrent(.get, "vCard", .vCard, at: .account) { request, router async throws(StanzaError) in
                 try await Self.get(request, router.store)
             },
         ]
     }
 
-    private static func set(_ request: IQRequest, _ home: AccountHome, _ context: LoopContext) throws(StanzaError) -> HomeDecision {
+    private func set(_ request: IQRequest, _ home: AccountHome, _ context: LoopContext) throws(StanzaError) -> HomeDecision {
         let limit = context.hosts.host(of: home.address)?.limits.vCardBytesMax ?? 0
         guard request.child.byteRange.count <= limit else { throw .policyViolation("a card may have \(limit) bytes") }
         var writer = XMLWriter(contentNamespace: .none)
         writer.append(request.child)
-        return HomeDecision(.empty, writes: [.document(home.id, key, writer.buffer)])
+        let (card, account, address) = (writer.buffer, home.id, home.address)
+        var decision = HomeDecision(.empty, writes: [.document(account, Self.key, card)])
+        if let eventing {
+            decision.committed = { router, context in
+                let nodes = OwnNodes(eventing: eventing, account: address, router: router, mailbox: context.mailbox)
+                // A task, since it reads and writes in turn; nobody waits for it.
+                Task(executorPreference: router.executor) { await AvatarConversion.changed(card, nodes, account) }
+            }
+        }
+        return decision
     }
 
     private static func get(_ request: IQRequest, _ store: any Store) async throws(StanzaError) -> IQReply {

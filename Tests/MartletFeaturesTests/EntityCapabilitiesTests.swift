@@ -18,6 +18,7 @@ struct EntityCapabilitiesTests {
             if let session = wish.session { context.post(news, to: session) }
         }
         func admitted(_ contact: BareJID, at home: AccountHome, _ router: Router, _ context: LoopContext) {}
+        func dismissed(_ contact: BareJID, at home: AccountHome, _ router: Router, _ context: LoopContext) {}
     }
 
     private static let lute = "<identity category='client' type='pc' name='Lute'/><feature var='mood+notify'/><feature var='tune+notify'/><feature var='muc'/>"

@@ -208,6 +208,28 @@ struct PersonalEventingTests {
         #expect(events(orchard) == ["juliet@capulet.example mood: 1"])
     }
 
+    @Test("who may see the presence no longer is not subscribed any longer", arguments: [
+        "<presence type='unsubscribed' to='romeo@capulet.example'/>",
+        "<iq type='set' id='r'><query xmlns='jabber:iq:roster'><item jid='romeo@capulet.example' subscription='remove'/></query></iq>",
+    ])
+    func dismissed(stanza: String) {
+        server.befriend("juliet", "romeo")
+        let orchard = server.online("romeo/orchard")
+        let balcony = server.online("juliet/balcony")
+        publish("mood", "1", Self.mood, balcony)
+        orchard.send("""
+            <iq type='set' id='s' to='juliet@capulet.example'><pubsub xmlns='http://jabber.org/protocol/pubsub'>\
+            <subscribe node='mood' jid='romeo@capulet.example'/></pubsub></iq>
+            """)
+        balcony.send(stanza)
+        orchard.forget()
+        publish("mood", "2", Self.mood, balcony)
+        #expect(events(orchard) == [])
+        balcony.forget()
+        balcony.send("<iq type='get' id='l'><pubsub xmlns='http://jabber.org/protocol/pubsub#owner'><subscriptions node='mood'/></pubsub></iq>")
+        #expect(balcony.received().first?.description.contains("<subscriptions node='mood'/>") == true)
+    }
+
     // MARK: Other servers
 
     @Test("a contact's session at another server is asked what it wants, hears the last item, and what comes later; not once it is gone")

@@ -181,7 +181,7 @@ async def _(sides):
 TUNE = "http://jabber.org/protocol/tune"
 
 
-@check("a contact is told what somebody published on the other server (XEP-0163)", far_needs=("pep",), directed=True)
+@check("a contact is told what somebody published on the other server (XEP-0163)", far_needs=("pep",), directed=True, quick=(MAIN,))
 async def _(sides):
     romeo, juliet = await sides.pair_of()
     await befriend(romeo, juliet)

@@ -22,6 +22,7 @@ package final class Host: Sendable {
     package let observing: [any ObservingStage]
     package let interested: [any InterestStage]
     package let eventing: (any EventingStage)?
+    package let presenting: [any PresentingStage]
     private let routes: [Namespace: [IQRoute]]
 
     package init(
@@ -43,6 +44,7 @@ package final class Host: Sendable {
         archiving = features.lazy.compactMap { $0 as? any ArchivingStage }.first
         observing = features.compactMap { $0 as? any ObservingStage }
         interested = features.compactMap { $0 as? any InterestStage }
+        presenting = features.compactMap { $0 as? any PresentingStage }
         eventing = features.lazy.compactMap { $0 as? any EventingStage }.first
         var routes: [Namespace: [IQRoute]] = [:]
         for route in features.flatMap({ ($0 as? any IQResponder)?.routes ?? [] }) {

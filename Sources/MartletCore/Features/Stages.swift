@@ -36,6 +36,12 @@ package protocol AnnotatingStage: Feature {
     func annotate(_ presence: inout Stanza, of hosts: HostTable)
 }
 
+/// Adds to an available presence what the account has to say besides its client.
+package protocol PresentingStage: Feature {
+    /// Under the lock of the account's shard.
+    func present(_ presence: inout Stanza, _ home: AccountHome)
+}
+
 /// Sessions of one account, by their place in ``AccountHome/sessions``; an account has at most 64.
 package struct SessionSet: OptionSet, Hashable, Sendable {
     package let rawValue: UInt64
@@ -132,6 +138,8 @@ package protocol EventingStage: Feature {
     func wish(_ wish: NodeWish, at home: AccountHome, _ router: Router, _ context: LoopContext)
     /// Somebody may see the account's presence from now on.
     func admitted(_ contact: BareJID, at home: AccountHome, _ router: Router, _ context: LoopContext)
+    /// Somebody may see it no longer.
+    func dismissed(_ contact: BareJID, at home: AccountHome, _ router: Router, _ context: LoopContext)
 }
 
 /// A client wants to hear of nodes (XEP-0163 §4.2).

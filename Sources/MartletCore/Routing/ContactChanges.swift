@@ -4,7 +4,10 @@ package import MartletXMPP
 extension Router {
     /// A contact that was removed from the roster hears that its subscriptions ended (RFC 6121 §2.5.2).
     package func dismiss(_ contact: BareJID, _ removal: RosterItemRemoval, of account: BareJID, _ context: LoopContext) {
-        if removal.stopsSendingPresence { hidePresence(of: account, from: [.bare(contact)], context) }
+        if removal.stopsSendingPresence {
+            hidePresence(of: account, from: [.bare(contact)], context)
+            dismiss(contact, from: account, context)
+        }
         for kind in removal.stanzas {
             let stanza = ServerPresence.make(PresenceType(kind), from: .bare(account), to: .bare(contact))
             deliverSubscription(kind, stanza, to: contact, context)

@@ -8,6 +8,12 @@ extension Router {
         guard let host = session.context.hosts.host(of: session.account) else { return .done }
         var stanza = sent
         for stage in host.annotating { stage.annotate(&stanza, of: session.context.hosts) }
+        if type == .available, !host.presenting.isEmpty {
+            session.home.shard.withLock {
+                guard !session.home.documents.isEmpty else { return }
+                for stage in host.presenting { stage.present(&stanza, session.home) }
+            }
+        }
         switch (type, stanza.to) {
         case (.available, nil): return announce(stanza, from: session)
         case (.unavailable, nil):

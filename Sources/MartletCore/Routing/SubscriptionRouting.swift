@@ -148,7 +148,10 @@ extension Router {
                 showPresence(of: address, to: [.bare(contact)], context)
                 admit(contact, at: address, context)
             }
-            if step.stopsSendingPresence { hidePresence(of: address, from: [.bare(contact)], context) }
+            if step.stopsSendingPresence {
+                hidePresence(of: address, from: [.bare(contact)], context)
+                dismiss(contact, from: address, context)
+            }
         }
     }
 
@@ -156,6 +159,12 @@ extension Router {
     private func admit(_ contact: BareJID, at address: BareJID, _ context: LoopContext) {
         guard let eventing = context.hosts.host(of: address)?.eventing else { return }
         _ = withResidentHome(address) { home in eventing.admitted(contact, at: home, self, context) }
+    }
+
+    /// Need not hear any more what the account publishes.
+    func dismiss(_ contact: BareJID, from address: BareJID, _ context: LoopContext) {
+        guard let eventing = context.hosts.host(of: address)?.eventing else { return }
+        _ = withResidentHome(address) { home in eventing.dismissed(contact, at: home, self, context) }
     }
 
     // MARK: Roster pushes

@@ -135,8 +135,10 @@ package struct DocumentKey: Hashable, Sendable {
     package static let archivePreferences = DocumentKey(namespace: "urn:xmpp:mam:2")
     /// Where an account's devices are registered that want to be woken (XEP-0357).
     package static let pushRegistrations = DocumentKey(namespace: "urn:xmpp:push:0")
+    /// Where the digest of an account's avatar is kept that its presence has (XEP-0153).
+    package static let avatarDigest = DocumentKey(namespace: "vcard-temp:x:update")
     /// Documents that decide about stanzas: they are in memory while the account is (``StoredAccount/documents``).
-    package static let resident = [archivePreferences, pushRegistrations]
+    package static let resident = [archivePreferences, pushRegistrations, avatarDigest]
 }
 
 /// The documents of an account that decide about its stanzas, each read by the feature it belongs to when it is first wanted.

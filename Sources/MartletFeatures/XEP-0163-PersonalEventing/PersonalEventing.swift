@@ -34,6 +34,16 @@ package struct PersonalEventing: IQResponder {
         carryOut(held, context) { nodes, audience, moment, effects throws(PubSubError) in
             try nodes.take(request, by: actor, audience, moment, &effects)
         }
+        if case .publish(let publication) = request, publication.node == Namespace.avatarMetadata.name { convertAvatar(held, context) }
+    }
+
+    /// Behind the publication: the nodes take one request after the other.
+    private func convertAvatar(_ held: HeldRequest, _ context: LoopContext) {
+        guard held.request.isByOwner, let account = held.request.account, let host = held.request.host else { return }
+        let nodes = OwnNodes(eventing: self, account: held.request.owner, router: held.router, mailbox: context.mailbox)
+        let bytesMax = host.limits.vCardBytesMax
+        // A task, since it reads and writes in turn; nobody waits for it.
+        Task(executorPreference: held.router.executor) { await AvatarConversion.published(nodes, account, bytesMax: bytesMax) }
     }
 
     /// Asks the nodes of the account that a request is addressed to.
@@ -114,6 +124,19 @@ extension PersonalEventing: EventingStage {
                 home.sessions.filter(\.isAvailable).map { NodeWish($0.profile.interests, $0.address, $0.ref) }
             }
             for wish in (local ?? []) + remote where !wish.nodes.isEmpty { sendLastItems(of: owner, wish, router, context) }
+        }
+    }
+
+    /// What he may not know of any more, he is not subscribed to any more.
+    package func dismissed(_ contact: BareJID, at home: AccountHome, _ router: Router, _ context: LoopContext) {
+        let (owner, keeping) = (home.address, PubSubKeeping(router: router))
+        context.after { context in
+            enter(owner, bytes: 0, keeping, context) { account, home, context in
+                guard let account, let home else { return }
+                var effects = NodeEffects()
+                home.nodes.review(contact, AccountAudience(account, context), &effects)
+                _ = keeping.perform(effects, home, context)
+            }
         }
     }
 
