@@ -129,6 +129,8 @@ package enum StandardFeatures {
         .xep(500, "MUC Slow Mode", version: "0.1.1"),
         .xep(82, "XMPP Date and Time Profiles", version: "1.1.1"),
         .xep(128, "Service Discovery Extensions", version: "1.0.1"),
+        .xep(124, "Bidirectional-streams Over Synchronous HTTP (BOSH)", version: "1.11.2", note: "without key sequencing and several streams"),
+        .xep(206, "XMPP Over BOSH", version: "1.4"),
         .xep(156, "Discovering Alternative XMPP Connection Methods", version: "1.4.0", note: "by HTTP, in XML and JSON"),
         .xep(178, "Best Practices for Use of SASL EXTERNAL with Certificates", version: "1.2", note: "between servers"),
         .xep(185, "Dialback Key Generation and Validation", version: "1.0"),

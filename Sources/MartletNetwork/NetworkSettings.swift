@@ -36,6 +36,7 @@ package struct NetworkSettings: Sendable {
     package var admission = Admission.Limits()
     package var throttle = LoginThrottle.Settings()
     package var web = WebSettings()
+    package var bosh = BOSHSettings()
 
     package init() {}
 }

@@ -42,6 +42,7 @@ struct WebListenerTests {
             #expect(xml.contains("<Link rel='urn:xmpp:alt-connections:websocket' href='wss://verona.example/xmpp-websocket'/>"))
             let json = try await client.say(Self.request("/.well-known/host-meta.json", host: "Mantua.Example:5443"), hear: "]}")
             #expect(json.contains("{\"rel\":\"urn:xmpp:alt-connections:websocket\",\"href\":\"wss://mantua.example:5443/xmpp-websocket\"}"))
+            #expect(json.contains("{\"rel\":\"urn:xmpp:alt-connections:xbosh\",\"href\":\"https://mantua.example:5443/http-bind\"}"))
             #expect(json.contains("Access-Control-Allow-Origin: *"))
             #expect(!json.contains("Allow-Credentials"))
             _ = try await client.say(Self.request("/.well-known/host-meta", host: "padua.example"), hear: "404 Not Found")

@@ -240,6 +240,8 @@ extension ClientConnection: ClientCarrier {
 
     private var bufferedBytes: Int { (try? context?.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0 }
 
+    func lookAgain(at tick: Int) { hang(until: tick) }
+
     package func setReading(_ isReading: Bool) {
         guard isReading != sessionReads else { return }
         sessionReads = isReading

@@ -12,6 +12,7 @@ package final class ClientService: Sendable {
     package let certificates: CertificateStore
     package let log: Logger
     let admission: Admission
+    let bosh: BOSHRegistry
     // One attempt to log in takes it twice; never on a stanza's path.
     private let throttle: NIOLockedValueBox<LoginThrottle>
 
@@ -24,6 +25,7 @@ package final class ClientService: Sendable {
         self.settings = settings
         self.log = log
         admission = Admission(settings.admission)
+        bosh = BOSHRegistry()
         throttle = NIOLockedValueBox(LoginThrottle(settings.throttle))
     }
 
@@ -36,6 +38,7 @@ package final class ClientService: Sendable {
         certificates = old.certificates
         log = old.log
         admission = old.admission
+        bosh = old.bosh
         throttle = old.throttle
         admission.apply(settings.admission)
         if settings.throttle != old.settings.throttle { throttle.withLockedValue { $0 = LoginThrottle(settings.throttle) } }

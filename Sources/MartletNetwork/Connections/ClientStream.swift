@@ -24,7 +24,7 @@ protocol ClientCarrier: SessionTransport {
     /// The tick in which something last arrived.
     var lastActivity: Int { get }
     /// Asks for ``ClientStream/deadlinePassed()`` in that tick.
-    func hang(until tick: Int)
+    func lookAgain(at tick: Int)
 }
 
 /// The stream of one client, whatever carries it: events to the stream machine, its actions to the carrier and to the session.
@@ -74,7 +74,7 @@ final class ClientStream {
     var remoteAddress: String { carrier?.remoteAddress ?? "unknown" }
     var lastActivity: Int { carrier?.lastActivity ?? loop.now }
 
-    func hang(until tick: Int) { carrier?.hang(until: tick) }
+    func hang(until tick: Int) { carrier?.lookAgain(at: tick) }
     func drop() { carrier?.drop() }
 
     /// The client is there, and has a bounded time to log in.
@@ -100,6 +100,11 @@ extension ClientStream {
     /// The same in the form of WebSocket (RFC 7395 §3.4).
     func openedWebSocket(_ header: FlatElement) {
         perform(machine.opened(surroundings) { () throws(StreamError) in try StreamHeader(open: header) })
+    }
+
+    /// The same in the form of BOSH (XEP-0206 §3).
+    func openedBOSH(_ body: FlatElement) {
+        perform(machine.opened(surroundings) { () throws(StreamError) in try StreamHeader(body: body) })
     }
 
     /// An element directly under the header.

@@ -51,7 +51,10 @@ struct HostMeta: WebResource {
     /// - Parameter url: begins with `https://`; nobody is sent to where passwords could be read (XEP-0156 §3).
     static func links(_ url: String) -> [Link] {
         let webSocket = "wss://" + url.dropFirst("https://".count) + WebSite.webSocketPath
-        return [Link(relation: "urn:xmpp:alt-connections:websocket", url: webSocket)]
+        return [
+            Link(relation: "urn:xmpp:alt-connections:websocket", url: webSocket),
+            Link(relation: "urn:xmpp:alt-connections:xbosh", url: url + WebSite.boshPath),
+        ]
     }
 }
 

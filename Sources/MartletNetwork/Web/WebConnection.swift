@@ -35,6 +35,8 @@ final class WebConnection: LoopConnection, ChannelInboundHandler, RemovableChann
     private var peer: NetworkAddress?
     private(set) var remoteAddress = "unknown"
     private var hasBegun = false
+    /// The connection closes behind the next answer.
+    private var isEnding = false
 
     private init(_ site: WebSite, _ loop: NetworkLoop) {
         self.site = site
@@ -178,7 +180,10 @@ final class WebConnection: LoopConnection, ChannelInboundHandler, RemovableChann
         }
     }
 
-    override func close(_ error: StreamError?) { drop() }
+    override func close(_ error: StreamError?) {
+        // What is owed comes from a session that ends now, too.
+        if case .answering = state { isEnding = true } else { drop() }
+    }
     override func drop() { context?.close(promise: nil) }
 }
 
@@ -277,7 +282,7 @@ extension WebConnection {
         guard case .answering(let request, let resource) = state, let context else { return }
         gone = nil
         // After a request to upgrade the codec takes nothing more.
-        let keepsAlive = !closes && request.isKeepAlive && !request.headers.contains(name: "Upgrade")
+        let keepsAlive = !closes && !isEnding && request.isKeepAlive && !request.headers.contains(name: "Upgrade")
         var headers = answer.headers
         if answer.status != .noContent { headers.replaceOrAdd(name: "Content-Length", value: "\(answer.body.readableBytes)") }
         if !keepsAlive { headers.replaceOrAdd(name: "Connection", value: "close") }

@@ -32,6 +32,7 @@ package struct WebSettings: Hashable, Sendable {
 /// What a listener for HTTP offers: paths, and what they lead to.
 final class WebSite: Sendable {
     static let webSocketPath = "/xmpp-websocket"
+    static let boshPath = "/http-bind"
 
     let listener: ClientListener
     let settings: WebSettings
@@ -42,6 +43,7 @@ final class WebSite: Sendable {
         settings = listener.service.settings.web
         resources = [
             Self.webSocketPath: WebSocketResource(),
+            Self.boshPath: BOSHResource(listener.service.settings),
             HostMeta.Form.xml.path: HostMeta(form: .xml, url: settings.url),
             HostMeta.Form.json.path: HostMeta(form: .json, url: settings.url),
         ]

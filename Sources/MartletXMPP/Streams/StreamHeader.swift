@@ -21,12 +21,12 @@ public struct StreamHeader: Hashable, Sendable {
         guard root.declaredDefaultNamespace == Namespace.client.name else {
             throw StreamError(.invalidNamespace, "The content namespace of this stream is jabber:client.")
         }
-        try self.init(attributesOf: root)
+        try self.init(attributesOf: root, version: root.attribute("version"))
     }
 
     /// What a header says, whichever form it has.
-    init(attributesOf root: ElementView) throws(StreamError) {
-        guard Self.isVersionSpoken(root.attribute("version")) else {
+    init(attributesOf root: ElementView, version: String?) throws(StreamError) {
+        guard Self.isVersionSpoken(version) else {
             throw StreamError(.unsupportedVersion, "This server speaks XMPP 1.0.")
         }
         domain = try Self.domain(root.attribute("to"))

@@ -68,7 +68,7 @@ extension StreamHeader {
     /// Reads `<open/>` (RFC 7395 §3.4).
     public init(open element: FlatElement) throws(StreamError) {
         guard element.isNamed("open", .framing) else { throw StreamError(.badFormat, "A stream begins with <open/>.") }
-        try self.init(attributesOf: element.root)
+        try self.init(attributesOf: element.root, version: element.attribute("version"))
     }
 }
 

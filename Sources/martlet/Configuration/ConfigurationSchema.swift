@@ -97,7 +97,7 @@ package enum ConfigurationSchema {
             """
             client: XMPP clients, encrypted after STARTTLS. client-tls: XMPP clients, encrypted from the first byte \
             (XEP-0368). server and server-tls: the same for other servers. https: XMPP over WebSocket (RFC 7395) at \
-            /xmpp-websocket, and where clients find it. http: the same without encryption, behind a reverse proxy.
+            /xmpp-websocket and over BOSH (XEP-0206) at /http-bind, and where clients find these. http: the same without encryption, behind a reverse proxy.
             """),
         .value(
             "port", \.port, .integer(1...65535), .restart, isRequired: true, example: "5222",
