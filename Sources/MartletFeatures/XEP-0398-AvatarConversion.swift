@@ -65,7 +65,8 @@ package struct AvatarConversion: PresentingStage {
 
     private static func keep(_ photo: Photo?, as digest: String?, _ nodes: OwnNodes, _ account: AccountID, bytesMax: Int) async {
         let store = nodes.router.store
-        guard let old = try? await store.document(account, VCardTemp.key) as ByteBuffer? else { return }
+        let old: ByteBuffer?
+        do throws(StoreError) { old = try await store.document(account, VCardTemp.key) } catch { return }
         let card = card(old, with: photo)
         guard card.readableBytes <= bytesMax else { return }
         let mark = digest.map { ByteBuffer(string: $0) }

@@ -43,14 +43,19 @@ package struct Bookmarks: Feature {
     static func setList(_ list: ElementView, _ nodes: OwnNodes) async throws(StanzaError) {
         let node = Namespace.bookmarks.name
         let old = Dictionary(try await nodes.items(of: node).map { ($0.name, $0) }) { first, _ in first }
+        var bookmarks: [Bookmark] = []
         var names: Set<String> = []
         for element in list.children where element.isNamed("conference", .bookmarkStorage) {
-            guard let bookmark = Bookmark(element), names.insert(bookmark.room.description).inserted else { continue }
+            if let bookmark = Bookmark(element), names.insert(bookmark.room.description).inserted { bookmarks.append(bookmark) }
+        }
+        guard bookmarks.count <= nodes.eventing.itemsMax else { throw .policyViolation("there may be \(nodes.eventing.itemsMax) bookmarks") }
+        // First, or the oldest would go where there are too many for a moment.
+        try await nodes.retract(old.keys.filter { !names.contains($0) }.sorted(), from: node)
+        for bookmark in bookmarks {
             let known = old[bookmark.room.description].flatMap(Bookmark.init)
             guard known?.isSame(as: bookmark) != true else { continue }
             try await nodes.publish(bookmark.room.description, bookmark.payload(extensions: known?.extensions), at: node, configuration)
         }
-        try await nodes.retract(old.keys.filter { !names.contains($0) }.sorted(), from: node)
     }
 }
 

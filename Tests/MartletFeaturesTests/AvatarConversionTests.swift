@@ -123,7 +123,8 @@ struct AvatarConversionTests {
         orchard.forget()
         balcony.send("<presence to='romeo@capulet.example/orchard'/>")
         #expect(orchard.received().first?.description.contains(Self.update) == true)
-        let chamber = server.restarted().client("juliet/chamber")
+        let next = server.restarted()
+        let chamber = next.client("juliet/chamber")
         chamber.send("<presence/>")
         #expect(chamber.received().contains { $0.description.contains(Self.update) })
     }

@@ -78,6 +78,32 @@ struct BookmarksTests {
         #expect(list(balcony) == "<storage xmlns='storage:bookmarks'/>")
     }
 
+    @Test("a node that others may read is closed before there are bookmarks in it")
+    func closed() {
+        server.befriend("juliet", "romeo")
+        let balcony = server.online("juliet/balcony")
+        balcony.send("""
+            <iq type='set' id='p'><pubsub xmlns='http://jabber.org/protocol/pubsub'><publish node='urn:xmpp:bookmarks:1'><item id='a@b'>\
+            <conference xmlns='urn:xmpp:bookmarks:1'/></item></publish></pubsub></iq>
+            """)
+        balcony.forget()
+        #expect(set(Self.play + "<conference jid='other@conference.capulet.example'/>", balcony)?.error == nil)
+        #expect(items(balcony).count == 2)
+        let orchard = server.online("romeo/orchard")
+        orchard.send("""
+            <iq type='get' id='i' to='juliet@capulet.example'><pubsub xmlns='http://jabber.org/protocol/pubsub'><items node='urn:xmpp:bookmarks:1'/>\
+            </pubsub></iq>
+            """)
+        #expect(result(orchard)?.element.attribute("type") == "error")
+    }
+
+    @Test("a list has as many bookmarks as a node has items", arguments: [(1_000, nil), (1_001, "modify/policy-violation")] as [(Int, String?)])
+    func many(count: Int, error: String?) {
+        let balcony = server.online("juliet/balcony")
+        let answer = set((0..<count).map { "<conference jid='r\($0)@x.example'/>" }.joined(), balcony)
+        #expect(answer?.error == error)
+    }
+
     @Test("who has no bookmarks has an empty list, and other private data is where it was")
     func none() {
         let balcony = server.online("juliet/balcony")

@@ -116,6 +116,52 @@ struct EntityCapabilitiesTests {
         #expect(wishes(orchard) == ["mood tune"])
     }
 
+    @Test("who comes back under the same address before he has answered is asked himself, at once")
+    func comesBack() throws {
+        let orchard = server.online("romeo/orchard")
+        let digest = try digest(Self.lute)
+        announce(digest, orchard)
+        _ = try #require(question(to: orchard))
+        orchard.disconnect()
+        let again = server.online("romeo/orchard")
+        announce(digest, again)
+        answer(Self.lute, to: try #require(question(to: again)), again)
+        #expect(wishes(again) == ["mood tune"])
+    }
+
+    @Test("past so many questions at a time the next one waits for an answer, and is asked then")
+    func burst() throws {
+        let orchard = server.online("romeo/orchard")
+        for number in 0...AccountHome.requestsMax { announce("digest\(number)", orchard) }
+        let ids = orchard.received().filter { $0.element.attribute("type") == "get" }.compactMap(\.id)
+        #expect(ids.count == AccountHome.requestsMax)
+        answer(Self.lute, to: try #require(ids.first), orchard)
+        answer(Self.lute, to: try #require(question(to: orchard)), orchard)
+        #expect(wishes(orchard) == ["mood tune"])
+    }
+
+    @Test("what can be read in two ways is known of nobody else (XEP-0115 §7.2)", arguments: [
+        "<feature var='a&lt;b+notify'/>",
+        "<x xmlns='jabber:x:data' type='result'><field var='FORM_TYPE' type='hidden'><value>urn:xmpp:ping</value></field></x>",
+    ])
+    func ambiguous(content: String) throws {
+        let orchard = server.online("romeo/orchard")
+        let digest = try digest(Self.lute + content)
+        announce(digest, orchard)
+        answer(Self.lute + content, to: try #require(question(to: orchard)), orchard)
+        let balcony = server.online("juliet/balcony")
+        announce(digest, balcony)
+        #expect(question(to: balcony) != nil)
+    }
+
+    @Test("of what somebody wants to hear so many names of so many bytes are kept")
+    func interests() {
+        let many = EntityProfile(interests: Set((0...EntityProfile.interestsMax).map { "node\($0)" }))
+        #expect(many.interests.count == EntityProfile.interestsMax)
+        let names = [EntityProfile.nameBytesMax, EntityProfile.nameBytesMax + 1].map { String(repeating: "n", count: $0) }
+        #expect(EntityProfile(interests: Set(names)).interests == [names[0]])
+    }
+
     @Test("what is no digest is not asked about", arguments: [
         "<c xmlns='http://jabber.org/protocol/caps' node='http://lute.example' ver='1.0' ext='a'/>",
         "<c xmlns='http://jabber.org/protocol/caps' hash='md5' node='http://lute.example' ver='abc='/>",

@@ -157,7 +157,44 @@ struct PersonalEventingTests {
         #expect(events(orchard) == ["juliet@capulet.example mood: 2"])
     }
 
+    @Test("whoever is blocked is told nothing, also if he has subscribed (XEP-0191)")
+    func blockedSubscriber() {
+        server.befriend("juliet", "romeo")
+        let orchard = server.online("romeo/orchard")
+        let balcony = server.online("juliet/balcony")
+        publish("mood", "1", Self.mood, balcony)
+        orchard.send("""
+            <iq type='set' id='s' to='juliet@capulet.example'><pubsub xmlns='http://jabber.org/protocol/pubsub'>\
+            <subscribe node='mood' jid='romeo@capulet.example'/></pubsub></iq>
+            """)
+        orchard.forget()
+        publish("mood", "2", Self.mood, balcony)
+        #expect(events(orchard) == ["juliet@capulet.example mood: 2"])
+        balcony.send("<iq type='set' id='b'><block xmlns='urn:xmpp:blocking'><item jid='romeo@capulet.example'/></block></iq>")
+        orchard.forget()
+        publish("mood", "3", Self.mood, balcony)
+        #expect(events(orchard) == [])
+    }
+
     // MARK: Last items
+
+    @Test("a last item is told when it is on disk, and not before")
+    func durable() {
+        let server = TestServer(commits: .manual)
+        for name in ["juliet", "romeo"] { server.createAccount(name) }
+        server.store.commit()
+        let balcony = server.online("juliet/balcony")
+        publish("mood", "1", Self.mood, balcony)
+        server.store.commit()
+        server.run()
+        publish("mood", "2", Self.mood, balcony)
+        let chamber = server.online("juliet/chamber")
+        if let id = announce(["mood"], chamber) { answer(["mood"], to: id, chamber) }
+        #expect(events(chamber).allSatisfy { !$0.contains("2") })
+        server.store.commit()
+        server.run()
+        #expect(events(chamber).contains("juliet@capulet.example mood: 2"))
+    }
 
     @Test("who comes online hears the last item of what contacts have published, also of those who are away (§4.3.4)")
     func lastItem() {

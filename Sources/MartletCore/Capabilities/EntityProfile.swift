@@ -2,7 +2,14 @@
 package final class EntityProfile: Sendable {
     /// Names of nodes that it wants to be told of: its features that end in `+notify`, without that (XEP-0163 §4.2).
     package let interests: Set<String>
-    package init(interests: Set<String>) { self.interests = interests }
+    /// Most nodes that somebody may want to hear of, and bytes of a name: what goes beyond is as if it was not said.
+    package static let interestsMax = 200
+    package static let nameBytesMax = 256
+
+    package init(interests: Set<String>) {
+        let short = interests.filter { $0.utf8.count <= Self.nameBytesMax }
+        self.interests = short.count <= Self.interestsMax ? short : Set(short.sorted().prefix(Self.interestsMax))
+    }
     /// Of whom nothing is known.
     package static let none = EntityProfile(interests: [])
 }
@@ -19,6 +26,8 @@ package struct Capabilities: Sendable {
     package let key: CapabilityKey
     /// `nil` until it has answered.
     package var profile: EntityProfile?
+    /// Whether it has been asked.
+    package var isAsked = false
     package init(key: CapabilityKey, profile: EntityProfile? = nil) {
         self.key = key
         self.profile = profile

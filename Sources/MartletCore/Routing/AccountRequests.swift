@@ -80,6 +80,15 @@ extension Router {
         }
     }
 
+    /// A session is gone: who has asked it something need not wait. Under the lock.
+    func forgetRequests(to session: FullJID, of home: AccountHome, _ context: LoopContext) {
+        guard !home.requests.isEmpty else { return }
+        let account = home.address
+        for (id, pending) in home.requests where pending.request.to == .full(session) {
+            context.after { [self] context in conclude(id, of: account, .noAnswer, context) }
+        }
+    }
+
     // MARK: Answers
 
     /// An answer to a bare JID of this server: taken if the account has asked for it, else of no interest to anybody.

@@ -162,6 +162,7 @@ extension Router {
             broadcast(unavailable, Array(home.roster.subscribers), home, context)
         }
         withdrawDirected(entry, unavailable, home, context)
+        forgetRequests(to: entry.address, of: home, context)
         home.sessions[index].presence = nil
         home.sessions[index].capabilities = nil
         home.sessions[index].profile = .none

@@ -56,6 +56,12 @@ package struct RemotePresences: Sendable {
         present.lazy.filter { $0.value.map { $0.key == key && $0.profile == nil } ?? false }.map(\.key)
     }
 
+    /// Somebody who has a digest and has not been asked what it stands for.
+    package var unasked: (FullJID, CapabilityKey)? {
+        for case (let address, let capabilities?) in present where capabilities.profile == nil && !capabilities.isAsked { return (address, capabilities.key) }
+        return nil
+    }
+
     /// Those of one contact of whom something is known.
     package func sessions(of contact: BareJID) -> [(address: FullJID, profile: EntityProfile)] {
         present.compactMap { address, capabilities in

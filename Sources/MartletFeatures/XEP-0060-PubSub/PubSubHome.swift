@@ -70,7 +70,7 @@ final class PubSubHome: ServiceHome, @unchecked Sendable {
         lastItems[node] = item.payload.readableBytes <= Self.keptItemBytesMax ? item : nil
     }
 
-    /// What is in memory follows what is written.
+    /// What is in memory follows what is on disk: nobody is told of what a crash may take back.
     func note(_ writes: [NodeChange]) {
         for write in writes {
             switch write {

@@ -138,19 +138,19 @@ struct PubSubKeeping: Sendable {
     func perform(_ effects: NodeEffects, _ home: PubSubHome, _ context: LoopContext) -> CommitTicket {
         let telling = PubSubTelling(router: router)
         if !effects.writes.isEmpty {
-            home.note(effects.writes)
             home.lastTicket = router.store.submit(effects.writes.map(Write.node))
         }
         let ticket = home.lastTicket
         let tells = !effects.notices.isEmpty || !effects.approvals.isEmpty || !effects.lastItems.isEmpty
-        if tells { home.tellings.append(.init(ticket: ticket, effects: effects)) }
         guard tells || !effects.writes.isEmpty else { return ticket }
+        home.tellings.append(.init(ticket: ticket, effects: effects))
         context.afterCommit(ticket) { context, outcome in
             home.shard.withLock {
                 if case .failure = outcome { return forget(ticket, home, context) }
                 while let next = home.tellings.first, next.ticket <= ticket {
                     home.tellings.removeFirst()
                     guard case .success = router.store.outcome(of: next.ticket) else { continue }
+                    home.note(next.effects.writes)
                     telling.tell(next.effects, home, context)
                 }
             }

@@ -17,9 +17,11 @@ struct PubSubTelling: Sendable {
     // MARK: Events
 
     private func tell(_ notice: NodeNotice, _ home: PubSubHome, _ context: LoopContext) {
-        let told = Set(notice.recipients.map(\.address))
-        for recipient in notice.recipients { tell(recipient, notice, home.address, context) }
-        if let access = notice.implicit { tellInterested(notice, access, home, besides: told, context) }
+        let recipients = notice.recipients
+        switch home.owner {
+        case .service: for recipient in recipients { tell(recipient, notice, home.address, context) }
+        case .account: tellOfAccount(notice, recipients, home, context)
+        }
     }
 
     private func message(_ notice: NodeNotice, of owner: BareJID, to address: JID?, withBody: Bool, _ context: LoopContext) -> Stanza? {
@@ -40,12 +42,16 @@ struct PubSubTelling: Sendable {
         }
     }
 
-    /// Who wants to hear of a node of an account's and may, without having subscribed (XEP-0163 §4.3).
-    private func tellInterested(_ notice: NodeNotice, _ access: NodeAccess, _ home: PubSubHome, besides told: Set<JID>, _ context: LoopContext) {
-        let router = router
+    /// Whoever has subscribed to a node of an account's, as far as the account wants to have to do with him, and who wants to hear of it and may
+    /// without having subscribed (XEP-0163 §4.3).
+    private func tellOfAccount(_ notice: NodeNotice, _ recipients: [NodeRecipient], _ home: PubSubHome, _ context: LoopContext) {
+        let (router, owner) = (router, home.address)
         context.after { context in
-            router.withHome(of: home.address, context) { account, context in
-                guard account.isResident, let message = message(notice, of: home.address, to: nil, withBody: false, context) else { return }
+            router.withHome(of: owner, context) { account, context in
+                guard account.isResident else { return }
+                for recipient in recipients where !account.blocks(recipient.address) { tell(recipient, notice, owner, context) }
+                guard let access = notice.implicit, let message = message(notice, of: owner, to: nil, withBody: false, context) else { return }
+                let told = Set(recipients.map(\.address))
                 let audience = AccountAudience(account, context)
                 let others = account.tell(message, node: notice.name, besides: told, router, context) { access.mayReceive($0, audience) }
                 guard !others.isEmpty else { return }

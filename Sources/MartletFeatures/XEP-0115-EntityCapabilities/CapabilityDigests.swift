@@ -31,7 +31,7 @@ extension CapabilityKey {
         if let digest = node.withoutPrefix(EntityCapabilities2.nodePrefix + "sha-256.") {
             return Base64.encode(ScramHash.sha256.digest(EntityCapabilities2.input(of: info))) == digest
         }
-        guard info.isWellFormed, let mark = node.lastIndex(of: "#") else { return false }
+        guard info.isWellFormed, info.isUnambiguous, let mark = node.lastIndex(of: "#") else { return false }
         return EntityCapabilities.verificationString(of: info) == node[node.index(after: mark)...]
     }
 }
@@ -41,6 +41,14 @@ extension DiscoInfo {
     fileprivate var isWellFormed: Bool {
         let identities = identities.map { [$0.category, $0.type, $0.language ?? "", $0.name ?? ""] }
         return Set(identities).count == identities.count && Set(features).count == features.count && Set(forms.map(\.type)).count == forms.count
+    }
+
+    /// What is digested cannot be read in another way: the older digest says neither where a feature ends nor which of them are in forms
+    /// (XEP-0115 §7.2). Clients that have a form have one kind.
+    fileprivate var isUnambiguous: Bool {
+        let parts = identities.flatMap { [$0.category, $0.type, $0.language ?? "", $0.name ?? ""] } + features
+            + forms.flatMap { form in [form.type] + form.fields.flatMap { [$0.name] + $0.values } }
+        return parts.allSatisfy { !$0.contains("<") } && forms.allSatisfy { $0.type == "urn:xmpp:dataforms:softwareinfo" }
     }
 
     /// Reads an answer, in so far as it is of interest and well-formed; forms without a type are none (XEP-0115 §5.4, 3.6).

@@ -32,11 +32,12 @@ extension EntityCapabilities: InterestStage {
         if let profile = cache[key] { return Consequences(wishes: take(profile, for: key, of: address, at: home)) }
         // Whoever has the same digest is served by one answer.
         if home.isAsking(Self.question(key)) { return Consequences() }
-        return Consequences(requests: [ask(address, key, context)])
+        return Consequences(requests: [ask(address, key, at: home, context)])
     }
 
-    private func ask(_ address: FullJID, _ key: CapabilityKey, _ context: LoopContext) -> AccountRequest {
-        AccountRequest(.get, id: context.random.token(), to: .full(address), payload: Self.question(key))
+    private func ask(_ address: FullJID, _ key: CapabilityKey, at home: AccountHome, _ context: LoopContext) -> AccountRequest {
+        home.noteAsked(address)
+        return AccountRequest(.get, id: context.random.token(), to: .full(address), payload: Self.question(key))
     }
 
     private static func question(_ key: CapabilityKey) -> ByteBuffer {
@@ -51,8 +52,24 @@ extension EntityCapabilities: InterestStage {
         _ request: AccountRequest, _ outcome: RequestOutcome, _ answer: ElementView?, at home: AccountHome, _ context: LoopContext
     ) -> Consequences {
         guard case .full(let address) = request.to, let key = key(askedFor: request, at: home) else { return Consequences() }
+        if case .error(let error) = outcome, answer == nil, error.condition == .resourceConstraint {
+            // It was not asked, since too much is asked at a time: its turn comes with the next answer.
+            home.noteAsked(address, false)
+            return Consequences()
+        }
+        var consequences = conclude(key, address, outcome, answer, at: home, context)
+        if consequences.requests.isEmpty, let (next, key) = home.unasked, !home.isAsking(Self.question(key)) {
+            consequences.requests.append(ask(next, key, at: home, context))
+        }
+        return consequences
+    }
+
+    private func conclude(
+        _ key: CapabilityKey, _ address: FullJID, _ outcome: RequestOutcome, _ answer: ElementView?, at home: AccountHome, _ context: LoopContext
+    ) -> Consequences {
         guard outcome == .result, let info = answer.flatMap({ DiscoInfo($0) }) else {
-            _ = take(.none, for: key, of: address, at: home)
+            // Who has come back under the same address meanwhile is another one, and has not been asked.
+            if home.isAsked(address) { _ = take(.none, for: key, of: address, at: home) }
             return Consequences(requests: askAnother(key, at: home, context))
         }
         guard key.stands(for: info) else {
@@ -73,7 +90,7 @@ extension EntityCapabilities: InterestStage {
     }
 
     private func askAnother(_ key: CapabilityKey, at home: AccountHome, _ context: LoopContext) -> [AccountRequest] {
-        home.unknown(with: key).prefix(1).map { ask($0, key, context) }
+        home.unknown(with: key).prefix(1).map { ask($0, key, at: home, context) }
     }
 
     /// It is known what a client wants to hear of.
@@ -100,6 +117,27 @@ extension AccountHome {
     /// Whether it is a session, of the account's or of a contact's, of which something can be known.
     fileprivate func knows(_ address: FullJID) -> Bool {
         index(of: address) != nil || remotePresences[capabilities: address] != nil
+    }
+
+    fileprivate func noteAsked(_ address: FullJID, _ isAsked: Bool = true) {
+        if let index = index(of: address) {
+            sessions[index].capabilities?.isAsked = isAsked
+        } else {
+            remotePresences[capabilities: address]?.isAsked = isAsked
+        }
+    }
+
+    /// Somebody who has a digest and has not been asked what it stands for.
+    fileprivate var unasked: (FullJID, CapabilityKey)? {
+        for entry in sessions {
+            if let capabilities = entry.capabilities, capabilities.profile == nil, !capabilities.isAsked { return (entry.address, capabilities.key) }
+        }
+        return remotePresences.unasked
+    }
+
+    fileprivate func isAsked(_ address: FullJID) -> Bool {
+        let capabilities = index(of: address).map { sessions[$0].capabilities } ?? remotePresences[capabilities: address]
+        return capabilities?.isAsked ?? true
     }
 
     /// Who has a digest and has not been heard of.

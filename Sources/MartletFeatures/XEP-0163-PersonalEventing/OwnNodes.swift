@@ -38,18 +38,20 @@ struct OwnNodes: Sendable {
 
     /// Publishes one item.
     ///
-    /// - Parameter configuration: fields of a node that is not there yet, by name.
+    /// - Parameter configuration: fields that the node has to have; one that has others is configured anew.
     func publish(_ name: String, _ payload: ByteBuffer, at node: String, _ configuration: [String: String]) async throws(StanzaError) {
-        let publication = PubSubRequest.Publication(node: node, items: [.init(name: name, payload: payload)])
+        func form(_ type: String) -> DataForm {
+            var form = DataForm(.submit, type: type)
+            form.fields += configuration.sorted { $0.key < $1.key }.map { DataForm.Field($0.key, nil, [$0.value]) }
+            return form
+        }
+        var publication = PubSubRequest.Publication(node: node, items: [.init(name: name, payload: payload)])
+        publication.options = form(NodeConfiguration.publishOptionsType)
         do throws(PubSubError) {
-            if try await exists(node) {
+            do throws(PubSubError) { _ = try await ask(.publish(publication)) } catch {
+                guard error.stanza.condition == .conflict else { throw error }
+                _ = try await ask(.configure(node: node, form(NodeConfiguration.formType)))
                 _ = try await ask(.publish(publication))
-            } else {
-                var form = DataForm(.submit, type: NodeConfiguration.publishOptionsType)
-                form.fields += configuration.sorted { $0.key < $1.key }.map { DataForm.Field($0.key, nil, [$0.value]) }
-                var configured = publication
-                configured.options = form
-                _ = try await ask(.publish(configured))
             }
         } catch {
             throw error.stanza
@@ -61,14 +63,6 @@ struct OwnNodes: Sendable {
         do throws(PubSubError) { _ = try await ask(.retract(node: node, items: names, notifies: true)) } catch {
             if error.stanza.condition != .itemNotFound { throw error.stanza }
         }
-    }
-
-    private func exists(_ node: String) async throws(PubSubError) -> Bool {
-        do throws(PubSubError) { _ = try await ask(.configuration(node: node)) } catch {
-            if error.stanza.condition == .itemNotFound { return false }
-            throw error
-        }
-        return true
     }
 
     /// What a form of the configuration says.

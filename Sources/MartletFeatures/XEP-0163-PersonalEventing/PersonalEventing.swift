@@ -11,6 +11,9 @@ package struct PersonalEventing: IQResponder {
 
     package init(_ settings: PersonalEventingSettings = PersonalEventingSettings()) { self.settings = settings }
 
+    /// Items that a node keeps at most.
+    var itemsMax: Int { settings.itemsMax }
+
     package var disco: DiscoFeatures {
         var disco = DiscoFeatures()
         disco.accountIdentities = [.init("pubsub", "pep")]
