@@ -24,6 +24,8 @@ enum PrivateFiles {
         let parent = FilePath.folder(of: path)
         if !parent.isEmpty, parent != path, !exists(parent) { try makePublicFolder(parent) }
         guard mkdir(path, folderMode) == 0 || errno == EEXIST else { throw failure("the folder \(path) cannot be made") }
+        // Whatever the process keeps from new files.
+        guard chmod(path, folderMode) == 0 else { throw failure("the folder \(path) cannot be made private") }
     }
 
     private static func makePublicFolder(_ path: String) throws(CommandFailure) {
