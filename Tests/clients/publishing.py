@@ -70,7 +70,7 @@ async def _(world):
 async def _(world):
     juliet = await person(world, "juliet", "chamber", [MOOD])
     tybalt = await person(world, "mercutio", interests=[MOOD])
-    romeo = await person(world, "romeo")
+    romeo = await world.client("romeo")
     # Another check may have made them contacts.
     with contextlib.suppress(slixmpp.exceptions.IqError):
         await juliet.update_roster(tybalt.boundjid.bare, subscription="remove", timeout=STEP)
