@@ -352,8 +352,24 @@ struct PersonalEventingTests {
             return tybalt.received().first
         }
         #expect(read("omemo", of: "juliet")?.description.contains("<item id='1'>\(Self.mood)</item>") == true)
-        #expect(read("mood", of: "juliet")?.error == "auth/not-authorized")
+        #expect(read("mood", of: "juliet")?.error == "cancel/service-unavailable")
+        #expect(read("nothing", of: "juliet")?.error == "cancel/service-unavailable")
         #expect(read("omemo", of: "nobody")?.error == "cancel/service-unavailable")
+    }
+
+    @Test("no account and no permission look alike to strangers, whatever they ask (rule 23)", arguments: [
+        "<subscriptions/>", "<subscriptions node='mood'/>", "<affiliations/>", "<default/>", "<default node='mood'/>", "<items node='mood'/>",
+        "<items node='none'/>",
+    ])
+    func strangersAsk(question: String) {
+        let balcony = server.online("juliet/balcony")
+        publish("mood", "1", Self.mood, balcony)
+        let tybalt = server.online("tybalt/street")
+        let answers = ["juliet", "nobody"].map { account in
+            tybalt.send("<iq type='get' id='q' to='\(account)@capulet.example'><pubsub xmlns='http://jabber.org/protocol/pubsub'>\(question)</pubsub></iq>")
+            return tybalt.received().first?.error
+        }
+        #expect(answers == ["cancel/service-unavailable", "cancel/service-unavailable"])
     }
 
     @Test("what is published is there after a restart, and goes with the account")

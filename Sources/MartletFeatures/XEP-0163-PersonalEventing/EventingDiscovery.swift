@@ -42,8 +42,8 @@ extension PersonalEventing {
         }
     }
 
-    /// Strangers do not learn that there is an account from how it refuses.
-    private static func hidden<Value>(
+    /// Strangers do not learn that there is an account, or a node of it, from how it refuses (`reliability.md` rule 23), whatever XEP-0060 has for it.
+    static func hidden<Value>(
         _ audience: AccountAudience, _ actor: JID, _ answer: () throws(PubSubError) -> Value
     ) throws(PubSubError) -> Value {
         do throws(PubSubError) { return try answer() } catch {

@@ -35,7 +35,10 @@ package struct PersonalEventing: IQResponder {
         }
         let actor = held.request.actor
         carryOut(held, context) { nodes, audience, moment, effects throws(PubSubError) in
-            try nodes.take(request, by: actor, audience, moment, &effects)
+            try Self.hidden(audience, actor) { () throws(PubSubError) in
+                if !request.isAboutOneNode, !audience.seesPresence(actor.bare) { throw PubSubError(.serviceUnavailable) }
+                try nodes.take(request, by: actor, audience, moment, &effects)
+            }
         }
         if case .publish(let publication) = request, publication.node == Namespace.avatarMetadata.name { convertAvatar(held, context) }
     }
@@ -102,6 +105,16 @@ package struct PersonalEventingSettings: Hashable, Sendable {
         settings.bytesMax = bytesMax
         settings.payloadBytesMax = payloadBytesMax
         return settings
+    }
+}
+
+extension PubSubRequest {
+    /// Whether it is answered with a result only by a node that lets in who asks. What else there is, every account would answer.
+    fileprivate var isAboutOneNode: Bool {
+        switch self {
+        case .subscriptions, .affiliations, .defaultOptions, .defaultConfiguration: false
+        default: true
+        }
     }
 }
 
