@@ -9,19 +9,25 @@ import Testing
 /// A way to a server on which a test can stop what comes back, and cut connections without a word.
 private final class Relay: Sendable {
     private let listener: any Channel
-    private let isDeaf = NIOLockedValueBox(false)
-    private let ends = NIOLockedValueBox<[any Channel]>([])
+    private let lines = NIOLockedValueBox<[Line]>([])
+
+    /// One connection. What it withholds is its own affair: one that is made after it was cut is heard from its first byte.
+    private struct Line {
+        let ends: [any Channel]
+        let isDeaf = NIOLockedValueBox(false)
+    }
 
     init(to port: Int, on group: any EventLoopGroup) async throws {
-        let (isDeaf, ends) = (isDeaf, ends)
+        let lines = lines
         listener = try await ServerBootstrap(group: group)
             .childChannelOption(.autoRead, value: false)
             .childChannelInitializer { near in
                 ClientBootstrap(group: near.eventLoop).channelOption(.autoRead, value: false).connect(host: "127.0.0.1", port: port).flatMapThrowing { far in
+                    let line = Line(ends: [near, far])
                     try near.pipeline.syncOperations.addHandler(Pass(to: far) { true })
-                    try far.pipeline.syncOperations.addHandler(Pass(to: near) { !isDeaf.withLockedValue { $0 } })
-                    ends.withLockedValue { $0 += [near, far] }
-                    for end in [near, far] { try end.syncOptions?.setOption(.autoRead, value: true) }
+                    try far.pipeline.syncOperations.addHandler(Pass(to: near) { !line.isDeaf.withLockedValue { $0 } })
+                    lines.withLockedValue { $0.append(line) }
+                    for end in line.ends { try end.syncOptions?.setOption(.autoRead, value: true) }
                 }
             }
             .bind(host: "127.0.0.1", port: 0).get()
@@ -29,11 +35,15 @@ private final class Relay: Sendable {
 
     var port: Int { listener.localAddress?.port ?? 0 }
 
-    /// From here on nothing comes back from the server, or again everything.
-    func deafen(_ deaf: Bool) { isDeaf.withLockedValue { $0 = deaf } }
+    /// From here on nothing comes back from the server on the connections that there are.
+    func deafen() {
+        for line in lines.withLockedValue({ $0 }) { line.isDeaf.withLockedValue { $0 = true } }
+    }
 
     func cut() {
-        for end in ends.withLockedValue({ ends in defer { ends = [] }; return ends }) { end.close(promise: nil) }
+        for line in lines.withLockedValue({ lines in defer { lines = [] }; return lines }) {
+            for end in line.ends { end.close(promise: nil) }
+        }
     }
 
     func close() async throws {
@@ -97,14 +107,13 @@ struct ResumedPeerStreamTests {
             // By now Verona knows how to go on with the stream.
             try await world.verona.wait { world.verona.federation.queuedBytes == 0 }
             for round in 0..<3 {
-                relay.deafen(true)
+                relay.deafen()
                 let first = 2 + 10 * round
                 for number in first..<first + 5 { try await juliet.send(Self.message(number)) }
                 // They have arrived, and Verona does not know.
                 heard += try await romeo.hear("<body>\(first + 4)</body></message>")
                 relay.cut()
                 for number in first + 5..<first + 10 { try await juliet.send(Self.message(number)) }
-                relay.deafen(false)
                 heard += try await romeo.hear("<body>\(first + 9)</body></message>")
             }
             #expect(Self.bodies(heard) == (1...31).map(String.init))
@@ -118,7 +127,7 @@ struct ResumedPeerStreamTests {
             let romeo = try await world.mantua.client("romeo", "mantua.example")
             try await juliet.send(Self.message(1))
             _ = try await romeo.hear("<body>1</body></message>")
-            relay.deafen(true)
+            relay.deafen()
             for number in 2...5 { try await juliet.send(Self.message(number)) }
             _ = try await romeo.hear("<body>5</body></message>")
             var options = Self.options
