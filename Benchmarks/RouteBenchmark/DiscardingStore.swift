@@ -55,6 +55,9 @@ final class DiscardingStore: Store {
     func roomCount(domain: String, isPublic: Bool?) async throws(StoreError) -> Int { 0 }
     func archive(of account: AccountID, _ request: ArchiveRequest) async throws(StoreError) -> ArchivePage? { nil }
     func archiveEnds(of account: AccountID) async throws(StoreError) -> ArchiveEnds? { nil }
+    func loadGrantors(to account: BareJID, _ done: @escaping @Sendable (Result<Set<BareJID>, StoreError>) -> Void) {
+        accounts.loadGrantors(to: account, done)
+    }
     func loadNodes(of owner: NodeOwner, _ done: @escaping @Sendable (Result<[StoredNode], StoreError>) -> Void) {
         accounts.loadNodes(of: owner, done)
     }

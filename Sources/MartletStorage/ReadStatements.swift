@@ -11,6 +11,7 @@ final class ReadStatements {
     private let archive: ArchiveStatements
     private let rooms: RoomReads
     private let nodes: NodeReads
+    private let grants: GrantReads
     private let slice: ArchiveSearch.Slice
 
     /// Up to where an owner's archive has forgotten, and the last view in there.
@@ -24,6 +25,7 @@ final class ReadStatements {
         self.slice = slice
         rooms = try RoomReads(connection)
         nodes = try NodeReads(connection)
+        grants = try GrantReads(connection)
         accountNumber = try connection.prepare("SELECT id FROM account WHERE domainpart = $1 AND localpart = $2")
         standing = try connection.prepare("SELECT enabled, admin FROM account WHERE id = $1")
         rosterItems = try connection.prepare(
@@ -278,6 +280,8 @@ final class ReadStatements {
     func document(_ owner: AccountID, _ key: DocumentKey) throws(SQLError) -> ByteBuffer? {
         try document.first({ $0.bind(key, of: owner) }) { $0.buffer(0) }
     }
+
+    func grantors(to account: BareJID) throws(SQLError) -> Set<BareJID> { try grants.grantors(to: account) }
 
     func identity(of address: BareJID) throws(SQLError) -> StoredIdentity? {
         try snapshot { () throws(SQLError) in

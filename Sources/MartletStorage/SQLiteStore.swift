@@ -275,6 +275,10 @@ extension SQLiteStore {
         return try answer.get()
     }
 
+    package func loadGrantors(to account: BareJID, _ done: @escaping @Sendable (Result<Set<BareJID>, StoreError>) -> Void) {
+        read({ statements throws(SQLError) in try statements.grantors(to: account) }, done)
+    }
+
     package func loadNodes(of owner: NodeOwner, _ done: @escaping @Sendable (Result<[StoredNode], StoreError>) -> Void) {
         read({ statements throws(SQLError) in try statements.nodes(of: owner) }, done)
     }

@@ -19,6 +19,9 @@ struct EntityCapabilitiesTests {
         }
         func admitted(_ contact: BareJID, at home: AccountHome, _ router: Router, _ context: LoopContext) {}
         func dismissed(_ contact: BareJID, at home: AccountHome, _ router: Router, _ context: LoopContext) {}
+        func withdraw(
+            from account: BareJID, at grantor: BareJID, _ router: Router, _ context: LoopContext, _ done: @escaping @Sendable (Bool, LoopContext) -> Void
+        ) { done(true, context) }
     }
 
     private static let lute = "<identity category='client' type='pc' name='Lute'/><feature var='mood+notify'/><feature var='tune+notify'/><feature var='muc'/>"

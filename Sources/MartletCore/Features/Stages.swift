@@ -140,6 +140,12 @@ package protocol EventingStage: Feature {
     func admitted(_ contact: BareJID, at home: AccountHome, _ router: Router, _ context: LoopContext)
     /// Somebody may see it no longer.
     func dismissed(_ contact: BareJID, at home: AccountHome, _ router: Router, _ context: LoopContext)
+    /// An account of this server goes: what nodes of another have given it ends. With no lock held.
+    ///
+    /// - Parameter done: runs once that is submitted, or with `false` if it cannot be.
+    func withdraw(
+        from account: BareJID, at grantor: BareJID, _ router: Router, _ context: LoopContext,
+        _ done: @escaping @Sendable (_ isWithdrawn: Bool, LoopContext) -> Void)
 }
 
 /// A client wants to hear of nodes (XEP-0163 §4.2).

@@ -33,10 +33,11 @@ extension Router {
         context.runEffects()
     }
 
-    /// Deletes an account: ends its sessions, takes its subscriptions back, removes everything that is its own.
+    /// Deletes an account: ends its sessions, takes its subscriptions back, removes everything that is its own, and what rooms and nodes of this
+    /// server have given it.
     ///
-    /// What the contacts of this server keep of it is submitted before the deletion, and commits are first in, first out: after a crash
-    /// either the account is there and can be deleted again, or nobody is subscribed to it any more (P8).
+    /// What others of this server keep of it is submitted before the deletion, and commits are first in, first out: after a crash either the
+    /// account is there and can be deleted again, or nobody is subscribed to it any more (P8), and its successor is nobody's friend.
     ///
     /// - Parameter done: runs once all is on disk.
     package func deleteAccount(_ address: BareJID, _ context: LoopContext, _ done: @escaping @Sendable (AccountOutcome) -> Void) {
@@ -46,7 +47,12 @@ extension Router {
             endSessions(home, Self.accountDeleted, context)
             let farewells = Farewell.all(of: home.roster)
             context.after { [self] context in
-                bid(farewells, from: address, context) { [self] context in removeData(of: address, context, done) }
+                bid(farewells, from: address, context) { [self] context in
+                    withdrawGrants(to: address, context) { [self] withdrawn, context in
+                        if case .failure(let error) = withdrawn { return done(.failure(error)) }
+                        removeData(of: address, context, done)
+                    }
+                }
             }
         }
         context.runEffects()
@@ -105,6 +111,43 @@ extension Router {
                     if countdown.isLast() { context.after(then) }
                 }
             }
+        }
+    }
+
+    /// Has everybody of this server take back what he has given to the account, one after the other: there may be thousands.
+    private func withdrawGrants(
+        to address: BareJID, _ context: LoopContext, _ done: @escaping @Sendable (Result<Void, StoreError>, LoopContext) -> Void
+    ) {
+        let mailbox = context.mailbox
+        store.loadGrantors(to: address) { [self] grantors in
+            mailbox.run { [self] context in
+                switch grantors {
+                case .success(let grantors): withdraw(from: address, Array(grantors)[...], context, done)
+                case .failure(let error): done(.failure(error), context)
+                }
+                context.runEffects()
+            }
+        }
+    }
+
+    private func withdraw(
+        from address: BareJID, _ grantors: ArraySlice<BareJID>, _ context: LoopContext,
+        _ done: @escaping @Sendable (Result<Void, StoreError>, LoopContext) -> Void
+    ) {
+        guard let grantor = grantors.first else { return done(.success(()), context) }
+        let next: @Sendable (Bool, LoopContext) -> Void = { [self] isWithdrawn, context in
+            context.after { [self] context in
+                guard isWithdrawn else { return done(.failure(.unavailable("\(grantor) cannot be read now")), context) }
+                withdraw(from: address, grantors.dropFirst(), context, done)
+            }
+        }
+        if let service = context.hosts.service(of: grantor)?.service {
+            service.withdraw(from: address, at: grantor, self, context, next)
+        } else if let eventing = context.hosts.host(of: grantor)?.eventing {
+            eventing.withdraw(from: address, at: grantor, self, context, next)
+        } else {
+            // Nobody answers there any more.
+            next(true, context)
         }
     }
 

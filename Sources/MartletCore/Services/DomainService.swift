@@ -11,6 +11,14 @@ package protocol DomainService: Sendable {
     /// Called on the loop of whoever sent it, with no lock held. A request is answered, whatever comes of it.
     func receive(_ arrival: Arrival, _ router: Router, _ context: LoopContext) -> Progress
 
+    /// An account of this server goes: what one of the service's addresses has given it ends, so that the account's successor does not have it.
+    /// With no lock held.
+    ///
+    /// - Parameter done: runs once that is submitted, or with `false` if it cannot be.
+    func withdraw(
+        from account: BareJID, at grantor: BareJID, _ router: Router, _ context: LoopContext,
+        _ done: @escaping @Sendable (_ isWithdrawn: Bool, LoopContext) -> Void)
+
     /// The server stops in order: whoever is told of that is told now. Called once, on some loop.
     func stop(_ router: Router, _ context: LoopContext)
 }

@@ -205,6 +205,10 @@ package final class InMemoryStore: Store {
         try await read { $0.archive(of: account)?.ends }
     }
 
+    package func loadGrantors(to account: BareJID, _ done: @escaping @Sendable (Result<Set<BareJID>, StoreError>) -> Void) {
+        read({ $0.grantors(to: account) }, done)
+    }
+
     package func loadNodes(of owner: NodeOwner, _ done: @escaping @Sendable (Result<[StoredNode], StoreError>) -> Void) {
         read({ $0.nodes.nodes(of: owner) }, done)
     }

@@ -1,4 +1,4 @@
-internal import MartletXMPP
+package import MartletXMPP
 internal import NIOCore
 
 /// All nodes of a store, as plain values: what each ``NodeChange`` means and what each read of nodes answers.
@@ -142,6 +142,10 @@ extension NodeRecord {
 extension NodeContents {
     package func nodes(of owner: NodeOwner) -> [StoredNode] {
         nodes.values.filter { $0.owner == owner }.sorted { $0.key.name.lexicographicallyPrecedes($1.key.name) }.map(\.stored)
+    }
+
+    package func grantors(to account: BareJID) -> Set<NodeOwner> {
+        Set(nodes.values.filter { $0.affiliations[account] != nil || $0.subscriptions.values.contains { $0.address.bare == account } }.map(\.owner))
     }
 
     package func marks(of id: NodeID) -> [NodeItemMark] { nodes[id]?.inOrder.map(\.mark) ?? [] }

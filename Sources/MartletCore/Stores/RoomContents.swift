@@ -40,6 +40,19 @@ extension StoreContents.Room {
 }
 
 extension StoreContents {
+    package func grantors(to account: BareJID) -> Set<BareJID> {
+        let rooms = rooms.values.filter { $0.affiliations.values.contains { $0.affiliation > 0 && $0.address.bare == account } }.map(\.address)
+        return Set(rooms + nodes.grantors(to: account).compactMap { address(of: $0) })
+    }
+
+    /// `nil` if the account is gone.
+    private func address(of owner: NodeOwner) -> BareJID? {
+        switch owner {
+        case .service(let domain): try? BareJID(parsing: domain)
+        case .account(let id): self[id]?.address
+        }
+    }
+
     package func page(_ request: RoomListRequest) -> RoomPage {
         let candidates = rooms.values.filter { request.includes($0.address) }.sorted { $0.address.precedes($1.address) }
         var builder = RoomPageBuilder(request)

@@ -286,6 +286,11 @@ package protocol Store: NodeStore {
     ///
     /// - Parameter history: of the archive's last messages, how many are read as well.
     func loadRoom(_ address: BareJID, history: Int, _ done: @escaping @Sendable (Result<StoredRoom?, StoreError>) -> Void)
+    /// Who has given something to an account: the addresses of rooms, services and accounts that have it, or a session of it, in a list of
+    /// affiliations or of subscriptions. In no order, including whatever was submitted before the call. `done` runs on some thread.
+    ///
+    /// Looks through all such lists: it is asked when an account goes.
+    func loadGrantors(to account: BareJID, _ done: @escaping @Sendable (Result<Set<BareJID>, StoreError>) -> Void)
     /// A page of a service's rooms, including whatever was submitted before.
     func rooms(_ request: RoomListRequest) async throws(StoreError) -> RoomPage
     /// How many rooms a service has, including whatever was submitted before.

@@ -19,6 +19,21 @@ extension MultiUserChat {
         take(order, at: address, router, context)
     }
 
+    package func withdraw(
+        from account: BareJID, at grantor: BareJID, _ router: Router, _ context: LoopContext,
+        _ done: @escaping @Sendable (Bool, LoopContext) -> Void
+    ) {
+        let mailbox = context.mailbox
+        withRoom(grantor, router, context, { room, moment, effects in room.withdraw(from: account, moment, &effects) }) { outcome in
+            // A room that is gone by now has given nothing.
+            let isWithdrawn = switch outcome { case .success, .failure(.absent): true default: false }
+            mailbox.run { context in
+                done(isWithdrawn, context)
+                context.runEffects()
+            }
+        }
+    }
+
     /// Makes a room that is ready to be entered (§10.1), whoever may create rooms by entering them.
     ///
     /// - Parameter owners: at least one.
@@ -149,6 +164,15 @@ extension Room {
             throw .refused("\(address) is the room's only owner")
         }
         change(address, to: affiliation, reason, nickname: nickname, by: nil, moment, &effects)
+    }
+
+    /// An account goes, and its affiliations with it, even the room's last owner: then it is for the service's administrators.
+    package mutating func withdraw(from account: BareJID, _ moment: RoomMoment, _ effects: inout RoomEffects) {
+        var addresses: [JID] = []
+        affiliations.forEach { address, entry in
+            if address.bare == account, entry.affiliation != .none { addresses.append(address) }
+        }
+        for address in addresses { change(address, to: .none, nil, by: nil, moment, &effects) }
     }
 
     private func checkReservation(

@@ -138,6 +138,21 @@ extension PubSubNodes {
         }
     }
 
+    /// An account goes: whoever has its address next has nothing of it. Nobody is told.
+    package mutating func withdraw(from account: BareJID, _ effects: inout NodeEffects) {
+        for var node in nodes.values {
+            let subscriptions = node.subscriptions.of(account)
+            let hadAffiliation = node.affiliations.removeValue(forKey: account) != nil
+            guard hadAffiliation || !subscriptions.isEmpty else { continue }
+            if hadAffiliation { effects.writes.append(.setAffiliation(node.id, StoredNodeAffiliation(address: account, affiliation: 0))) }
+            for subscription in subscriptions {
+                node.subscriptions.remove(subscription.address)
+                effects.writes.append(.removeSubscription(node.id, id: subscription.id))
+            }
+            set(node)
+        }
+    }
+
     /// The node is open to others than before.
     mutating func reviewSubscriptions(of node: PubSubNode, _ actor: JID, _ audience: some NodeAudience, _ effects: inout NodeEffects) {
         review(node.subscriptions.all.sorted { $0.address.precedes($1.address) }, at: node, actor, audience, &effects)

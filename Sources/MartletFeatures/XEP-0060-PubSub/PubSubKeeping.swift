@@ -128,6 +128,13 @@ struct PubSubKeeping: Sendable {
         }
     }
 
+    /// Under the lock.
+    func withdraw(from account: BareJID, _ home: PubSubHome, _ context: LoopContext) {
+        var effects = NodeEffects()
+        home.nodes.withdraw(from: account, &effects)
+        _ = perform(effects, home, context)
+    }
+
     func moment(_ context: LoopContext) -> NodeMoment {
         NodeMoment(now: context.wallMilliseconds, ids: router.ids, random: context.random)
     }

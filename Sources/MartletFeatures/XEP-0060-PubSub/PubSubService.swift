@@ -47,6 +47,17 @@ package struct PubSubService: DomainService {
         }
     }
 
+    package func withdraw(
+        from account: BareJID, at grantor: BareJID, _ router: Router, _ context: LoopContext,
+        _ done: @escaping @Sendable (Bool, LoopContext) -> Void
+    ) {
+        enter(grantor, bytes: 0, router, context) { home, context in
+            guard let home else { return done(false, context) }
+            PubSubKeeping(router: router).withdraw(from: account, home, context)
+            done(true, context)
+        }
+    }
+
     package func stop(_ router: Router, _ context: LoopContext) {}
 
     // MARK: Nodes

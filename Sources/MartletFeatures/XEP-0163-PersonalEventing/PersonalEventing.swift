@@ -156,6 +156,18 @@ extension PersonalEventing: EventingStage {
         }
     }
 
+    package func withdraw(
+        from account: BareJID, at grantor: BareJID, _ router: Router, _ context: LoopContext,
+        _ done: @escaping @Sendable (Bool, LoopContext) -> Void
+    ) {
+        let keeping = PubSubKeeping(router: router)
+        enter(grantor, bytes: 0, keeping, context) { _, home, context in
+            guard let home else { return done(false, context) }
+            keeping.withdraw(from: account, home, context)
+            done(true, context)
+        }
+    }
+
     /// XEP-0163 §4.3.4, XEP-0060 §6.1.7. With no lock held.
     private func sendLastItems(of owner: BareJID, _ wish: NodeWish, _ router: Router, _ context: LoopContext) {
         let keeping = PubSubKeeping(router: router)
