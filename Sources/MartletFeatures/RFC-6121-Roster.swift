@@ -57,8 +57,13 @@ package struct RosterManagement: IQResponder, StreamFeatureProvider {
         guard let limits = context.hosts.host(of: home.address)?.limits else { throw .serviceUnavailable }
         var groups: [String] = []
         for child in item.children where child.isNamed("group", .roster) { groups.append(child.text) }
+        let former = home.roster[contact]?.groups ?? []
         let change = try home.roster.set(contact, name: item.attribute("name"), groups: groups, owner: home.address, limits: limits)
-        return HomeDecision(.empty, writes: [change.write(home.id)], rosterChange: change)
+        let account = home.address
+        let leavesGroup = !Set(former).isSubset(of: groups)
+        return HomeDecision(.empty, writes: [change.write(home.id)], rosterChange: change) { router, context in
+            if leavesGroup { router.leftGroup(contact, of: account, context) }
+        }
     }
 
     /// RFC 6121 §2.5: who was removed hears that it is over, once the removal is on disk.

@@ -267,6 +267,58 @@ struct PersonalEventingTests {
         #expect(balcony.received().first?.description.contains("<subscriptions node='mood'/>") == true)
     }
 
+    @Test("who leaves the group that a node is for is not subscribed to it any longer (§6.1); who stays in it is")
+    func leavesGroup() {
+        server.befriend("juliet", "romeo")
+        let orchard = server.online("romeo/orchard")
+        let balcony = server.online("juliet/balcony")
+        func regroup(_ groups: String) {
+            balcony.send("<iq type='set' id='r'><query xmlns='jabber:iq:roster'><item jid='romeo@capulet.example'>\(groups)</item></query></iq>")
+        }
+        regroup("<group>Friends</group><group>Verona</group>")
+        let forFriends = "<field var='pubsub#access_model'><value>roster</value></field><field var='pubsub#roster_groups_allowed'><value>Friends</value></field>"
+        publish("mood", "1", Self.mood, options: forFriends, balcony)
+        orchard.send("""
+            <iq type='set' id='s' to='juliet@capulet.example'><pubsub xmlns='http://jabber.org/protocol/pubsub'>\
+            <subscribe node='mood' jid='romeo@capulet.example'/></pubsub></iq>
+            """)
+        regroup("<group>Friends</group>")
+        orchard.forget()
+        publish("mood", "2", Self.mood, balcony)
+        #expect(events(orchard) == ["juliet@capulet.example mood: 2"])
+        regroup("<group>Verona</group>")
+        orchard.forget()
+        publish("mood", "3", Self.mood, balcony)
+        #expect(events(orchard) == [])
+        regroup("<group>Friends</group>")
+        publish("mood", "4", Self.mood, balcony)
+        #expect(events(orchard) == [])
+    }
+
+    @Test("a client that says once what it is able to do, and then only that it is away, goes on to hear")
+    func saysOnce() {
+        server.befriend("juliet", "romeo")
+        let orchard = listener("romeo/orchard", "mood")
+        orchard.send("<presence><show>away</show></presence>")
+        publish("mood", "1", Self.mood, server.online("juliet/balcony"))
+        #expect(events(orchard) == ["juliet@capulet.example mood: 1"])
+    }
+
+    @Test("a session that goes on after a restart of the server hears what it wanted to hear")
+    func restarted() {
+        server.befriend("juliet", "romeo")
+        let orchard = listener("romeo/orchard", "mood")
+        orchard.manage(.enable(resumes: true, secondsMax: nil))
+        let id = orchard.received().first { $0.element.localName == "enabled" }?.element.attribute("id") ?? ""
+        let next = server.restarted()
+        let again = next.resume("romeo", previous: id, handled: 0)
+        let question = again.received().first { $0.element.attribute("type") == "get" }?.id
+        answer(["mood"], to: question ?? "", again)
+        publish("mood", "1", Self.mood, next.online("juliet/balcony"))
+        #expect(events(again) == ["juliet@capulet.example mood: 1"])
+        withExtendedLifetime((server, next)) {}
+    }
+
     // MARK: Other servers
 
     @Test("a contact's session at another server is asked what it wants, hears the last item, and what comes later; not once it is gone")

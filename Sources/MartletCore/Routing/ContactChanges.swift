@@ -14,6 +14,9 @@ extension Router {
         }
     }
 
+    /// A contact is not in a group of the roster any more, to which the account may publish (XEP-0163 §6.1).
+    package func leftGroup(_ contact: BareJID, of account: BareJID, _ context: LoopContext) { dismiss(contact, from: account, context) }
+
     /// The current presence of every available session goes to somebody who may see it again.
     package func showPresence(of account: BareJID, to receivers: [JID], _ context: LoopContext) {
         let presences: [Stanza] = withResidentHome(account) { $0.sessions.compactMap(\.presence) } ?? []

@@ -66,7 +66,7 @@ extension Router {
     }
 
     /// Under the lock.
-    private func noteInterests(of index: Int, _ home: AccountHome, _ context: LoopContext) {
+    func noteInterests(of index: Int, _ home: AccountHome, _ context: LoopContext) {
         guard let host = context.hosts.host(of: home.address), home.isResident else { return }
         for stage in host.interested { perform(stage.announced(by: index, at: home, context), of: stage, home, context) }
     }

@@ -77,6 +77,8 @@ extension Router {
         home.sessions[index].ref = ref
         home.sessions[index].detachedAt = nil
         moveReplay(from: old, to: ref, home, context)
+        // What its client wants to hear of is not saved over a restart, and may have to be asked for.
+        if home.sessions[index].isAvailable { noteInterests(of: index, home, context) }
         let handOver = Post.run { _ in
             if let session = old.session { session.handOver(to: ref) } else { ClientSession.handOverNothing(to: ref) }
         }

@@ -11,14 +11,11 @@ extension EntityCapabilities: InterestStage {
     }
 
     package func announced(by index: Int, at home: AccountHome, _ context: LoopContext) -> Consequences {
-        guard let presence = home.sessions[index].presence else { return Consequences() }
-        let key = CapabilityKey(in: presence)
-        guard key != home.sessions[index].capabilities?.key else { return Consequences() }
-        home.sessions[index].capabilities = key.map { Capabilities(key: $0) }
-        guard let key else {
-            home.sessions[index].profile = .none
+        // A presence that does not say anything of it changes nothing: some clients say it once.
+        guard let key = home.sessions[index].presence.flatMap({ CapabilityKey(in: $0) }), key != home.sessions[index].capabilities?.key else {
             return Consequences()
         }
+        home.sessions[index].capabilities = Capabilities(key: key)
         return learn(key, of: home.sessions[index].address, at: home, context)
     }
 
@@ -74,7 +71,8 @@ extension EntityCapabilities: InterestStage {
         }
         guard key.stands(for: info) else {
             // It counts for who has said it, and for nobody else (XEP-0115 §5.4).
-            return Consequences(requests: askAnother(key, at: home, context), wishes: take(info.profile, for: key, of: address, at: home))
+            let wishes = take(info.profile, for: key, of: address, at: home)
+            return Consequences(requests: askAnother(key, at: home, context), wishes: wishes)
         }
         let profile = info.profile
         cache.keep(profile, as: key)
