@@ -46,6 +46,8 @@ class World:
     kind: str
     martlet: str
     web_port: int = 0
+    turn_port: int = 0
+    folder: str = ""
     clients: list = dataclasses.field(default_factory=list)
 
     def jid(self, name):

@@ -11,7 +11,8 @@
 # has found something, one that fails with both is broken.
 #
 # Martlet's configuration is minimal; `export MARTLET_LIMITS_OFFLINE_MESSAGES=…` before server_start changes a value.
-# SERVER_PORTS="5222 5223 5280 5281 5443" takes these ports instead of free ones (STARTTLS, direct TLS, plain, metrics, HTTPS).
+# SERVER_PORTS="5222 5223 5280 5281 5443 3478" takes these ports instead of free ones (STARTTLS, direct TLS, plain, metrics, HTTPS, and where
+# clients are told that there is a TURN server, which a script starts if it wants one: scripts/lib/calls.sh).
 # What scripts may read: $server_kind, $server_domain, $server_address, $server_port (STARTTLS), $server_tls_port (direct
 # TLS), $server_plain_port (log-in without encryption allowed), $server_web_port (HTTPS, Martlet only), $server_certificate (PEM, what clients are to trust),
 # $server_folder, $server_configuration, $server_log, $server_pid, $server_version and the array $server_command, which
@@ -23,6 +24,7 @@ server_pid=
 server_start_limit=${SERVER_START_LIMIT:-20} # seconds
 
 server_repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+. "$server_repository/scripts/lib/calls.sh"
 
 # The server takes every variable that begins with MARTLET_ for its configuration: it must not see this one.
 export MARTLET=${MARTLET:-${MARTLET_BINARY:-}}
@@ -62,7 +64,7 @@ server_new() { # DIR DOMAIN
     mkdir -p "$server_folder"
     chmod 700 "$server_folder"
     server_log=$server_folder/server.log
-    read -r server_port server_tls_port server_plain_port server_status_port server_web_port <<<"${SERVER_PORTS:-$(server_free_ports 5)}"
+    read -r server_port server_tls_port server_plain_port server_status_port server_web_port server_turn_port <<<"${SERVER_PORTS:-$(server_free_ports 6)}"
     "server_new_$server_kind"
 }
 
@@ -95,7 +97,13 @@ listeners:
 metrics:
   address: $server_address
   port: $server_status_port
+external-services:
+  - type: turn
+    address: $server_address:${server_turn_port:-3478}
+    transport: udp
+    secret-file: $server_folder/turn.secret
 CONFIGURATION
+    turn_secret "$server_folder/turn.secret"
     mkdir -p "$server_folder/data"
     chmod 700 "$server_folder/data"
     server_certificate=$server_folder/data/certificates/$server_domain.pem # made by the server at its first start
