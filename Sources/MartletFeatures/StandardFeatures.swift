@@ -23,6 +23,12 @@ package struct FeatureConfiguration: Sendable {
     package var eventing: PersonalEventingSettings
     /// Servers beside this one that clients are told of.
     package var externalServices: [ExternalServices.Service]
+    /// What clients that have logged in are told of their streams (XEP-0478).
+    package var streamLimits: PeerFeatures.Limits?
+    /// Where it is said what is wrong when the server cannot be reached (XEP-0455).
+    package var outageStatus: [String] = []
+    /// What becomes of the people's data (XEP-0504).
+    package var dataPolicy = DataPolicy.Statement()
 
     package init(
         softwareName: String = "Martlet", softwareVersion: String, operatingSystem: String? = nil,
@@ -69,6 +75,9 @@ package enum StandardFeatures {
             EntityTime(time: configuration.time),
             LastActivityQueries(time: configuration.time, uptime: configuration.uptime),
             ContactAddresses(configuration.contacts),
+            OutageStatus(configuration.outageStatus),
+            DataPolicy(configuration.dataPolicy),
+            StreamLimits(configuration.streamLimits),
             EntityCapabilities(cache: configuration.capabilities),
             EntityCapabilities2(),
             StreamManagement(),
@@ -117,7 +126,7 @@ package enum StandardFeatures {
         .rfc(7395, "An XMPP Subprotocol for WebSocket", sections: "all", note: "without see-other-uri"),
         .rfc(7711, "PKIX over Secure HTTP (POSH)", sections: "all", note: "between servers, where the operator allows it; SHA-256 only"),
         MultiUserChat.specification, PubSubService.specification, OccupantIDs.specification, MessageModeration.specification,
-        ChannelSearch.specification, RoomAvatars.specification,
+        ChannelSearch.specification, RoomAvatars.specification, VCard4.specification, OlderBookmarks.specification,
         AdHocCommands.specification, Hats.specification, MentionNotifications.specification,
         .xep(59, "Result Set Management", version: "1.0", note: "in archives and lists; pages by number only in lists of affiliations and of occupants"),
         .xep(68, "Field Standardization for Data Forms", version: "1.3.0"),
@@ -137,7 +146,7 @@ package enum StandardFeatures {
         .xep(220, "Server Dialback", version: "1.1.1", note: "where the operator allows it; a valid certificate needs no dialling back"),
         .xep(288, "Bidirectional Server-to-Server Connections", version: "1.0.1"),
         .xep(344, "Impact of TLS and DNSSEC on Dialback", version: "0.4", note: "a certificate that DNS or an authority speaks for needs no dialling back"),
-        .xep(478, "Stream Limits Advertisement", version: "0.2.0", note: "between servers"),
+        .xep(232, "Software Information", version: "0.3", note: "without an icon"),
         .xep(297, "Stanza Forwarding", version: "1.0", note: "in carbons and archives"),
         .xep(368, "SRV records for XMPP over TLS", version: "1.1.0"),
         .xep(431, "Full Text Search in MAM", version: "0.2.0", note: "all words, in any order"),

@@ -33,13 +33,12 @@ package struct VCardTemp: IQResponder {
         guard request.child.byteRange.count <= limit else { throw .policyViolation("a card may have \(limit) bytes") }
         var writer = XMLWriter(contentNamespace: .none)
         writer.append(request.child)
-        let (card, account, address) = (writer.buffer, home.id, home.address)
-        var decision = HomeDecision(.empty, writes: [.document(account, Self.key, card)])
+        let (account, address) = (home.id, home.address)
+        var decision = HomeDecision(.empty, writes: [.document(account, Self.key, writer.buffer)])
         if let eventing {
             decision.committed = { router, context in
                 let nodes = OwnNodes(eventing: eventing, account: address, router: router, mailbox: context.mailbox)
-                // A task, since it reads and writes in turn; nobody waits for it.
-                Task(executorPreference: router.executor) { await AvatarConversion.changed(card, nodes, account) }
+                eventing.conversions.note(.temp, of: account, nodes, bytesMax: limit)
             }
         }
         return decision

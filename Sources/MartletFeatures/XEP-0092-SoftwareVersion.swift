@@ -6,10 +6,11 @@ extension Namespace {
     package static let softwareVersion: Namespace = "jabber:iq:version"
 }
 
-/// Name and version of the server; the operating system only if the operator wants so (§6).
+/// Name and version of the server; the operating system only if the operator wants so (§6). The same is among what the server says of itself
+/// (XEP-0232), so that who has asked for that need not ask for this.
 package struct SoftwareVersion: IQResponder {
     package static let specification = Specification.xep(92, "Software Version", version: "1.1")
-    package let disco = DiscoFeatures(host: [.softwareVersion])
+    package let disco: DiscoFeatures
     private let name: String
     private let version: String
     private let operatingSystem: String?
@@ -18,6 +19,9 @@ package struct SoftwareVersion: IQResponder {
         name = configuration.softwareName
         version = configuration.softwareVersion
         operatingSystem = configuration.operatingSystem
+        let fields = [("os", operatingSystem), ("software", name), ("software_version", version)]
+        let form = DiscoForm(type: "urn:xmpp:dataforms:softwareinfo", fields: fields.compactMap { name, value in value.map { .init(name, [$0]) } })
+        disco = DiscoFeatures(host: [.softwareVersion], hostForms: [form])
     }
 
     package var routes: [IQRoute] {

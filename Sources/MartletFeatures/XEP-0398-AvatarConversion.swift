@@ -97,10 +97,8 @@ package struct AvatarConversion: PresentingStage {
     // MARK: From the card to nodes (§4.2)
 
     /// Somebody has a new card, which is on disk.
-    static func changed(_ card: ByteBuffer, _ nodes: OwnNodes, _ account: AccountID) async {
-        guard let element = try? parseElement(card, limits: .ownWriting, defaultNamespace: .none),
-            let photo = element.root.firstChild("PHOTO", .vCard), let binary = photo.firstChild("BINVAL", .vCard)
-        else { return }
+    static func changed(_ card: ElementView, _ nodes: OwnNodes, _ account: AccountID) async {
+        guard let photo = card.firstChild("PHOTO", .vCard), let binary = photo.firstChild("BINVAL", .vCard) else { return }
         let text = binary.text.filter { !$0.isWhitespace }
         guard !text.isEmpty, let picture = Base64.decode(text) else { return }
         let digest = hexadecimal(ScramHash.sha1.digest(picture))

@@ -12,11 +12,11 @@ extension Namespace {
 /// the same ones (§6): what is not told in the older form, such as extensions, stays as it is.
 package struct Bookmarks: Feature {
     package static let specification = Specification.xep(
-        402, "PEP Native Bookmarks", version: "1.2.0", note: "also as private storage (XEP-0049); not as the node of XEP-0048")
+        402, "PEP Native Bookmarks", version: "1.2.0", note: "also as private storage (XEP-0049) and as the node of XEP-0048")
     package let disco: DiscoFeatures
     package init() {
         var disco = DiscoFeatures()
-        disco.accountNames = ["\(Namespace.bookmarks.name)#compat"]
+        disco.accountNames = ["\(Namespace.bookmarks.name)#compat", "urn:xmpp:bookmarks-conversion:0"]
         self.disco = disco
     }
 
@@ -56,6 +56,51 @@ package struct Bookmarks: Feature {
             guard known?.isSame(as: bookmark) != true else { continue }
             try await nodes.publish(bookmark.room.description, bookmark.payload(extensions: known?.extensions), at: node, configuration)
         }
+    }
+}
+
+/// The older list at a node of its own (XEP-0048 §3), which clients read and write as if it were one: it is the same as the newer node and the list
+/// in private storage (XEP-0411). Who wants to hear of changes has to know the newer node.
+enum OlderBookmarks {
+    static let specification = Specification.xep(411, "Bookmarks Conversion", version: "1.1.0", note: "events only of the newer node (XEP-0402)")
+    private static let item = "current"
+
+    /// Answers the account's own reading and writing of the list.
+    ///
+    /// - Returns: `false` for any other request.
+    static func answer(_ request: PubSubRequest, _ held: HeldRequest, _ eventing: PersonalEventing, _ context: LoopContext) -> Bool {
+        guard request.node == Namespace.bookmarkStorage.name else { return false }
+        let nodes = eventing.ownNodes(of: held, context)
+        switch request {
+        case .items:
+            held.answer(context) { _ async throws(StanzaError) in
+                let list = try await Bookmarks.list(nodes)
+                return reply { writer in
+                    writer.element("items", .pubsub, ["node": Namespace.bookmarkStorage.name]) { writer in
+                        writer.element("item", .pubsub, ["id": item]) { $0.raw(list) }
+                    }
+                }
+            }
+        case .publish(let publication):
+            guard let payload = publication.items.first?.payload, let list = try? parseElement(payload, limits: .ownWriting, defaultNamespace: .none),
+                Bookmarks.isList(list.root)
+            else {
+                held.refuse(.badRequest("a list of bookmarks is one element"), context)
+                return true
+            }
+            held.answer(context) { _ async throws(StanzaError) in
+                try await Bookmarks.setList(list.root, nodes)
+                return reply { writer in
+                    writer.element("publish", .pubsub, ["node": Namespace.bookmarkStorage.name]) { $0.element("item", .pubsub, ["id": item]) }
+                }
+            }
+        default: return false
+        }
+        return true
+    }
+
+    private static func reply(_ content: (inout XMLWriter) -> Void) -> IQReply {
+        IQReply { writer in writer.element("pubsub", .pubsub, [:], content) }
     }
 }
 

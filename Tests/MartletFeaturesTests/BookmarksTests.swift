@@ -113,4 +113,34 @@ struct BookmarksTests {
         balcony.send("<iq type='get' id='g'><query xmlns='jabber:iq:private'><notes xmlns='storage:rosternotes'/></query></iq>")
         #expect(result(balcony)?.description.contains("<note/>") == true)
     }
+
+    private func older(_ content: String, _ type: String, _ client: TestClient) -> TestStanza? {
+        client.send("<iq type='\(type)' id='o'><pubsub xmlns='http://jabber.org/protocol/pubsub'>\(content)</pubsub></iq>")
+        return result(client)
+    }
+
+    @Test("the node of the older kind is the same list, read and written (XEP-0411)")
+    func olderNode() {
+        let balcony = server.online("juliet/balcony")
+        let publication = "<publish node='storage:bookmarks'><item id='current'><storage xmlns='storage:bookmarks'>\(Self.play)</storage></item></publish>"
+        #expect(older(publication, "set", balcony)?.error == nil)
+        #expect(items(balcony).count == 1 && items(balcony).first?.contains("theplay@") == true)
+        #expect(list(balcony)?.contains(Self.play) == true)
+        let read = older("<items node='storage:bookmarks'/>", "get", balcony)?.description ?? ""
+        #expect(read.contains("<items node='storage:bookmarks'><item id='current'><storage xmlns='storage:bookmarks'>\(Self.play)</storage></item></items>"))
+        #expect(older("<publish node='storage:bookmarks'><item><x xmlns='x'/></item></publish>", "set", balcony)?.error == "modify/bad-request")
+        #expect(older("<publish node='storage:bookmarks'><item/></publish>", "set", balcony)?.error == "modify/bad-request")
+        #expect(items(balcony).count == 1)
+    }
+
+    @Test("and nobody else reads it")
+    func olderNodeOfOthers() {
+        server.befriend("juliet", "romeo")
+        #expect(set(Self.play, server.online("juliet/balcony"))?.error == nil)
+        let orchard = server.online("romeo/orchard")
+        orchard.send("""
+            <iq type='get' id='i' to='juliet@capulet.example'><pubsub xmlns='http://jabber.org/protocol/pubsub'><items node='storage:bookmarks'/></pubsub></iq>
+            """)
+        #expect(result(orchard)?.error == "cancel/item-not-found")
+    }
 }

@@ -18,6 +18,8 @@ struct EntityCapabilitiesTests {
             if let session = wish.session { context.post(news, to: session) }
         }
         func admitted(_ contact: BareJID, at home: AccountHome, _ router: Router, _ context: LoopContext) {}
+        func isDecision(_ message: borrowing Stanza) -> Bool { false }
+        func decide(_ arrival: Arrival, _ router: Router, _ context: LoopContext) {}
         func dismissed(_ contact: BareJID, at home: AccountHome, _ router: Router, _ context: LoopContext) {}
         func withdraw(
             from account: BareJID, at grantor: BareJID, _ router: Router, _ context: LoopContext, _ done: @escaping @Sendable (Bool, LoopContext) -> Void

@@ -176,6 +176,56 @@ struct PersonalEventingTests {
         #expect(events(orchard) == [])
     }
 
+    @Test("whoever wants to subscribe to a node that is open on request is let in by the owner's answer, which nobody else gets (§8.6)", arguments: [true, false])
+    func decision(allows: Bool) throws {
+        server.befriend("juliet", "romeo")
+        let (orchard, balcony) = (server.online("romeo/orchard"), server.online("juliet/balcony"))
+        let chamber = server.online("juliet/chamber")
+        publish("diary", "1", Self.mood, options: "<field var='pubsub#access_model'><value>authorize</value></field>", balcony)
+        orchard.send("""
+            <iq type='set' id='s' to='juliet@capulet.example'><pubsub xmlns='http://jabber.org/protocol/pubsub'>\
+            <subscribe node='diary' jid='romeo@capulet.example'/></pubsub></iq>
+            """)
+        let question = try #require(balcony.received().last { $0.element.firstChild("x", .dataForms) != nil })
+        var form = try DataForm(try #require(question.element.firstChild("x", .dataForms)))
+        form.kind = .submit
+        form.fields = form.fields.map { field in
+            var field = field
+            if field.name == "pubsub#allow" { field.values = [allows ? "1" : "0"] }
+            return field
+        }
+        var writer = XMLWriter()
+        form.write(to: &writer)
+        orchard.forget()
+        chamber.forget()
+        balcony.send("<message to='juliet@capulet.example' id='a'>\(String(buffer: writer.buffer))</message>")
+        publish("diary", "2", Self.mood, balcony)
+        #expect(events(orchard).contains("juliet@capulet.example diary: 2") == allows)
+        #expect(!chamber.received().contains { $0.id == "a" })
+        // It is decided.
+        balcony.forget()
+        balcony.send("<message to='juliet@capulet.example' id='b'>\(String(buffer: writer.buffer))</message>")
+        #expect(balcony.received().compactMap(\.error) == ["cancel/item-not-found"])
+    }
+
+    @Test("only the owner decides")
+    func othersDecide() {
+        server.befriend("juliet", "romeo")
+        let (orchard, balcony) = (server.online("romeo/orchard"), server.online("juliet/balcony"))
+        publish("diary", "1", Self.mood, options: "<field var='pubsub#access_model'><value>authorize</value></field>", balcony)
+        orchard.send("""
+            <iq type='set' id='s' to='juliet@capulet.example'><pubsub xmlns='http://jabber.org/protocol/pubsub'>\
+            <subscribe node='diary' jid='romeo@capulet.example'/></pubsub></iq>
+            """)
+        orchard.send("""
+            <message to='juliet@capulet.example'><x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE' type='hidden'>\
+            <value>http://jabber.org/protocol/pubsub#subscribe_authorization</value></field><field var='pubsub#node'><value>diary</value></field>\
+            <field var='pubsub#subscriber_jid'><value>romeo@capulet.example</value></field><field var='pubsub#allow'><value>1</value></field></x></message>
+            """)
+        publish("diary", "2", Self.mood, balcony)
+        #expect(!events(orchard).contains("juliet@capulet.example diary: 2"))
+    }
+
     // MARK: Last items
 
     @Test("a last item is told when it is on disk, and not before")

@@ -3,10 +3,11 @@ import MartletFeatures
 import MartletTesting
 import MartletXML
 import MartletXMPP
+import NIOCore
 import Synchronization
 import Testing
 
-@Suite("XEP-0092 Software Version, XEP-0199 Ping, XEP-0202 Entity Time")
+@Suite("XEP-0092 Software Version, XEP-0199 Ping, XEP-0202 Entity Time, and what the domain says of itself")
 struct SmallFeaturesTests {
     @Test("the server tells its name and version, and nothing of the system it runs on (XEP-0092 §6)")
     func version() {
@@ -150,5 +151,72 @@ struct LastActivityTests {
         let asked = ["juliet", "nobody"].map { last(paris, of: "\($0)@capulet.example")?.error }
         juliet.disconnect()
         #expect(asked + [last(paris, of: "juliet@capulet.example")?.error] == Array(repeating: "cancel/service-unavailable", count: 3))
+    }
+
+    /// Fields of one form in what the domain says of itself, by name.
+    private func form(_ type: String, _ configure: @escaping (inout FeatureConfiguration) -> Void = { _ in }) -> [String: [String]]? {
+        let server = TestServer { configuration in
+            var configuration = configuration
+            configure(&configuration)
+            return StandardFeatures.all(configuration)
+        }
+        let juliet = server.online("juliet/balcony")
+        juliet.send("<iq type='get' id='d' to='capulet.example'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>")
+        let forms = juliet.received().first?.child("query")?.children.compactMap { try? DataForm($0) } ?? []
+        return forms.first { $0.type == type }.map { form in
+            Dictionary(uniqueKeysWithValues: form.fields.compactMap { $0.name == DataForm.typeName ? nil : ($0.name ?? "", $0.values) })
+        }
+    }
+
+    @Test("name and version of the server are among what it says of itself (XEP-0232), the system if the operator wants it known")
+    func softwareInformation() {
+        #expect(form("urn:xmpp:dataforms:softwareinfo") == ["software": ["Martlet"], "software_version": ["1.0"]])
+        #expect(form("urn:xmpp:dataforms:softwareinfo") { $0.operatingSystem = "Debian" }?["os"] == ["Debian"])
+    }
+
+    @Test("where it is said what is wrong when the server cannot be reached (XEP-0455)")
+    func outage() {
+        let files = ["https://status.example.net/capulet.json", "https://example.com/capulet.json"]
+        #expect(form("urn:xmpp:sos:0") == nil)
+        #expect(form("urn:xmpp:sos:0") { $0.outageStatus = files } == ["external-status-addresses": files])
+    }
+
+    @Test("what becomes of the people's data, if the operator says anything of it (XEP-0504)")
+    func dataPolicy() {
+        #expect(form("urn:xmpp:data-policy:0") { $0.dataPolicy.retentionHours = 24 } == nil)
+        #expect(form("urn:xmpp:data-policy:0") { $0.dataPolicy.access = ["none"] } == [
+            "auth_data": ["hidden"], "data_retention": ["infinite"], "full_erasure": ["false"], "access_policy": ["none"],
+        ])
+        let all = form("urn:xmpp:data-policy:0") {
+            $0.dataPolicy.terms = "https://capulet.example/terms"
+            $0.dataPolicy.isEncryptedAtRest = true
+            $0.dataPolicy.backupHours = 24
+            $0.dataPolicy.backupRetentionHours = 0
+            $0.dataPolicy.retentionHours = 720
+            $0.dataPolicy.seesPasswords = true
+            $0.dataPolicy.isErasable = true
+        }
+        #expect(all == [
+            "auth_data": ["plain"], "data_retention": ["720"], "full_erasure": ["true"], "tos": ["https://capulet.example/terms"],
+            "encryption_at_rest": ["true"], "backup_frequency": ["24"], "backup_retention": ["0"],
+        ])
+    }
+
+    @Test("clients that have logged in are told how large a stanza may be, and after which silence they are asked for a sign of life (XEP-0478)")
+    func streamLimits() throws {
+        func features(_ limits: PeerFeatures.Limits?) throws -> String {
+            let server = TestServer { configuration in
+                var configuration = configuration
+                configuration.streamLimits = limits
+                return StandardFeatures.all(configuration)
+            }
+            var writer = XMLWriter()
+            server.context.hosts.writeStreamFeatures(for: try BareJID(parsing: "juliet@capulet.example"), to: &writer)
+            return String(buffer: writer.buffer)
+        }
+        #expect(try !features(nil).contains("limits"))
+        #expect(try features(.init(bytesMax: 262_144, idleSeconds: 300)).contains(
+            "<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>262144</max-bytes><idle-seconds>300</idle-seconds></limits>"))
+        #expect(try features(.init(bytesMax: 10_000)).contains("<max-bytes>10000</max-bytes></limits>"))
     }
 }

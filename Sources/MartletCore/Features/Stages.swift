@@ -132,7 +132,7 @@ package protocol InterestStage: RequestingStage {
 
 /// Tells of what an account has published (XEP-0163).
 ///
-/// All is called under the lock of the account's shard: memory only.
+/// All is called under the lock of the account's shard, memory only, unless it says otherwise.
 package protocol EventingStage: Feature {
     /// It is known of a client that it wants to hear of these nodes, and was not known before.
     func wish(_ wish: NodeWish, at home: AccountHome, _ router: Router, _ context: LoopContext)
@@ -140,6 +140,10 @@ package protocol EventingStage: Feature {
     func admitted(_ contact: BareJID, at home: AccountHome, _ router: Router, _ context: LoopContext)
     /// Somebody may see it no longer.
     func dismissed(_ contact: BareJID, at home: AccountHome, _ router: Router, _ context: LoopContext)
+    /// Whether a message of the account to itself answers who may subscribe (XEP-0060 §8.6).
+    func isDecision(_ message: borrowing Stanza) -> Bool
+    /// Such a message. Its completion is used. With no lock held.
+    func decide(_ arrival: Arrival, _ router: Router, _ context: LoopContext)
     /// An account of this server goes: what nodes of another have given it ends. With no lock held.
     ///
     /// - Parameter done: runs once that is submitted, or with `false` if it cannot be.

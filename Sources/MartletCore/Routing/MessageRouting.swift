@@ -44,6 +44,10 @@ struct MessageInTransit: Sendable {
 extension Router {
     func message(_ stanza: consuming Stanza, _ type: MessageType, to: JID, from session: ClientSession, _ completion: Completion) -> Progress {
         guard let host = session.context.hosts.host(of: session.address.bare) else { return .done }
+        if let eventing = host.eventing, to == .bare(session.home.address), eventing.isDecision(stanza) {
+            eventing.decide(Arrival(stanza, to: to, origin: session.ref, completion), self, session.context)
+            return .pending
+        }
         var message = MessageInTransit(consume stanza, type, to: to, origin: session.ref, completion)
         message.isPromised = session.management != nil
         let verdict = session.home.shard.withLock {

@@ -8,6 +8,8 @@ package import MartletXMPP
 package struct PersonalEventing: IQResponder {
     package static let specification = Specification.xep(163, "Personal Eventing Protocol", version: "1.2.2")
     private let settings: PersonalEventingSettings
+    /// What is published that is kept elsewhere too.
+    let conversions = CardConversions()
 
     package init(_ settings: PersonalEventingSettings = PersonalEventingSettings()) { self.settings = settings }
 
@@ -33,6 +35,7 @@ package struct PersonalEventing: IQResponder {
         do throws(PubSubError) { request = try PubSubRequest(held.request.child, held.request.kind == .get ? .get : .set) } catch {
             return held.refuse(with: error.encoded(answering: held.request.stanza), context)
         }
+        if held.request.isByOwner, OlderBookmarks.answer(request, held, self, context) { return }
         let actor = held.request.actor
         carryOut(held, context) { nodes, audience, moment, effects throws(PubSubError) in
             try Self.hidden(audience, actor) { () throws(PubSubError) in
@@ -40,16 +43,23 @@ package struct PersonalEventing: IQResponder {
                 try nodes.take(request, by: actor, audience, moment, &effects)
             }
         }
-        if case .publish(let publication) = request, publication.node == Namespace.avatarMetadata.name { convertAvatar(held, context) }
+        if case .publish(let publication) = request { convert(publication.node, held, context) }
     }
 
     /// Behind the publication: the nodes take one request after the other.
-    private func convertAvatar(_ held: HeldRequest, _ context: LoopContext) {
+    private func convert(_ node: String, _ held: HeldRequest, _ context: LoopContext) {
+        let change: CardConversions.Change
+        switch node {
+        case Namespace.avatarMetadata.name: change = .avatar
+        case VCard4.node: change = .card
+        default: return
+        }
         guard held.request.isByOwner, let account = held.request.account, let host = held.request.host else { return }
-        let nodes = OwnNodes(eventing: self, account: held.request.owner, router: held.router, mailbox: context.mailbox)
-        let bytesMax = host.limits.vCardBytesMax
-        // A task, since it reads and writes in turn; nobody waits for it.
-        Task(executorPreference: held.router.executor) { await AvatarConversion.published(nodes, account, bytesMax: bytesMax) }
+        conversions.note(change, of: account, ownNodes(of: held, context), bytesMax: host.limits.vCardBytesMax)
+    }
+
+    func ownNodes(of held: HeldRequest, _ context: LoopContext) -> OwnNodes {
+        OwnNodes(eventing: self, account: held.request.owner, router: held.router, mailbox: context.mailbox)
     }
 
     /// Asks the nodes of the account that a request is addressed to.
@@ -165,6 +175,31 @@ extension PersonalEventing: EventingStage {
             guard let home else { return done(false, context) }
             keeping.withdraw(from: account, home, context)
             done(true, context)
+        }
+    }
+
+    package func isDecision(_ message: borrowing Stanza) -> Bool {
+        guard let form = message.element.root.firstChild("x", .dataForms) else { return false }
+        return (try? DataForm(form))?.type == PubSubNodes.approvalType
+    }
+
+    package func decide(_ arrival: Arrival, _ router: Router, _ context: LoopContext) {
+        let keeping = PubSubKeeping(router: router)
+        enter(arrival.to.bare, bytes: arrival.stanza.element.byteCount, keeping, context) { account, home, context in
+            var (error, ticket): (StanzaError?, CommitTicket) = (nil, .none)
+            if let account, let home, let form = arrival.stanza.element.root.firstChild("x", .dataForms) {
+                var effects = NodeEffects()
+                do throws(PubSubError) {
+                    _ = try home.nodes.takeApproval(form, by: arrival.from, AccountAudience(account, context), keeping.moment(context), &effects)
+                } catch let refusal {
+                    error = refusal.stanza
+                }
+                ticket = keeping.perform(effects, home, context)
+            } else {
+                error = StanzaError(.internalServerError, .wait)
+            }
+            if let error { router.refuse(arrival, error, context) }
+            arrival.completion?.complete(ticket, in: context)
         }
     }
 

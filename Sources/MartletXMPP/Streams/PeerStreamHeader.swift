@@ -117,7 +117,7 @@ public struct PeerFeatures: Hashable, Sendable {
 }
 
 extension PeerFeatures.Limits {
-    fileprivate func write(to writer: inout XMLWriter) {
+    public func write(to writer: inout XMLWriter) {
         writer.element("limits", .streamLimits) { writer in
             writer.element("max-bytes", .streamLimits, text: String(bytesMax))
             if let idleSeconds { writer.element("idle-seconds", .streamLimits, text: String(idleSeconds)) }

@@ -23,6 +23,7 @@ struct ConfigurationChecks {
         checkListeners()
         checkLimits()
         checkMechanisms()
+        checkDataPolicies()
         checkControlSocket()
         checkPeers()
         checkAnchors()
@@ -215,6 +216,13 @@ struct ConfigurationChecks {
             report(path, "\(ByteSize.text(value)) is more than \(boundPath), which is \(ByteSize.text(bound))")
         } else {
             report(boundPath, "\(ByteSize.text(bound)) is less than \(path), which is \(ByteSize.text(value))")
+        }
+    }
+
+    /// What a domain says of its people's data makes sense (XEP-0504).
+    private mutating func checkDataPolicies() {
+        for (index, domain) in configuration.domains.enumerated() where domain.dataPolicy.access.contains(.none) && domain.dataPolicy.access.count > 1 {
+            report("domains[\(index)].data-policy.access", "none is said alone")
         }
     }
 

@@ -73,6 +73,30 @@ package enum ConfigurationSchema {
             Addresses by which people reach those who run the domain, shown to anybody who asks (XEP-0157). Each is \
             a URI: mailto:, xmpp: or https:.
             """),
+        .section(
+            "data-policy", \.dataPolicy, dataPolicy,
+            """
+            What becomes of the data of those who have accounts, shown to anybody who asks (XEP-0504). If anything of it is set, the server adds \
+            what it knows: for how long messages are kept, and whether it sees passwords.
+            """),
+    ])
+
+    static let dataPolicy = ConfigurationMapping<ServerConfiguration.DataPolicy>([
+        .value("terms", \.terms, .optional(.uri), .reload, example: "https://example.org/terms", "The terms of service."),
+        .list(
+            "access", \.access, of: .choice, .reload, example: "admins",
+            """
+            Who besides their owner may see data: admins, moderators, organization_member, government, advertisers, partners; or none, alone.
+            """),
+        .value(
+            "encrypted-at-rest", \.isEncryptedAtRest, .optional(.boolean), .reload, example: "true",
+            "Whether the disks of the data and of its backups are encrypted."),
+        .value(
+            "backup-interval", \.backupInterval, .optional(.duration(.zero...(.seconds(366 * 86_400)))), .reload, example: "24h",
+            "How much time is between two backups at most, in whole hours. 0s says that there are none."),
+        .value(
+            "backup-retention", \.backupRetention, .optional(.duration(.zero...(.seconds(10 * 366 * 86_400)))), .reload, example: "30d",
+            "For how long backups are kept, in whole hours."),
     ])
 
     static let contacts = ConfigurationMapping<ServerConfiguration.Contacts>([
@@ -83,6 +107,12 @@ package enum ConfigurationSchema {
         contact("security", \.security, "For reports of security problems."),
         contact("status", \.status, "Where the state of the service is shown."),
         contact("support", \.support, "For help."),
+        .list(
+            "outage", \.outage, of: .uri, .reload, example: "https://status.example.net/outage.json",
+            """
+            Files in the format of XEP-0455, on other machines, that say what is wrong and until when. Clients look there when they cannot \
+            reach the server.
+            """),
     ])
 
     private static func contact(

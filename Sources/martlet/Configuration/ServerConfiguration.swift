@@ -59,6 +59,7 @@ extension ServerConfiguration {
         package var key: String?
         package var admins: [String] = []
         package var contacts = Contacts()
+        package var dataPolicy = DataPolicy()
 
         package init() {}
         package init(name: String) { self.name = name }
@@ -73,6 +74,20 @@ extension ServerConfiguration {
         package var security: [String] = []
         package var status: [String] = []
         package var support: [String] = []
+        /// Files that say what is wrong (XEP-0455).
+        package var outage: [String] = []
+
+        package init() {}
+    }
+
+    /// What becomes of the data of a domain's people (XEP-0504). What the server knows by itself is added.
+    package struct DataPolicy: ConfigurationSection {
+        package var terms: String?
+        package var access: [DataAccess] = []
+        package var isEncryptedAtRest: Bool?
+        /// Zero: there are no backups; `nil`: it is not said.
+        package var backupInterval: Duration?
+        package var backupRetention: Duration?
 
         package init() {}
     }
@@ -414,6 +429,11 @@ package enum ExternalServiceType: String, Sendable, CaseIterable {
 
 package enum ExternalServiceTransport: String, Sendable, CaseIterable {
     case udp, tcp
+}
+
+/// Who besides their owner may see data (XEP-0504 §3.8).
+package enum DataAccess: String, Sendable, CaseIterable {
+    case admins, moderators, organization = "organization_member", government, advertisers, partners, none
 }
 
 /// Whether rooms have archives (XEP-0313).

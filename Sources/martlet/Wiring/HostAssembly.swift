@@ -36,11 +36,29 @@ struct HostAssembly {
     }
 
     private func features(of domain: ServerConfiguration.Domain) throws(CommandFailure) -> FeatureConfiguration {
-        FeatureConfiguration(
+        var features = FeatureConfiguration(
             softwareVersion: MartletVersion.current, contacts: contacts(domain.contacts), archiveDefault: archiveDefault,
             push: PushContent(includesSender: configuration.push.includesSender, includesBody: configuration.push.includesBody),
             services: items(of: domain), time: time, uptime: uptime, capabilities: capabilities,
             eventing: PersonalEventingSettings(configuration.pubsub), externalServices: try externalServices())
+        features.streamLimits = .init(
+            bytesMax: configuration.limits.stanzaBytesMax, idleSeconds: configuration.idle.pingAfter.map { Int($0.components.seconds) })
+        features.outageStatus = domain.contacts.outage
+        features.dataPolicy = statement(domain.dataPolicy)
+        return features
+    }
+
+    private func statement(_ policy: ServerConfiguration.DataPolicy) -> DataPolicy.Statement {
+        func hours(_ time: Duration) -> Int { Int(time.components.seconds / 3_600) }
+        var statement = DataPolicy.Statement()
+        statement.terms = policy.terms
+        statement.access = policy.access.map(\.rawValue)
+        statement.isEncryptedAtRest = policy.isEncryptedAtRest
+        statement.backupHours = policy.backupInterval.map(hours)
+        statement.backupRetentionHours = policy.backupRetention.map(hours)
+        statement.retentionHours = configuration.archive.retention == .zero ? nil : hours(configuration.archive.retention)
+        statement.seesPasswords = configuration.authentication.mechanisms.contains(.plain)
+        return statement
     }
 
     private func externalServices() throws(CommandFailure) -> [ExternalServices.Service] {

@@ -98,6 +98,8 @@ struct ConfigurationRangeTests {
         KeyRange("pubsub.service.nodes", ["10", "1000000"], not: ["9", "1000001"]),
         KeyRange("pubsub.service.items", ["10", "1000000"], not: ["9", "1000001"]),
         KeyRange("pubsub.service.bytes", ["1MiB", "1024GiB"], not: ["1023KiB", "1025GiB"]),
+        KeyRange("domains[0].data-policy.backup-interval", ["0s", "366d"], not: ["-1s", "367d"]),
+        KeyRange("domains[0].data-policy.backup-retention", ["0s", "3660d"], not: ["-1s", "3661d"]),
         KeyRange("storage.readers", ["1", "64"], not: ["0", "65"]),
         KeyRange("metrics.port", ["1", "65535", "off"], not: ["0", "65536"]),
     ]
