@@ -29,13 +29,18 @@ package struct FeatureConfiguration: Sendable {
     package var outageStatus: [String] = []
     /// What becomes of the people's data (XEP-0504).
     package var dataPolicy = DataPolicy.Statement()
+    /// Who gets an account, and what accounts may do to themselves.
+    package var registration: RegistrationSettings
+    /// Makes keys of the passwords that they set.
+    package var derivation: any KeyDerivation
 
     package init(
         softwareName: String = "Martlet", softwareVersion: String, operatingSystem: String? = nil,
         contacts: ContactAddresses.Addresses = .init(),
         archiveDefault: ArchivePreferences.Default? = .always, push: PushContent = PushContent(),
         services: [ServiceDiscovery.Item] = [], time: any TimeSource, uptime: Uptime, capabilities: CapabilityCache = CapabilityCache(),
-        eventing: PersonalEventingSettings = PersonalEventingSettings(), externalServices: [ExternalServices.Service] = []
+        eventing: PersonalEventingSettings = PersonalEventingSettings(), externalServices: [ExternalServices.Service] = [],
+        registration: RegistrationSettings = RegistrationSettings(), derivation: any KeyDerivation = NoKeyDerivation()
     ) {
         self.softwareName = softwareName
         self.softwareVersion = softwareVersion
@@ -49,6 +54,8 @@ package struct FeatureConfiguration: Sendable {
         self.capabilities = capabilities
         self.eventing = eventing
         self.externalServices = externalServices
+        self.registration = registration
+        self.derivation = derivation
     }
 }
 
@@ -56,10 +63,16 @@ package struct FeatureConfiguration: Sendable {
 package enum StandardFeatures {
     package static func all(_ configuration: FeatureConfiguration) -> [any Feature] {
         let eventing = PersonalEventing(configuration.eventing)
+        let registration = InBandRegistration(configuration.registration, configuration.derivation)
+        let administration = ServiceAdministration(registration: registration)
+        let commands = ServerCommands(administration.commands)
         return [
             RosterManagement(),
-            ServiceDiscovery(items: configuration.services, eventing: eventing),
+            ServiceDiscovery(items: configuration.services, eventing: eventing, commands: commands),
+            commands,
+            administration,
             eventing,
+            registration,
             Blocking(),
             MessageCarbons(),
             StanzaIDs(),
@@ -127,7 +140,7 @@ package enum StandardFeatures {
         .rfc(7711, "PKIX over Secure HTTP (POSH)", sections: "all", note: "between servers, where the operator allows it; SHA-256 only"),
         MultiUserChat.specification, PubSubService.specification, OccupantIDs.specification, MessageModeration.specification,
         ChannelSearch.specification, RoomAvatars.specification, VCard4.specification, OlderBookmarks.specification,
-        AdHocCommands.specification, Hats.specification, MentionNotifications.specification,
+        Hats.specification, MentionNotifications.specification,
         .xep(59, "Result Set Management", version: "1.0", note: "in archives and lists; pages by number only in lists of affiliations and of occupants"),
         .xep(68, "Field Standardization for Data Forms", version: "1.3.0"),
         .xep(122, "Data Forms Validation", version: "1.0.2", note: "in forms of rooms"),

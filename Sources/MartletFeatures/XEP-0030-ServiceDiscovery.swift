@@ -17,6 +17,8 @@ package struct ServiceDiscovery: IQResponder {
     private let items: [Item]
     /// What accounts have published; `nil` where they publish nothing.
     private let eventing: PersonalEventing?
+    /// What is done at the domain's address.
+    private let commands: ServerCommands?
 
     package struct Item: Hashable, Sendable {
         package var address: BareJID
@@ -27,15 +29,16 @@ package struct ServiceDiscovery: IQResponder {
         }
     }
 
-    package init(items: [Item] = [], eventing: PersonalEventing? = nil) {
+    package init(items: [Item] = [], eventing: PersonalEventing? = nil, commands: ServerCommands? = nil) {
         self.items = items
         self.eventing = eventing
+        self.commands = commands
     }
 
     package var routes: [IQRoute] {
         [
-            .immediate(.get, "query", .discoInfo, at: .host) { request, host throws(StanzaError) in try Self.hostInfo(request, host) },
-            .immediate(.get, "query", .discoItems, at: .host) { request, _ throws(StanzaError) in try hostItems(request) },
+            .immediate(.get, "query", .discoInfo, at: .host) { request, host throws(StanzaError) in try hostInfo(request, host) },
+            .immediate(.get, "query", .discoItems, at: .host) { request, host throws(StanzaError) in try hostItems(request, host) },
         ] + (eventing?.discovery ?? [
             .home(.get, "query", .discoInfo, at: .account) { request, home, context throws(StanzaError) in
                 try Self.accountInfo(request, home, context)
@@ -47,8 +50,9 @@ package struct ServiceDiscovery: IQResponder {
         ])
     }
 
-    private static func hostInfo(_ request: IQRequest, _ host: Host) throws(StanzaError) -> IQReply {
+    private func hostInfo(_ request: IQRequest, _ host: Host) throws(StanzaError) -> IQReply {
         let node = request.child.attribute("node")
+        if let node, let reply = try commands?.info(node, for: request, host) { return reply }
         if let node, node != EntityCapabilities.node(of: host), node != EntityCapabilities2.node(of: host) { throw .itemNotFound() }
         return DiscoInfo(ofHost: host).reply(node: node)
     }
@@ -60,8 +64,11 @@ package struct ServiceDiscovery: IQResponder {
         return HomeDecision(DiscoInfo(ofAccountsAt: host).reply(node: nil))
     }
 
-    private func hostItems(_ request: IQRequest) throws(StanzaError) -> IQReply {
-        if request.child.hasAttribute("node") { throw .itemNotFound() }
+    private func hostItems(_ request: IQRequest, _ host: Host) throws(StanzaError) -> IQReply {
+        if let node = request.child.attribute("node") {
+            guard let reply = commands?.items(node, for: request, host) else { throw .itemNotFound() }
+            return reply
+        }
         return IQReply { writer in
             writer.element("query", .discoItems) { writer in
                 for item in items { writer.element("item", .discoItems, ["jid": item.address.description, "name": item.name]) }

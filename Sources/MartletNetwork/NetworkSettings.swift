@@ -35,6 +35,9 @@ package struct NetworkSettings: Sendable {
     package var policy = ClientStreamPolicy()
     package var admission = Admission.Limits()
     package var throttle = LoginThrottle.Settings()
+    package var registrations = RegistrationThrottle.Settings()
+    /// What ``loginDeadline`` becomes, once, for a client that has been given a form to fill in (XEP-0077).
+    package var registrationDeadline = TimeAmount.seconds(300)
     package var web = WebSettings()
     package var bosh = BOSHSettings()
 

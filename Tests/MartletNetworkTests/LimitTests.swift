@@ -34,6 +34,47 @@ import Testing
     func noBlocks(text: String) { #expect(NetworkBlock(text) == nil) }
 }
 
+@Suite struct RegistrationThrottleTests {
+    private let now = NIODeadline.uptimeNanoseconds(1 << 40)
+
+    private func throttle(perNetwork: Int, total: Int) -> RegistrationThrottle {
+        var settings = RegistrationThrottle.Settings()
+        (settings.perNetworkMax, settings.totalMax) = (perNetwork, total)
+        return RegistrationThrottle(settings)
+    }
+
+    private func address(_ text: String) throws -> NetworkAddress { try #require(NetworkAddress(text)) }
+
+    @Test("a network has so many requests, and after its part of an hour one more")
+    func network() throws {
+        var throttle = throttle(perNetwork: 4, total: 100)
+        let (one, other) = (try address("192.0.2.7"), try address("192.0.2.8"))
+        for _ in 0..<4 { #expect(throttle.take(one, at: now)) }
+        #expect(!throttle.take(one, at: now))
+        #expect(throttle.take(other, at: now))
+        #expect(!throttle.take(one, at: now + .minutes(15) - .nanoseconds(1)))
+        #expect(throttle.take(one, at: now + .minutes(15)))
+        #expect(!throttle.take(one, at: now + .minutes(15)))
+    }
+
+    @Test("addresses of one /64 are one network")
+    func sixth() throws {
+        var throttle = throttle(perNetwork: 1, total: 100)
+        #expect(throttle.take(try address("2001:db8::1"), at: now))
+        #expect(!throttle.take(try address("2001:db8::2"), at: now))
+        #expect(throttle.take(try address("2001:db8:0:1::1"), at: now))
+    }
+
+    @Test("all networks together have so many, and so have those that are not known")
+    func total() throws {
+        var throttle = throttle(perNetwork: 10, total: 3)
+        for last in 1...3 { #expect(throttle.take(try address("192.0.2.\(last)"), at: now)) }
+        #expect(!throttle.take(try address("192.0.2.4"), at: now))
+        #expect(!throttle.take(nil, at: now))
+        #expect(throttle.take(nil, at: now + .minutes(20)))
+    }
+}
+
 @Suite struct LoginThrottleTests {
     static let start = NIODeadline.uptimeNanoseconds(1_000_000_000_000)
     let juliet = try? BareJID(parsing: "juliet@verona.example")

@@ -89,6 +89,39 @@ package protocol DelayStage: Feature {
     func delay(_ message: inout Stanza, by address: BareJID, since milliseconds: Int64)
 }
 
+/// Answers those who have no account yet (XEP-0077, XEP-0445). A domain has one at most.
+///
+/// How often somebody may ask, and who may at all, is the connection's affair: the stage is not asked where it offers nothing.
+package protocol RegisteringStage: Feature {
+    /// Whether strangers are taken at all.
+    var takesStrangers: Bool { get }
+    /// Adds to the stream features that a client sees before authentication.
+    func writeOffer(to writer: inout XMLWriter)
+    /// - Parameter mailbox: of any loop.
+    func answer(_ request: StrangersRequest, _ router: Router, on mailbox: LoopMailbox) async -> RegistrationAnswer
+}
+
+/// A request of a client that has not logged in.
+package struct StrangersRequest: Sendable {
+    package let kind: IQRequest.Kind
+    /// The whole stanza.
+    package let element: FlatElement
+    /// The domain of ours that the stream was opened for.
+    package let domain: BareJID
+    /// What has let the client in before, on the same stream (XEP-0445).
+    package let token: String?
+    /// Where it comes from, for the record.
+    package let remoteAddress: String
+
+    package init(_ kind: IQRequest.Kind, _ element: FlatElement, at domain: BareJID, token: String? = nil, from remoteAddress: String) {
+        self.kind = kind
+        self.element = element
+        self.domain = domain
+        self.token = token
+        self.remoteAddress = remoteAddress
+    }
+}
+
 /// Looks on as messages and requests for subscriptions come for an account, and may have somebody told, such as to wake a device that has no connection.
 ///
 /// Only accounts that have the stage's document are looked at; for the others it costs nothing. All is called under the lock of the

@@ -14,10 +14,13 @@ package enum Privilege: String, Hashable, Sendable, CaseIterable {
 package struct AccessPolicy: Sendable {
     /// Addresses with the admin role in the domain, per configuration; local ones only.
     private let admins: Set<BareJID>
+    /// Those with the role in other domains.
+    private let othersAdmins: Set<BareJID>
     private let audit: any AuditSink
 
-    package init(admins: Set<BareJID> = [], audit: any AuditSink = NoAudit()) {
+    package init(admins: Set<BareJID> = [], elsewhere othersAdmins: Set<BareJID> = [], audit: any AuditSink = NoAudit()) {
         self.admins = admins
+        self.othersAdmins = othersAdmins
         self.audit = audit
     }
 
@@ -26,6 +29,19 @@ package struct AccessPolicy: Sendable {
         switch privilege {
         case .administer: isMarked || admins.contains(actor)
         }
+    }
+
+    /// Whether somebody has the admin role in this domain or another: whoever administers one does not get at him.
+    package func isAdministrator(_ account: BareJID, isMarked: Bool) -> Bool {
+        isMarked || admins.contains(account) || othersAdmins.contains(account)
+    }
+
+    /// Records that somebody has not been let.
+    ///
+    /// - Parameter privilege: what he would need; `nil`: nobody may.
+    package func refused(_ actor: BareJID, _ action: String, needing privilege: Privilege?) {
+        let reason = privilege.map { "needs the privilege to \($0.rawValue)" } ?? "nobody may"
+        audit.record(.refused(Refusal(actor: actor.description, action: action, reason: reason)))
     }
 
     /// Records that somebody asked for what only the account's owner may have.

@@ -31,6 +31,10 @@ package enum AuditEvent: Hashable, Sendable {
     case peerStreamsClosed(String, count: Int, by: String)
     case accountEnabled(BareJID, Bool, by: String)
     case passwordChanged(BareJID, by: String)
+    /// An administrator has told a session to end.
+    case sessionClosed(FullJID, by: String)
+    /// An administrator has told something to all who are online at a domain; how many sessions that were.
+    case announced(BareJID, sessions: Int, by: String)
     case configurationReloaded(by: String, changed: [String])
 }
 

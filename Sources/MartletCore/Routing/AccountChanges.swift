@@ -9,9 +9,11 @@ extension Router {
 
     /// Enables or disables an account, or gives it new credentials, and ends its sessions where `error` says how (P13).
     ///
-    /// - Parameter done: runs once the change is on disk and the sessions have been told to end.
+    /// - Parameters:
+    ///   - survivor: a session that goes on: of a client that has set the new password itself.
+    ///   - done: runs once the change is on disk and the sessions have been told to end.
     package func changeAccount(
-        _ address: BareJID, _ change: AccountChange, ending error: StreamError?, _ context: LoopContext,
+        _ address: BareJID, _ change: AccountChange, ending error: StreamError?, sparing survivor: FullJID? = nil, _ context: LoopContext,
         _ done: @escaping @Sendable (AccountOutcome) -> Void
     ) {
         withHome(of: address, context) { [self] home, context in
@@ -24,7 +26,7 @@ extension Router {
                 if case .success = outcome, let error {
                     // First this: a stream that was let in by what held before either has a session now, which is ended, or gets none.
                     credentials.changed(address, in: placement)
-                    endSessions(of: address, error)
+                    endSessions(of: address, error, except: survivor)
                 }
                 reload(address, context)
                 done(outcome.map { true })
@@ -39,12 +41,17 @@ extension Router {
     /// What others of this server keep of it is submitted before the deletion, and commits are first in, first out: after a crash either the
     /// account is there and can be deleted again, or nobody is subscribed to it any more (P8), and its successor is nobody's friend.
     ///
-    /// - Parameter done: runs once all is on disk.
-    package func deleteAccount(_ address: BareJID, _ context: LoopContext, _ done: @escaping @Sendable (AccountOutcome) -> Void) {
+    /// - Parameters:
+    ///   - asker: a session that hears what comes of it, and is ended by whoever tells it (``HeldRequest/deleteAccount(_:_:)``). To everybody
+    ///     else it has left like the others.
+    ///   - done: runs once all is on disk.
+    package func deleteAccount(
+        _ address: BareJID, askedBy asker: SessionRef? = nil, _ context: LoopContext, _ done: @escaping @Sendable (AccountOutcome) -> Void
+    ) {
         withHome(of: address, context) { [self] home, context in
             guard isThere(home, context, done) else { return }
             home.isEnabled = false
-            endSessions(home, Self.accountDeleted, context)
+            endSessions(home, Self.accountDeleted, sparing: asker, context)
             let farewells = Farewell.all(of: home.roster)
             context.after { [self] context in
                 bid(farewells, from: address, context) { [self] context in
@@ -82,12 +89,14 @@ extension Router {
     }
 
     /// Under the lock: their contacts see the sessions leave before they hear that the account is gone.
-    func endSessions(_ home: AccountHome, _ error: StreamError, _ context: LoopContext) {
+    ///
+    /// - Parameter asker: is not told to end yet.
+    func endSessions(_ home: AccountHome, _ error: StreamError, sparing asker: SessionRef? = nil, _ context: LoopContext) {
         for index in home.sessions.indices.reversed() {
             let ref = home.sessions[index].ref
             withdraw(at: index, home, nil, context)
             remove(at: index, home, context)
-            context.post(.end(ref, error), to: ref.mailbox)
+            if ref !== asker { context.post(.end(ref, error), to: ref.mailbox) }
         }
     }
 
@@ -151,7 +160,7 @@ extension Router {
         }
     }
 
-    private static var accountDeleted: StreamError { StreamError(.notAuthorized, "the account was deleted") }
+    static var accountDeleted: StreamError { StreamError(.notAuthorized, "the account was deleted") }
 
     private func removeData(of address: BareJID, _ context: LoopContext, _ done: @escaping @Sendable (AccountOutcome) -> Void) {
         withHome(of: address, context) { [self] home, context in

@@ -46,3 +46,31 @@ package struct HeldRequest: Sendable {
         router.answer(request, asker, on: context.mailbox, { _, router async throws(StanzaError) in try await work(router) })
     }
 }
+
+// MARK: Of an account that goes
+
+extension HeldRequest {
+    /// Deletes the account of whoever asks, answers, and ends the session that asked, the account's last (XEP-0077 §3.2).
+    ///
+    /// - Parameter done: runs once all is on disk, and not if it was refused.
+    package func deleteAccount(_ context: LoopContext, _ done: @escaping @Sendable () -> Void) {
+        let mailbox = context.mailbox
+        router.deleteAccount(request.actor.bare, askedBy: asker.origin, context) { [self] outcome in
+            mailbox.run { context in conclude(outcome, context, done) }
+        }
+    }
+
+    private func conclude(_ outcome: Router.AccountOutcome, _ context: LoopContext, _ done: @escaping @Sendable () -> Void) {
+        switch outcome {
+        case .success:
+            done()
+            answer(.empty, after: .none, context)
+        case .failure(let error): refuse(StanzaError(refusal: error), context)
+        }
+        // Behind the answer. The session has left its account already, whatever came of it.
+        context.after { [self] context in
+            guard let session = asker.origin else { return }
+            context.post(.end(session, Router.accountDeleted), to: session.mailbox)
+        }
+    }
+}

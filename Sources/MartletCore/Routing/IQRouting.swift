@@ -54,7 +54,7 @@ extension Router {
     ) -> Progress {
         let destination = Destination(to, context)
         if case .service(let host) = destination {
-            if to == .bare(host.domain) { return ask(host, kind, child, stanza, asker, context) }
+            if to == .bare(host.domain) { return ask(host, kind, child, stanza, asker, context, isByAdmin: isAdmin(host)) }
             var arrival = Arrival(stanza, to: to, origin: asker.origin, asker.completion)
             arrival.isByAdmin = isAdmin(host)
             return deliver(arrival, to: host, context)
@@ -63,7 +63,7 @@ extension Router {
         switch destination {
         case .service: return .done
         case .remote: return passOn(stanza, IQType(kind), to: to, asker, context)
-        case .host(let host): return ask(host, kind, child, stanza, asker, context)
+        case .host(let host): return ask(host, kind, child, stanza, asker, context, isByAdmin: isAdmin(host))
         case .account(let host): return ask(to.bare, host, kind, child, stanza, asker, context, isByAdmin: isAdmin(host))
         }
     }
@@ -165,13 +165,14 @@ extension Router {
     }
 
     private func ask(
-        _ host: Host, _ kind: IQRequest.Kind, _ child: ElementView, _ stanza: Stanza, _ asker: Asker, _ context: LoopContext
+        _ host: Host, _ kind: IQRequest.Kind, _ child: ElementView, _ stanza: Stanza, _ asker: Asker, _ context: LoopContext, isByAdmin: Bool
     ) -> Progress {
         guard case .bare? = stanza.to, let handler = host.handler(kind, child, at: .host) else {
             return refuse(stanza, .serviceUnavailable, asker, context)
         }
         var request = IQRequest(kind: kind, stanza: stanza, actor: stanza.from, owner: host.domain, child: child)
         request.host = host
+        request.isByAdmin = isByAdmin
         return run(handler, request, host, asker, context)
     }
 

@@ -104,8 +104,10 @@ extension Router {
     }
 
     /// Ends every session of an account: it was disabled or deleted, or its password changed (P13).
-    package func endSessions(of account: BareJID, _ error: StreamError, except survivor: SessionRef? = nil) {
-        for ref in sessions(of: account) where ref !== survivor { ref.mailbox.postAndWake(.end(ref, error)) }
+    package func endSessions(of account: BareJID, _ error: StreamError, except survivor: FullJID? = nil) {
+        let shard = placement.shard(of: account)
+        let ending = shard.withLock { shard.home(account)?.sessions.filter { $0.address != survivor }.map(\.ref) ?? [] }
+        for ref in ending { ref.mailbox.postAndWake(.end(ref, error)) }
     }
 
     package func sessions(of account: BareJID) -> [SessionRef] {

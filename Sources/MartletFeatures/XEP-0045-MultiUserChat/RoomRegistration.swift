@@ -1,10 +1,6 @@
 import MartletCore
-package import MartletXML
+import MartletXML
 import MartletXMPP
-
-extension Namespace {
-    package static let register: Namespace = "jabber:iq:register"
-}
 
 /// Becoming a member, and having a nickname to oneself (§7.10, §9.9). In a room where everybody may enter and speak,
 /// whoever registers is a member at once; for others administrators are asked.

@@ -1,8 +1,8 @@
 import MartletCore
 import MartletXML
 import MartletXMPP
-import NIOConcurrencyHelpers
 import NIOCore
+import Synchronization
 
 /// Keeps the places where an account's card and its picture are in step: whatever changes at one of them is put at the others, one change of an
 /// account after the other. A change that is noted again before its turn is done once.
@@ -17,11 +17,11 @@ final class CardConversions: Sendable {
     }
 
     /// What is to come, for each account that has something under way.
-    private let waiting = NIOLockedValueBox<[AccountID: [Change]]>([:])
+    private let waiting = Mutex<[AccountID: [Change]]>([:])
 
     /// - Parameter bytesMax: of a card of the older form.
     func note(_ change: Change, of account: AccountID, _ nodes: OwnNodes, bytesMax: Int) {
-        let begins = waiting.withLockedValue { waiting in
+        let begins = waiting.withLock { waiting in
             let begins = waiting[account] == nil
             if waiting[account]?.contains(change) != true { waiting[account, default: []].append(change) }
             return begins
@@ -34,7 +34,7 @@ final class CardConversions: Sendable {
     }
 
     private func next(of account: AccountID) -> Change? {
-        waiting.withLockedValue { waiting in
+        waiting.withLock { waiting in
             guard waiting[account]?.isEmpty == false else {
                 waiting[account] = nil
                 return nil

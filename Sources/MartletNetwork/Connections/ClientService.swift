@@ -15,6 +15,7 @@ package final class ClientService: Sendable {
     let bosh: BOSHRegistry
     // One attempt to log in takes it twice; never on a stanza's path.
     private let throttle: NIOLockedValueBox<LoginThrottle>
+    private let registrations: NIOLockedValueBox<RegistrationThrottle>
 
     package init(
         router: Router, accounts: any AccountSource, certificates: CertificateStore, settings: NetworkSettings = NetworkSettings(), log: Logger
@@ -27,6 +28,7 @@ package final class ClientService: Sendable {
         admission = Admission(settings.admission)
         bosh = BOSHRegistry()
         throttle = NIOLockedValueBox(LoginThrottle(settings.throttle))
+        registrations = NIOLockedValueBox(RegistrationThrottle(settings.registrations))
     }
 
     /// The service of connections that come after a reload: with other settings, and the same counts. Failed log-ins are forgotten if
@@ -41,6 +43,10 @@ package final class ClientService: Sendable {
         bosh = old.bosh
         throttle = old.throttle
         admission.apply(settings.admission)
+        registrations = old.registrations
+        if settings.registrations != old.settings.registrations {
+            registrations.withLockedValue { $0 = RegistrationThrottle(settings.registrations) }
+        }
         if settings.throttle != old.settings.throttle { throttle.withLockedValue { $0 = LoginThrottle(settings.throttle) } }
     }
 
@@ -57,6 +63,11 @@ package final class ClientService: Sendable {
     /// The attempt is not to count: it succeeded, or could not be decided.
     func excuseLogin(_ address: NetworkAddress?, _ account: BareJID, at now: NIODeadline) {
         throttle.withLockedValue { $0.succeed(address, account, at: now) }
+    }
+
+    /// Whether somebody who has no account may ask for one now.
+    func takesRegistration(_ address: NetworkAddress?, at now: NIODeadline) -> Bool {
+        registrations.withLockedValue { $0.take(address, at: now) }
     }
 }
 
@@ -87,5 +98,6 @@ struct ClientSurroundings: ClientStreamEnvironment {
     func serves(_ domain: String) -> Bool { context.hosts.host(ofDomain: domain) != nil }
     func canStartTLS(for domain: String) -> Bool { listener.service.certificates.certificate(of: domain) != nil }
     func streamID() -> String { context.random.token() }
+    func takesRegistrations(at domain: String) -> Bool { context.hosts.host(ofDomain: domain)?.registering != nil }
     func nonce() -> ScramNonce { ScramNonce(random: context.random.bytes(ScramNonce.randomBytesMin + 2)) }
 }

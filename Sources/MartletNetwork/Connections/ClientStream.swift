@@ -57,6 +57,8 @@ final class ClientStream {
     /// When the account source was asked last.
     var authenticatedAt = CredentialMoment.latest
     var phase: Phase
+    /// Whether it has been given more time to log in, because somebody fills in a form meanwhile.
+    var isFillingIn = false
     /// Why the session ends, for the log.
     var endReason = "the connection was lost"
     /// What the client is counted as.
@@ -109,7 +111,7 @@ extension ClientStream {
 
     /// An element directly under the header.
     func received(_ element: FlatElement) {
-        guard let session else { return perform(machine.received(element, surroundings)) }
+        guard let session else { return receivedBeforeBinding(element) }
         let action = machine.receivedBound(element)
         if case .manage(let request) = action { return manage(request, session) }
         if case .indicate(let indication) = action { return session.indicate(indication) }
@@ -124,6 +126,12 @@ extension ClientStream {
         } catch {
             perform(machine.end(error, surroundings))
         }
+    }
+
+    private func receivedBeforeBinding(_ element: FlatElement) {
+        let action = machine.received(element, surroundings)
+        guard case .register(let domain, let token) = action else { return perform(action) }
+        answerStranger(element, at: domain, token)
     }
 
     func peerClosed() {
@@ -158,8 +166,8 @@ extension ClientStream {
     /// Does what the machine says.
     func perform(_ action: ClientStreamMachine.Action) {
         switch action {
-        case .wait, .deliver, .manage, .indicate: break
-        case .open, .challenge, .confirmBind, .managed, .answer: send(action)
+        case .wait, .deliver, .manage, .indicate, .register: break
+        case .open, .challenge, .confirmBind, .managed, .answer, .answerStranger: send(action)
         case .proceed(let domain): carrier?.startTLS(domain, action)
         case .lookUp(let mechanism, let identity, let question): ask(mechanism, identity, question)
         case .succeed(let account, _): succeed(account, action)
@@ -191,8 +199,12 @@ extension ClientStream {
 
     func send(_ action: ClientStreamMachine.Action) {
         carrier?.send(action) { writer in
-            // What the features of the host announce to those who have logged in.
-            if let account { loop.context.hosts.writeStreamFeatures(for: account, to: &writer) }
+            // What the features of the host announce to those who have logged in, and to those who have no account yet.
+            if let account {
+                loop.context.hosts.writeStreamFeatures(for: account, to: &writer)
+            } else if case .open(let header, _) = action {
+                loop.context.hosts.host(ofDomain: header.from)?.registering?.writeOffer(to: &writer)
+            }
         }
     }
 

@@ -51,7 +51,7 @@ package struct LoginThrottle: Sendable {
 ///
 /// Somebody with tens of thousands of addresses can have himself forgotten so; he cannot have the account forgotten that he attacks,
 /// which is in use.
-private struct BucketTable<Key: Hashable & Sendable>: Sendable {
+struct BucketTable<Key: Hashable & Sendable>: Sendable {
     /// When the bucket will be full again: all there is to know of a token bucket.
     private var fullAt: [Key: NIODeadline] = [:]
     private var older: [Key: NIODeadline] = [:]
@@ -75,6 +75,14 @@ private struct BucketTable<Key: Hashable & Sendable>: Sendable {
         let full = min(max(read(key) ?? now, now) + recovery, empty + debtMax)
         write(key, full)
         return full > empty ? full - empty : .zero
+    }
+
+    /// - Returns: whether there was one to take.
+    mutating func takeIfAny(_ key: Key, at now: NIODeadline) -> Bool {
+        let full = max(read(key) ?? now, now) + recovery
+        guard full <= now + recovery * capacity else { return false }
+        write(key, full)
+        return true
     }
 
     mutating func giveBack(_ key: Key, at now: NIODeadline) {

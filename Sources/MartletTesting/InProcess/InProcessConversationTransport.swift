@@ -132,8 +132,8 @@ private final class InProcessConnection: ConversationConnection, SessionTranspor
 
     private func perform(_ action: ClientStreamMachine.Action) {
         switch action {
-        case .wait, .deliver, .manage, .indicate: break
-        case .open, .challenge, .confirmBind, .managed, .answer, .fail, .proceed: put(action)
+        case .wait, .deliver, .manage, .indicate, .register: break
+        case .open, .challenge, .confirmBind, .managed, .answer, .answerStranger, .fail, .proceed: put(action)
         case .lookUp(_, let identity, let question):
             perform(machine.answered(transport.answer(question, about: identity.account)))
         case .succeed(let account, _):

@@ -1,5 +1,6 @@
 package import MartletCore
 package import MartletFeatures
+import MartletXML
 package import MartletXMPP
 import NIOCore
 package import NIOEmbedded
@@ -32,7 +33,7 @@ package final class TestServer {
         audit: any AuditSink = NoAudit(), seed: UInt64 = 1,
         contacts: ContactAddresses.Addresses = .init(),
         roomSettings: MultiUserChat.Settings = .init(identities: OccupantIDs(secret: Array("occupants".utf8))),
-        pubsub: PubSubService.Settings = .init(), features: ((FeatureConfiguration) -> [any Feature])? = nil
+        pubsub: PubSubService.Settings = .init(), registration: RegistrationSettings = .init(), features: ((FeatureConfiguration) -> [any Feature])? = nil
     ) {
         self.settings = settings
         time = ManualTime()
@@ -40,7 +41,10 @@ package final class TestServer {
         store = InMemoryStore(commits: commits, callbacks: .queued, time: time)
         router = Router(
             store: store, ids: StanzaIDSource(floor: 0), remote: remote, audit: audit, settings: settings, executor: executor)
-        let configuration = FeatureConfiguration(softwareVersion: "1.0", contacts: contacts, time: time, uptime: Uptime(time))
+        var registration = registration
+        registration.keys = KeyPolicy(hashes: [.sha256], iterations: ScramKeys.iterationRange.lowerBound)
+        let configuration = FeatureConfiguration(
+            softwareVersion: "1.0", contacts: contacts, time: time, uptime: Uptime(time), registration: registration, derivation: DerivationAtOnce())
         let features = features ?? StandardFeatures.all
         let rooms = domains.map { domain in
             do {
@@ -176,6 +180,26 @@ package final class TestServer {
         run()
     }
 
+    // MARK: Strangers
+
+    /// What a client at the first domain is answered that has not logged in; `nil` if nobody listens to it.
+    package func stranger(_ xml: String, token: String? = nil) -> RegistrationAnswer? {
+        guard let element = try? parseElement(ByteBuffer(string: xml), limits: .authenticated) else { preconditionFailure("no stanza: \(xml)") }
+        guard let stage = hosts.host(of: domain)?.registering else { return nil }
+        let kind: IQRequest.Kind = element.root.attributeEquals("type", "set") ? .set : .get
+        let request = StrangersRequest(kind, element, at: domain, token: token, from: "192.0.2.1")
+        let (router, mailbox) = (router, context.mailbox)
+        return wait { await stage.answer(request, router, on: mailbox) }
+    }
+
+    /// What comes of something that waits for loops and the store.
+    package func wait<Value: Sendable>(_ work: @escaping @Sendable () async -> Value) -> Value? {
+        let answer = Answer<Value>()
+        Task(executorPreference: executor) { answer.set(await work()) }
+        run()
+        return answer.get()
+    }
+
     // MARK: Clients
 
     /// A session of `juliet/balcony`; the account is made if there is none. It has said nothing yet.
@@ -236,16 +260,21 @@ package final class TestServer {
     private func exists(_ name: String) -> Bool { made.contains(address(name)) || identity(name) != nil }
 
     private func identity(_ name: String) -> StoredAccount? {
-        let answer = Answer()
-        store.loadAccount(address(name)) { answer.set($0) }
+        let answer = Answer<StoredAccount?>()
+        store.loadAccount(address(name)) { answer.set((try? $0.get()) ?? nil) }
         run()
-        return answer.get()
+        return answer.get() ?? nil
     }
 }
 
-/// What the store said.
-private final class Answer: Sendable {
-    private let account = Mutex<StoredAccount?>(nil)
-    func set(_ result: Result<StoredAccount?, StoreError>) { account.withLock { $0 = try? result.get() } }
-    func get() -> StoredAccount? { account.withLock { $0 } }
+/// What somebody said later.
+private final class Answer<Value: Sendable>: Sendable {
+    private let value = Mutex<Value?>(nil)
+    func set(_ value: Value) { self.value.withLock { $0 = value } }
+    func get() -> Value? { value.withLock { $0 } }
+}
+
+/// Hashes where it is asked, which is a test's own thread.
+private struct DerivationAtOnce: KeyDerivation {
+    func keys(of password: PreparedPassword, _ policy: KeyPolicy) async -> [ScramKeys]? { try? policy.keys(of: password) }
 }

@@ -194,9 +194,9 @@ extension ClientStreamMachine.Action {
     /// the body itself (XEP-0206 §3, §6).
     public func boshElements(extras: (inout XMLWriter) -> Void = { _ in }) -> [ByteBuffer] {
         switch self {
-        case .wait, .lookUp, .bind, .resume, .manage, .indicate, .deliver, .proceed, .refuseTLS, .finish: []
+        case .wait, .lookUp, .register, .bind, .resume, .manage, .indicate, .deliver, .proceed, .refuseTLS, .finish: []
         case .open(_, let features): [Self.element { features.write(to: &$0, extras: extras) }]
-        case .challenge, .succeed, .fail, .confirmBind, .managed, .answer: [Self.element { write(to: &$0) }]
+        case .challenge, .succeed, .fail, .confirmBind, .managed, .answer, .answerStranger: [Self.element { write(to: &$0) }]
         case .failFinally(let failure, let error): [Self.element { failure.write(to: &$0) }, Self.element { error.write(to: &$0) }]
         case .close(let error, _): error.map { error in [Self.element { error.write(to: &$0) }] } ?? []
         }

@@ -6,7 +6,7 @@ extension ClientStreamMachine.Action {
     /// - Parameter extras: writes what the features of the host announce to those who have logged in.
     public func write(to writer: inout XMLWriter, extras: (inout XMLWriter) -> Void = { _ in }) {
         switch self {
-        case .wait, .lookUp, .bind, .resume, .manage, .indicate, .deliver: break
+        case .wait, .lookUp, .register, .bind, .resume, .manage, .indicate, .deliver: break
         case .open(let header, let features):
             header.write(to: &writer)
             features.write(to: &writer, extras: extras)
@@ -28,6 +28,8 @@ extension ClientStreamMachine.Action {
         case .managed(let answer): answer.write(to: &writer)
         case .answer(let id, let error):
             writer.element("iq", .client, ["type": error == nil ? "result" : "error", "id": id]) { error?.write(to: &$0) }
+        case .answerStranger(let id, let payload):
+            writer.element("iq", .client, ["type": "result", "id": id]) { $0.raw(payload) }
         case .close(let error, let header):
             header?.write(to: &writer)
             error?.write(to: &writer)

@@ -1,12 +1,14 @@
 public import MartletXML
+public import NIOCore
 
 /// The life of a client's stream from its first header to its end (RFC 6120 §4.3). Pure: events in, actions out.
 ///
 ///     awaitingHeader ─▶ negotiating ─▶ startingTLS ─▶ awaitingHeader (with TLS)
+///                           ├─▶ registering, and back
 ///                           └─▶ lookingUp ⇄ authenticating ─▶ authenticated ─▶ awaitingBind ─▶ binding or resuming ─▶ bound
 ///
 /// and from everywhere to `closing` (our end of the stream was sent) and `closed`. Before TLS nothing is taken but
-/// STARTTLS where it is required, before authentication nothing but SASL, before a bound resource nothing but its
+/// STARTTLS where it is required, before authentication nothing but SASL and, where that is offered, registration, before a bound resource nothing but its
 /// request (`reliability.md` rule 9). Whoever runs the machine gives it no element while ``isWaiting``.
 public struct ClientStreamMachine: Sendable {
     private enum State: Sendable {
@@ -20,6 +22,8 @@ public struct ClientStreamMachine: Sendable {
         indirect case authenticating(Attempt, Negotiation)
         /// The account source has been asked.
         indirect case lookingUp(Attempt, Negotiation)
+        /// The client has no account yet, and has asked for one (XEP-0077).
+        indirect case registering(id: String, Negotiation)
         /// Logged in; the new header is to come.
         case authenticated(BareJID)
         case awaitingBind(BareJID)
@@ -58,7 +62,10 @@ public struct ClientStreamMachine: Sendable {
         let security: Security
         let startTLS: StreamFeatures.StartTLS
         let mechanisms: [SASLMechanism]
+        let offersRegistration: Bool
         var attemptsLeft: Int
+        /// What has let a stranger in (XEP-0445).
+        var token: String?
     }
 
     /// One authentication under way.
@@ -79,6 +86,10 @@ public struct ClientStreamMachine: Sendable {
         /// Ask the account source, and come back with ``ClientStreamMachine/answered(_:)``.
         case lookUp(SASLMechanism, SASLIdentity, SASLQuestion)
         case challenge([UInt8])
+        /// What was given is a request of somebody who has no account: answer it, and come back with ``ClientStreamMachine/registered(_:)``.
+        case register(domain: String, token: String?)
+        /// Answers a request of such a client.
+        case answerStranger(id: String, ByteBuffer)
         /// Expect a new header; the limits of an authenticated stream hold from here.
         case succeed(BareJID, additionalData: [UInt8]?)
         case fail(SASLFailure)
@@ -127,6 +138,23 @@ public protocol ClientStreamEnvironment {
     /// Unguessable, and never the same.
     func streamID() -> String
     func nonce() -> ScramNonce
+    /// Whether strangers can ask for an account at the domain (XEP-0077).
+    func takesRegistrations(at domain: String) -> Bool
+}
+
+extension ClientStreamEnvironment {
+    public func takesRegistrations(at domain: String) -> Bool { false }
+}
+
+/// What comes of a request of a client that has no account (XEP-0077, XEP-0445).
+public enum RegistrationAnswer: Hashable, Sendable {
+    /// What is asked of it.
+    case form(ByteBuffer)
+    /// It may go on by this token.
+    case admitted(token: String)
+    /// It has an account now.
+    case registered
+    case refused(StanzaError)
 }
 
 /// How clients may authenticate.
@@ -169,7 +197,7 @@ extension ClientStreamMachine {
     /// An answer is awaited from this side of the connection: nothing of the client is looked at meanwhile.
     public var isWaiting: Bool {
         switch state {
-        case .startingTLS, .lookingUp, .binding, .resuming: true
+        case .startingTLS, .lookingUp, .registering, .binding, .resuming: true
         case .awaitingHeader, .negotiating, .authenticating, .authenticated, .awaitingBind, .bound, .closing, .closed: false
         }
     }
@@ -178,7 +206,7 @@ extension ClientStreamMachine {
     public var isAuthenticated: Bool {
         switch state {
         case .authenticated, .awaitingBind, .binding, .resuming, .bound: true
-        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .closing, .closed: false
+        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .registering, .closing, .closed: false
         }
     }
 
@@ -186,7 +214,9 @@ extension ClientStreamMachine {
     public var isEnding: Bool {
         switch state {
         case .closing, .closed: true
-        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .authenticated, .awaitingBind, .binding, .resuming, .bound: false
+        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .registering, .authenticated, .awaitingBind, .binding, .resuming,
+            .bound:
+            false
         }
     }
 
@@ -226,7 +256,7 @@ extension ClientStreamMachine {
                 return (.awaitingBind(account), .binding)
             }
         case .closing, .closed: return .wait
-        case .negotiating, .startingTLS, .authenticating, .lookingUp, .awaitingBind, .binding, .resuming, .bound:
+        case .negotiating, .startingTLS, .authenticating, .lookingUp, .registering, .awaitingBind, .binding, .resuming, .bound:
             return end(StreamError(.badFormat, "A stream has one header."))
         }
     }
@@ -256,10 +286,12 @@ extension ClientStreamMachine {
         let mechanisms = policy.offer(isSecure: security.isSecure, bindings: security.bindings)
         let startTLS: StreamFeatures.StartTLS =
             security.isSecure || !environment.canStartTLS(for: header.domain) ? .absent : policy.allowsPlaintext ? .offered : .required
+        let offersRegistration = !mechanisms.isEmpty && environment.takesRegistrations(at: header.domain)
         let negotiation = Negotiation(
-            domain: header.domain, security: security, startTLS: startTLS, mechanisms: mechanisms, attemptsLeft: policy.attemptsMax)
+            domain: header.domain, security: security, startTLS: startTLS, mechanisms: mechanisms, offersRegistration: offersRegistration,
+            attemptsLeft: policy.attemptsMax)
         let bindings = mechanisms.contains { $0.bindsChannel } ? security.bindings.map(\.kind) : []
-        return (.negotiating(negotiation), .negotiation(startTLS: startTLS, mechanisms: mechanisms, bindings: bindings))
+        return (.negotiating(negotiation), .negotiation(startTLS: startTLS, mechanisms: mechanisms, bindings: bindings, offersRegistration: offersRegistration))
     }
 
     /// An element directly under the header. Asks for nothing that takes time; see ``isWaiting``.
@@ -273,7 +305,7 @@ extension ClientStreamMachine {
             // Without a session there is nothing to hold back; a client cannot rely on more (XEP-0352 §5).
             return ClientStateIndication(element) == nil ? receiveBind(element, account) : .wait
         case .bound: return receivedBound(element)
-        case .startingTLS, .lookingUp, .binding, .resuming: return end(StreamError(.policyViolation, "An answer is to come first."))
+        case .startingTLS, .lookingUp, .registering, .binding, .resuming: return end(StreamError(.policyViolation, "An answer is to come first."))
         case .awaitingHeader, .authenticated: return end(StreamError(.badFormat, "A stream begins with its header."), environment)
         case .closing, .closed: return .wait
         }
@@ -291,6 +323,10 @@ extension ClientStreamMachine {
         if element.isNamed("auth", .sasl) { return authenticate(element, negotiation, environment) }
         if element.isNamed("abort", .sasl) || element.isNamed("response", .sasl) {
             return fail(.malformedRequest("No exchange is under way."), negotiation)
+        }
+        if let id = Self.registrationRequest(element, negotiation) {
+            state = .registering(id: id, negotiation)
+            return .register(domain: negotiation.domain, token: negotiation.token)
         }
         return end(StreamError(.notAuthorized))
     }
@@ -313,7 +349,7 @@ extension ClientStreamMachine {
         case .closing: return .finish(sendsEnd: false)
         case .closed: return .wait
         // A header that is empty (`<stream:stream …/>`) is answered before it is closed.
-        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .authenticated, .awaitingBind, .binding, .resuming, .bound:
+        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .registering, .authenticated, .awaitingBind, .binding, .resuming, .bound:
             return .finish(sendsEnd: true)
         }
     }
@@ -333,7 +369,7 @@ extension ClientStreamMachine {
         case .startingTLS(let domain):
             state = .awaitingHeader(.tls(bindings), domain: domain)
             return .wait
-        case .awaitingHeader, .negotiating, .authenticating, .lookingUp, .authenticated, .awaitingBind, .binding, .resuming, .bound, .closing, .closed:
+        case .awaitingHeader, .negotiating, .authenticating, .lookingUp, .registering, .authenticated, .awaitingBind, .binding, .resuming, .bound, .closing, .closed:
             return .wait
         }
     }
@@ -348,7 +384,7 @@ extension ClientStreamMachine {
             // Nothing of ours can be read between `<proceed/>` and the end of the handshake.
             state = .closed
             return .finish(sendsEnd: false)
-        case .negotiating, .authenticating, .lookingUp, .awaitingBind, .binding, .resuming, .bound: return end(error)
+        case .negotiating, .authenticating, .lookingUp, .registering, .awaitingBind, .binding, .resuming, .bound: return end(error)
         case .closing, .closed: return .wait
         }
     }
@@ -402,7 +438,7 @@ extension ClientStreamMachine {
         switch state {
         case .lookingUp(var attempt, let negotiation):
             return perform(attempt.exchange.provide(answer), attempt, negotiation)
-        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .authenticated, .awaitingBind, .binding, .resuming, .bound, .closing, .closed:
+        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .registering, .authenticated, .awaitingBind, .binding, .resuming, .bound, .closing, .closed:
             return .wait
         }
     }
@@ -435,6 +471,36 @@ extension ClientStreamMachine {
     }
 }
 
+// MARK: Registration (XEP-0077)
+
+extension ClientStreamMachine {
+    /// The identifier of a request that may come before authentication.
+    private static func registrationRequest(_ element: FlatElement, _ negotiation: Negotiation) -> String? {
+        guard negotiation.offersRegistration, element.isNamed("iq", .client), let child = element.root.firstChild,
+            child.isNamed("query", .register) || child.isNamed("preauth", .preAuthentication), let id = element.attribute("id"), !id.isEmpty,
+            element.attribute("to") == nil || element.attribute("to") == negotiation.domain
+        else { return nil }
+        return IQType(of: element.root) == .get || IQType(of: element.root) == .set ? id : nil
+    }
+
+    /// What came of a request before authentication. What is refused counts as a failed authentication does.
+    public mutating func registered(_ answer: RegistrationAnswer) -> Action {
+        guard case .registering(let id, var negotiation) = state else { return .wait }
+        switch answer {
+        case .form, .registered: break
+        case .admitted(let token): negotiation.token = token
+        case .refused: negotiation.attemptsLeft -= 1
+        }
+        guard negotiation.attemptsLeft > 0 else { return end(StreamError(.policyViolation, "Too many refused requests.")) }
+        state = .negotiating(negotiation)
+        switch answer {
+        case .form(let payload): return .answerStranger(id: id, payload)
+        case .admitted, .registered: return .answer(id: id, nil)
+        case .refused(let error): return .answer(id: id, error)
+        }
+    }
+}
+
 // MARK: Resource binding (RFC 6120 §7)
 
 extension ClientStreamMachine {
@@ -455,7 +521,7 @@ extension ClientStreamMachine {
         case .binding(_, let id):
             state = .bound(address)
             return .confirmBind(address, id: id)
-        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .authenticated, .awaitingBind, .resuming, .bound, .closing, .closed:
+        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .registering, .authenticated, .awaitingBind, .resuming, .bound, .closing, .closed:
             return .wait
         }
     }
@@ -466,7 +532,7 @@ extension ClientStreamMachine {
         case .binding(let account, let id):
             state = .awaitingBind(account)
             return .answer(id: id, error)
-        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .authenticated, .awaitingBind, .resuming, .bound, .closing, .closed:
+        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .registering, .authenticated, .awaitingBind, .resuming, .bound, .closing, .closed:
             return .wait
         }
     }
@@ -522,7 +588,7 @@ extension ClientStreamMachine {
         case .resuming:
             state = .bound(address)
             return .managed(.resumed(previous: previous, handled: handled))
-        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .authenticated, .awaitingBind, .binding, .bound, .closing,
+        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .registering, .authenticated, .awaitingBind, .binding, .bound, .closing,
             .closed:
             return .wait
         }
@@ -534,7 +600,7 @@ extension ClientStreamMachine {
         case .resuming(let account):
             state = .awaitingBind(account)
             return .managed(.failed(condition, handled: handled))
-        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .authenticated, .awaitingBind, .binding, .bound, .closing,
+        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .registering, .authenticated, .awaitingBind, .binding, .bound, .closing,
             .closed:
             return .wait
         }

@@ -8,6 +8,10 @@ extension Namespace {
     public static let legacySession: Namespace = "urn:ietf:params:xml:ns:xmpp-session"
     /// XEP-0440.
     public static let saslChannelBinding: Namespace = "urn:xmpp:sasl-cb:0"
+    /// XEP-0077.
+    public static let register: Namespace = "jabber:iq:register"
+    /// XEP-0379, XEP-0445.
+    public static let preAuthentication: Namespace = "urn:xmpp:pars:0"
 }
 
 /// What the server offers on a stream that has just been opened (RFC 6120 §4.3.2).
@@ -17,19 +21,21 @@ public enum StreamFeatures: Hashable, Sendable {
     /// - startTLS: nothing is offered beside a required one.
     /// - mechanisms: in the order they are written, the strongest first.
     /// - bindings: written by XEP-0440 when a mechanism with channel binding is offered.
-    case negotiation(startTLS: StartTLS, mechanisms: [SASLMechanism], bindings: [ChannelBinding.Kind])
+    /// - offersRegistration: whether the host's features have something for those who have no account (XEP-0077).
+    case negotiation(startTLS: StartTLS, mechanisms: [SASLMechanism], bindings: [ChannelBinding.Kind], offersRegistration: Bool = false)
     /// After authentication: resource binding, and what the host's features announce.
     case binding
 
     public enum StartTLS: Hashable, Sendable { case absent, offered, required }
 
-    /// - Parameter extras: writes what the features of the host announce to those who have logged in.
+    /// - Parameter extras: writes what the features of the host announce to those who have logged in, or who have no account yet.
     public func write(to writer: inout XMLWriter, extras: (inout XMLWriter) -> Void) {
         writer.element("features", .streams) { writer in
             switch self {
-            case .negotiation(let startTLS, let mechanisms, let bindings):
+            case .negotiation(let startTLS, let mechanisms, let bindings, let offersRegistration):
                 Self.write(startTLS, to: &writer)
                 Self.write(mechanisms, bindings, to: &writer)
+                if offersRegistration { extras(&writer) }
             case .binding:
                 writer.element("bind", .bind)
                 writer.element("session", .legacySession) { $0.element("optional", .legacySession) }

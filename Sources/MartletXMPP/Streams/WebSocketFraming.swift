@@ -78,9 +78,9 @@ extension ClientStreamMachine.Action {
     /// - Parameter extras: writes what the features of the host announce to those who have logged in.
     public func webSocketMessages(extras: (inout XMLWriter) -> Void = { _ in }) -> [ByteBuffer] {
         switch self {
-        case .wait, .lookUp, .bind, .resume, .manage, .indicate, .deliver, .proceed, .refuseTLS: []
+        case .wait, .lookUp, .register, .bind, .resume, .manage, .indicate, .deliver, .proceed, .refuseTLS: []
         case .open(let header, let features): [header.open(), Self.alone { features.write(to: &$0, extras: extras) }]
-        case .challenge, .succeed, .fail, .confirmBind, .managed, .answer: [Self.alone { write(to: &$0) }]
+        case .challenge, .succeed, .fail, .confirmBind, .managed, .answer, .answerStranger: [Self.alone { write(to: &$0) }]
         case .failFinally(let failure, let error):
             [Self.alone { failure.write(to: &$0) }, Self.alone { error.write(to: &$0) }, Self.end]
         case .close(let error, let header):

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import MartletCore
 import MartletXMPP
 
 struct ImportAccountsCommand: AsyncParsableCommand {
@@ -24,7 +25,7 @@ struct ImportAccountsCommand: AsyncParsableCommand {
             guard ScramKeys.iterationRange.contains(iterations) else {
                 throw ValidationError("--iterations is from \(ScramKeys.iterationRange.lowerBound) to \(ScramKeys.iterationRange.upperBound)")
             }
-            maker.iterations = iterations
+            maker.policy.iterations = iterations
         }
         let bytes = try file == "-" ? Array(FileHandle.standardInput.readDataToEndOfFile()) : PrivateFiles.read(file, bytesMax: ImportFile.bytesMax)
         let keys = maker

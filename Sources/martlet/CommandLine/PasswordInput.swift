@@ -39,25 +39,21 @@ enum PasswordInput {
 
 /// Makes SCRAM keys of passwords, as the configuration wants them.
 struct KeyMaker: Sendable {
-    var hashes: [ScramHash]
-    var iterations: Int
+    var policy: KeyPolicy
 
-    init(_ configuration: ServerConfiguration) {
-        hashes = configuration.passwordHashes
-        iterations = configuration.authentication.scramIterations
-    }
+    init(_ configuration: ServerConfiguration) { policy = configuration.keyPolicy }
 
     /// As `ScramKeys.text` writes them. Milliseconds of one core for each hash.
     func keys(of password: PreparedPassword) throws(CommandFailure) -> [String] {
-        var keys: [String] = []
-        for hash in hashes {
-            let salt = SystemRandom().bytes(ScramKeys.saltBytesDefault)
-            do throws(ScramKeysError) {
-                keys.append(try ScramKeys.derive(password: password, salt: salt, iterations: iterations, hash: hash).text)
-            } catch {
-                throw CommandFailure(.software, "no keys can be made of the password: \(error)")
-            }
+        do throws(ScramKeysError) {
+            return try policy.keys(of: password).map(\.text)
+        } catch {
+            throw CommandFailure(.software, "no keys can be made of the password: \(error)")
         }
-        return keys
     }
+}
+
+extension ServerConfiguration {
+    /// How passwords are stored.
+    var keyPolicy: KeyPolicy { KeyPolicy(hashes: passwordHashes, iterations: authentication.scramIterations) }
 }

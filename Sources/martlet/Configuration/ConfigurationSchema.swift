@@ -14,6 +14,7 @@ package enum ConfigurationSchema {
         .section("limits", \.limits, limits, "How much anybody may use. A client that exceeds one is told so."),
         .section("idle", \.idle, idle, "How connections that have died are found."),
         .section("authentication", \.authentication, authentication, "How accounts prove who they are."),
+        .section("accounts", \.accounts, accounts, "Accounts that people make for themselves, and what they may do to their own (XEP-0077)."),
         .section("storage", \.storage, storage, "Where accounts, rosters and messages are kept."),
         .section("messages", \.messages, messages, "What happens to messages besides their delivery."),
         .section("archive", \.archive, archive, "How much of their messages accounts find again (XEP-0313)."),
@@ -292,6 +293,30 @@ package enum ConfigurationSchema {
         .value(
             "password-hash-queue", \.queuedPasswordHashesMax, .integer(1...100_000), .restart,
             "Most passwords that wait to be hashed. Further ones are refused for the moment."),
+    ])
+
+    static let accounts = ConfigurationMapping<ServerConfiguration.Accounts>([
+        .value(
+            "registration", \.registration, .choice, .reload,
+            """
+            Who may make himself an account by his client: closed: nobody. open: anybody who can connect. Open servers are found by those who send \
+            spam within days.
+            """),
+        .value(
+            "requests-per-network", \.requestsPerNetworkMax, .integer(1...100_000), .reload,
+            """
+            Most requests to make an account from one network address (/64 of IPv6) in an hour, those that are refused included. Further ones are \
+            refused.
+            """),
+        .value(
+            "requests", \.requestsMax, .integer(1...1_000_000), .reload, "The same from all addresses together."),
+        .list(
+            "reserved-names", \.reservedNames, of: .localpart, .reload, counts: 0...1_000,
+            "Names before the @ that nobody gives himself. Operators and administrators may."),
+        .value("password-change", \.changesPasswords, .boolean, .reload, "Whether people may change their passwords by their clients."),
+        .value(
+            "removal", \.removesAccounts, .boolean, .reload,
+            "Whether people may delete their accounts by their clients, with everything in them. It cannot be undone."),
     ])
 
     static let storage = ConfigurationMapping<ServerConfiguration.Storage>([

@@ -20,6 +20,7 @@ package struct ServerConfiguration: ConfigurationSection {
     package var limits = Limits()
     package var idle = Idle()
     package var authentication = Authentication()
+    package var accounts = Accounts()
     package var storage = Storage()
     package var messages = Messages()
     package var archive = Archive()
@@ -165,6 +166,23 @@ extension ServerConfiguration {
         package var failureRecoveryPerAccount = Duration.seconds(30)
         package var concurrentPasswordHashesMax = 2
         package var queuedPasswordHashesMax = 256
+
+        package init() {}
+    }
+
+    /// Who gets an account without an operator, and what accounts may do to themselves.
+    package struct Accounts: ConfigurationSection {
+        package var registration = RegistrationOffer.closed
+        package var requestsPerNetworkMax = 20
+        package var requestsMax = 500
+        /// Names that mean somebody in particular to those who read them (RFC 2142), and those that people try to pass for the server with.
+        package var reservedNames = [
+            "abuse", "admin", "administrator", "daemon", "ftp", "help", "hostmaster", "info", "mailer-daemon", "martlet", "moderator", "news", "nobody",
+            "noc", "noreply", "no-reply", "operator", "postmaster", "registration", "root", "sales", "security", "server", "service", "staff", "support",
+            "sysadmin", "system", "trouble", "usenet", "uucp", "webmaster", "www", "xmpp",
+        ]
+        package var changesPasswords = true
+        package var removesAccounts = false
 
         package init() {}
     }
@@ -452,6 +470,12 @@ package enum AuthenticationMechanism: String, Sendable, CaseIterable {
     case scramSHA256 = "SCRAM-SHA-256"
     case scramSHA1 = "SCRAM-SHA-1"
     case plain = "PLAIN"
+}
+
+/// Who may have an account made before log-in (XEP-0077).
+package enum RegistrationOffer: String, Sendable, CaseIterable {
+    case closed
+    case open
 }
 
 package enum StorageKind: String, Sendable, CaseIterable {

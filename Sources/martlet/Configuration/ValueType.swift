@@ -216,6 +216,16 @@ extension ValueType where Value == String {
         }
     }
 
+    /// Of an address at some domain.
+    static var localpart: Self {
+        ValueType(expected: "a name such as juliet") { text, context throws(ValueFault) in
+            guard let address = context.addresses.bareAddress("\(text)@example.org"), let end = address.firstIndex(of: "@") else { throw .unexpected() }
+            return String(address[..<end])
+        } write: {
+            $0
+        }
+    }
+
     static var bareAddress: Self {
         ValueType(expected: "an address such as juliet@example.org") { text, context throws(ValueFault) in
             guard let address = context.addresses.bareAddress(text) else { throw .unexpected() }

@@ -59,6 +59,10 @@ package struct AuditLog: AuditSink {
             log.notice(isEnabled ? "account enabled" : "account disabled", metadata: ["account": "\(account)", "by": "\(by)"])
         case .passwordChanged(let account, let by):
             log.notice("password changed", metadata: ["account": "\(account)", "by": "\(by)"])
+        case .sessionClosed(let session, let by):
+            log.notice("session closed by an administrator", metadata: ["session": "\(session)", "by": "\(by)"])
+        case .announced(let domain, let sessions, let by):
+            log.notice("announcement sent", metadata: ["domain": "\(domain)", "sessions": "\(sessions)", "by": "\(by)"])
         case .configurationReloaded(let by, let changed):
             log.notice("configuration reloaded", metadata: ["by": "\(by)", "changed": "\(changed.joined(separator: "; "))"])
         }

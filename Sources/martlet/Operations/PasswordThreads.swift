@@ -1,10 +1,10 @@
-import MartletCore
+package import MartletCore
 package import MartletXMPP
 import NIOPosix
 import Synchronization
 
-/// Checks passwords on a few threads of their own, with a bound on how many wait (`reliability.md` rule 15).
-package final class PasswordThreads: PasswordWork {
+/// Checks and hashes passwords on a few threads of their own, with a bound on how many wait (`reliability.md` rule 15).
+package final class PasswordThreads: PasswordWork, KeyDerivation {
     private let pool: NIOThreadPool
     private let waitingMax: Int
     /// Running or waiting.
@@ -24,12 +24,21 @@ package final class PasswordThreads: PasswordWork {
     package var openCount: Int { open.load(ordering: .relaxed) }
 
     package func verify(_ password: PreparedPassword, _ keys: ScramKeys) async -> Bool? {
+        await run { keys.verify(password) }
+    }
+
+    package func keys(of password: PreparedPassword, _ policy: KeyPolicy) async -> [ScramKeys]? {
+        await run { try? policy.keys(of: password) } ?? nil
+    }
+
+    /// `nil` when too many wait already.
+    private func run<Result: Sendable>(_ work: @escaping @Sendable () -> Result) async -> Result? {
         guard open.wrappingAdd(1, ordering: .relaxed).newValue <= threads + waitingMax else {
             open.wrappingSubtract(1, ordering: .relaxed)
             return nil
         }
         defer { open.wrappingSubtract(1, ordering: .relaxed) }
-        return try? await pool.runIfActive { keys.verify(password) }
+        return try? await pool.runIfActive(work)
     }
 
     package func stop() async { try? await pool.shutdownGracefully() }

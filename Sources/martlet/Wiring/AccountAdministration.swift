@@ -46,66 +46,32 @@ struct AccountAdministration: Sendable {
 
     private func create(_ accounts: [NewAccount], by: String) async throws(CommandFailure) {
         guard accounts.count <= ControlProtocol.accountsMax else { throw CommandFailure(.usage, "more than \(ControlProtocol.accountsMax) accounts at once") }
-        var addresses: [BareJID] = []
-        var writes: [Write] = []
-        for account in accounts {
-            let address = try hosted(account.address)
-            writes.append(.account(.create(address, credentials: try keys(account.keys), isAdmin: account.isAdmin)))
-            addresses.append(address)
-        }
-        do throws(StoreError) { try await core.store.commit(writes) } catch { throw CommandFailure(error, in: folder) }
-        let created = addresses
-        await onLoop { context in
-            for address in created { core.router.accountCreated(address, context) }
-        }
-        for address in created { core.router.audit.record(.accountCreated(address, by: by)) }
+        var creations: [AccountCreation] = []
+        for account in accounts { creations.append(AccountCreation(try hosted(account.address), try keys(account.keys), isAdmin: account.isAdmin)) }
+        do throws(AccountRefusal) { try await core.router.createAccounts(creations, by: by, on: core.mailbox) } catch { throw failure(error) }
     }
 
     private func setKeys(of text: String, _ keys: [String], by: String) async throws(CommandFailure) {
-        let address = try address(text)
-        let change = AccountChange.setCredentials(address, try self.keys(keys))
-        try await apply(address) { context, done in
-            core.router.changeAccount(address, change, ending: StreamError(.reset, "the password was changed"), context, done)
-        }
-        core.router.audit.record(.passwordChanged(address, by: by))
+        let (address, keys) = (try address(text), try self.keys(keys))
+        do throws(AccountRefusal) { try await core.router.setCredentials(of: address, keys, by: by, on: core.mailbox) } catch { throw failure(error) }
     }
 
     private func setEnabled(_ text: String, _ isEnabled: Bool, by: String) async throws(CommandFailure) {
         let address = try address(text)
-        let error = isEnabled ? nil : StreamError(.notAuthorized, "the account was disabled")
-        try await apply(address) { context, done in
-            core.router.changeAccount(address, .setEnabled(address, isEnabled), ending: error, context, done)
-        }
-        core.router.audit.record(.accountEnabled(address, isEnabled, by: by))
+        do throws(AccountRefusal) { try await core.router.setEnabled(address, isEnabled, by: by, on: core.mailbox) } catch { throw failure(error) }
     }
 
     private func delete(_ text: String, by: String) async throws(CommandFailure) {
         let address = try address(text)
-        try await apply(address) { context, done in core.router.deleteAccount(address, context, done) }
-        core.router.audit.record(.accountDeleted(address, by: by))
+        do throws(AccountRefusal) { try await core.router.delete(address, by: by, on: core.mailbox) } catch { throw failure(error) }
     }
 
     // MARK: Steps
 
-    private func apply(
-        _ address: BareJID, _ change: @escaping @Sendable (LoopContext, @escaping @Sendable (Router.AccountOutcome) -> Void) -> Void
-    ) async throws(CommandFailure) {
-        let outcome: Router.AccountOutcome = await withCheckedContinuation { continuation in
-            core.mailbox.run { context in change(context) { continuation.resume(returning: $0) } }
-        }
-        switch outcome {
-        case .success(true): break
-        case .success(false): throw CommandFailure(.noAccount, "there is no account \(address)")
-        case .failure(let error): throw CommandFailure(error, in: folder)
-        }
-    }
-
-    private func onLoop(_ work: @escaping @Sendable (LoopContext) -> Void) async {
-        await withCheckedContinuation { continuation in
-            core.mailbox.run { context in
-                work(context)
-                continuation.resume()
-            }
+    private func failure(_ refusal: AccountRefusal) -> CommandFailure {
+        switch refusal {
+        case .noAccount(let address): CommandFailure(.noAccount, "there is no account \(address)")
+        case .store(let error): CommandFailure(error, in: folder)
         }
     }
 

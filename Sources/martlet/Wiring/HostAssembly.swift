@@ -12,6 +12,7 @@ struct HostAssembly {
     let occupantSecret: [UInt8]
     let roomCounters: RoomCounters
     let capabilities: CapabilityCache
+    let derivation: any KeyDerivation
 
     func table() throws(CommandFailure) -> HostTable {
         var hosts: [Host] = []
@@ -40,7 +41,8 @@ struct HostAssembly {
             softwareVersion: MartletVersion.current, contacts: contacts(domain.contacts), archiveDefault: archiveDefault,
             push: PushContent(includesSender: configuration.push.includesSender, includesBody: configuration.push.includesBody),
             services: items(of: domain), time: time, uptime: uptime, capabilities: capabilities,
-            eventing: PersonalEventingSettings(configuration.pubsub), externalServices: try externalServices())
+            eventing: PersonalEventingSettings(configuration.pubsub), externalServices: try externalServices(),
+            registration: RegistrationSettings(configuration), derivation: derivation)
         features.streamLimits = .init(
             bytesMax: configuration.limits.stanzaBytesMax, idleSeconds: configuration.idle.pingAfter.map { Int($0.components.seconds) })
         features.outageStatus = domain.contacts.outage
@@ -58,6 +60,7 @@ struct HostAssembly {
         statement.backupRetentionHours = policy.backupRetention.map(hours)
         statement.retentionHours = configuration.archive.retention == .zero ? nil : hours(configuration.archive.retention)
         statement.seesPasswords = configuration.authentication.mechanisms.contains(.plain)
+        statement.isErasable = configuration.registration.removesAccounts
         return statement
     }
 
@@ -133,7 +136,8 @@ struct HostAssembly {
     }
 
     private func policy(of domain: String) -> AccessPolicy {
-        AccessPolicy(admins: admins(of: domain), audit: audit)
+        let elsewhere = configuration.domains.reduce(into: Set<BareJID>()) { $0.formUnion(admins(of: $1.name)) }
+        return AccessPolicy(admins: admins(of: domain), elsewhere: elsewhere, audit: audit)
     }
 
     private func contacts(_ contacts: ServerConfiguration.Contacts) -> ContactAddresses.Addresses {
@@ -164,6 +168,22 @@ extension RoomLimits {
             case .always: .always
             case .never: .never
             }
+    }
+}
+
+extension RegistrationSettings {
+    init(_ configuration: ServerConfiguration) {
+        self.init()
+        let accounts = configuration.accounts
+        offer =
+            switch accounts.registration {
+            case .closed: .closed
+            case .open: .open
+            }
+        changesPasswords = accounts.changesPasswords
+        removesAccounts = accounts.removesAccounts
+        reservedNames = Set(accounts.reservedNames)
+        keys = configuration.keyPolicy
     }
 }
 

@@ -35,6 +35,8 @@ package struct NetworkAssembly {
         settings.throttle.recoveryPerAddress = TimeAmount(authentication.failureRecoveryPerAddress)
         settings.throttle.failuresPerAccountMax = authentication.failuresPerAccountMax
         settings.throttle.recoveryPerAccount = TimeAmount(authentication.failureRecoveryPerAccount)
+        settings.registrations.perNetworkMax = configuration.accounts.requestsPerNetworkMax
+        settings.registrations.totalMax = configuration.accounts.requestsMax
         settings.web.url = configuration.web.url
         return settings
     }

@@ -37,13 +37,11 @@ final class Server: Sendable {
     private let isReady: NIOLockedValueBox<Bool>
 
     private init(
-        _ start: Start, _ core: ServerCore, _ certificates: (store: CertificateStore, files: [CertificateFiles]), _ federation: FederationService?
+        _ start: Start, _ core: ServerCore, _ passwords: PasswordThreads, _ certificates: (store: CertificateStore, files: [CertificateFiles]), _ federation: FederationService?
     ) async throws(CommandFailure) {
         let configuration = start.loaded.configuration
         let folder = configuration.server.dataFolder
         let (certificates, files) = certificates
-        let passwords = PasswordThreads(
-            threads: configuration.authentication.concurrentPasswordHashesMax, waitingMax: configuration.authentication.queuedPasswordHashesMax)
         let accounts = EmbeddedAccountSource(
             store: core.store, work: passwords, simulation: try Self.simulation(folder, configuration.authentication.scramIterations))
         let service = ClientService(
@@ -96,14 +94,17 @@ final class Server: Sendable {
         try PrivateFiles.makeFolder(configuration.server.dataFolder)
         let files = try load(certificates, configuration, start)
         let federation = try FederationAssembly(configuration: configuration).service(certificates, log: start.logs.server)
+        let passwords = PasswordThreads(
+            threads: configuration.authentication.concurrentPasswordHashesMax, waitingMax: configuration.authentication.queuedPasswordHashesMax)
         let core = try await ServerCore.open(
             configuration,
             .init(
                 holder: "martlet serve", creates: true, loops: loops > 0 ? loops : System.coreCount, time: start.time, audit: start.logs.audit,
-                log: start.logs.server, remote: federation ?? NoFederation(), onCommit: { [metrics = start.logs.metrics] in metrics.storeCommit(submits: $0, $1) },
+                log: start.logs.server, remote: federation ?? NoFederation(), derivation: passwords,
+                onCommit: { [metrics = start.logs.metrics] in metrics.storeCommit(submits: $0, $1) },
                 onFatal: { Self.endAtOnce($0, start.logs) }))
         do throws(CommandFailure) {
-            return try await Server(start, core, (certificates, files), federation)
+            return try await Server(start, core, passwords, (certificates, files), federation)
         } catch {
             await core.close()
             throw error

@@ -152,7 +152,7 @@ actor ServerControl {
         let next = fresh.configuration.keepingWhatNeedsRestart(of: configuration)
         let hosts = try HostAssembly(
             configuration: next, time: time, uptime: core.uptime, audit: logs.audit, occupantSecret: core.occupantSecret, roomCounters: core.roomCounters,
-            capabilities: core.capabilities
+            capabilities: core.capabilities, derivation: core.derivation
         ).table()
         let peers = federation == nil ? nil : try FederationAssembly(configuration: next).settingsWithTrust()
         let warnings = try loadCertificates(next)

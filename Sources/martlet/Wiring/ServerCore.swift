@@ -17,6 +17,7 @@ struct ServerCore: Sendable {
     let occupantSecret: [UInt8]
     let roomCounters: RoomCounters
     let capabilities: CapabilityCache
+    let derivation: any KeyDerivation
 
     struct Surroundings {
         var holder: String
@@ -26,6 +27,7 @@ struct ServerCore: Sendable {
         var audit: any AuditSink
         var log: Logger
         var remote: any RemoteDelivery = NoFederation()
+        var derivation: any KeyDerivation = NoKeyDerivation()
         var onCommit: @Sendable (Int, TimeAmount) -> Void = { _, _ in }
         /// The disk failed in a way that allows no further acknowledgement.
         var onFatal: @Sendable (StoreError) -> Void
@@ -43,7 +45,7 @@ struct ServerCore: Sendable {
             secret = try ServerSecret.occupants.load(from: configuration.server.dataFolder)
             hosts = try HostAssembly(
                 configuration: configuration, time: surroundings.time, uptime: uptime, audit: surroundings.audit, occupantSecret: secret,
-                roomCounters: roomCounters, capabilities: capabilities
+                roomCounters: roomCounters, capabilities: capabilities, derivation: surroundings.derivation
             ).table()
         } catch {
             store.close()
@@ -62,7 +64,7 @@ struct ServerCore: Sendable {
             }
             return ServerCore(
                 store: store, router: router, pool: pool, uptime: uptime, time: surroundings.time, occupantSecret: secret,
-                roomCounters: roomCounters, capabilities: capabilities)
+                roomCounters: roomCounters, capabilities: capabilities, derivation: surroundings.derivation)
         } catch {
             store.close()
             throw CommandFailure(error, in: configuration.server.dataFolder)

@@ -91,6 +91,8 @@ struct ConfigurationRangeTests {
         KeyRange("rooms.standard.occupants", ["2", "100000"], not: ["1", "100001"]),
         KeyRange("rooms.standard.history", ["0", "1000"], not: ["-1", "1001"]),
         KeyRange("external-services[0].lifetime", ["60s", "168h"], not: ["59s", "169h"]),
+        KeyRange("accounts.requests-per-network", ["1", "100000"], not: ["0", "100001"]),
+        KeyRange("accounts.requests", ["1", "1000000"], not: ["0", "1000001"]),
         KeyRange("pubsub.account-nodes", ["10", "100000"], not: ["9", "100001"]),
         KeyRange("pubsub.account-items", ["10", "100000"], not: ["9", "100001"]),
         KeyRange("pubsub.account-bytes", ["1MiB", "1GiB"], not: ["1023KiB", "1025MiB"]),

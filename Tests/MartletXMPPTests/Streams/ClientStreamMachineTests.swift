@@ -6,7 +6,10 @@ import Testing
 /// A server around the machine: Verona has a certificate, Mantua none.
 struct Surroundings: ClientStreamEnvironment {
     var policy = ClientStreamPolicy(mechanisms: [.plain, .scram(.sha256)], attemptsMax: 3)
+    /// Where strangers may ask for an account.
+    var openDomains: Set<String> = []
     var defaultDomain: String { "verona.example" }
+    func takesRegistrations(at domain: String) -> Bool { openDomains.contains(domain) }
     func serves(_ domain: String) -> Bool { ["verona.example", "mantua.example"].contains(domain) }
     func canStartTLS(for domain: String) -> Bool { domain == "verona.example" }
     func streamID() -> String { "id" }
@@ -77,7 +80,7 @@ extension ClientStreamMachine.Action {
     var summary: String {
         switch self {
         case .wait: "wait"
-        case .open(_, .negotiation(let startTLS, let mechanisms, _)): "offer TLS \(startTLS), \(mechanisms.map(\.name).joined(separator: " "))"
+        case .open(_, .negotiation(let startTLS, let mechanisms, _, _)): "offer TLS \(startTLS), \(mechanisms.map(\.name).joined(separator: " "))"
         case .open(_, .binding): "offer bind"
         case .proceed: "proceed"
         case .refuseTLS: "refuse TLS"
@@ -89,6 +92,8 @@ extension ClientStreamMachine.Action {
         case .bind(_, let resource): "bind \(resource ?? "any")"
         case .confirmBind: "confirm"
         case .answer(_, let error): error.map { "refuse \($0.condition.rawValue)" } ?? "result"
+        case .register(let domain, let token): "register \(domain) \(token ?? "-")"
+        case .answerStranger: "form"
         case .resume(_, let previous, let handled): "resume \(previous) \(handled)"
         case .manage: "manage"
         case .indicate(let indication): "\(indication)"

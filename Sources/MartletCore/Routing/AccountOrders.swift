@@ -1,0 +1,108 @@
+package import MartletXMPP
+
+/// Why an order about an account was not carried out.
+package enum AccountRefusal: Error, Hashable, Sendable {
+    case noAccount(BareJID)
+    case store(StoreError)
+
+    /// Where there is an account of that name already, or something else is in the way that whoever asked can change.
+    package var isConflict: Bool {
+        if case .store(.constraint) = self { true } else { false }
+    }
+
+    package var stanzaError: StanzaError {
+        switch self {
+        case .noAccount: .itemNotFound("there is no such account")
+        case .store(.constraint): StanzaError(.conflict, .cancel, text: "the name is taken")
+        case .store(let error): StanzaError(refusal: error)
+        }
+    }
+}
+
+/// An account to be made.
+package struct AccountCreation: Sendable {
+    package var address: BareJID
+    package var keys: [ScramKeys]
+    package var isAdmin: Bool
+    package init(_ address: BareJID, _ keys: [ScramKeys], isAdmin: Bool = false) {
+        self.address = address
+        self.keys = keys
+        self.isAdmin = isAdmin
+    }
+}
+
+/// What operators, administrators and users have done to accounts: the one way of each, with its line in the audit log.
+///
+/// They return when all is on disk. `mailbox` is of any loop; `by` says for the record who wants it.
+extension Router {
+    /// All of them, or none.
+    ///
+    /// - Parameter others: what is written together with them.
+    package func createAccounts(
+        _ accounts: [AccountCreation], with others: [Write] = [], by: String, on mailbox: LoopMailbox
+    ) async throws(AccountRefusal) {
+        let writes = accounts.map { Write.account(.create($0.address, credentials: $0.keys, isAdmin: $0.isAdmin)) }
+        do throws(StoreError) { try await store.commit(writes + others) } catch { throw .store(error) }
+        await withCheckedContinuation { continuation in
+            mailbox.run { [self] context in
+                for account in accounts { accountCreated(account.address, context) }
+                continuation.resume()
+            }
+        }
+        for account in accounts { audit.record(.accountCreated(account.address, by: by)) }
+    }
+
+    /// Ends the account's sessions.
+    ///
+    /// - Parameter survivor: the one that goes on.
+    package func setCredentials(
+        of address: BareJID, _ keys: [ScramKeys], sparing survivor: FullJID? = nil, by: String, on mailbox: LoopMailbox
+    ) async throws(AccountRefusal) {
+        try await apply(to: address, on: mailbox) { [self] context, done in
+            let error = StreamError(.reset, "the password was changed")
+            changeAccount(address, .setCredentials(address, keys), ending: error, sparing: survivor, context, done)
+        }
+        audit.record(.passwordChanged(address, by: by))
+    }
+
+    /// Ends the sessions of an account that is disabled.
+    package func setEnabled(_ address: BareJID, _ isEnabled: Bool, by: String, on mailbox: LoopMailbox) async throws(AccountRefusal) {
+        try await apply(to: address, on: mailbox) { [self] context, done in
+            let error = isEnabled ? nil : StreamError(.notAuthorized, "the account was disabled")
+            changeAccount(address, .setEnabled(address, isEnabled), ending: error, context, done)
+        }
+        audit.record(.accountEnabled(address, isEnabled, by: by))
+    }
+
+    package func delete(_ address: BareJID, by: String, on mailbox: LoopMailbox) async throws(AccountRefusal) {
+        try await apply(to: address, on: mailbox) { [self] context, done in deleteAccount(address, context, done) }
+        audit.record(.accountDeleted(address, by: by))
+    }
+
+    private func apply(
+        to address: BareJID, on mailbox: LoopMailbox, _ change: @escaping @Sendable (LoopContext, @escaping @Sendable (AccountOutcome) -> Void) -> Void
+    ) async throws(AccountRefusal) {
+        let outcome: AccountOutcome = await withCheckedContinuation { continuation in
+            mailbox.run { context in change(context) { continuation.resume(returning: $0) } }
+        }
+        switch outcome {
+        case .success(true): break
+        case .success(false): throw .noAccount(address)
+        case .failure(let error): throw .store(error)
+        }
+    }
+}
+
+extension Router {
+    /// Hands a message to every session of a domain that is available. For administration only.
+    ///
+    /// - Returns: how many there were.
+    package func announce(_ message: SharedStanza, at domain: BareJID) -> Int {
+        var sessions: [ObjectIdentifier: [SessionRef]] = [:]
+        for session in allSessions() where session.priority != nil && domain.isInDomain(of: session.address.bare) {
+            sessions[ObjectIdentifier(session.ref.mailbox), default: []].append(session.ref)
+        }
+        for refs in sessions.values { refs.first?.mailbox.postAndWake(.deliverShared(message, to: refs)) }
+        return sessions.values.reduce(0) { $0 + $1.count }
+    }
+}

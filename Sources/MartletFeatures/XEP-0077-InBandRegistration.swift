@@ -1,0 +1,235 @@
+package import MartletCore
+package import MartletXML
+package import MartletXMPP
+import NIOCore
+
+extension Namespace {
+    /// Of the stream feature.
+    fileprivate static let registerFeature: Namespace = "http://jabber.org/features/iq-register"
+}
+
+/// Who gets an account without an operator, and what accounts may do to themselves.
+package struct RegistrationSettings: Sendable {
+    package enum Offer: String, Hashable, Sendable { case closed, open }
+
+    /// Who may have an account made before log-in.
+    package var offer = Offer.closed
+    package var changesPasswords = true
+    package var removesAccounts = false
+    /// Localparts that nobody registers, as they are after PRECIS (RFC 7622 §3.3). Operators may.
+    package var reservedNames: Set<String> = []
+    package var keys = KeyPolicy()
+    package init() {}
+}
+
+/// Accounts that people make for themselves, and what they do to their own: a new password, their end.
+///
+/// Before log-in a client has the form and makes an account (``RegisteringStage``); whoever does not is as far as before. After it
+/// `jabber:iq:register` is about the account that asks, whether it is sent to that or to its domain.
+package struct InBandRegistration: IQResponder, RegisteringStage {
+    package static let specification = Specification.xep(
+        77, "In-Band Registration", version: "2.4", note: "registration before log-in where the operator allows it; a new password ends the account's other sessions")
+
+    package let settings: RegistrationSettings
+    private let derivation: any KeyDerivation
+
+    package init(_ settings: RegistrationSettings, _ derivation: any KeyDerivation) {
+        self.settings = settings
+        self.derivation = derivation
+    }
+
+    package var disco: DiscoFeatures {
+        settings.takesAnything ? .everywhere(.register) : DiscoFeatures()
+    }
+
+    package var routes: [IQRoute] {
+        guard settings.takesAnything else { return [] }
+        return [IQRoute.Scope.ownAccount, .host].flatMap { scope in
+            [
+                IQRoute.immediate(.get, "query", .register, at: scope) { request, host throws(StanzaError) in try current(request, host) },
+                .held(.set, "query", .register, at: scope) { held, context in change(held, context) },
+            ]
+        }
+    }
+
+    // MARK: After log-in
+
+    /// §3.1. The password is nobody's to tell: it is not kept.
+    private func current(_ request: IQRequest, _ host: Host) throws(StanzaError) -> IQReply {
+        let account = try Self.account(of: request, host)
+        return IQReply { writer in
+            writer.element("query", .register) { writer in
+                writer.element("registered", .register)
+                writer.element("username", .register, text: account.localpart)
+                writer.element("password", .register)
+            }
+        }
+    }
+
+    /// The account that asks. Nobody has another one here.
+    private static func account(of request: IQRequest, _ host: Host) throws(StanzaError) -> BareJID {
+        let account = request.actor.bare
+        guard account.domainpart == host.domain.domainpart, !account.isDomain else { throw .notAllowed }
+        return account
+    }
+
+    private func change(_ held: HeldRequest, _ context: LoopContext) {
+        do throws(StanzaError) {
+            guard let host = held.request.host else { throw .serviceUnavailable }
+            let account = try Self.account(of: held.request, host)
+            if held.request.child.hasChild("remove", .register) {
+                try remove(account, held, context)
+            } else {
+                try setPassword(of: account, held, context)
+            }
+        } catch {
+            held.refuse(error, context)
+        }
+    }
+
+    /// §3.2.
+    private func remove(_ account: BareJID, _ held: HeldRequest, _ context: LoopContext) throws(StanzaError) {
+        guard settings.removesAccounts else { throw .notAllowed }
+        guard held.request.child.children.allSatisfy({ $0.isNamed("remove", .register) }) else { throw .badRequest("nothing goes with <remove/>") }
+        let audit = held.router.audit
+        held.deleteAccount(context) { audit.record(.accountDeleted(account, by: account.description)) }
+    }
+
+    /// §3.3. The session that has set it goes on.
+    private func setPassword(of account: BareJID, _ held: HeldRequest, _ context: LoopContext) throws(StanzaError) {
+        guard settings.changesPasswords else { throw .notAllowed }
+        let wish = try RegistrationWish(held.request.child)
+        guard let name = wish.name, let text = wish.password else { throw .badRequest("a name and a password are needed") }
+        guard (try? BareJID(localpart: name, domainpart: account.domainpart)) == account else { throw .notAllowed }
+        guard case .full(let session) = held.request.actor else { throw .notAllowed }
+        let mailbox = context.mailbox
+        held.answer(context) { router async throws(StanzaError) in
+            try await setPassword(of: account, text, sparing: session, by: account.description, router, on: mailbox)
+            return .empty
+        }
+    }
+
+    // MARK: Before log-in
+
+    package var takesStrangers: Bool { settings.offer != .closed }
+
+    package func writeOffer(to writer: inout XMLWriter) {
+        writer.element("register", .registerFeature)
+    }
+
+    package func answer(_ request: StrangersRequest, _ router: Router, on mailbox: LoopMailbox) async -> RegistrationAnswer {
+        guard let query = request.element.firstChild("query", .register) else { return .refused(.serviceUnavailable) }
+        guard request.kind == .set else { return .form(Self.form) }
+        do throws(StanzaError) {
+            guard !query.hasChild("remove", .register) else { throw StanzaError(.unexpectedRequest) }
+            let wish = try RegistrationWish(query)
+            guard let name = wish.name, let password = wish.password else { throw .notAcceptable("a name and a password are needed") }
+            _ = try await register(name, password, at: request.domain, by: "registration from \(request.remoteAddress)", router, on: mailbox)
+            return .registered
+        } catch {
+            return .refused(error)
+        }
+    }
+
+    /// Makes an account for a stranger: on the disk when it returns.
+    ///
+    /// - Parameter by: for the record.
+    package func register(
+        _ name: String, _ text: String, at domain: BareJID, by: String, _ router: Router, on mailbox: LoopMailbox
+    ) async throws(StanzaError) -> BareJID {
+        guard let address = try? BareJID(localpart: name, domainpart: domain.domainpart), let localpart = address.localpart else {
+            throw .notAcceptable("this cannot be a name")
+        }
+        // A name that is kept for somebody looks like one that is taken.
+        guard !settings.reservedNames.contains(localpart) else { throw Self.taken }
+        try await make(address, text, by: by, router, on: mailbox)
+        return address
+    }
+
+    // MARK: For whoever may
+
+    /// Makes an account.
+    func make(_ address: BareJID, _ text: String, by: String, _ router: Router, on mailbox: LoopMailbox) async throws(StanzaError) {
+        let password = try Self.password(text)
+        guard try await isFree(address, in: router.store) else { throw Self.taken }
+        let keys = try await keys(of: password)
+        do throws(AccountRefusal) {
+            try await router.createAccounts([AccountCreation(address, keys)], by: by, on: mailbox)
+        } catch { throw error.stanzaError }
+    }
+
+    /// - Parameter session: goes on, where the others end.
+    func setPassword(
+        of account: BareJID, _ text: String, sparing session: FullJID? = nil, by: String, _ router: Router, on mailbox: LoopMailbox
+    ) async throws(StanzaError) {
+        let keys = try await keys(of: try Self.password(text))
+        do throws(AccountRefusal) {
+            try await router.setCredentials(of: account, keys, sparing: session, by: by, on: mailbox)
+        } catch { throw error.stanzaError }
+    }
+
+    /// Before anything is done that costs more. What counts is whether the store takes the account.
+    private func isFree(_ address: BareJID, in store: any Store) async throws(StanzaError) -> Bool {
+        do throws(StoreError) { return try await store.credentials(of: address) == nil } catch { throw StanzaError(refusal: error) }
+    }
+
+    private static let taken = StanzaError(.conflict, .cancel, text: "the name is taken")
+
+    // MARK: Parts
+
+    /// The same rules as for operators' passwords.
+    private static func password(_ text: String) throws(StanzaError) -> PreparedPassword {
+        guard let password = PreparedPassword(text) else {
+            throw .notAcceptable("this cannot be a password: it is empty, longer than \(PreparedPassword.bytesMax) bytes, or has control characters")
+        }
+        return password
+    }
+
+    private func keys(of password: PreparedPassword) async throws(StanzaError) -> [ScramKeys] {
+        guard let keys = await derivation.keys(of: password, settings.keys) else {
+            throw .resourceConstraint("too many passwords are being set: try again")
+        }
+        return keys
+    }
+
+    /// §3.1, for clients that know forms (§4) and for those that do not.
+    static let form: ByteBuffer = {
+        var (name, password) = (DataForm.Field("username", .textSingle, "Name", []), DataForm.Field("password", .textPrivate, "Password", []))
+        name.isRequired = true
+        password.isRequired = true
+        var form = DataForm(.form, type: Namespace.register.name, fields: [name, password])
+        form.title = "A new account"
+        form.instructions = [instructions]
+        var writer = XMLWriter()
+        writer.element("query", .register) { writer in
+            writer.element("instructions", .register, text: instructions)
+            writer.element("username", .register)
+            writer.element("password", .register)
+            form.write(to: &writer)
+        }
+        return writer.buffer
+    }()
+
+    private static let instructions = "Choose a name and a password."
+}
+
+extension RegistrationSettings {
+    fileprivate var takesAnything: Bool { offer != .closed || changesPasswords || removesAccounts }
+}
+
+/// What a client submits: by a form, or by elements (§4).
+private struct RegistrationWish {
+    var name: String?
+    var password: String?
+
+    init(_ query: ElementView) throws(StanzaError) {
+        if let x = query.firstChild("x", .dataForms) {
+            var fields = try FormSubmission(try DataForm(x), type: Namespace.register.name)
+            (name, password) = (try fields.text("username"), try fields.text("password"))
+        } else {
+            (name, password) = (query.firstChild("username", .register)?.text, query.firstChild("password", .register)?.text)
+        }
+        if name?.isEmpty == true { name = nil }
+        if password?.isEmpty == true { password = nil }
+    }
+}

@@ -1,0 +1,222 @@
+import MartletCore
+import MartletFeatures
+import MartletTesting
+import MartletXML
+import MartletXMPP
+import NIOCore
+import Synchronization
+import Testing
+
+@Suite("XEP-0077 In-Band Registration")
+struct InBandRegistrationTests {
+    private static func settings(_ offer: RegistrationSettings.Offer = .open, _ change: (inout RegistrationSettings) -> Void = { _ in }) -> RegistrationSettings {
+        var settings = RegistrationSettings()
+        settings.offer = offer
+        settings.reservedNames = ["admin"]
+        change(&settings)
+        return settings
+    }
+
+    /// What was recorded.
+    private final class Record: AuditSink {
+        private let events = Mutex<[AuditEvent]>([])
+        func record(_ event: AuditEvent) { events.withLock { $0.append(event) } }
+        var all: [AuditEvent] { events.withLock { $0 } }
+    }
+
+    private func wish(_ name: String, _ password: String) -> String {
+        "<iq type='set' id='r'><query xmlns='jabber:iq:register'><username>\(name)</username><password>\(password)</password></query></iq>"
+    }
+
+    /// The condition of a refusal, or that there was none.
+    private func outcome(_ answer: RegistrationAnswer?) -> String {
+        switch answer {
+        case nil: "nobody listens"
+        case .form: "form"
+        case .admitted: "admitted"
+        case .registered: "registered"
+        case .refused(let error): error.condition.rawValue
+        }
+    }
+
+    private func isPassword(_ password: String, of name: String, on server: TestServer) -> Bool? {
+        let address = server.address(name)
+        guard let prepared = PreparedPassword(password) else { return nil }
+        return server.wait { [store = server.store] in
+            guard let keys = try? await store.credentials(of: address)?.credentials.first else { return false }
+            return keys.verify(prepared)
+        }
+    }
+
+    // MARK: Before log-in
+
+    @Test("nobody listens to strangers unless registration is open")
+    func closed() {
+        #expect(outcome(TestServer().stranger(wish("juliet", "secret"))) == "nobody listens")
+        #expect(outcome(TestServer(registration: Self.settings(.closed)).stranger(wish("juliet", "secret"))) == "nobody listens")
+    }
+
+    @Test("what is asked for is told by a form, and by elements for clients that know none (§3.1, §4)")
+    func form() throws {
+        let server = TestServer(registration: Self.settings())
+        let answer = server.stranger("<iq type='get' id='r'><query xmlns='jabber:iq:register'/></iq>")
+        guard case .form(let payload) = answer else {
+            Issue.record("no form: \(outcome(answer))")
+            return
+        }
+        let query = try parseElement(payload, limits: .authenticated)
+        #expect(query.children.map(\.localName) == ["instructions", "username", "password", "x"])
+        let form = try DataForm(try #require(query.firstChild("x", .dataForms)))
+        #expect(form.type == "jabber:iq:register" && form.fields.filter(\.isRequired).map(\.name) == ["username", "password"])
+    }
+
+    @Test("whoever has sent a name and a password has an account, by elements or by the form")
+    func registered() {
+        let record = Record()
+        let server = TestServer(audit: record, registration: Self.settings())
+        #expect(outcome(server.stranger(wish("Juliet", "secret"))) == "registered")
+        #expect(isPassword("secret", of: "juliet", on: server) == true)
+        let form = """
+            <iq type='set' id='r'><query xmlns='jabber:iq:register'><x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'><value>jabber:iq:register</value></field>\
+            <field var='username'><value>romeo</value></field><field var='password'><value>other</value></field></x></query></iq>
+            """
+        #expect(outcome(server.stranger(form)) == "registered")
+        #expect(isPassword("other", of: "romeo", on: server) == true)
+        #expect(record.all == ["juliet", "romeo"].map { .accountCreated(server.address($0), by: "registration from 192.0.2.1") })
+    }
+
+    @Test("a name that was asked after before it was registered is there at once")
+    func rememberedAbsence() {
+        let server = TestServer(registration: Self.settings())
+        let romeo = server.online("romeo/orchard")
+        romeo.send("<message to='juliet@capulet.example' type='chat' id='1'><body>Hi</body></message>")
+        #expect(romeo.received().map(\.error) == ["cancel/service-unavailable"])
+        #expect(outcome(server.stranger(wish("juliet", "secret"))) == "registered")
+        romeo.send("<message to='juliet@capulet.example' type='chat' id='2'><body>Hi</body></message>")
+        #expect(romeo.received().isEmpty)
+    }
+
+    @Test("names that are taken, kept or none, and passwords that are none, are refused", arguments: [
+        ("romeo", "secret", "conflict"), ("ROMEO", "secret", "conflict"), ("admin", "secret", "conflict"), ("Admin", "secret", "conflict"),
+        ("", "secret", "not-acceptable"), ("ju liet", "secret", "not-acceptable"), ("ju@liet", "secret", "not-acceptable"),
+        (String(repeating: "a", count: 1_023), "secret", "registered"), (String(repeating: "a", count: 1_024), "secret", "not-acceptable"),
+        ("juliet", "", "not-acceptable"), ("juliet", "a\tb", "not-acceptable"),
+        ("juliet", String(repeating: "a", count: PreparedPassword.bytesMax), "registered"),
+        ("juliet", String(repeating: "a", count: PreparedPassword.bytesMax + 1), "not-acceptable"),
+    ])
+    func refused(name: String, password: String, expected: String) {
+        let server = TestServer(registration: Self.settings())
+        server.createAccount("romeo")
+        #expect(outcome(server.stranger(wish(name, password))) == expected)
+    }
+
+    @Test("a stranger removes nothing (§3.2), and a submission of another form is none")
+    func malformed() {
+        let server = TestServer(registration: Self.settings())
+        #expect(outcome(server.stranger("<iq type='set' id='r'><query xmlns='jabber:iq:register'><remove/></query></iq>")) == "unexpected-request")
+        let form = "<x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'><value>other</value></field></x>"
+        #expect(outcome(server.stranger("<iq type='set' id='r'><query xmlns='jabber:iq:register'>\(form)</query></iq>")) == "bad-request")
+        #expect(outcome(server.stranger("<iq type='set' id='r'><preauth xmlns='urn:xmpp:pars:0' token='x'/></iq>")) == "service-unavailable")
+    }
+
+    @Test("an account that the disk does not take is not there")
+    func fullDisk() {
+        let server = TestServer(registration: Self.settings())
+        server.store.failSubmits(with: .full)
+        #expect(outcome(server.stranger(wish("juliet", "secret"))) == "resource-constraint")
+    }
+
+    // MARK: Passwords
+
+    @Test("who asks learns his name, never his password (§3.1)", arguments: [nil, "capulet.example"])
+    func current(to: String?) {
+        let server = TestServer()
+        let juliet = server.client("juliet/balcony")
+        juliet.send("<iq type='get' id='g'\(to.map { " to='\($0)'" } ?? "")><query xmlns='jabber:iq:register'/></iq>")
+        let query = juliet.received().first?.child("query")
+        #expect(query?.children.map(\.localName) == ["registered", "username", "password"])
+        #expect(query?.children.map(\.text) == ["", "juliet", ""])
+    }
+
+    @Test("a new password ends the account's other sessions, and not the one that set it (§3.3)", arguments: [nil, "capulet.example"])
+    func passwordChange(to: String?) {
+        let record = Record()
+        let server = TestServer(audit: record)
+        let (juliet, phone) = (server.online("juliet/balcony"), server.online("juliet/phone"))
+        juliet.forget()
+        juliet.send(wish("juliet", "new").replacing("type='set'", with: "type='set'" + (to.map { " to='\($0)'" } ?? "")))
+        #expect(juliet.receivedBesidesPresence().map { $0.element.attribute("type") } == ["result"])
+        #expect(!juliet.isClosed && phone.isClosed && phone.closing?.condition == .reset)
+        #expect(isPassword("new", of: "juliet", on: server) == true)
+        #expect(record.all.contains(.passwordChanged(server.address("juliet"), by: "juliet@capulet.example")))
+    }
+
+    @Test("nobody sets another's password, and none that is none (§3.3)")
+    func refusedPasswords() {
+        let server = TestServer()
+        server.createAccount("romeo")
+        let juliet = server.client("juliet/balcony")
+        juliet.send(wish("romeo", "new"))
+        juliet.send(wish("juliet", ""))
+        juliet.send(wish("juliet", "a\tb"))
+        juliet.send("<iq type='set' id='r' to='romeo@capulet.example'><query xmlns='jabber:iq:register'><username>romeo</username><password>x</password></query></iq>")
+        #expect(juliet.received().map(\.error) == ["cancel/not-allowed", "modify/bad-request", "modify/not-acceptable", "cancel/service-unavailable"])
+        #expect(isPassword("new", of: "romeo", on: server) == false)
+    }
+
+    @Test("an account of another domain changes nothing here")
+    func otherDomain() {
+        let server = TestServer(domains: ["capulet.example", "montague.example"])
+        let romeo = server.client("juliet@montague.example/orchard")
+        romeo.send(wish("juliet", "new").replacing("type='set'", with: "type='set' to='capulet.example'"))
+        #expect(romeo.received().map(\.error) == ["cancel/not-allowed"])
+    }
+
+    @Test("the operator may switch off passwords, and all of it")
+    func switchedOff() {
+        let server = TestServer(registration: Self.settings(.open) { $0.changesPasswords = false })
+        let juliet = server.client("juliet/balcony")
+        juliet.send(wish("juliet", "new"))
+        #expect(juliet.received().map(\.error) == ["cancel/not-allowed"])
+        let nothing = TestServer(registration: Self.settings(.closed) { $0.changesPasswords = false })
+        let romeo = nothing.client("romeo/orchard")
+        romeo.send(wish("romeo", "new"))
+        romeo.send("<iq type='get' id='d' to='capulet.example'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>")
+        let answers = romeo.received()
+        #expect(answers.first?.error == "cancel/service-unavailable")
+        #expect(answers.last?.description.contains("jabber:iq:register") == false)
+    }
+
+    // MARK: Removal
+
+    private let removal = "<iq type='set' id='x'><query xmlns='jabber:iq:register'><remove/></query></iq>"
+
+    @Test("who removes his account is answered before his session ends; his other sessions end, and his contacts hear it (§3.2)")
+    func removed() {
+        let record = Record()
+        let server = TestServer(audit: record, registration: Self.settings(.closed) { $0.removesAccounts = true })
+        server.befriend("juliet", "romeo")
+        let (juliet, phone, romeo) = (server.online("juliet/balcony"), server.online("juliet/phone"), server.online("romeo/orchard"))
+        for client in [juliet, phone, romeo] { client.forget() }
+        juliet.send(removal)
+        #expect(juliet.receivedBesidesPresence() == ["<iq type='result' id='x' to='juliet@capulet.example/balcony'/>"])
+        #expect(juliet.closing?.condition == .notAuthorized && phone.closing?.condition == .notAuthorized)
+        let heard = romeo.received().filter { $0.element.localName == "presence" }.compactMap { $0.element.attribute("type") }
+        #expect(heard.contains("unsubscribed") && heard.contains("unsubscribe") && heard.contains("unavailable"))
+        #expect(isPassword("secret", of: "juliet", on: server) == false)
+        #expect(record.all.contains(.accountDeleted(server.address("juliet"), by: "juliet@capulet.example")))
+        #expect(server.unfinishedStanzas == 0)
+    }
+
+    @Test("removal is off unless the operator allows it, and goes with nothing else (§3.2)")
+    func refusedRemoval() {
+        let server = TestServer()
+        let juliet = server.client("juliet/balcony")
+        juliet.send(removal)
+        #expect(juliet.received().map(\.error) == ["cancel/not-allowed"] && !juliet.isClosed)
+        let other = TestServer(registration: Self.settings(.closed) { $0.removesAccounts = true })
+        let romeo = other.client("romeo/orchard")
+        romeo.send(removal.replacing("<remove/>", with: "<remove/><username>romeo</username>"))
+        #expect(romeo.received().map(\.error) == ["modify/bad-request"] && !romeo.isClosed)
+    }
+}
