@@ -58,6 +58,9 @@ final class DiscardingStore: Store {
     func loadGrantors(to account: BareJID, _ done: @escaping @Sendable (Result<Set<BareJID>, StoreError>) -> Void) {
         accounts.loadGrantors(to: account, done)
     }
+    func invitation(_ key: InvitationKey) async throws(StoreError) -> StoredInvitation? { nil }
+    func invitation(reserving address: BareJID, now: Int64) async throws(StoreError) -> StoredInvitation? { nil }
+    func invitations(domain: String?, after: InvitationKey?, limit: Int) async throws(StoreError) -> [StoredInvitation] { [] }
     func loadNodes(of owner: NodeOwner, _ done: @escaping @Sendable (Result<[StoredNode], StoreError>) -> Void) {
         accounts.loadNodes(of: owner, done)
     }

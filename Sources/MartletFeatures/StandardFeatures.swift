@@ -31,6 +31,8 @@ package struct FeatureConfiguration: Sendable {
     package var dataPolicy = DataPolicy.Statement()
     /// Who gets an account, and what accounts may do to themselves.
     package var registration: RegistrationSettings
+    /// Whom they invite.
+    package var invitations: InvitationSettings
     /// Makes keys of the passwords that they set.
     package var derivation: any KeyDerivation
 
@@ -40,7 +42,7 @@ package struct FeatureConfiguration: Sendable {
         archiveDefault: ArchivePreferences.Default? = .always, push: PushContent = PushContent(),
         services: [ServiceDiscovery.Item] = [], time: any TimeSource, uptime: Uptime, capabilities: CapabilityCache = CapabilityCache(),
         eventing: PersonalEventingSettings = PersonalEventingSettings(), externalServices: [ExternalServices.Service] = [],
-        registration: RegistrationSettings = RegistrationSettings(), derivation: any KeyDerivation = NoKeyDerivation()
+        registration: RegistrationSettings = RegistrationSettings(), invitations: InvitationSettings = InvitationSettings(), derivation: any KeyDerivation = NoKeyDerivation()
     ) {
         self.softwareName = softwareName
         self.softwareVersion = softwareVersion
@@ -55,6 +57,7 @@ package struct FeatureConfiguration: Sendable {
         self.eventing = eventing
         self.externalServices = externalServices
         self.registration = registration
+        self.invitations = invitations
         self.derivation = derivation
     }
 }
@@ -63,14 +66,17 @@ package struct FeatureConfiguration: Sendable {
 package enum StandardFeatures {
     package static func all(_ configuration: FeatureConfiguration) -> [any Feature] {
         let eventing = PersonalEventing(configuration.eventing)
-        let registration = InBandRegistration(configuration.registration, configuration.derivation)
+        let registration = InBandRegistration(
+            configuration.registration, configuration.invitations, configuration.derivation, time: configuration.time)
         let administration = ServiceAdministration(registration: registration)
-        let commands = ServerCommands(administration.commands)
+        let invitations = InvitationCommands(settings: configuration.invitations, registration: registration, random: SystemRandom())
+        let commands = ServerCommands(administration.commands + invitations.commands)
         return [
             RosterManagement(),
             ServiceDiscovery(items: configuration.services, eventing: eventing, commands: commands),
             commands,
             administration,
+            invitations,
             eventing,
             registration,
             Blocking(),
@@ -149,6 +155,8 @@ package enum StandardFeatures {
         MessageRetraction.specification,
         .xep(463, "MUC Affiliations Versioning", version: "0.2.0"),
         .xep(500, "MUC Slow Mode", version: "0.1.1"),
+        .xep(379, "Pre-Authenticated Roster Subscription", version: "0.3.3", note: "tokens are the server's, which approves in the inviter's name"),
+        .xep(445, "Pre-Authenticated In-Band Registration", version: "0.2.0", note: "where registration is open, or for whoever is invited"),
         .xep(82, "XMPP Date and Time Profiles", version: "1.1.1"),
         .xep(128, "Service Discovery Extensions", version: "1.0.1"),
         .xep(124, "Bidirectional-streams Over Synchronous HTTP (BOSH)", version: "1.11.2", note: "without key sequencing and several streams"),

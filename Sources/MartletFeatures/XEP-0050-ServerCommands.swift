@@ -17,6 +17,7 @@ package struct ServerCommand: Sendable {
     package struct Call: Sendable {
         package let answers: [DataForm]
         package let actor: JID
+        package let isByAdmin: Bool
         package let host: Host
         package let router: Router
         /// Of the loop on which it was asked.
@@ -101,7 +102,9 @@ package final class ServerCommands: IQResponder {
                     let step: CommandStep
                     do throws(StanzaError) {
                         step = try await command.perform(
-                            .init(answers: stage.answers, actor: request.actor, host: host, router: router, mailbox: mailbox, now: now))
+                            .init(
+                                answers: stage.answers, actor: request.actor, isByAdmin: request.isByAdmin, host: host, router: router, mailbox: mailbox,
+                                now: now))
                     } catch { throw error.ofCommandPayload }
                     return sessions.withLock { $0.conclude(stage, step, by: request.actor, now: now, random) }
                 }

@@ -6,11 +6,17 @@ import NIOCore
 extension Namespace {
     /// Of the stream feature.
     fileprivate static let registerFeature: Namespace = "http://jabber.org/features/iq-register"
+    fileprivate static let tokenFeature: Namespace = "urn:xmpp:ibr-token:0"
 }
 
 /// Who gets an account without an operator, and what accounts may do to themselves.
 package struct RegistrationSettings: Sendable {
-    package enum Offer: String, Hashable, Sendable { case closed, open }
+    package enum Offer: String, Hashable, Sendable {
+        case closed
+        /// Whoever has an invitation (XEP-0445).
+        case invited
+        case open
+    }
 
     /// Who may have an account made before log-in.
     package var offer = Offer.closed
@@ -31,11 +37,15 @@ package struct InBandRegistration: IQResponder, RegisteringStage {
         77, "In-Band Registration", version: "2.4", note: "registration before log-in where the operator allows it; a new password ends the account's other sessions")
 
     package let settings: RegistrationSettings
+    let invitations: InvitationSettings
     private let derivation: any KeyDerivation
+    private let time: any TimeSource
 
-    package init(_ settings: RegistrationSettings, _ derivation: any KeyDerivation) {
+    package init(_ settings: RegistrationSettings, _ invitations: InvitationSettings = .init(), _ derivation: any KeyDerivation, time: any TimeSource) {
         self.settings = settings
+        self.invitations = invitations
         self.derivation = derivation
+        self.time = time
     }
 
     package var disco: DiscoFeatures {
@@ -115,47 +125,130 @@ package struct InBandRegistration: IQResponder, RegisteringStage {
 
     package func writeOffer(to writer: inout XMLWriter) {
         writer.element("register", .registerFeature)
+        writer.element("register", .tokenFeature)
     }
 
     package func answer(_ request: StrangersRequest, _ router: Router, on mailbox: LoopMailbox) async -> RegistrationAnswer {
-        guard let query = request.element.firstChild("query", .register) else { return .refused(.serviceUnavailable) }
-        guard request.kind == .set else { return .form(Self.form) }
         do throws(StanzaError) {
-            guard !query.hasChild("remove", .register) else { throw StanzaError(.unexpectedRequest) }
-            let wish = try RegistrationWish(query)
-            guard let name = wish.name, let password = wish.password else { throw .notAcceptable("a name and a password are needed") }
-            _ = try await register(name, password, at: request.domain, by: "registration from \(request.remoteAddress)", router, on: mailbox)
+            if let preauth = request.element.firstChild("preauth", .preAuthentication) { return try await admit(preauth, request, router) }
+            guard let query = request.element.firstChild("query", .register) else { throw .serviceUnavailable }
+            return try await request.kind == .set ? register(query, request, router, on: mailbox) : form(for: request, router)
+        } catch {
+            return .refused(error)
+        }
+    }
+
+    private func form(for request: StrangersRequest, _ router: Router) async throws(StanzaError) -> RegistrationAnswer {
+        .form(Self.form(name: try await invitation(for: request, router)?.localpart))
+    }
+
+    private func register(
+        _ query: ElementView, _ request: StrangersRequest, _ router: Router, on mailbox: LoopMailbox
+    ) async throws(StanzaError) -> RegistrationAnswer {
+        guard !query.hasChild("remove", .register) else { throw StanzaError(.unexpectedRequest) }
+        let wish = try RegistrationWish(query)
+        guard let name = wish.name, let password = wish.password else { throw .notAcceptable("a name and a password are needed") }
+        let invitation = try await invitation(for: request, router)
+        try await register(name, password, by: invitation, at: request.domain, from: request.remoteAddress, router, on: mailbox)
+        return .registered
+    }
+
+    // MARK: Invitations (XEP-0445)
+
+    /// A token is looked at once for its time: whoever fills in the form meanwhile is not too late (§4).
+    private func admit(_ preauth: ElementView, _ request: StrangersRequest, _ router: Router) async throws(StanzaError) -> RegistrationAnswer {
+        let invalid = StanzaError.itemNotFound("The provided token is invalid or expired")
+        guard request.kind == .set, let token = preauth.attribute("token") else { throw .badRequest("a token is needed") }
+        guard let invitation = try await invitation(token, at: request.domain, router), invitation.makesAccounts, isGood(invitation) else { throw invalid }
+        return .admitted(token: token)
+    }
+
+    /// By which somebody is let in who has been admitted; `nil` where everybody is.
+    private func invitation(for request: StrangersRequest, _ router: Router) async throws(StanzaError) -> StoredInvitation? {
+        if let token = request.token, let invitation = try await invitation(token, at: request.domain, router) { return invitation }
+        guard settings.offer == .open else { throw StanzaError(.notAllowed, text: "an invitation is needed") }
+        return nil
+    }
+
+    private func invitation(_ token: String, at domain: BareJID, _ router: Router) async throws(StanzaError) -> StoredInvitation? {
+        do throws(StoreError) {
+            let invitation = try await router.store.invitation(InvitationKey(token: token))
+            return invitation?.domain == domain.domainpart ? invitation : nil
+        } catch { throw StanzaError(refusal: error) }
+    }
+
+    private func isGood(_ invitation: StoredInvitation) -> Bool { invitation.expires > time.wallMilliseconds }
+
+    package func offer(of token: String, _ router: Router) async throws(StoreError) -> InvitationOffer? {
+        guard let invitation = try await router.store.invitation(InvitationKey(token: token)), isGood(invitation),
+            let domain = try? BareJID(parsing: invitation.domain)
+        else { return nil }
+        return InvitationOffer(
+            domain: domain, inviter: invitation.inviter, localpart: invitation.localpart, makesAccounts: invitation.makesAccounts && takesStrangers,
+            uri: InvitationLink(invitation, token, invitations).uri)
+    }
+
+    package func register(
+        _ name: String, _ password: String, by token: String, at domain: BareJID, from remoteAddress: String, _ router: Router, on mailbox: LoopMailbox
+    ) async -> RegistrationAnswer {
+        do throws(StanzaError) {
+            guard takesStrangers, let invitation = try await invitation(token, at: domain, router), invitation.makesAccounts, isGood(invitation) else {
+                throw .itemNotFound("the invitation is used up, or too old")
+            }
+            try await register(name, password, by: invitation, at: domain, from: remoteAddress, router, on: mailbox)
             return .registered
         } catch {
             return .refused(error)
         }
     }
 
+    // MARK: A new account
+
     /// Makes an account for a stranger: on the disk when it returns.
-    ///
-    /// - Parameter by: for the record.
-    package func register(
-        _ name: String, _ text: String, at domain: BareJID, by: String, _ router: Router, on mailbox: LoopMailbox
-    ) async throws(StanzaError) -> BareJID {
+    private func register(
+        _ name: String, _ text: String, by invitation: StoredInvitation?, at domain: BareJID, from remoteAddress: String, _ router: Router,
+        on mailbox: LoopMailbox
+    ) async throws(StanzaError) {
         guard let address = try? BareJID(localpart: name, domainpart: domain.domainpart), let localpart = address.localpart else {
             throw .notAcceptable("this cannot be a name")
         }
-        // A name that is kept for somebody looks like one that is taken.
-        guard !settings.reservedNames.contains(localpart) else { throw Self.taken }
-        try await make(address, text, by: by, router, on: mailbox)
-        return address
+        if let kept = invitation?.localpart, kept != localpart { throw .notAcceptable("the invitation is for \(kept)") }
+        guard try await isOpen(address, to: invitation, router.store) else { throw Self.taken }
+        let by = invitation.map { "invitation of \($0.creator), from \(remoteAddress)" } ?? "registration from \(remoteAddress)"
+        try await make(address, text, using: invitation, by: by, router, on: mailbox)
+        guard let inviter = invitation?.inviter else { return }
+        mailbox.run { context in router.introduce(address, to: inviter, context) }
+    }
+
+    /// A name that is kept for somebody looks like one that is taken.
+    private func isOpen(_ address: BareJID, to invitation: StoredInvitation?, _ store: any Store) async throws(StanzaError) -> Bool {
+        guard let localpart = address.localpart else { return false }
+        if invitation?.localpart == localpart { return true }
+        guard !settings.reservedNames.contains(localpart) else { return false }
+        do throws(StoreError) {
+            return try await store.invitation(reserving: address, now: time.wallMilliseconds) == nil
+        } catch { throw StanzaError(refusal: error) }
     }
 
     // MARK: For whoever may
 
     /// Makes an account.
-    func make(_ address: BareJID, _ text: String, by: String, _ router: Router, on mailbox: LoopMailbox) async throws(StanzaError) {
+    ///
+    /// - Parameter invitation: is used up with it, both or neither.
+    func make(
+        _ address: BareJID, _ text: String, using invitation: StoredInvitation? = nil, by: String, _ router: Router, on mailbox: LoopMailbox
+    ) async throws(StanzaError) {
         let password = try Self.password(text)
         guard try await isFree(address, in: router.store) else { throw Self.taken }
         let keys = try await keys(of: password)
+        let use = invitation.map { [Write.invitation(.use($0.key))] } ?? []
         do throws(AccountRefusal) {
-            try await router.createAccounts([AccountCreation(address, keys)], by: by, on: mailbox)
-        } catch { throw error.stanzaError }
+            try await router.createAccounts([AccountCreation(address, keys)], with: use, by: by, on: mailbox)
+        } catch {
+            // Two have used the last of an invitation at the same time.
+            if error.isConflict, !use.isEmpty, try await isFree(address, in: router.store) { throw .itemNotFound("the invitation is used up") }
+            throw error.stanzaError
+        }
     }
 
     /// - Parameter session: goes on, where the others end.
@@ -193,22 +286,25 @@ package struct InBandRegistration: IQResponder, RegisteringStage {
     }
 
     /// §3.1, for clients that know forms (§4) and for those that do not.
-    static let form: ByteBuffer = {
-        var (name, password) = (DataForm.Field("username", .textSingle, "Name", []), DataForm.Field("password", .textPrivate, "Password", []))
-        name.isRequired = true
+    ///
+    /// - Parameter name: the only one that will be taken.
+    static func form(name: String?) -> ByteBuffer {
+        let (values, text) = (name.map { [$0] } ?? [], name == nil ? instructions : "Choose a password.")
+        var (username, password) = (DataForm.Field("username", .textSingle, "Name", values), DataForm.Field("password", .textPrivate, "Password", []))
+        username.isRequired = true
         password.isRequired = true
-        var form = DataForm(.form, type: Namespace.register.name, fields: [name, password])
+        var form = DataForm(.form, type: Namespace.register.name, fields: [username, password])
         form.title = "A new account"
-        form.instructions = [instructions]
+        form.instructions = [text]
         var writer = XMLWriter()
         writer.element("query", .register) { writer in
-            writer.element("instructions", .register, text: instructions)
-            writer.element("username", .register)
+            writer.element("instructions", .register, text: text)
+            writer.element("username", .register, text: name)
             writer.element("password", .register)
             form.write(to: &writer)
         }
         return writer.buffer
-    }()
+    }
 
     private static let instructions = "Choose a name and a password."
 }

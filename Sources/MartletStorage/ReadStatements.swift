@@ -12,6 +12,7 @@ final class ReadStatements {
     private let rooms: RoomReads
     private let nodes: NodeReads
     private let grants: GrantReads
+    let invitations: InvitationReads
     private let slice: ArchiveSearch.Slice
 
     /// Up to where an owner's archive has forgotten, and the last view in there.
@@ -26,6 +27,7 @@ final class ReadStatements {
         rooms = try RoomReads(connection)
         nodes = try NodeReads(connection)
         grants = try GrantReads(connection)
+        invitations = try InvitationReads(connection)
         accountNumber = try connection.prepare("SELECT id FROM account WHERE domainpart = $1 AND localpart = $2")
         standing = try connection.prepare("SELECT enabled, admin FROM account WHERE id = $1")
         rosterItems = try connection.prepare(

@@ -303,6 +303,18 @@ extension SQLiteStore {
         try await read { statements throws(SQLError) in try statements.document(account, key) }
     }
 
+    package func invitation(_ key: InvitationKey) async throws(StoreError) -> StoredInvitation? {
+        try await read { statements throws(SQLError) in try statements.invitations.invitation(key) }
+    }
+
+    package func invitation(reserving address: BareJID, now: Int64) async throws(StoreError) -> StoredInvitation? {
+        try await read { statements throws(SQLError) in try statements.invitations.invitation(reserving: address, now: now) }
+    }
+
+    package func invitations(domain: String?, after: InvitationKey?, limit: Int) async throws(StoreError) -> [StoredInvitation] {
+        try await read { statements throws(SQLError) in try statements.invitations.invitations(domain: domain, after: after, limit: limit) }
+    }
+
     package func credentials(of address: BareJID) async throws(StoreError) -> StoredIdentity? {
         try await read { statements throws(SQLError) in try statements.identity(of: address) }
     }

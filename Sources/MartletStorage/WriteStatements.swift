@@ -25,6 +25,7 @@ final class WriteStatements {
         deleteCredentials, setEnabled, deleteAccount, deleteCursor, deleteLastActivity, purgeLater: any SQLStatement
     private let rooms: RoomWrites
     private let nodes: NodeWrites
+    private let invitations: InvitationWrites
     private let replacement: StanzaReplacement
     /// Used for every entry, so that it grows once.
     private var encodedViews = ByteBuffer()
@@ -33,6 +34,7 @@ final class WriteStatements {
         self.replacement = replacement
         rooms = try RoomWrites(connection)
         nodes = try NodeWrites(connection)
+        invitations = try InvitationWrites(connection)
         putRosterItem = try connection.prepare(
             """
             INSERT INTO roster (account, contact, name, group_names, subscription, request, version) VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -115,6 +117,7 @@ final class WriteStatements {
         case .account(let change): try apply(change, now: now, &effects)
         case .room(let change): try apply(change, now: now, &effects)
         case .node(let change): try nodes.apply(change)
+        case .invitation(let change): try invitations.apply(change)
         }
     }
 
@@ -243,6 +246,7 @@ final class WriteStatements {
         case .delete(let address):
             let id = try account(address)
             for statement in [deleteAccount, deleteCursor, deleteLastActivity, purgeLater] { try statement.run { $0.bind(id, at: 1) } }
+            try invitations.remove(by: address)
             effects.deletesOwners = true
         }
     }

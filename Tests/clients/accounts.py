@@ -1,9 +1,14 @@
-"""Checks of what people do with accounts by their clients (XEP-0077), with slixmpp."""
+"""Checks of accounts with slixmpp: what people do to their own (XEP-0077), administrators to others' (XEP-0133), and invitations (XEP-0401)."""
 
 import asyncio
+import http.client
+import socket
+import ssl
 import time
+import urllib.parse
 
 from slixmpp.exceptions import IqError
+from slixmpp.xmlstream import ET
 
 from harness import STEP, Client, Failed, Refused, check, equal, is_message, require
 
@@ -179,3 +184,118 @@ async def _(world):
         items = await client["xep_0030"].get_items(world.domain, COMMANDS, timeout=STEP)
         nodes = [node for _, node, _ in items["disco_items"]["items"]]
         equal(ADMIN + "add-user" in nodes, sees, f"what {client.boundjid.user} sees: {nodes}")
+
+
+# By invitations.
+async def invite(client, world, name="invite", **fields):
+    """Makes an invitation by command; returns its fields."""
+    client.register_plugin("xep_0050")
+    node = f"urn:xmpp:invite#{name}"
+    answer = None
+    if fields:
+        answer = client["xep_0004"].make_form(ftype="submit")
+        for var, value in fields.items():
+            answer.add_field(var=var, value=value)
+    done = await client["xep_0050"].send_command(world.domain, node, payload=answer, timeout=STEP)
+    return done["command"]["form"].get_values()
+
+
+def token_of(fields):
+    return fields["uri"].split("preauth=")[1].split(";")[0]
+
+
+def preauth(token):
+    return ET.Element("{urn:xmpp:pars:0}preauth", {"token": token})
+
+
+class Guest(Newcomer):
+    """A newcomer who shows a token first (XEP-0445)."""
+
+    def __init__(self, world, name, password, token):
+        super().__init__(world, name, password)
+        self.token = token
+
+    async def fill_in(self, form):
+        shown = self.Iq()
+        shown["type"] = "set"
+        shown["to"] = self.world.domain
+        shown.append(preauth(self.token))
+        try:
+            await shown.send(timeout=STEP)
+        except IqError as error:
+            self.registration = error.iq["error"]["condition"]
+            self.disconnect()
+            return
+        await super().fill_in(form)
+
+
+def subscription(client, jid):
+    return client.client_roster[jid]["subscription"] if jid in client.client_roster else None
+
+
+@check("slixmpp: whoever is invited makes an account by the token and is the inviter's contact; the token is good once (XEP-0401, XEP-0445)", only="martlet")
+async def _(world):
+    romeo = await world.client("romeo", "orchard")
+    fields = await invite(romeo, world)
+    require(fields["uri"].startswith(f"xmpp:romeo@{world.domain}?roster;preauth=") and fields["uri"].endswith(";ibr=y"), f"the link: {fields['uri']}")
+    token, name = token_of(fields), fresh()
+    guest = Guest(world, name, "a password", token)
+    await guest.login()
+    equal(guest.registration, "registered", "what came of the registration")
+    await guest.get_roster(timeout=STEP)
+    equal(subscription(guest, world.jid("romeo")), "both", "what the new account sees of the inviter")
+    equal(subscription(romeo, world.jid(name)), "both", "what the inviter sees of the new account")
+    again = Guest(world, fresh(), "a password", token)
+    try:
+        await again.login()
+        raise Failed("the token was good twice")
+    except Refused:
+        equal(again.registration, "item-not-found", "what came of the second one")
+
+
+@check("slixmpp: a request with a token is approved at once, both ways (XEP-0379)", only="martlet")
+async def _(world):
+    name = fresh()
+    inviter, guest = Newcomer(world, name, "a password"), Newcomer(world, name + "x", "a password")
+    for client in (inviter, guest):
+        await client.login()
+        await client.get_roster(timeout=STEP)
+        client.send_presence()
+    fields = await invite(inviter, world)
+    guest.send_presence_subscription(pto=inviter.boundjid.bare, ptype="subscribed")
+    wish = guest.make_presence(pto=inviter.boundjid.bare, ptype="subscribe")
+    wish.append(preauth(token_of(fields)))
+    wish.send()
+    for _ in range(100):
+        if subscription(guest, inviter.boundjid.bare) == "both" and subscription(inviter, guest.boundjid.bare) == "both":
+            return
+        await asyncio.sleep(0.05)
+    raise Failed(f"they are no contacts: {subscription(guest, inviter.boundjid.bare)}, {subscription(inviter, guest.boundjid.bare)}")
+
+
+@check("the page of an invitation makes an account, in a browser without scripts (XEP-0401 §4.2)", only="martlet")
+async def _(world):
+    chief = await administrator(world)
+    name = fresh()
+    fields = await invite(chief, world, "create-account", username=name, **{"roster-subscription": "1"})
+    path = "/invite/" + token_of(fields)
+    require(fields["landing-url"].endswith(path), f"where the page is: {fields['landing-url']}")
+    context = ssl.create_default_context(cafile=world.certificate)
+
+    def ask(body=None):
+        connection = http.client.HTTPSConnection(world.domain, world.web_port, context=context, timeout=STEP)
+        connection.sock = context.wrap_socket(socket.create_connection((world.address, world.web_port), STEP), server_hostname=world.domain)
+        headers = {"Content-Type": "application/x-www-form-urlencoded"} if body else {}
+        connection.request("POST" if body else "GET", path, body, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+    status, page = await asyncio.to_thread(ask)
+    require(status == 200 and name in page and "<form" in page, f"the page: {status} {page[:300]}")
+    form = urllib.parse.urlencode({"username": name, "password": "pass & wörd", "again": "pass & wörd"})
+    status, page = await asyncio.to_thread(ask, form)
+    require(status == 200 and world.jid(name) in page, f"what the form brought: {status} {page[:300]}")
+    guest = await world.client(name, password="pass & wörd")
+    equal(subscription(guest, world.jid("escalus")), "both", "the contact")
+    status, page = await asyncio.to_thread(ask)
+    equal(status, 404, "the page after that")

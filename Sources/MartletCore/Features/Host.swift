@@ -23,7 +23,6 @@ package final class Host: Sendable {
     package let interested: [any InterestStage]
     package let eventing: (any EventingStage)?
     package let presenting: [any PresentingStage]
-    /// `nil` where strangers have nothing to ask for.
     package let registering: (any RegisteringStage)?
     private let routes: [Namespace: [IQRoute]]
 
@@ -47,7 +46,7 @@ package final class Host: Sendable {
         observing = features.compactMap { $0 as? any ObservingStage }
         interested = features.compactMap { $0 as? any InterestStage }
         presenting = features.compactMap { $0 as? any PresentingStage }
-        registering = features.lazy.compactMap { $0 as? any RegisteringStage }.first { $0.takesStrangers }
+        registering = features.lazy.compactMap { $0 as? any RegisteringStage }.first
         eventing = features.lazy.compactMap { $0 as? any EventingStage }.first
         var routes: [Namespace: [IQRoute]] = [:]
         for route in features.flatMap({ ($0 as? any IQResponder)?.routes ?? [] }) {

@@ -89,16 +89,44 @@ package protocol DelayStage: Feature {
     func delay(_ message: inout Stanza, by address: BareJID, since milliseconds: Int64)
 }
 
-/// Answers those who have no account yet (XEP-0077, XEP-0445). A domain has one at most.
+/// Answers those who have no account yet (XEP-0077, XEP-0445, XEP-0401). A domain has one at most.
 ///
-/// How often somebody may ask, and who may at all, is the connection's affair: the stage is not asked where it offers nothing.
+/// How often somebody may ask is the connection's affair, and so is that no client is heard before log-in unless ``takesStrangers``.
 package protocol RegisteringStage: Feature {
-    /// Whether strangers are taken at all.
+    /// Whether clients are heard that have not logged in.
     var takesStrangers: Bool { get }
     /// Adds to the stream features that a client sees before authentication.
     func writeOffer(to writer: inout XMLWriter)
     /// - Parameter mailbox: of any loop.
     func answer(_ request: StrangersRequest, _ router: Router, on mailbox: LoopMailbox) async -> RegistrationAnswer
+    /// What whoever has a token is invited to, at whatever domain it is; `nil` if it is none, or its time is over.
+    func offer(of token: String, _ router: Router) async throws(StoreError) -> InvitationOffer?
+    /// Makes an account for whoever has a token.
+    ///
+    /// - Parameter remoteAddress: for the record.
+    func register(
+        _ name: String, _ password: String, by token: String, at domain: BareJID, from remoteAddress: String, _ router: Router, on mailbox: LoopMailbox
+    ) async -> RegistrationAnswer
+}
+
+/// What somebody is invited to (XEP-0401).
+package struct InvitationOffer: Hashable, Sendable {
+    package let domain: BareJID
+    /// Whose contact he becomes.
+    package let inviter: BareJID?
+    /// The name that his account will have; `nil` lets him choose.
+    package let localpart: String?
+    package let makesAccounts: Bool
+    /// What his client does with the token.
+    package let uri: String
+
+    package init(domain: BareJID, inviter: BareJID?, localpart: String?, makesAccounts: Bool, uri: String) {
+        self.domain = domain
+        self.inviter = inviter
+        self.localpart = localpart
+        self.makesAccounts = makesAccounts
+        self.uri = uri
+    }
 }
 
 /// A request of a client that has not logged in.

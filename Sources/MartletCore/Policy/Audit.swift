@@ -31,6 +31,9 @@ package enum AuditEvent: Hashable, Sendable {
     case peerStreamsClosed(String, count: Int, by: String)
     case accountEnabled(BareJID, Bool, by: String)
     case passwordChanged(BareJID, by: String)
+    /// Somebody has made an invitation: to an account, if `localpart` of that name, or to become a contact. Its token is not told.
+    case invited(BareJID, localpart: String?, contact: BareJID?, by: String)
+    case invitationRevoked(domain: String, by: String)
     /// An administrator has told a session to end.
     case sessionClosed(FullJID, by: String)
     /// An administrator has told something to all who are online at a domain; how many sessions that were.

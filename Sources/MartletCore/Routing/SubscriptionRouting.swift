@@ -1,5 +1,5 @@
 import MartletXML
-import MartletXMPP
+package import MartletXMPP
 
 /// Subscriptions (RFC 6121 §3, Appendix A). The state of each side changes in its own home and is on disk before anybody is
 /// told (P8).
@@ -65,10 +65,16 @@ extension Router {
     func deliverSubscription(
         _ kind: SubscriptionStanza, _ stanza: Stanza, to contact: BareJID, origin: SessionRef? = nil, _ context: LoopContext
     ) {
-        guard let host = context.hosts.host(of: contact) else {
+        guard context.hosts.host(of: contact) != nil else {
             _ = deliverRemote(stanza, origin: origin, context)
             return
         }
+        guard kind == .subscribe, let token = Self.token(in: stanza) else { return receiveSubscription(kind, stanza, at: contact, context) }
+        redeem(token, stanza, at: contact, context)
+    }
+
+    private func receiveSubscription(_ kind: SubscriptionStanza, _ stanza: Stanza, at contact: BareJID, _ context: LoopContext) {
+        guard let host = context.hosts.host(of: contact) else { return }
         withHome(of: contact, bytes: stanza.element.byteCount, context) { [self] home, context in
             guard home.isResident else { return }
             receive(kind, stanza, host, home, context)
@@ -105,6 +111,73 @@ extension Router {
         let stanza = ServerPresence.make(PresenceType(kind), from: .bare(home.address), to: .bare(contact))
         context.afterCommit(ticket) { [self] context, outcome in
             if case .success = outcome { deliverSubscription(kind, stanza, to: contact, context) }
+        }
+    }
+
+    // MARK: Invitations (XEP-0379, XEP-0401)
+
+    /// Makes two accounts of this server contacts of each other, as if both had asked and both had agreed.
+    package func introduce(_ account: BareJID, to other: BareJID, _ context: LoopContext) {
+        let steps: [(SubscriptionStanza, BareJID, BareJID)] = [
+            (.subscribed, account, other), (.subscribed, other, account), (.subscribe, account, other), (.subscribe, other, account),
+        ]
+        take(steps[...], context)
+        context.runEffects()
+    }
+
+    private func take(_ steps: ArraySlice<(SubscriptionStanza, BareJID, BareJID)>, _ context: LoopContext) {
+        guard let (kind, account, contact) = steps.first else { return }
+        say(kind, from: account, to: contact, context) { [self] context in take(steps.dropFirst(), context) }
+    }
+
+    /// A subscription stanza in an account's name. An approval of what has not been asked for yet is kept for when it is (RFC 6121 §3.4).
+    private func say(
+        _ kind: SubscriptionStanza, from account: BareJID, to contact: BareJID, _ context: LoopContext, _ then: @escaping @Sendable (LoopContext) -> Void
+    ) {
+        withHome(of: account, context) { [self] home, context in
+            guard home.isResident, let limits = context.hosts.host(of: account)?.limits,
+                let result = try? home.roster.send(kind, to: contact, owner: account, limits: limits)
+            else { return }
+            settled(result, contact, home, submit(result, home), context) { [self] context in
+                let stanza = ServerPresence.make(PresenceType(kind), from: .bare(account), to: .bare(contact))
+                if result.step.passesOn { deliverSubscription(kind, stanza, to: contact, context) }
+                then(context)
+            }
+        }
+    }
+
+    /// The token by which a request says that it was invited.
+    private static func token(in stanza: Stanza) -> String? {
+        stanza.element.firstChild("preauth", .preAuthentication)?.attribute("token").flatMap { $0.isEmpty ? nil : $0 }
+    }
+
+    /// A request of somebody who may have been invited: if he was, it is approved in the inviter's name, who asks in turn (XEP-0379 §3.5).
+    /// Else it is one like others.
+    private func redeem(_ token: String, _ stanza: Stanza, at inviter: BareJID, _ context: LoopContext) {
+        let (mailbox, now) = (context.mailbox, context.time.wallMilliseconds)
+        // The disk is asked; nothing else of a request waits for it.
+        Task(executorPreference: executor) { [self] in
+            let isInvited = await use(token, of: inviter, now: now)
+            mailbox.run { [self] context in
+                let sender = stanza.from.bare
+                guard isInvited else { return receiveSubscription(.subscribe, stanza, at: inviter, context) }
+                say(.subscribed, from: inviter, to: sender, context) { [self] context in
+                    receiveSubscription(.subscribe, stanza, at: inviter, context)
+                    say(.subscribe, from: inviter, to: sender, context) { _ in }
+                }
+            }
+        }
+    }
+
+    /// Whether the token is an invitation of that account, which is used up by this.
+    private func use(_ token: String, of inviter: BareJID, now: Int64) async -> Bool {
+        let key = InvitationKey(token: token)
+        do throws(StoreError) {
+            guard let invitation = try await store.invitation(key), invitation.inviter == inviter, invitation.expires > now else { return false }
+            try await store.commit([.invitation(.use(key))])
+            return true
+        } catch {
+            return false
         }
     }
 

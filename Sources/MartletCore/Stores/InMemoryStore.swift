@@ -229,6 +229,18 @@ package final class InMemoryStore: Store {
         read({ $0.nodes.lastItems(of: nodes) }, done)
     }
 
+    package func invitation(_ key: InvitationKey) async throws(StoreError) -> StoredInvitation? {
+        try await read { $0.invitations.all[key] }
+    }
+
+    package func invitation(reserving address: BareJID, now: Int64) async throws(StoreError) -> StoredInvitation? {
+        try await read { $0.invitations.reserving(address, now: now) }
+    }
+
+    package func invitations(domain: String?, after: InvitationKey?, limit: Int) async throws(StoreError) -> [StoredInvitation] {
+        try await read { $0.invitations.page(domain: domain, after: after, limit: limit) }
+    }
+
     package func document(_ account: AccountID, _ key: DocumentKey) async throws(StoreError) -> ByteBuffer? {
         try await read { $0.document(account, key) }
     }

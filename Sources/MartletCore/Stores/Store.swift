@@ -120,6 +120,7 @@ package enum Write: Sendable {
     case account(AccountChange)
     case room(RoomChange)
     case node(NodeChange)
+    case invitation(InvitationChange)
 }
 
 /// Small data of an account or a room: vCards, private XML, the block list, preferences.
@@ -256,7 +257,7 @@ package struct StoredQueue: Sendable {
 }
 
 /// Durable truth. SQLite or memory now; the in-memory one is the reference meaning.
-package protocol Store: NodeStore {
+package protocol Store: NodeStore, InvitationStore {
     /// Queues writes for the next group commit and returns at once. First in, first out. Never blocks, never fails here:
     /// see ``outcome(of:)``.
     func submit(_ writes: [Write]) -> CommitTicket

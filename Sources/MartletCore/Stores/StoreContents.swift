@@ -15,6 +15,7 @@ package struct StoreContents: Sendable {
     private var ids: [BareJID: AccountID] = [:]
     private(set) var rooms: [AccountID: Room] = [:]
     private(set) package var nodes = NodeContents()
+    private(set) package var invitations = InvitationContents()
     /// For other servers.
     private var queues: [AccountID: Queue] = [:]
     private var roomIDs: [BareJID: AccountID] = [:]
@@ -84,7 +85,7 @@ extension StoreContents {
 extension StoreContents {
     /// All of `writes`, or, when one of them is refused, none.
     package mutating func apply(_ writes: [Write], now: Int64) throws(StoreError) {
-        var undo = Undo(idCeiling: idCeiling, archiveFloor: archiveFloor)
+        var undo = Undo(invitations: invitations, idCeiling: idCeiling, archiveFloor: archiveFloor)
         do throws(StoreError) {
             for write in writes { try apply(write, now: now, &undo) }
         } catch {
@@ -99,6 +100,7 @@ extension StoreContents {
         var roomsBefore: [AccountID: Room?] = [:]
         var queuesBefore: [AccountID: Queue?] = [:]
         var nodesBefore: NodeContents.Before = [:]
+        let invitations: InvitationContents
         var idCeiling: UInt64
         var archiveFloor: UInt64
     }
@@ -106,6 +108,7 @@ extension StoreContents {
     private mutating func restore(_ undo: Undo) {
         idCeiling = undo.idCeiling
         archiveFloor = undo.archiveFloor
+        invitations = undo.invitations
         for id in undo.before.keys {
             if let address = accounts[id]?.address { ids[address] = nil }
         }
@@ -165,6 +168,8 @@ extension StoreContents {
         case .node(let change):
             if case .create(.account(let owner), _) = change { try check(owner) }
             try nodes.apply(change, &undo.nodesBefore)
+        case .invitation(let change):
+            try invitations.apply(change)
         }
     }
 
@@ -210,6 +215,7 @@ extension StoreContents {
             accounts[id] = nil
             ids[address] = nil
             nodes.removeAll(of: .account(id), &undo.nodesBefore)
+            invitations.remove(by: address)
         }
     }
 

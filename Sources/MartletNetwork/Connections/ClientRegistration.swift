@@ -8,7 +8,7 @@ import NIOCore
 extension ClientStream {
     /// Has the domain answer a request of a client that has not logged in.
     func answerStranger(_ element: FlatElement, at domain: String, _ token: String?) {
-        guard let host = loop.context.hosts.host(ofDomain: domain), let stage = host.registering else {
+        guard let host = loop.context.hosts.host(ofDomain: domain), let stage = host.registering, stage.takesStrangers else {
             return perform(machine.registered(.refused(.serviceUnavailable)))
         }
         let kind: IQRequest.Kind = IQType(of: element.root) == .set ? .set : .get

@@ -98,6 +98,6 @@ struct ClientSurroundings: ClientStreamEnvironment {
     func serves(_ domain: String) -> Bool { context.hosts.host(ofDomain: domain) != nil }
     func canStartTLS(for domain: String) -> Bool { listener.service.certificates.certificate(of: domain) != nil }
     func streamID() -> String { context.random.token() }
-    func takesRegistrations(at domain: String) -> Bool { context.hosts.host(ofDomain: domain)?.registering != nil }
+    func takesRegistrations(at domain: String) -> Bool { context.hosts.host(ofDomain: domain)?.registering?.takesStrangers == true }
     func nonce() -> ScramNonce { ScramNonce(random: context.random.bytes(ScramNonce.randomBytesMin + 2)) }
 }

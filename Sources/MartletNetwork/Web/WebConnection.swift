@@ -307,13 +307,15 @@ extension WebConnection {
         context.writeAndFlush(wrapOutboundOut(.end(nil))).whenComplete { _ in channel.close(mode: .output, promise: nil) }
     }
 
-    /// Nothing here is a page: browsers are told to make nothing of it. Scripts of any origin may ask what is for XMPP clients, since nothing
-    /// here goes by what a browser adds by itself (XEP-0156 §3, XEP-0206 §9).
+    /// What is no page browsers are told to make nothing of. Scripts of any origin may ask what is for XMPP clients, since nothing
+    /// there goes by what a browser adds by itself (XEP-0156 §3, XEP-0206 §9).
     private func addCommon(to headers: inout HTTPHeaders, _ resource: (any WebResource)?) {
         headers.replaceOrAdd(name: "X-Content-Type-Options", value: "nosniff")
-        headers.replaceOrAdd(name: "Content-Security-Policy", value: "default-src 'none'; frame-ancestors 'none'")
+        if !headers.contains(name: "Content-Security-Policy") {
+            headers.add(name: "Content-Security-Policy", value: "default-src 'none'; frame-ancestors 'none'")
+        }
         headers.replaceOrAdd(name: "Referrer-Policy", value: "no-referrer")
-        guard let resource else { return }
+        guard let resource, resource.isForScripts else { return }
         headers.replaceOrAdd(name: "Access-Control-Allow-Origin", value: "*")
         headers.replaceOrAdd(name: "Access-Control-Allow-Methods", value: Self.allowed(resource))
         headers.replaceOrAdd(name: "Access-Control-Allow-Headers", value: "Content-Type")

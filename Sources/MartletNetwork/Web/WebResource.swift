@@ -8,8 +8,14 @@ protocol WebResource: Sendable {
     var methods: [HTTPMethod] { get }
     /// Longest body of a request, in bytes.
     var bodyBytesMax: Int { get }
+    /// Whether scripts of any origin may ask: so with all that is for XMPP clients.
+    var isForScripts: Bool { get }
     /// Answers, at once or later, by ``WebConnection/answer(_:)`` or by taking the connection over. On the connection's loop.
     func answer(_ request: WebRequest, on connection: WebConnection)
+}
+
+extension WebResource {
+    var isForScripts: Bool { true }
 }
 
 /// A whole request.

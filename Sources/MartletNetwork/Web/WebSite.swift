@@ -46,9 +46,10 @@ final class WebSite: Sendable {
             Self.boshPath: BOSHResource(listener.service.settings),
             HostMeta.Form.xml.path: HostMeta(form: .xml, url: settings.url),
             HostMeta.Form.json.path: HostMeta(form: .json, url: settings.url),
+            InvitationStyle.path: InvitationStyle(),
         ]
     }
 
     /// Paths are compared as they are written: nothing is decoded and nothing left out, so that there is one way to write each.
-    func resource(at path: String) -> (any WebResource)? { resources[path] }
+    func resource(at path: String) -> (any WebResource)? { resources[path] ?? InvitationPage(path: path) }
 }

@@ -20,6 +20,7 @@ package enum Schema {
         Migration(version: 5, statements: rooms),
         Migration(version: 6, statements: roomCreators),
         Migration(version: 7, statements: nodes),
+        Migration(version: 8, statements: InvitationTable.migration),
     ]
 
     /// Numbers of accounts come from `meta` and are never given twice; `log.id` ascends with the order of commits.

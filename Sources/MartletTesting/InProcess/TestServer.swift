@@ -33,7 +33,8 @@ package final class TestServer {
         audit: any AuditSink = NoAudit(), seed: UInt64 = 1,
         contacts: ContactAddresses.Addresses = .init(),
         roomSettings: MultiUserChat.Settings = .init(identities: OccupantIDs(secret: Array("occupants".utf8))),
-        pubsub: PubSubService.Settings = .init(), registration: RegistrationSettings = .init(), features: ((FeatureConfiguration) -> [any Feature])? = nil
+        pubsub: PubSubService.Settings = .init(), registration: RegistrationSettings = .init(),
+        invitations: InvitationSettings = .init(), features: ((FeatureConfiguration) -> [any Feature])? = nil
     ) {
         self.settings = settings
         time = ManualTime()
@@ -44,7 +45,8 @@ package final class TestServer {
         var registration = registration
         registration.keys = KeyPolicy(hashes: [.sha256], iterations: ScramKeys.iterationRange.lowerBound)
         let configuration = FeatureConfiguration(
-            softwareVersion: "1.0", contacts: contacts, time: time, uptime: Uptime(time), registration: registration, derivation: DerivationAtOnce())
+            softwareVersion: "1.0", contacts: contacts, time: time, uptime: Uptime(time), registration: registration, invitations: invitations,
+            derivation: DerivationAtOnce())
         let features = features ?? StandardFeatures.all
         let rooms = domains.map { domain in
             do {
@@ -185,7 +187,7 @@ package final class TestServer {
     /// What a client at the first domain is answered that has not logged in; `nil` if nobody listens to it.
     package func stranger(_ xml: String, token: String? = nil) -> RegistrationAnswer? {
         guard let element = try? parseElement(ByteBuffer(string: xml), limits: .authenticated) else { preconditionFailure("no stanza: \(xml)") }
-        guard let stage = hosts.host(of: domain)?.registering else { return nil }
+        guard let stage = hosts.host(of: domain)?.registering, stage.takesStrangers else { return nil }
         let kind: IQRequest.Kind = element.root.attributeEquals("type", "set") ? .set : .get
         let request = StrangersRequest(kind, element, at: domain, token: token, from: "192.0.2.1")
         let (router, mailbox) = (router, context.mailbox)

@@ -299,8 +299,8 @@ package enum ConfigurationSchema {
         .value(
             "registration", \.registration, .choice, .reload,
             """
-            Who may make himself an account by his client: closed: nobody. open: anybody who can connect. Open servers are found by those who send \
-            spam within days.
+            Who may make himself an account, by his client or on the page of an invitation: closed: nobody. invited: whoever has an invitation. \
+            open: anybody who can connect. Open servers are found by those who send spam within days.
             """),
         .value(
             "requests-per-network", \.requestsPerNetworkMax, .integer(1...100_000), .reload,
@@ -317,6 +317,16 @@ package enum ConfigurationSchema {
         .value(
             "removal", \.removesAccounts, .boolean, .reload,
             "Whether people may delete their accounts by their clients, with everything in them. It cannot be undone."),
+        .section("invitations", \.invitations, invitations, "Links by which people become contacts, and get accounts (XEP-0401, XEP-0445)."),
+    ])
+
+    static let invitations = ConfigurationMapping<ServerConfiguration.Invitations>([
+        .value("users", \.users, .boolean, .reload, "Whether every account may invite. Admins may always, and so does martlet invite."),
+        .value(
+            "lifetime", \.lifetime, .duration(.seconds(3600)...(.seconds(365 * 86_400))), .reload, "For how long an invitation is good."),
+        .value(
+            "per-account", \.perAccountMax, .integer(1...10_000), .reload,
+            "Most invitations of one account that are neither used nor too old. It does not hold for admins."),
     ])
 
     static let storage = ConfigurationMapping<ServerConfiguration.Storage>([

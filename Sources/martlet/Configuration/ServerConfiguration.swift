@@ -183,6 +183,16 @@ extension ServerConfiguration {
         ]
         package var changesPasswords = true
         package var removesAccounts = false
+        package var invitations = Invitations()
+
+        package init() {}
+    }
+
+    /// Links by which people get accounts and contacts (XEP-0401).
+    package struct Invitations: ConfigurationSection {
+        package var users = false
+        package var lifetime = Duration.seconds(7 * 86_400)
+        package var perAccountMax = 10
 
         package init() {}
     }
@@ -475,6 +485,7 @@ package enum AuthenticationMechanism: String, Sendable, CaseIterable {
 /// Who may have an account made before log-in (XEP-0077).
 package enum RegistrationOffer: String, Sendable, CaseIterable {
     case closed
+    case invited
     case open
 }
 

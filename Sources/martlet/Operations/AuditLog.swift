@@ -59,6 +59,12 @@ package struct AuditLog: AuditSink {
             log.notice(isEnabled ? "account enabled" : "account disabled", metadata: ["account": "\(account)", "by": "\(by)"])
         case .passwordChanged(let account, let by):
             log.notice("password changed", metadata: ["account": "\(account)", "by": "\(by)"])
+        case .invited(let domain, let localpart, let contact, let by):
+            log.notice(
+                "invitation made",
+                metadata: ["domain": "\(domain)", "name": "\(localpart ?? "")", "contact": "\(contact.map { "\($0)" } ?? "")", "by": "\(by)"])
+        case .invitationRevoked(let domain, let by):
+            log.notice("invitation revoked", metadata: ["domain": "\(domain)", "by": "\(by)"])
         case .sessionClosed(let session, let by):
             log.notice("session closed by an administrator", metadata: ["session": "\(session)", "by": "\(by)"])
         case .announced(let domain, let sessions, let by):

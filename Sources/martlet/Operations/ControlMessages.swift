@@ -1,3 +1,4 @@
+import MartletFeatures
 package import MartletNetwork
 
 /// What commands ask of a running server, over its local socket: one request and one response, each a line of JSON.
@@ -46,6 +47,27 @@ package enum ControlOrder: Codable, Hashable, Sendable {
     case archive(ArchiveOrder)
     case room(RoomOrder)
     case federation(FederationOrder)
+    case invitation(InvitationOrder)
+}
+
+/// About invitations (XEP-0401).
+package enum InvitationOrder: Codable, Hashable, Sendable {
+    package struct Making: Codable, Hashable, Sendable {
+        /// The first domain, unless given.
+        package var domain: String?
+        /// The name that the account will have.
+        package var name: String?
+        /// Whose contact one becomes.
+        package var contact: String?
+        package var uses = 1
+        /// For how long, in seconds; as configured, unless given.
+        package var seconds: Int64?
+        package init() {}
+    }
+    case make(Making)
+    case list(domain: String?, after: String?)
+    /// By its identifier, or the beginning of that.
+    case revoke(String)
 }
 
 /// About other servers, by their domains.
@@ -113,6 +135,8 @@ package enum ControlResponse: Codable, Hashable, Sendable {
     case affiliations([AffiliationLine])
     case history([UtteranceLine])
     case federation(FederationReport)
+    case invited(uri: String, page: String?, InvitationLine)
+    case invitations([InvitationLine])
     /// Comes before the response, of a test.
     case step(DiagnosisStep)
     /// Whether all went well.
@@ -174,6 +198,29 @@ package struct AccountLine: Codable, Hashable, Sendable {
     /// Milliseconds since 1970.
     package var created: Int64
     package var lastActivity: Int64?
+}
+
+package struct InvitationLine: Codable, Hashable, Sendable {
+    /// Of the token's digest, in hexadecimal; the token itself is told once.
+    package var id: String
+    package var domain: String
+    package var name: String?
+    package var contact: String?
+    package var makesAccounts: Bool
+    package var usesLeft: Int
+    package var creator: String
+    /// Milliseconds since 1970.
+    package var created: Int64
+    package var expires: Int64
+
+    /// As `martlet invite list` prints it.
+    package var text: String {
+        let what = [
+            makesAccounts ? "account\(name.map { " \($0)" } ?? "") at \(domain)" : nil, contact.map { "contact of \($0)" },
+            "\(usesLeft) \(usesLeft == 1 ? "use" : "uses")",
+        ].compactMap { $0 }.joined(separator: ", ")
+        return "\(id.prefix(12))  \(what)  until \(DateTime.text(milliseconds: expires))  by \(creator)"
+    }
 }
 
 /// What a reload changed.

@@ -89,7 +89,7 @@ package final class ServerMetrics: Sendable {
         case .sessionEnded: sessions.decrement()
         case .refused: refusals.increment()
         case .sessionDetached, .sessionResumed, .accountCreated, .accountDeleted, .accountEnabled, .passwordChanged, .archiveRead, .archivePurged,
-            .roomRead, .roomPurged, .roomCreated, .roomDestroyed, .roomAffiliationSet, .roomConfigured, .roomCommand, .sessionClosed, .announced,
+            .roomRead, .roomPurged, .roomCreated, .roomDestroyed, .roomAffiliationSet, .roomConfigured, .roomCommand, .sessionClosed, .announced, .invited, .invitationRevoked,
             .peerStreamsClosed, .configurationReloaded: break
         }
     }

@@ -9,12 +9,14 @@ struct AccountAdministration: Sendable {
     /// The domains that are hosted.
     let domains: Set<String>
     let rooms: RoomAdministration
+    let invitations: InvitationAdministration
 
     init(_ core: ServerCore, _ configuration: ServerConfiguration) {
         self.core = core
         folder = configuration.server.dataFolder
         domains = Set(configuration.domains.map(\.name))
         rooms = RoomAdministration(core, configuration)
+        invitations = InvitationAdministration(core, configuration)
     }
 
     /// Carries out an order about accounts and rooms and what is theirs; `nil` for others.
@@ -27,6 +29,7 @@ struct AccountAdministration: Sendable {
         case .account(.delete(let address)): try await delete(address, by: by)
         case .archive(let order): return try await ArchiveAdministration(core: core, folder: folder, rooms: rooms).answer(order, by: by)
         case .room(let order): return try await rooms.answer(order, by: by)
+        case .invitation(let order): return try await invitations.answer(order, by: by)
         case .status, .sessions, .closeSessions, .logLevel, .reload, .federation: return nil
         }
         return .done

@@ -42,7 +42,7 @@ struct HostAssembly {
             push: PushContent(includesSender: configuration.push.includesSender, includesBody: configuration.push.includesBody),
             services: items(of: domain), time: time, uptime: uptime, capabilities: capabilities,
             eventing: PersonalEventingSettings(configuration.pubsub), externalServices: try externalServices(),
-            registration: RegistrationSettings(configuration), derivation: derivation)
+            registration: RegistrationSettings(configuration), invitations: InvitationSettings(configuration, at: domain.name), derivation: derivation)
         features.streamLimits = .init(
             bytesMax: configuration.limits.stanzaBytesMax, idleSeconds: configuration.idle.pingAfter.map { Int($0.components.seconds) })
         features.outageStatus = domain.contacts.outage
@@ -60,7 +60,7 @@ struct HostAssembly {
         statement.backupRetentionHours = policy.backupRetention.map(hours)
         statement.retentionHours = configuration.archive.retention == .zero ? nil : hours(configuration.archive.retention)
         statement.seesPasswords = configuration.authentication.mechanisms.contains(.plain)
-        statement.isErasable = configuration.registration.removesAccounts
+        statement.isErasable = configuration.accounts.removesAccounts
         return statement
     }
 
@@ -178,12 +178,24 @@ extension RegistrationSettings {
         offer =
             switch accounts.registration {
             case .closed: .closed
+            case .invited: .invited
             case .open: .open
             }
         changesPasswords = accounts.changesPasswords
         removesAccounts = accounts.removesAccounts
         reservedNames = Set(accounts.reservedNames)
         keys = configuration.keyPolicy
+    }
+}
+
+extension InvitationSettings {
+    init(_ configuration: ServerConfiguration, at domain: String) {
+        self.init()
+        let invitations = configuration.accounts.invitations
+        accountsInvite = invitations.users
+        lifetime = invitations.lifetime.components.seconds * 1000
+        openMax = invitations.perAccountMax
+        url = configuration.web.url ?? configuration.listeners.first { $0.kind == .https }.map { "https://\(domain):\($0.port)" }
     }
 }
 

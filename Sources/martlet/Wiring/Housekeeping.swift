@@ -92,6 +92,7 @@ final class Housekeeping: Service {
                     let last = hourly
                     hourly = Task {
                         await last?.value
+                        await forgetInvitations()
                         await lookAtMessages(since: start)
                     }
                 }
@@ -102,6 +103,15 @@ final class Housekeeping: Service {
         for task in [hourly, ghosts] {
             task?.cancel()
             await task?.value
+        }
+    }
+
+    /// Those whose time was over an hour ago: whoever was let in by one may still be filling in the form (XEP-0445 §4).
+    private func forgetInvitations() async {
+        do throws(StoreError) {
+            try await core.store.commit([.invitation(.removeExpired(now: time.wallMilliseconds - 3_600_000))])
+        } catch {
+            logs.server.warning("invitations that are too old stay", metadata: ["why": "\(error)"])
         }
     }
 

@@ -1,0 +1,70 @@
+package import MartletCore
+package import MartletXMPP
+
+/// Who may invite, and how.
+package struct InvitationSettings: Hashable, Sendable {
+    /// Whether accounts may; administrators may always.
+    package var accountsInvite = false
+    /// For how long an invitation is good, in milliseconds.
+    package var lifetime: Int64 = 7 * 86_400_000
+    /// Invitations of one account that have not been used and not expired.
+    package var openMax = 10
+    /// Where the page of an invitation is, without a slash at its end; `nil`: there is none.
+    package var url: String?
+    package init() {}
+
+    /// The same of an administrator, and of the operator: enough for everybody of a school, and a bound.
+    package static let administratorsOpenMax = 10_000
+}
+
+/// An invitation with its token, which is told once: to whoever has made it.
+package struct Invitation: Hashable, Sendable {
+    package let stored: StoredInvitation
+    package let token: String
+    package let link: InvitationLink
+
+    /// - Parameter now: in milliseconds since 1970.
+    package init(
+        at domain: BareJID, inviter: BareJID? = nil, localpart: String? = nil, makesAccounts: Bool, uses: Int = 1, by creator: String,
+        _ settings: InvitationSettings, now: Int64, _ random: any RandomSource
+    ) {
+        token = random.token()
+        stored = StoredInvitation(
+            key: InvitationKey(token: token), domain: domain.domainpart, inviter: inviter, localpart: localpart, makesAccounts: makesAccounts,
+            usesLeft: uses, creator: creator, created: now, expires: now + settings.lifetime)
+        link = InvitationLink(stored, token, settings)
+    }
+}
+
+/// What is sent to whoever is invited.
+package struct InvitationLink: Hashable, Sendable {
+    /// For a client (RFC 5122, XEP-0379 §3.2, XEP-0445 §2).
+    package let uri: String
+    /// The page that tells what to do with it (XEP-0401 §4.1); `nil` if there is none.
+    package let page: String?
+
+    package init(_ invitation: StoredInvitation, _ token: String, _ settings: InvitationSettings) {
+        let isContact = invitation.inviter != nil && invitation.localpart == nil
+        let name = isContact ? invitation.inviter?.localpart : invitation.localpart
+        let domain = isContact ? invitation.inviter?.domainpart ?? invitation.domain : invitation.domain
+        let address = name.map { Self.encoded($0) + "@" } ?? ""
+        let action = isContact ? "roster;preauth=\(token)\(invitation.makesAccounts ? ";ibr=y" : "")" : "register;preauth=\(token)"
+        uri = "xmpp:\(address)\(domain)?\(action)"
+        page = settings.url.map { "\($0)/invite/\(token)" }
+    }
+
+    /// What an address may not have in a URI (RFC 5122 §2.2) as the bytes that it is.
+    static func encoded(_ localpart: String) -> String {
+        let digits = Array("0123456789ABCDEF".utf8)
+        var bytes: [UInt8] = []
+        for byte in localpart.utf8 {
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
+                UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"):
+                bytes.append(byte)
+            default: bytes += [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 15)]]
+            }
+        }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+}
