@@ -171,20 +171,24 @@ struct LastActivityTests {
     @Test("name and version of the server are among what it says of itself (XEP-0232), the system if the operator wants it known")
     func softwareInformation() {
         #expect(form("urn:xmpp:dataforms:softwareinfo") == ["software": ["Martlet"], "software_version": ["1.0"]])
-        #expect(form("urn:xmpp:dataforms:softwareinfo") { $0.operatingSystem = "Debian" }?["os"] == ["Debian"])
+        let told = form("urn:xmpp:dataforms:softwareinfo") { $0.operatingSystem = "Debian" }
+        #expect(told?["os"] == ["Debian"])
     }
 
     @Test("where it is said what is wrong when the server cannot be reached (XEP-0455)")
     func outage() {
         let files = ["https://status.example.net/capulet.json", "https://example.com/capulet.json"]
         #expect(form("urn:xmpp:sos:0") == nil)
-        #expect(form("urn:xmpp:sos:0") { $0.outageStatus = files } == ["external-status-addresses": files])
+        let told = form("urn:xmpp:sos:0") { $0.outageStatus = files }
+        #expect(told == ["external-status-addresses": files])
     }
 
     @Test("what becomes of the people's data, if the operator says anything of it (XEP-0504)")
     func dataPolicy() {
-        #expect(form("urn:xmpp:data-policy:0") { $0.dataPolicy.retentionHours = 24 } == nil)
-        #expect(form("urn:xmpp:data-policy:0") { $0.dataPolicy.access = ["none"] } == [
+        let nothing = form("urn:xmpp:data-policy:0") { $0.dataPolicy.retentionHours = 24 }
+        #expect(nothing == nil)
+        let little = form("urn:xmpp:data-policy:0") { $0.dataPolicy.access = ["none"] }
+        #expect(little == [
             "auth_data": ["hidden"], "data_retention": ["infinite"], "full_erasure": ["false"], "access_policy": ["none"],
         ])
         let all = form("urn:xmpp:data-policy:0") {
