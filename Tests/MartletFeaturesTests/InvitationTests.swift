@@ -39,9 +39,9 @@ struct InvitationTests {
     }
 
     /// The token of an invitation that was just made.
-    private func token(_ answer: TestStanza?) -> String? {
-        guard let uri = field("uri", in: answer), let start = uri.range(of: "preauth=")?.upperBound else { return nil }
-        return String(uri[start...].prefix { $0 != ";" })
+    private func newToken(_ answer: TestStanza?) -> String? {
+        guard let uri = field("uri", in: answer), let rest = uri.split(separator: "preauth=").last else { return nil }
+        return String(rest.prefix { $0 != ";" })
     }
 
     private func preauth(_ token: String) -> String { "<iq type='set' id='p'><preauth xmlns='urn:xmpp:pars:0' token='\(token)'/></iq>" }
@@ -82,7 +82,7 @@ struct InvitationTests {
     func result() throws {
         let server = try Self.server()
         let answer = execute("invite", by: server.online("juliet/balcony"))
-        let token = try #require(token(answer))
+        let token = try #require(newToken(answer))
         #expect(token.count == 32)
         #expect(field("FORM_TYPE", in: answer) == "urn:xmpp:invite#invitation")
         #expect(field("uri", in: answer) == "xmpp:juliet@capulet.example?roster;preauth=\(token);ibr=y")
@@ -127,7 +127,7 @@ struct InvitationTests {
     func registered() throws {
         let server = try Self.server()
         let romeo = server.online("romeo/orchard")
-        let token = try #require(token(execute("invite", by: romeo)))
+        let token = try #require(newToken(execute("invite", by: romeo)))
         #expect(outcome(server.stranger(preauth(token))) == "admitted")
         #expect(outcome(server.stranger(wish("juliet"), token: token)) == "registered")
         #expect(romeo.received().contains { $0.description.contains("jid='juliet@capulet.example'") && $0.description.contains("subscription='both'") })
@@ -148,7 +148,7 @@ struct InvitationTests {
     @Test("a token is looked at for its time when it is shown, not later (§4)")
     func expiry() throws {
         let server = try Self.server { $0.lifetime = 1_000 }
-        let token = try #require(token(execute("invite", by: server.online("romeo/orchard"))))
+        let token = try #require(newToken(execute("invite", by: server.online("romeo/orchard"))))
         #expect(outcome(server.stranger(preauth(token))) == "admitted")
         server.advance(by: .seconds(1))
         #expect(outcome(server.stranger(preauth(token))) == "item-not-found")
@@ -159,9 +159,9 @@ struct InvitationTests {
     func refused() throws {
         let server = try Self.server()
         let chief = server.online("chief/desk")
-        let token = try #require(token(execute("create-account", [("username", "juliet")], by: chief)))
+        let token = try #require(newToken(execute("create-account", [("username", "juliet")], by: chief)))
         #expect(outcome(server.stranger(wish("rosaline"), token: token)) == "not-acceptable")
-        let other = try #require(self.token(execute("create-account", [], by: chief)))
+        let other = try #require(newToken(execute("create-account", [], by: chief)))
         #expect(outcome(server.stranger(wish("juliet"), token: other)) == "conflict")
         #expect(outcome(server.stranger(wish("admin"), token: other)) == "conflict")
         #expect(outcome(server.stranger(wish("juliet"), token: token)) == "registered")
@@ -171,7 +171,7 @@ struct InvitationTests {
     @Test("the form of who is invited under a name has it")
     func form() throws {
         let server = try Self.server()
-        let token = try #require(token(execute("create-account", [("username", "juliet")], by: server.online("chief/desk"))))
+        let token = try #require(newToken(execute("create-account", [("username", "juliet")], by: server.online("chief/desk"))))
         let answer = server.stranger("<iq type='get' id='r'><query xmlns='jabber:iq:register'/></iq>", token: token)
         guard case .form(let payload) = answer else {
             Issue.record("no form: \(outcome(answer))")
@@ -183,7 +183,7 @@ struct InvitationTests {
     @Test("a token is of one domain")
     func otherDomain() throws {
         let server = try Self.server(domains: ["montague.example", "capulet.example"])
-        let token = try #require(token(execute("invite", by: server.client("juliet@capulet.example/balcony"))))
+        let token = try #require(newToken(execute("invite", by: server.client("juliet@capulet.example/balcony"))))
         #expect(outcome(server.stranger(preauth(token))) == "item-not-found")
     }
 
@@ -193,7 +193,7 @@ struct InvitationTests {
     func subscribed() throws {
         let server = try Self.server()
         let romeo = server.online("romeo/orchard")
-        let token = try #require(token(execute("invite", by: romeo)))
+        let token = try #require(newToken(execute("invite", by: romeo)))
         let (juliet, rosaline) = (server.online("juliet/balcony"), server.online("rosaline/garden"))
         let request = "<presence type='subscribe' to='romeo@capulet.example'><preauth xmlns='urn:xmpp:pars:0' token='\(token)'/></presence>"
         juliet.send("<presence type='subscribed' to='romeo@capulet.example'/>")
@@ -210,7 +210,7 @@ struct InvitationTests {
     func unwelcome(whose: String) throws {
         let server = try Self.server { $0.lifetime = 1_000 }
         let (romeo, tybalt, juliet) = (server.online("romeo/orchard"), server.online("tybalt/street"), server.online("juliet/balcony"))
-        let token = whose == "nobody" ? "x" : try #require(token(execute("invite", by: whose == "tybalt" ? tybalt : romeo)))
+        let token = whose == "nobody" ? "x" : try #require(newToken(execute("invite", by: whose == "tybalt" ? tybalt : romeo)))
         if whose == "late" { server.advance(by: .seconds(1)) }
         romeo.forget()
         juliet.send("<presence type='subscribe' to='romeo@capulet.example'><preauth xmlns='urn:xmpp:pars:0' token='\(token)'/></presence>")

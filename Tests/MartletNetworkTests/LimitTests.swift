@@ -49,29 +49,29 @@ import Testing
     func network() throws {
         var throttle = throttle(perNetwork: 4, total: 100)
         let (one, other) = (try address("192.0.2.7"), try address("192.0.2.8"))
-        for _ in 0..<4 { #expect(throttle.take(one, at: now)) }
-        #expect(!throttle.take(one, at: now))
-        #expect(throttle.take(other, at: now))
-        #expect(!throttle.take(one, at: now + .minutes(15) - .nanoseconds(1)))
-        #expect(throttle.take(one, at: now + .minutes(15)))
-        #expect(!throttle.take(one, at: now + .minutes(15)))
+        for _ in 0..<4 { #expect(throttle.take(one, at: now) == true) }
+        #expect(throttle.take(one, at: now) == false)
+        #expect(throttle.take(other, at: now) == true)
+        #expect(throttle.take(one, at: now + .minutes(15) - .nanoseconds(1)) == false)
+        #expect(throttle.take(one, at: now + .minutes(15)) == true)
+        #expect(throttle.take(one, at: now + .minutes(15)) == false)
     }
 
     @Test("addresses of one /64 are one network")
     func sixth() throws {
         var throttle = throttle(perNetwork: 1, total: 100)
-        #expect(throttle.take(try address("2001:db8::1"), at: now))
-        #expect(!throttle.take(try address("2001:db8::2"), at: now))
-        #expect(throttle.take(try address("2001:db8:0:1::1"), at: now))
+        #expect(throttle.take(try address("2001:db8::1"), at: now) == true)
+        #expect(throttle.take(try address("2001:db8::2"), at: now) == false)
+        #expect(throttle.take(try address("2001:db8:0:1::1"), at: now) == true)
     }
 
     @Test("all networks together have so many, and so have those that are not known")
     func total() throws {
         var throttle = throttle(perNetwork: 10, total: 3)
-        for last in 1...3 { #expect(throttle.take(try address("192.0.2.\(last)"), at: now)) }
-        #expect(!throttle.take(try address("192.0.2.4"), at: now))
-        #expect(!throttle.take(nil, at: now))
-        #expect(throttle.take(nil, at: now + .minutes(20)))
+        for last in 1...3 { #expect(throttle.take(try address("192.0.2.\(last)"), at: now) == true) }
+        #expect(throttle.take(try address("192.0.2.4"), at: now) == false)
+        #expect(throttle.take(nil, at: now) == false)
+        #expect(throttle.take(nil, at: now + .minutes(20)) == true)
     }
 }
 

@@ -135,7 +135,8 @@ extension Router {
         _ kind: SubscriptionStanza, from account: BareJID, to contact: BareJID, _ context: LoopContext, _ then: @escaping @Sendable (LoopContext) -> Void
     ) {
         withHome(of: account, context) { [self] home, context in
-            guard home.isResident, let limits = context.hosts.host(of: account)?.limits,
+            // Whom the account has blocked it has not invited.
+            guard home.isResident, !home.blocks(.bare(contact)), let limits = context.hosts.host(of: account)?.limits,
                 let result = try? home.roster.send(kind, to: contact, owner: account, limits: limits)
             else { return }
             settled(result, contact, home, submit(result, home), context) { [self] context in
