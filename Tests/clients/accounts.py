@@ -7,6 +7,7 @@ import ssl
 import time
 import urllib.parse
 
+import slixmpp
 from slixmpp.exceptions import IqError
 from slixmpp.xmlstream import ET
 
@@ -216,14 +217,11 @@ class Guest(Newcomer):
         self.token = token
 
     async def fill_in(self, form):
-        shown = self.Iq()
-        shown["type"] = "set"
-        shown["to"] = self.world.domain
-        shown.append(preauth(self.token))
-        try:
-            await shown.send(timeout=STEP)
-        except IqError as error:
-            self.registration = error.iq["error"]["condition"]
+        # This library keeps everything back until somebody is logged in, but for what is of XEP-0077.
+        self.send_raw(f"<iq type='set' id='token' to='{self.world.domain}'><preauth xmlns='urn:xmpp:pars:0' token='{self.token}'/></iq>")
+        answer = await self.expect(lambda stanza: isinstance(stanza, slixmpp.Iq) and stanza["id"] == "token", "the answer to the token")
+        if answer["type"] == "error":
+            self.registration = answer["error"]["condition"]
             self.disconnect()
             return
         await super().fill_in(form)
