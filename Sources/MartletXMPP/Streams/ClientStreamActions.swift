@@ -28,14 +28,24 @@ extension ClientStreamMachine.Action {
         case .managed(let answer): answer.write(to: &writer)
         case .answer(let id, let error):
             writer.element("iq", .client, ["type": error == nil ? "result" : "error", "id": id]) { error?.write(to: &$0) }
-        case .answerStranger(let id, let payload):
-            writer.element("iq", .client, ["type": "result", "id": id]) { $0.raw(payload) }
+        case .answerStranger(let id, let from, let answer): answer.write(from: from, id: id, to: &writer)
         case .close(let error, let header):
             header?.write(to: &writer)
             error?.write(to: &writer)
             writer.streamEnd()
         case .finish(let sendsEnd):
             if sendsEnd { writer.streamEnd() }
+        }
+    }
+}
+
+extension RegistrationAnswer {
+    /// Clients match an answer by its sender, too.
+    fileprivate func write(from: String?, id: String, to writer: inout XMLWriter) {
+        switch self {
+        case .form(let payload): writer.element("iq", .client, ["from": from, "type": "result", "id": id]) { $0.raw(payload) }
+        case .admitted, .registered: writer.element("iq", .client, ["from": from, "type": "result", "id": id])
+        case .refused(let error): writer.element("iq", .client, ["from": from, "type": "error", "id": id]) { error.write(to: &$0) }
         }
     }
 }

@@ -23,7 +23,7 @@ public struct ClientStreamMachine: Sendable {
         /// The account source has been asked.
         indirect case lookingUp(Attempt, Negotiation)
         /// The client has no account yet, and has asked for one (XEP-0077).
-        indirect case registering(id: String, Negotiation)
+        indirect case registering(StrangersQuestion, Negotiation)
         /// Logged in; the new header is to come.
         case authenticated(BareJID)
         case awaitingBind(BareJID)
@@ -68,6 +68,12 @@ public struct ClientStreamMachine: Sendable {
         var token: String?
     }
 
+    /// What of a client's request before authentication its answer repeats.
+    private struct StrangersQuestion: Sendable {
+        let id: String
+        let to: String?
+    }
+
     /// One authentication under way.
     private struct Attempt: Sendable {
         let mechanism: SASLMechanism
@@ -88,8 +94,8 @@ public struct ClientStreamMachine: Sendable {
         case challenge([UInt8])
         /// What was given is a request of somebody who has no account: answer it, and come back with ``ClientStreamMachine/registered(_:)``.
         case register(domain: String, token: String?)
-        /// Answers a request of such a client.
-        case answerStranger(id: String, ByteBuffer)
+        /// Answers a request of such a client, in the name to which it was sent.
+        case answerStranger(id: String, from: String?, RegistrationAnswer)
         /// Expect a new header; the limits of an authenticated stream hold from here.
         case succeed(BareJID, additionalData: [UInt8]?)
         case fail(SASLFailure)
@@ -324,8 +330,8 @@ extension ClientStreamMachine {
         if element.isNamed("abort", .sasl) || element.isNamed("response", .sasl) {
             return fail(.malformedRequest("No exchange is under way."), negotiation)
         }
-        if let id = Self.registrationRequest(element, negotiation) {
-            state = .registering(id: id, negotiation)
+        if let question = Self.registrationRequest(element, negotiation) {
+            state = .registering(question, negotiation)
             return .register(domain: negotiation.domain, token: negotiation.token)
         }
         return end(StreamError(.notAuthorized))
@@ -474,18 +480,19 @@ extension ClientStreamMachine {
 // MARK: Registration (XEP-0077)
 
 extension ClientStreamMachine {
-    /// The identifier of a request that may come before authentication.
-    private static func registrationRequest(_ element: FlatElement, _ negotiation: Negotiation) -> String? {
+    /// A request that may come before authentication.
+    private static func registrationRequest(_ element: FlatElement, _ negotiation: Negotiation) -> StrangersQuestion? {
         guard negotiation.offersRegistration, element.isNamed("iq", .client), let child = element.root.firstChild,
             child.isNamed("query", .register) || child.isNamed("preauth", .preAuthentication), let id = element.attribute("id"), !id.isEmpty,
             element.attribute("to") == nil || element.attribute("to") == negotiation.domain
         else { return nil }
-        return IQType(of: element.root) == .get || IQType(of: element.root) == .set ? id : nil
+        guard IQType(of: element.root) == .get || IQType(of: element.root) == .set else { return nil }
+        return StrangersQuestion(id: id, to: element.attribute("to"))
     }
 
     /// What came of a request before authentication. What is refused counts as a failed authentication does.
     public mutating func registered(_ answer: RegistrationAnswer) -> Action {
-        guard case .registering(let id, var negotiation) = state else { return .wait }
+        guard case .registering(let question, var negotiation) = state else { return .wait }
         switch answer {
         case .form, .registered: break
         case .admitted(let token): negotiation.token = token
@@ -493,11 +500,7 @@ extension ClientStreamMachine {
         }
         guard negotiation.attemptsLeft > 0 else { return end(StreamError(.policyViolation, "Too many refused requests.")) }
         state = .negotiating(negotiation)
-        switch answer {
-        case .form(let payload): return .answerStranger(id: id, payload)
-        case .admitted, .registered: return .answer(id: id, nil)
-        case .refused(let error): return .answer(id: id, error)
-        }
+        return .answerStranger(id: question.id, from: question.to, answer)
     }
 }
 

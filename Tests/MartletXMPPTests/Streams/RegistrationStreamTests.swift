@@ -40,10 +40,10 @@ struct RegistrationStreamTests {
         #expect(try send(Self.query, &machine) == .register(domain: "verona.example", token: nil))
         #expect(machine.isWaiting && !machine.isAuthenticated && !machine.isEnding)
         let form = ByteBuffer(string: "<query xmlns='jabber:iq:register'/>")
-        #expect(machine.registered(.form(form)) == .answerStranger(id: "r1", form))
+        #expect(machine.registered(.form(form)) == .answerStranger(id: "r1", from: nil, .form(form)))
         #expect(!machine.isWaiting)
         _ = try send(Self.query, &machine)
-        #expect(machine.registered(.registered) == .answer(id: "r1", nil))
+        #expect(machine.registered(.registered) == .answerStranger(id: "r1", from: nil, .registered))
         if case .lookUp = try send(StreamEvent.plainText, &machine) {} else { Issue.record("no authentication") }
     }
 
@@ -51,8 +51,25 @@ struct RegistrationStreamTests {
     func tokens() throws {
         var machine = try stream()
         #expect(try send(Self.token, &machine) == .register(domain: "verona.example", token: nil))
-        #expect(machine.registered(.admitted(token: "T")) == .answer(id: "r2", nil))
+        #expect(machine.registered(.admitted(token: "T")) == .answerStranger(id: "r2", from: nil, .admitted(token: "T")))
         #expect(try send(Self.query, &machine) == .register(domain: "verona.example", token: "T"))
+    }
+
+    @Test("an answer comes from where the request was sent to, and from nobody if it was sent to nobody", arguments: [nil, "verona.example"])
+    func sender(to: String?) throws {
+        var machine = try stream()
+        let from = to.map { "from='\($0)' " } ?? ""
+        let answers: [(RegistrationAnswer, String)] = [
+            (.form(ByteBuffer(string: "<query xmlns='jabber:iq:register'/>")), "<iq \(from)type='result' id='r1'><query xmlns='jabber:iq:register'/></iq>"),
+            (.registered, "<iq \(from)type='result' id='r1'/>"),
+            (.refused(StanzaError(.conflict)), "<iq \(from)type='error' id='r1'><error type='cancel'><conflict xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>"),
+        ]
+        for (answer, expected) in answers {
+            _ = try send(Self.query.replacing("type='get'", with: "type='get'" + (to.map { " to='\($0)'" } ?? "")), &machine)
+            var writer = XMLWriter()
+            machine.registered(answer).write(to: &writer)
+            #expect(String(buffer: writer.buffer) == expected)
+        }
     }
 
     @Test("anything else before authentication ends the stream, and so does a request where none is taken", arguments: [
@@ -74,7 +91,8 @@ struct RegistrationStreamTests {
         var machine = try stream()
         for _ in 1..<server.policy.attemptsMax {
             _ = try send(Self.query, &machine)
-            #expect(machine.registered(.refused(StanzaError(.conflict))) == .answer(id: "r1", StanzaError(.conflict)))
+            let refused = RegistrationAnswer.refused(StanzaError(.conflict))
+            #expect(machine.registered(refused) == .answerStranger(id: "r1", from: nil, refused))
         }
         _ = try send(Self.query, &machine)
         #expect(machine.registered(.refused(StanzaError(.conflict))).summary == "end policy-violation")
