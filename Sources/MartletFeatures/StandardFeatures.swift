@@ -159,6 +159,9 @@ package enum StandardFeatures {
         .xep(445, "Pre-Authenticated In-Band Registration", version: "0.2.0", note: "where registration is open, or for whoever is invited"),
         .xep(82, "XMPP Date and Time Profiles", version: "1.1.1"),
         .xep(128, "Service Discovery Extensions", version: "1.0.1"),
+        .xep(
+            114, "Jabber Component Protocol", version: "1.6",
+            note: "jabber:component:accept, also over TLS from the first byte, which is what XEP-0225 (deferred, and spoken by no component) would add"),
         .xep(124, "Bidirectional-streams Over Synchronous HTTP (BOSH)", version: "1.11.2", note: "without key sequencing and several streams"),
         .xep(206, "XMPP Over BOSH", version: "1.4"),
         .xep(156, "Discovering Alternative XMPP Connection Methods", version: "1.4.0", note: "by HTTP, in XML and JSON"),

@@ -31,11 +31,12 @@ final class TestServer: Sendable {
     let router: Router
     let certificates: CertificateStore
     let accounts: TestAccounts
+    let components: ComponentRegistry
 
     init(
         _ listeners: [ListenerConfiguration], settings: NetworkSettings = .test, accounts: TestAccounts = TestAccounts(),
         loops: Int = 1, domains: [String] = TestServer.domains, remote: any RemoteDelivery = NoFederation(),
-        features: [any Feature] = [], store given: InMemoryStore? = nil, time: any TimeSource = SystemTime()
+        features: [any Feature] = [], components: [ComponentSettings] = [], store given: InMemoryStore? = nil, time: any TimeSource = SystemTime()
     ) async throws {
         let store = given ?? InMemoryStore()
         let keys = try TestAccounts.keys(.sha256)
@@ -46,7 +47,12 @@ final class TestServer: Sendable {
             })
         }
         self.store = store
-        let hosts = try HostTable(domains.map { try Host(domain: BareJID(parsing: $0), features: features) })
+        let registry = ComponentRegistry()
+        let hosts = try HostTable(
+            domains.map { try Host(domain: BareJID(parsing: $0), features: features) }
+                + components.map { try Host(domain: $0.name, features: [], service: registry.component($0.name), servesSubdomains: $0.servesSubdomains) })
+        registry.apply(components)
+        self.components = registry
         router = Router(store: store, ids: StanzaIDSource(floor: given == nil ? 0 : Self.laterNames), remote: remote, audit: NoAudit())
         certificates = try CertificateStore(domains.map(Fixtures.files), now: Fixtures.now)
         pool = LoopPool(count: loops) { LoopContext(loop: $0, hosts: hosts, store: store, time: time, random: SystemRandom()) }

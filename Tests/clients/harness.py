@@ -48,6 +48,8 @@ class World:
     web_port: int = 0
     turn_port: int = 0
     folder: str = ""
+    component_port: int = 0
+    configuration: str = ""
     clients: list = dataclasses.field(default_factory=list)
 
     def jid(self, name):

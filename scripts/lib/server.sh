@@ -13,6 +13,8 @@
 # Martlet's configuration is minimal; `export MARTLET_LIMITS_OFFLINE_MESSAGES=…` before server_start changes a value.
 # SERVER_PORTS="5222 5223 5280 5281 5443 3478" takes these ports instead of free ones (STARTTLS, direct TLS, plain, metrics, HTTPS, and where
 # clients are told that there is a TURN server, which a script starts if it wants one: scripts/lib/calls.sh).
+# `server_components="echo irc"` before server_new makes components echo.DOMAIN and irc.DOMAIN (XEP-0114, Martlet only), whose secrets are
+# "NAME's secret", on $server_component_port; `server_component_echo="…"` has further lines of the configuration of one.
 # What scripts may read: $server_kind, $server_domain, $server_address, $server_port (STARTTLS), $server_tls_port (direct
 # TLS), $server_plain_port (log-in without encryption allowed), $server_web_port (HTTPS, Martlet only), $server_certificate (PEM, what clients are to trust),
 # $server_folder, $server_configuration, $server_log, $server_pid, $server_version and the array $server_command, which
@@ -65,6 +67,7 @@ server_new() { # DIR DOMAIN
     chmod 700 "$server_folder"
     server_log=$server_folder/server.log
     read -r server_port server_tls_port server_plain_port server_status_port server_web_port server_turn_port <<<"${SERVER_PORTS:-$(server_free_ports 6)}"
+    [ -z "${server_components:-}" ] || server_component_port=$(server_free_ports 1)
     "server_new_$server_kind"
 }
 
@@ -104,10 +107,23 @@ external-services:
     secret-file: $server_folder/turn.secret
 CONFIGURATION
     turn_secret "$server_folder/turn.secret"
+    [ -z "${server_components:-}" ] || server_configure_components
     mkdir -p "$server_folder/data"
     chmod 700 "$server_folder/data"
     server_certificate=$server_folder/data/certificates/$server_domain.pem # made by the server at its first start
     server_command=("$server_martlet" serve --config "$server_configuration")
+}
+
+server_configure_components() {
+    local name more
+    sed -i "s/^metrics:/  - kind: component\n    port: $server_component_port\n    addresses: [$server_address]\nmetrics:/" "$server_configuration"
+    echo "components:" >> "$server_configuration"
+    for name in $server_components; do
+        (umask 077; echo "$name's secret" > "$server_folder/$name.secret")
+        printf -- '- name: %s\n  secret-file: %s\n' "$name.$server_domain" "$server_folder/$name.secret" >> "$server_configuration"
+        more=server_component_$name
+        [ -z "${!more:-}" ] || printf '%s\n' "${!more}" >> "$server_configuration"
+    done
 }
 
 server_new_prosody() {

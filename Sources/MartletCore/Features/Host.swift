@@ -11,6 +11,8 @@ package final class Host: Sendable {
     package let features: [any Feature]
     /// What answers at the domain's addresses, if that is not accounts.
     package let service: (any DomainService)?
+    /// Whether the domains below a service's own are its as well, as far as nobody else has them.
+    package let servesSubdomains: Bool
     package let screening: [any ScreeningStage]
     package let annotating: [any AnnotatingStage]
     package let fanOut: [any FanOutStage]
@@ -24,17 +26,19 @@ package final class Host: Sendable {
     package let eventing: (any EventingStage)?
     package let presenting: [any PresentingStage]
     package let registering: (any RegisteringStage)?
+    package let componentStages: [any ComponentStage]
     private let routes: [Namespace: [IQRoute]]
 
     package init(
         domain: BareJID, limits: HostLimits = HostLimits(), policy: AccessPolicy = AccessPolicy(), features: [any Feature],
-        service: (any DomainService)? = nil
+        service: (any DomainService)? = nil, servesSubdomains: Bool = false
     ) throws(RouteConflict) {
         self.domain = domain
         self.limits = limits
         self.policy = policy
         self.features = features
         self.service = service
+        self.servesSubdomains = servesSubdomains
         screening = features.compactMap { $0 as? any ScreeningStage }
         annotating = features.compactMap { $0 as? any AnnotatingStage }
         fanOut = features.compactMap { $0 as? any FanOutStage }
@@ -47,6 +51,7 @@ package final class Host: Sendable {
         interested = features.compactMap { $0 as? any InterestStage }
         presenting = features.compactMap { $0 as? any PresentingStage }
         registering = features.lazy.compactMap { $0 as? any RegisteringStage }.first
+        componentStages = features.compactMap { $0 as? any ComponentStage }
         eventing = features.lazy.compactMap { $0 as? any EventingStage }.first
         var routes: [Namespace: [IQRoute]] = [:]
         for route in features.flatMap({ ($0 as? any IQResponder)?.routes ?? [] }) {
@@ -121,12 +126,15 @@ package final class HostTable: Sendable {
     private static let fewMax = 8
     /// The domains of services, which have no accounts.
     private let services: [String: Host]
+    /// Those of them that have the domains below their own.
+    private let wideServices: [String: Host]
     /// What the features of each domain announce to those who have logged in, as bytes: a digest over all that a domain supports is among it.
     private let streamFeatures: [String: ByteBuffer]
 
     package init(_ all: [Host]) {
         let hosts = all.filter { $0.service == nil }
         services = Dictionary(all.filter { $0.service != nil }.map { ($0.domain.domainpart, $0) }, uniquingKeysWith: { first, _ in first })
+        wideServices = services.filter(\.value.servesSubdomains)
         byDomain = Dictionary(hosts.map { ($0.domain.domainpart, $0) }, uniquingKeysWith: { first, _ in first })
         few = byDomain.count <= Self.fewMax ? Array(byDomain.values) : []
         streamFeatures = byDomain.mapValues { host in
@@ -145,7 +153,21 @@ package final class HostTable: Sendable {
     package var hosts: some Collection<Host> { byDomain.values }
     package var serviceHosts: some Collection<Host> { services.values }
     /// The domain of a service.
-    package func service(of address: BareJID) -> Host? { services.isEmpty ? nil : services[address.domainpart] }
+    package func service(of address: BareJID) -> Host? {
+        if services.isEmpty { return nil }
+        let domain = address.domainpart
+        if let host = services[domain] { return host }
+        return wideServices.isEmpty || byDomain[domain] != nil ? nil : wideService(above: domain)
+    }
+
+    private func wideService(above domain: String) -> Host? {
+        var rest = Substring(domain)
+        while let dot = rest.firstIndex(of: ".") {
+            rest = rest[rest.index(after: dot)...]
+            if let host = wideServices[String(rest)] { return host }
+        }
+        return nil
+    }
     /// Whether the address is this server's to speak for.
     package func isOurs(_ address: BareJID) -> Bool { host(of: address) != nil || service(of: address) != nil }
     package func host(ofDomain domain: String) -> Host? { byDomain[domain] }

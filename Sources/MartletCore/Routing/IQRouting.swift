@@ -54,7 +54,9 @@ extension Router {
     ) -> Progress {
         let destination = Destination(to, context)
         if case .service(let host) = destination {
-            if to == .bare(host.domain) { return ask(host, kind, child, stanza, asker, context, isByAdmin: isAdmin(host)) }
+            if to == .bare(host.domain), host.service?.actsAsServer != true {
+                return ask(host, kind, child, stanza, asker, context, isByAdmin: isAdmin(host))
+            }
             var arrival = Arrival(stanza, to: to, origin: asker.origin, asker.completion)
             arrival.isByAdmin = isAdmin(host)
             return deliver(arrival, to: host, context)

@@ -208,7 +208,7 @@ extension Router {
             }
             if home.sessions[index].directed.contains(to) { return .pass }
             // Of the addresses of one room a session has the last one that it took.
-            if context.hosts.service(of: to.bare) != nil { home.sessions[index].directed.removeAll { $0.bare == to.bare } }
+            if let service = context.hosts.service(of: to.bare)?.service, !service.actsAsServer { home.sessions[index].directed.removeAll { $0.bare == to.bare } }
             guard home.sessions[index].directed.count < host.limits.directedPresenceMax else {
                 return .bounce(.policyViolation("too many addresses for directed presence"))
             }

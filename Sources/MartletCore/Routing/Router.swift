@@ -27,7 +27,7 @@ package final class Router: Sendable {
         self.executor = executor
         self.store = store
         self.ids = ids
-        self.remote = remote
+        self.remote = ComponentsFirst(others: remote)
         self.audit = audit
         self.settings = settings
     }

@@ -74,9 +74,9 @@ package struct RemotePresences: Sendable {
         present.lazy.filter { $0.value?.profile?.interests.contains(node) ?? false }.map(\.key)
     }
 
-    /// Forgets those of a domain.
-    mutating func takeAll(of domain: String) -> [FullJID] {
-        present.isEmpty ? [] : take { $0.bare.domainpart == domain }
+    /// Forgets all of some contacts.
+    mutating func takeAll(where isMeant: (BareJID) -> Bool) -> [FullJID] {
+        present.isEmpty ? [] : take { isMeant($0.bare) }
     }
 }
 
@@ -88,8 +88,13 @@ extension Router {
 
     /// Another server cannot be reached any more: its users, as far as they were here, are gone.
     package func peerVanished(_ domain: String, from local: String, _ context: LoopContext) {
+        vanished(context, from: local) { $0.domainpart == domain }
+    }
+
+    /// The same of a component, which may have several domains.
+    func vanished(_ context: LoopContext, from local: String, _ isMeant: @escaping @Sendable (BareJID) -> Bool) {
         forEachOccupiedHome(of: local, context) { [self] home, context in
-            tell(home, thatGone: home.remotePresences.takeAll(of: domain), context)
+            tell(home, thatGone: home.remotePresences.takeAll(where: isMeant), context)
         }
     }
 

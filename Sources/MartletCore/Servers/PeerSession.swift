@@ -141,7 +141,7 @@ package final class PeerSession {
         }
     }
 
-    private static func flaw(of stanza: Stanza) -> StanzaError? {
+    static func flaw(of stanza: Stanza) -> StanzaError? {
         guard case .iq = stanza.kind else { return nil }
         if IQType(of: stanza.element.root) == nil { return .badRequest("an iq has a type of get, set, result or error") }
         return stanza.id?.isEmpty ?? true ? .badRequest("an iq has an id") : nil
@@ -221,7 +221,7 @@ package final class PeerSession {
 extension StanzaKind {
     /// - Throws: what a stream ends with that carries something else than stanzas.
     /// - Returns: `nil` for a presence of a type that nobody knows, which is ignored.
-    fileprivate init?(of root: ElementView) throws(StreamError) {
+    init?(of root: ElementView) throws(StreamError) {
         if root.isNamed("message", .client) {
             self = .message(MessageType(of: root))
         } else if root.isNamed("iq", .client) {

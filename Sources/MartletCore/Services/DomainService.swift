@@ -6,7 +6,8 @@ package import MartletXMPP
 /// Each bare address of the domain has its home in a shard, as accounts have. What the service decides there, it decides under the shard's
 /// lock: memory only; posts and writes are queued under the lock, which fixes their order, and everything else comes after.
 package protocol DomainService: Sendable {
-    /// Takes a stanza for one of the domain's addresses, but for requests to the domain itself, which are the features' (``IQResponder``).
+    /// Takes a stanza for one of the domain's addresses, but for requests to the domain itself, which are the features' (``IQResponder``)
+    /// unless ``actsAsServer``.
     ///
     /// Called on the loop of whoever sent it, with no lock held. A request is answered, whatever comes of it.
     func receive(_ arrival: Arrival, _ router: Router, _ context: LoopContext) -> Progress
@@ -21,6 +22,20 @@ package protocol DomainService: Sendable {
 
     /// The server stops in order: whoever is told of that is told now. Called once, on some loop.
     func stop(_ router: Router, _ context: LoopContext)
+
+    /// Takes what an address of this server has for one of the domain's, where nobody is answered if that cannot be: answers, and what a room
+    /// tells its occupants. Memory only: may be called under a shard's lock, which fixes the order.
+    ///
+    /// - Parameter stanza: with `to`.
+    func take(_ stanza: EncodedStanza, to address: JID, _ router: Router, _ context: LoopContext)
+
+    /// Whether it answers for the domain itself as well, and is to the rest of the server what another server is.
+    var actsAsServer: Bool { get }
+}
+
+extension DomainService {
+    package func take(_ stanza: EncodedStanza, to address: JID, _ router: Router, _ context: LoopContext) {}
+    package var actsAsServer: Bool { false }
 }
 
 /// A stanza that has come for a service.

@@ -33,7 +33,11 @@ extension Router {
     ///   - session: of this server; without one the stanza goes to another server, or is of no interest.
     package func send(_ stanza: EncodedStanza, from: BareJID, to address: JID, _ session: SessionRef?, _ context: LoopContext) {
         if let session { return context.post(stanza, to: session) }
-        guard !context.hosts.isOurs(address.bare) else { return }
+        if let host = context.hosts.service(of: address.bare) {
+            host.service?.take(stanza, to: address, self, context)
+            return
+        }
+        guard context.hosts.host(of: address.bare) == nil else { return }
         // Under the lock of whoever sends: others of his are to hear it in the same order.
         _ = remote.deliver(stanza, from: from, to: address.bare, context)
     }

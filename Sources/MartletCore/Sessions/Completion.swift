@@ -1,10 +1,11 @@
 /// A promise that every inbound stanza carries: somebody says, once, up to which ticket the disk must have come before the
 /// stanza may be acknowledged. Acknowledgements (XEP-0198 `h`) and the reading of further stanzas hang on it.
 package struct Completion: Sendable {
-    /// What a stanza came in on: a client's session, or a stream from another server.
+    /// What a stanza came in on: a client's session, or a stream from another server or a component.
     package enum Source: Sendable {
         case session(SessionRef)
         case peer(PeerRef)
+        case component(ComponentRef)
 
         func isSession(_ ref: SessionRef) -> Bool {
             if case .session(let session) = self { session === ref } else { false }
@@ -24,10 +25,16 @@ package struct Completion: Sendable {
         self.sequence = sequence
     }
 
+    package init(component: ComponentRef, sequence: UInt32) {
+        source = .component(component)
+        self.sequence = sequence
+    }
+
     var mailbox: LoopMailbox {
         switch source {
         case .session(let session): session.mailbox
         case .peer(let peer): peer.mailbox
+        case .component(let component): component.mailbox
         }
     }
 

@@ -246,6 +246,7 @@ package final class LoopContext {
                 switch completion.source {
                 case .session(let ref): completed(completion, ticket, at: ref)
                 case .peer(let ref): ref.session?.completed(completion.sequence, ticket)
+                case .component(let ref): ref.session?.completed(completion.sequence, ticket)
                 }
             case .completeInherited(let completion, let ticket, let ref): completed(completion, ticket, at: ref)
             case .forward(let item, let link): link.take(item, self)

@@ -28,7 +28,7 @@ package final class ClientListenerService: Sendable {
 
     package init(_ configurations: [ListenerConfiguration], _ service: ClientService, on pool: LoopPool) {
         self.pool = pool
-        let own = configurations.filter { !$0.kind.isForServers }
+        let own = configurations.filter(\.kind.isForClients)
         self.configurations = own
         current = NIOLockedValueBox(Current(service, own))
     }

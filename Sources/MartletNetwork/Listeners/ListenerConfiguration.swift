@@ -1,4 +1,4 @@
-/// One port on which clients or other servers connect.
+/// One port on which clients, other servers or components connect.
 package struct ListenerConfiguration: Hashable, Sendable {
     package enum Kind: Hashable, Sendable {
         /// STARTTLS in the stream (RFC 6120 §5).
@@ -11,25 +11,38 @@ package struct ListenerConfiguration: Hashable, Sendable {
         case https
         /// The same without TLS, behind a reverse proxy that ends it.
         case http
+        /// Components, without TLS (XEP-0114).
+        case component
+        /// The same with TLS from the first byte.
+        case componentTLS
 
         var isForServers: Bool {
             switch self {
-            case .client, .clientTLS, .https, .http: false
+            case .client, .clientTLS, .https, .http, .component, .componentTLS: false
             case .server, .serverTLS: true
             }
         }
 
+        var isForComponents: Bool {
+            switch self {
+            case .client, .clientTLS, .https, .http, .server, .serverTLS: false
+            case .component, .componentTLS: true
+            }
+        }
+
+        var isForClients: Bool { !isForServers && !isForComponents }
+
         var speaksHTTP: Bool {
             switch self {
-            case .client, .clientTLS, .server, .serverTLS: false
+            case .client, .clientTLS, .server, .serverTLS, .component, .componentTLS: false
             case .https, .http: true
             }
         }
 
         var beginsWithTLS: Bool {
             switch self {
-            case .client, .server, .http: false
-            case .clientTLS, .serverTLS, .https: true
+            case .client, .server, .http, .component: false
+            case .clientTLS, .serverTLS, .https, .componentTLS: true
             }
         }
     }

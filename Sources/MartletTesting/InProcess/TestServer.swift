@@ -16,6 +16,7 @@ package final class TestServer {
     package let router: Router
     package let context: LoopContext
     package let loop = EmbeddedEventLoop()
+    package let components = ComponentRegistry()
     private let hosts: HostTable
     private let settings: RouterSettings
     private var otherLoops: [EmbeddedEventLoop] = []
@@ -34,7 +35,7 @@ package final class TestServer {
         contacts: ContactAddresses.Addresses = .init(),
         roomSettings: MultiUserChat.Settings = .init(identities: OccupantIDs(secret: Array("occupants".utf8))),
         pubsub: PubSubService.Settings = .init(), registration: RegistrationSettings = .init(),
-        invitations: InvitationSettings = .init(), features: ((FeatureConfiguration) -> [any Feature])? = nil
+        invitations: InvitationSettings = .init(), components: [ComponentSettings] = [], features: ((FeatureConfiguration) -> [any Feature])? = nil
     ) {
         self.settings = settings
         time = ManualTime()
@@ -71,9 +72,18 @@ package final class TestServer {
                 preconditionFailure("no host can be made of \(domain): \(error)")
             }
         }
+        let others = components.map { [registry = self.components] component in
+            do {
+                return try Host(
+                    domain: component.name, features: [], service: registry.component(component.name), servesSubdomains: component.servesSubdomains)
+            } catch {
+                preconditionFailure("no component can be at \(component.name): \(error)")
+            }
+        }
+        self.components.apply(components)
         guard let first = hosts.first else { preconditionFailure("a server has a domain") }
         domain = first.domain
-        self.hosts = HostTable(hosts + rooms + nodes)
+        self.hosts = HostTable(hosts + rooms + nodes + others)
         context = LoopContext(loop: loop, hosts: self.hosts, store: store, time: time, random: random)
     }
 

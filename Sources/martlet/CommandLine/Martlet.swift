@@ -11,7 +11,8 @@ struct Martlet: AsyncParsableCommand {
         version: "martlet \(MartletVersion.current)",
         subcommands: [
             ServeCommand.self, InitCommand.self, AccountCommand.self, InviteCommand.self, RoomCommand.self, ArchiveCommand.self, ConfigCommand.self, StatusCommand.self,
-            SessionCommand.self, FederationCommand.self, DoctorCommand.self, LogCommand.self, BackupCommand.self, VerifyCommand.self, RestoreCommand.self, FeaturesCommand.self,
+            SessionCommand.self, FederationCommand.self, ComponentCommand.self, DoctorCommand.self, LogCommand.self, BackupCommand.self, VerifyCommand.self,
+            RestoreCommand.self, FeaturesCommand.self,
         ])
 
     /// Ends the process with a status of `sysexits.h` and says on standard error what is wrong.

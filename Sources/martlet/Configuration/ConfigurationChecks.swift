@@ -1,4 +1,5 @@
 import MartletNetwork
+import MartletXMPP
 
 /// What no single value can tell: values that contradict each other, names that occur twice, files that are not there.
 struct ConfigurationChecks {
@@ -27,6 +28,7 @@ struct ConfigurationChecks {
         checkControlSocket()
         checkPeers()
         checkAnchors()
+        checkComponents()
     }
 
     private mutating func report(_ path: String, _ message: String, hint: String? = nil) {
@@ -67,6 +69,37 @@ struct ConfigurationChecks {
                 report(path, "\(address) would be both \(owner) and \(description)", hint: "choose another name")
             }
         }
+    }
+
+    /// A component has a name of its own, and a domain that is there.
+    private mutating func checkComponents() {
+        var owners = Dictionary(configuration.domains.map { ($0.name, "a domain of this server") }) { first, _ in first }
+        for domain in configuration.domains {
+            for service in [configuration.rooms(of: domain), configuration.pubsub(of: domain)].compactMap(\.self) {
+                owners[service.domainpart] = "a service of \(domain.name)"
+            }
+        }
+        for (index, component) in configuration.components.enumerated() {
+            let path = "components[\(index)]"
+            if !component.name.isEmpty, let owner = owners.updateValue("another component", forKey: component.name) {
+                report("\(path).name", "\(component.name) is \(owner) already", hint: "choose another name")
+            }
+            if let domain = component.domain, !configuration.domains.contains(where: { $0.name == domain }) {
+                report("\(path).domain", "this server does not host \(ConfigurationSource.shortened(domain))")
+            }
+            checkReadable(component.secretFile, at: "\(path).secret-file", otherwise: "it holds the component's secret, on one line")
+        }
+        if !configuration.components.isEmpty, !configuration.listeners.contains(where: \.kind.isForComponents) {
+            warn("components", "there is no port on which components can connect", hint: "add a listener of kind component")
+        }
+    }
+
+    /// Secrets of components do not cross the network in the clear, but what is said behind them does.
+    private mutating func checkComponentListener(_ listener: ServerConfiguration.Listener, at path: String) {
+        guard listener.kind == .component, !configuration.components.isEmpty, !listener.addresses.allSatisfy(\.isLoopback) else { return }
+        warn(
+            "\(path).addresses", "what components send and get may cross the network in the clear",
+            hint: "open the listener on 127.0.0.1 only, or make it one of kind component-tls")
     }
 
     private mutating func checkCertificate(of domain: ServerConfiguration.Domain, at path: String) {
@@ -157,6 +190,7 @@ struct ConfigurationChecks {
             }
             checkPlaintext(listener, at: path)
             checkHTTP(listener, at: path)
+            checkComponentListener(listener, at: path)
         }
         guard let port = configuration.metrics.port else { return }
         check(Endpoint(address: configuration.metrics.address, port: port, path: "metrics.port"), &opened)

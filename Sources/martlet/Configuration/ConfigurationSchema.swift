@@ -25,6 +25,9 @@ package enum ConfigurationSchema {
             "external-services", \.externalServices, externalService, .reload, counts: 0...64,
             identity: { "\($0.type.rawValue) \($0.address?.description ?? "") \($0.transport?.rawValue ?? "")" },
             "STUN and TURN servers that clients are told of, for calls (XEP-0215)."),
+        .entries(
+            "components", \.components, component, .reload, counts: 0...1_000, identity: { $0.name },
+            "External components: programs beside this server that answer for domains of their own, such as gateways (XEP-0114)."),
         .section("federation", \.federation, federation, "Streams to and from other servers (RFC 6120)."),
         .entries(
             "peers", \.peers, peer, .reload, counts: 0...10_000, identity: { $0.domain },
@@ -128,14 +131,18 @@ package enum ConfigurationSchema {
             """
             client: XMPP clients, encrypted after STARTTLS. client-tls: XMPP clients, encrypted from the first byte \
             (XEP-0368). server and server-tls: the same for other servers. https: XMPP over WebSocket (RFC 7395) at \
-            /xmpp-websocket and over BOSH (XEP-0206) at /http-bind, and where clients find these. http: the same without encryption, behind a reverse proxy.
+            /xmpp-websocket and over BOSH (XEP-0206) at /http-bind, and where clients find these. http: the same without encryption, behind a reverse proxy. component and \
+            component-tls: components (XEP-0114), without encryption and encrypted from the first byte; not opened if there are no components.
             """),
         .value(
             "port", \.port, .integer(1...65535), .restart, isRequired: true, example: "5222",
-            "TCP port. Clients expect 5222 for client and 5223 for client-tls, servers 5269 for server, unless DNS says otherwise; 5443 is usual for https."),
+            "TCP port. Clients expect 5222 for client and 5223 for client-tls, servers 5269 for server, unless DNS says otherwise; 5443 is usual for https, 5347 for component."),
         .list(
             "addresses", \.addresses, of: .ipAddress, .restart, counts: 1...64,
-            "Addresses on which the port is opened. 0.0.0.0 is every IPv4 and :: every IPv6 address of the machine."),
+            """
+            Addresses on which the port is opened. 0.0.0.0 is every IPv4 and :: every IPv6 address of the machine. For component and component-tls the \
+            default is 127.0.0.1 and ::1.
+            """),
         .list(
             "proxy-sources", \.proxySources, of: .addressBlock, .restart, example: "192.0.2.0/24",
             """
@@ -480,6 +487,24 @@ package enum ConfigurationSchema {
             """),
         .value(
             "lifetime", \.lifetime, .duration(.seconds(60)...(.seconds(604_800))), .reload, "For how long such a password is good."),
+    ])
+
+    static let component = ConfigurationMapping<ServerConfiguration.Component>([
+        .value(
+            "name", \.name, .domain, .reload, isRequired: true, example: "irc.example.org",
+            "The component's domain, as it says it when it connects."),
+        .value(
+            "secret-file", \.secretFile, .optional(.path), .reload, isRequired: true, example: "/etc/martlet/irc.secret",
+            "File with the secret that the component has as well, on one line. Relative to this file."),
+        .value(
+            "domain", \.domain, .optional(.domain), .reload, example: "example.org",
+            """
+            The domain of this server that it belongs to: among whose services it is listed. Without it, the nearest domain above its own, or \
+            the first.
+            """),
+        .value(
+            "subdomains", \.servesSubdomains, .boolean, .reload,
+            "Whether the domains below its own are its as well. Other servers reach those only where the certificate is good for them."),
     ])
 
     static let federation = ConfigurationMapping<ServerConfiguration.Federation>([

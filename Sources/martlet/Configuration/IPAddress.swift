@@ -14,6 +14,7 @@ package struct IPAddress: Hashable, Sendable, CustomStringConvertible {
     package static let anyIPv4 = IPAddress(bytes: [0, 0, 0, 0])
     package static let anyIPv6 = IPAddress(bytes: Array(repeating: 0, count: 16))
     package static let loopbackIPv4 = IPAddress(bytes: [127, 0, 0, 1])
+    package static let loopbackIPv6 = IPAddress(bytes: Array(repeating: 0, count: 15) + [1])
 
     private init(bytes: [UInt8]) { self.bytes = bytes }
 

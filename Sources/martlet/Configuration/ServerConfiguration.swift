@@ -16,6 +16,7 @@ package struct ServerConfiguration: ConfigurationSection {
         Listener(kind: .server, port: 5269),
         Listener(kind: .serverTLS, port: 5270),
         Listener(kind: .https, port: 5443),
+        Listener(kind: .component, port: 5347),
     ]
     package var limits = Limits()
     package var idle = Idle()
@@ -28,6 +29,7 @@ package struct ServerConfiguration: ConfigurationSection {
     package var rooms = Rooms()
     package var pubsub = PubSub()
     package var externalServices: [ExternalService] = []
+    package var components: [Component] = []
     package var federation = Federation()
     package var peers: [Peer] = []
     package var log = Log()
@@ -97,12 +99,26 @@ extension ServerConfiguration {
     package struct Listener: ConfigurationSection {
         package var kind = ListenerKind.client
         package var port = 0
-        package var addresses = [IPAddress.anyIPv4, .anyIPv6]
+        private var givenAddresses: [IPAddress] = []
         /// Peers whose PROXY protocol header is required and believed, or for `http` what they say in `X-Forwarded-For`; nobody's is when
         /// this is empty.
         package var proxySources: [AddressBlock] = []
         package var plaintextAuthentication = false
         package var tlsMinimum = TLSVersion.tls12
+
+        /// Unless given, those of loopback for components, and all for everybody else.
+        package var addresses: [IPAddress] {
+            get {
+                if !givenAddresses.isEmpty { return givenAddresses }
+                return kind.isForComponents ? [.loopbackIPv4, .loopbackIPv6] : [.anyIPv4, .anyIPv6]
+            }
+            set { givenAddresses = newValue }
+        }
+
+        package static func == (a: Listener, b: Listener) -> Bool {
+            a.kind == b.kind && a.port == b.port && a.addresses == b.addresses && a.proxySources == b.proxySources
+                && a.plaintextAuthentication == b.plaintextAuthentication && a.tlsMinimum == b.tlsMinimum
+        }
 
         package init() {}
         package init(kind: ListenerKind, port: Int) {
@@ -304,6 +320,18 @@ extension ServerConfiguration {
         package init() {}
     }
 
+    /// A program beside this server that answers for a domain of its own (XEP-0114).
+    package struct Component: ConfigurationSection {
+        package var name = ""
+        /// File with what it has in common with the server.
+        package var secretFile: String?
+        /// Whose accounts it is there for; the nearest domain above its own unless given.
+        package var domain: String?
+        package var servesSubdomains = false
+
+        package init() {}
+    }
+
     /// Streams to and from other servers.
     package struct Federation: ConfigurationSection {
         package var isEnabled = true
@@ -405,17 +433,26 @@ package enum ListenerKind: String, Sendable, CaseIterable {
     case serverTLS = "server-tls"
     case https
     case http
+    case component
+    case componentTLS = "component-tls"
 
     package var isForServers: Bool {
         switch self {
-        case .client, .clientTLS, .https, .http: false
+        case .client, .clientTLS, .https, .http, .component, .componentTLS: false
         case .server, .serverTLS: true
+        }
+    }
+
+    package var isForComponents: Bool {
+        switch self {
+        case .client, .clientTLS, .https, .http, .server, .serverTLS: false
+        case .component, .componentTLS: true
         }
     }
 
     package var speaksHTTP: Bool {
         switch self {
-        case .client, .clientTLS, .server, .serverTLS: false
+        case .client, .clientTLS, .server, .serverTLS, .component, .componentTLS: false
         case .https, .http: true
         }
     }

@@ -1,3 +1,4 @@
+package import MartletCore
 import MartletFeatures
 package import MartletNetwork
 
@@ -40,6 +41,7 @@ package enum ControlOrder: Codable, Hashable, Sendable {
     case closeSessions(of: String)
     case logLevel(String)
     case reload
+    case components
     case accounts(domain: String?, after: String?)
     case account(AccountOrder)
     /// Created together or not at all.
@@ -137,6 +139,7 @@ package enum ControlResponse: Codable, Hashable, Sendable {
     case federation(FederationReport)
     case invited(uri: String, page: String?, InvitationLine)
     case invitations([InvitationLine])
+    case components([ComponentReport])
     /// Comes before the response, of a test.
     case step(DiagnosisStep)
     /// Whether all went well.

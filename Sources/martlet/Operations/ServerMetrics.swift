@@ -73,6 +73,9 @@ package final class ServerMetrics: Sendable {
         registry.describe("martlet_peer_calls_failed", .counter, "Calls to other servers that came to nothing since the start.")
         registry.describe("martlet_peer_certificates", .counter, "Certificates of other servers that were revoked, or about which that is not known.")
         registry.describe("martlet_dialback_verifications", .counter, "Dialback keys of other servers that were asked about since the start.")
+        registry.describe("martlet_component_connected", .gauge, "1 while an external component is connected, else 0.")
+        registry.describe("martlet_component_queued_bytes", .gauge, "What waits for a component.")
+        registry.describe("martlet_component_stanzas", .counter, "Stanzas taken from a component and given to it since the start.")
         registry.describe("process_open_fds", .gauge, "Files and sockets that are open.")
         registry.describe("process_resident_memory_bytes", .gauge, "Memory in use.")
         registry.describe("process_cpu_seconds", .counter, "Processor time used.")
@@ -152,6 +155,20 @@ package final class ServerMetrics: Sendable {
         count("martlet_dialback_verifications", [("outcome", "valid")], counters.confirmedKeyCount)
         count("martlet_dialback_verifications", [("outcome", "invalid")], counters.rejectedKeyCount)
         count("martlet_dialback_verifications", [("outcome", "error")], counters.unverifiedKeyCount)
+    }
+
+    /// What has passed between this server and its components. Before a reading.
+    package static func set(_ components: [ComponentReport], in registry: OpenMetricsRegistry) {
+        for component in components {
+            let name = ("component", component.name)
+            registry.makeMeter(label: "martlet_component_connected", dimensions: [name]).set(component.address == nil ? Int64(0) : 1)
+            registry.makeMeter(label: "martlet_component_queued_bytes", dimensions: [name]).set(Int64(component.waitingBytes))
+            for (direction, count) in [("in", component.received), ("out", component.sent)] {
+                let counter = registry.makeCounter(label: "martlet_component_stanzas", dimensions: [name, ("direction", direction)])
+                counter.reset()
+                counter.increment(by: Int64(count))
+            }
+        }
     }
 
     package func dataSpace(freeBytes: Int, freePercent: Int) {

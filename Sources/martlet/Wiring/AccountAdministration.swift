@@ -30,7 +30,7 @@ struct AccountAdministration: Sendable {
         case .archive(let order): return try await ArchiveAdministration(core: core, folder: folder, rooms: rooms).answer(order, by: by)
         case .room(let order): return try await rooms.answer(order, by: by)
         case .invitation(let order): return try await invitations.answer(order, by: by)
-        case .status, .sessions, .closeSessions, .logLevel, .reload, .federation: return nil
+        case .status, .sessions, .closeSessions, .logLevel, .reload, .federation, .components: return nil
         }
         return .done
     }

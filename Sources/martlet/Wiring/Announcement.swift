@@ -16,9 +16,9 @@ struct Announcement {
         for listener in configuration.listeners {
             let kind = Self.encryption(listener.kind)
             let doubt = listener.plaintextAuthentication ? ", log-ins without TLS allowed" : ""
-            if listener.kind.isForServers, !configuration.federation.isEnabled { continue }
+            if !configuration.opens(listener) { continue }
             let addresses = listener.addresses.map(\.description).joined(separator: ", ")
-            lines.append(line(listener.kind.isForServers ? "servers" : listener.kind.speaksHTTP ? "web" : "clients", "port \(listener.port) (\(kind)\(doubt)) on \(addresses)"))
+            lines.append(line(Self.users(of: listener.kind), "port \(listener.port) (\(kind)\(doubt)) on \(addresses)"))
         }
         if let port = configuration.metrics.port { lines.append(line("metrics", "http://\(host(configuration.metrics.address)):\(port)/metrics")) }
         var shown: Set<String> = []
@@ -32,10 +32,20 @@ struct Announcement {
         return lines.joined(separator: "\n") + "\n"
     }
 
+    private static func users(of kind: ListenerKind) -> String {
+        switch kind {
+        case .client, .clientTLS: "clients"
+        case .server, .serverTLS: "servers"
+        case .https, .http: "web"
+        case .component, .componentTLS: "components"
+        }
+    }
+
     private static func encryption(_ kind: ListenerKind) -> String {
         switch kind {
         case .client, .server: "STARTTLS"
-        case .clientTLS, .serverTLS: "TLS"
+        case .clientTLS, .serverTLS, .componentTLS: "TLS"
+        case .component: "no encryption"
         case .https: "HTTPS"
         case .http: "HTTP behind a proxy"
         }

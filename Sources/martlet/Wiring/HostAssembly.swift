@@ -13,6 +13,9 @@ struct HostAssembly {
     let roomCounters: RoomCounters
     let capabilities: CapabilityCache
     let derivation: any KeyDerivation
+    let components: ComponentRegistry
+
+    private var componentAssembly: ComponentAssembly { ComponentAssembly(configuration: configuration) }
 
     func table() throws(CommandFailure) -> HostTable {
         var hosts: [Host] = []
@@ -21,6 +24,7 @@ struct HostAssembly {
             if let address = configuration.rooms(of: domain) { hosts.append(try rooms(at: address, of: domain)) }
             if let address = configuration.pubsub(of: domain) { hosts.append(try pubsub(at: address, of: domain)) }
         }
+        do throws(RouteConflict) { hosts += try componentAssembly.hosts(components) } catch { throw CommandFailure(error) }
         return HostTable(hosts)
     }
 
@@ -79,7 +83,7 @@ struct HostAssembly {
     private func items(of domain: ServerConfiguration.Domain) -> [ServiceDiscovery.Item] {
         let rooms = configuration.rooms(of: domain).map { ServiceDiscovery.Item($0, name: Self.roomsName) }
         let pubsub = configuration.pubsub(of: domain).map { ServiceDiscovery.Item($0, name: Self.pubsubName) }
-        return [rooms, pubsub].compactMap(\.self)
+        return [rooms, pubsub].compactMap(\.self) + componentAssembly.items(of: domain)
     }
 
     // MARK: Nodes

@@ -49,11 +49,13 @@ package struct NetworkAssembly {
         case .serverTLS: .serverTLS
         case .https: .https
         case .http: .http
+        case .component: .component
+        case .componentTLS: .componentTLS
         }
     }
 
     var listeners: [ListenerConfiguration] {
-        configuration.listeners.map { listener in
+        configuration.listeners.filter { !$0.kind.isForComponents || configuration.opens($0) }.map { listener in
             ListenerConfiguration(
                 kind: Self.kind(listener.kind), addresses: listener.addresses.map(\.description), port: listener.port,
                 proxySources: listener.proxySources.compactMap { NetworkBlock($0.description) },

@@ -59,5 +59,8 @@ extension ServerConfiguration {
     }
 
     /// What has addresses of its own besides the accounts of a domain.
-    func services(of domain: Domain) -> [BareJID] { [rooms(of: domain), pubsub(of: domain)].compactMap(\.self) }
+    func services(of domain: Domain) -> [BareJID] {
+        let components = components.filter { self.domain(of: $0) == domain.name && $0.name.hasSuffix(".\(domain.name)") }
+        return [rooms(of: domain), pubsub(of: domain)].compactMap(\.self) + components.compactMap { try? BareJID(parsing: $0.name) }
+    }
 }

@@ -51,10 +51,16 @@ final class Server: Sendable {
         let clients = ClientListenerService(listeners, service, on: core.pool)
         federation?.begin(core.router, on: core.pool)
         let peers = federation.map { PeerListenerService(listeners, $0, on: core.pool) }
+        let componentService = ComponentService(
+            core.components, router: core.router, certificates: certificates, settings: NetworkAssembly(configuration: configuration).settings,
+            log: start.logs.server)
+        let components = ComponentListenerService(listeners, componentService, on: core.pool)
+        core.components.apply(try ComponentAssembly(configuration: configuration).settings)
         let housekeeping = Housekeeping(core, certificates, start.logs, start.time, configuration)
-        let control = ServerControl(core, certificates, clients, federation, housekeeping, start)
+        let control = ServerControl(core, certificates, clients, federation, components, housekeeping, start)
         let isReady = NIOLockedValueBox(false)
         Self.addProbes(to: start.logs.registry, passwords, clients, isReady, core)
+        start.logs.registry.addProbe { ServerMetrics.set(core.components.reports, in: $0) }
         if let federation { start.logs.registry.addProbe { ServerMetrics.set(federation, in: $0) } }
         let operations = Self.operations(start.logs.registry, housekeeping, isReady, core)
         let socket = ControlListener(path: configuration.controlSocketPath, on: core.pool.group) { await control.answer($0, $1) }
@@ -63,6 +69,7 @@ final class Server: Sendable {
         do throws(ListenerError) {
             try await clients.start()
             try await peers?.start()
+            try await components.start()
             if let port = configuration.metrics.port { try await operations.start(address: configuration.metrics.address.description, port: port) }
         } catch {
             throw CommandFailure(error, start.loaded)
@@ -81,6 +88,7 @@ final class Server: Sendable {
             housekeeping, OpenService(stop: operations.stop), OpenService(stop: socket.stop),
             OpenService {
                 await peers?.stopAccepting()
+                await components.stopAccepting()
                 await Self.stop(clients, core, folder, start.logs.server)
             },
         ]

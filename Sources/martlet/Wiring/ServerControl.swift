@@ -12,6 +12,7 @@ actor ServerControl {
     private let certificates: CertificateStore
     private let clients: ClientListenerService
     private let federation: FederationService?
+    private let componentPorts: ComponentListenerService
     private let housekeeping: Housekeeping
     private let logs: ServerLogs
     private let time: SystemClock
@@ -27,12 +28,13 @@ actor ServerControl {
 
     init(
         _ core: ServerCore, _ certificates: CertificateStore, _ clients: ClientListenerService, _ federation: FederationService?,
-        _ housekeeping: Housekeeping, _ start: Server.Start
+        _ componentPorts: ComponentListenerService, _ housekeeping: Housekeeping, _ start: Server.Start
     ) {
         self.federation = federation
         self.core = core
         self.certificates = certificates
         self.clients = clients
+        self.componentPorts = componentPorts
         self.housekeeping = housekeeping
         logs = start.logs
         time = start.time
@@ -63,6 +65,7 @@ actor ServerControl {
         case .sessions(let account): return .sessions(try sessions(of: account))
         case .closeSessions(let address): return .closed(try closeSessions(of: address))
         case .logLevel(let name): return try setLogLevel(name, by: by)
+        case .components: return .components(core.components.reports)
         case .reload: return .reloaded(try await reload(by: by))
         case .federation(let order):
             return try await FederationControl(service: federation, domains: configuration.allDomains, audit: logs.audit).answer(order, by: by) {
@@ -152,8 +155,9 @@ actor ServerControl {
         let next = fresh.configuration.keepingWhatNeedsRestart(of: configuration)
         let hosts = try HostAssembly(
             configuration: next, time: time, uptime: core.uptime, audit: logs.audit, occupantSecret: core.occupantSecret, roomCounters: core.roomCounters,
-            capabilities: core.capabilities, derivation: core.derivation
+            capabilities: core.capabilities, derivation: core.derivation, components: core.components
         ).table()
+        let components = try ComponentAssembly(configuration: next).settings
         let peers = federation == nil ? nil : try FederationAssembly(configuration: next).settingsWithTrust()
         let warnings = try loadCertificates(next)
         // From here on nothing fails.
@@ -165,7 +169,12 @@ actor ServerControl {
         clients.apply(NetworkAssembly(configuration: next).settings)
         if let peers { federation?.apply(peers) }
         housekeeping.apply(next)
+        componentPorts.apply(NetworkAssembly(configuration: next).settings)
         await replaceHosts(hosts)
+        core.components.apply(components)
+        if !components.isEmpty, !componentPorts.isOpen, next.listeners.contains(where: \.kind.isForComponents) {
+            logs.server.warning("components can connect after a restart", metadata: ["why": "there were none at the start, so no port is open for them"])
+        }
         endSessionsWithoutHost(hosts)
         let report = ReloadReport(
             applied: difference.changes.filter { !$0.needsRestart }.map(\.description),

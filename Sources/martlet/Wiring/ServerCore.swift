@@ -18,6 +18,7 @@ struct ServerCore: Sendable {
     let roomCounters: RoomCounters
     let capabilities: CapabilityCache
     let derivation: any KeyDerivation
+    let components: ComponentRegistry
 
     struct Surroundings {
         var holder: String
@@ -39,13 +40,13 @@ struct ServerCore: Sendable {
     static func open(_ configuration: ServerConfiguration, _ surroundings: Surroundings) async throws(CommandFailure) -> ServerCore {
         let uptime = Uptime(surroundings.time)
         let store = try openStore(configuration, surroundings)
-        let (roomCounters, capabilities) = (RoomCounters(), CapabilityCache())
+        let (roomCounters, capabilities, components) = (RoomCounters(), CapabilityCache(), ComponentRegistry())
         let (secret, hosts): ([UInt8], HostTable)
         do throws(CommandFailure) {
             secret = try ServerSecret.occupants.load(from: configuration.server.dataFolder)
             hosts = try HostAssembly(
                 configuration: configuration, time: surroundings.time, uptime: uptime, audit: surroundings.audit, occupantSecret: secret,
-                roomCounters: roomCounters, capabilities: capabilities, derivation: surroundings.derivation
+                roomCounters: roomCounters, capabilities: capabilities, derivation: surroundings.derivation, components: components
             ).table()
         } catch {
             store.close()
@@ -64,7 +65,7 @@ struct ServerCore: Sendable {
             }
             return ServerCore(
                 store: store, router: router, pool: pool, uptime: uptime, time: surroundings.time, occupantSecret: secret,
-                roomCounters: roomCounters, capabilities: capabilities, derivation: surroundings.derivation)
+                roomCounters: roomCounters, capabilities: capabilities, derivation: surroundings.derivation, components: components)
         } catch {
             store.close()
             throw CommandFailure(error, in: configuration.server.dataFolder)

@@ -22,7 +22,7 @@ struct ConfigurationDocumentsTests {
     /// What the example names.
     private static let namedFiles: Set = [
         "/etc/martlet/example.org.pem", "/etc/martlet/example.org.key", "/etc/martlet/authorities.pem", "/etc/martlet/example.net.pem",
-        "/usr/share/dns/root.key",
+        "/usr/share/dns/root.key", "/etc/martlet/irc.secret",
     ]
 
     @Test("the example file means the defaults")
@@ -157,7 +157,7 @@ struct ConfigurationDifferenceTests {
     @Test("a listener that goes needs a restart")
     func listeners() {
         let changes = difference { $0.listeners.removeLast() }
-        #expect(changes.changes.map(\.path) == ["listeners[https 5443 on 0.0.0.0, ::]"])
+        #expect(changes.changes.map(\.path) == ["listeners[component 5347 on 127.0.0.1, ::1]"])
         #expect(changes.needsRestart)
     }
 }

@@ -231,7 +231,7 @@ struct ConfigurationEnvironmentTests {
     @Test("a default entry where the file has none")
     func defaultEntries() throws {
         let loaded = try load(minimal, environment: ["MARTLET_LISTENERS_1_PORT": "443"])
-        #expect(loaded.configuration.listeners.map(\.port) == [5222, 443, 5269, 5270, 5443])
+        #expect(loaded.configuration.listeners.map(\.port) == [5222, 443, 5269, 5270, 5443, 5347])
         #expect(loaded.origin(of: "listeners[1].port") == .environment("MARTLET_LISTENERS_1_PORT"))
         #expect(loaded.origin(of: "listeners[0].port") == .standard)
     }
@@ -251,7 +251,7 @@ struct ConfigurationEnvironmentTests {
             ("MARTLET_LOG", "info", "no key has this variable", nil),
             ("MARTLET_LISTENERS_PORT", "1", "no key has this variable", "did you mean MARTLET_LISTENERS_0_PORT?"),
             ("MARTLET_LISTENERS_01_PORT", "1", "no key has this variable", "did you mean MARTLET_LISTENERS_0_PORT?"),
-            ("MARTLET_LISTENERS_6_PORT", "1", "there is no entry 6", "the next one to add is 5"),
+            ("MARTLET_LISTENERS_7_PORT", "1", "there is no entry 7", "the next one to add is 6"),
             ("MARTLET_LISTENERS_99999999999999999999_PORT", "1", "no key has this variable", nil),
             ("MARTLET_LISTENERS_0_PORT", "0", "from 1 to 65535, found \"0\"", nil),
             ("MARTLET_", "x", "no key has this variable", "names are MARTLET_ and the path of a key, as in MARTLET_LOG_LEVEL"),

@@ -148,6 +148,10 @@ struct ConfigurationReloadTests {
         KeyChange("accounts.invitations.users", .configuration) { $0.accounts.invitations.users.toggle() },
         KeyChange("accounts.invitations.lifetime", .configuration) { $0.accounts.invitations.lifetime = .seconds(7200) },
         KeyChange("accounts.invitations.per-account", .configuration) { $0.accounts.invitations.perAccountMax += 1 },
+        KeyChange("components.name", .configuration) { $0.components[0].name = "sms.example.org" },
+        KeyChange("components.secret-file", .configuration) { $0.components[0].secretFile = "/sms.secret" },
+        KeyChange("components.domain", .configuration) { $0.components[0].domain = "example.org" },
+        KeyChange("components.subdomains", .configuration) { $0.components[0].servesSubdomains.toggle() },
         KeyChange("pubsub.account-nodes", .configuration) { $0.pubsub.accountNodesMax += 1 },
         KeyChange("pubsub.account-items", .configuration) { $0.pubsub.accountItemsMax += 1 },
         KeyChange("pubsub.account-bytes", .configuration) { $0.pubsub.accountBytesMax += 1 },
@@ -226,6 +230,10 @@ struct ConfigurationReloadTests {
         var relay = ServerConfiguration.ExternalService()
         relay.address = HostAndPort("turn.example.org:3478")
         old.externalServices = [relay]
+        var component = ServerConfiguration.Component()
+        component.name = "irc.example.org"
+        component.secretFile = "/irc.secret"
+        old.components = [component]
         var new = old
         key.change(&new)
         let difference = ConfigurationDifference(from: old, to: new)

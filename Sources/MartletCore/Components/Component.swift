@@ -1,0 +1,260 @@
+package import MartletXML
+package import MartletXMPP
+import NIOConcurrencyHelpers
+import NIOCore
+import Synchronization
+
+/// A domain of this server that another program answers for (XEP-0114): an external component.
+///
+/// The rest of the server sees it as it sees another server: its users have presence and subscriptions with addresses there, and everything that
+/// comes for the domain is handed on. What cannot be handed on is refused at once: nothing waits for a component that is not connected, and so
+/// much at most for one that reads slowly (``Limits``). There is no acknowledgement in the protocol: what was written to a connection that then
+/// breaks may be lost.
+///
+/// It stays the same over reloads, and over connections.
+package final class Component: DomainService {
+    /// What may wait for a component that reads slowly; past either, stanzas for it are refused with `resource-constraint`.
+    package struct Limits: Hashable, Sendable {
+        package var stanzasMax = 10_000
+        package var bytesMax = 4 * 1024 * 1024
+        /// Requests in the server's name that the component has not answered; a further one fails at once.
+        package var requestsMax = 1_000
+        package init() {}
+    }
+
+    private struct Connection {
+        let ref: ComponentRef
+        let address: String
+        /// Milliseconds since 1970.
+        let since: Int64
+    }
+
+    private struct PendingRequest {
+        let answered: @Sendable (ComponentAnswer, LoopContext) -> Void
+        let deadline: Scheduled<Void>
+    }
+
+    private struct State {
+        /// `nil` before the configuration that names it is in force, and after it is not any more.
+        var settings: ComponentSettings?
+        var connection: Connection?
+        var stanzas = 0
+        var bytes = 0
+        var requests: [String: PendingRequest] = [:]
+    }
+
+    /// The domain.
+    package let name: BareJID
+    private let limits: Limits
+    // One for all loops: held for look-ups and counts, for each stanza to the component 0.1 µs.
+    private let state = NIOLockedValueBox(State())
+    private let receivedCount = Atomic<Int>(0)
+    private let sentCount = Atomic<Int>(0)
+
+    package init(_ name: BareJID, limits: Limits = Limits()) {
+        self.name = name
+        self.limits = limits
+    }
+
+    package var settings: ComponentSettings? { state.withLockedValue { $0.settings } }
+    package var isConnected: Bool { state.withLockedValue { $0.connection != nil } }
+    package var actsAsServer: Bool { true }
+
+    /// - Returns: whether a component that is connected has to be told.
+    func apply(_ settings: ComponentSettings?) -> Bool {
+        state.withLockedValue { state in
+            defer { state.settings = settings }
+            return state.connection != nil && state.settings?.powers != settings?.powers
+        }
+    }
+
+    // MARK: To the component
+
+    package func receive(_ arrival: Arrival, _ router: Router, _ context: LoopContext) -> Progress {
+        if let error = deliver(arrival.stanza.encoded(to: arrival.to), context), arrival.stanza.isAnswerable { router.refuse(arrival, error, context) }
+        return .done
+    }
+
+    package func take(_ stanza: EncodedStanza, to address: JID, _ router: Router, _ context: LoopContext) {
+        guard let error = deliver(stanza, context) else { return }
+        context.after { context in router.returnUndelivered(stanza, error, context) }
+    }
+
+    package func stop(_ router: Router, _ context: LoopContext) {}
+
+    /// What a component keeps of an account is its own affair, as another server's is.
+    package func withdraw(
+        from account: BareJID, at grantor: BareJID, _ router: Router, _ context: LoopContext,
+        _ done: @escaping @Sendable (_ isWithdrawn: Bool, LoopContext) -> Void
+    ) {
+        done(true, context)
+    }
+
+    /// Hands a stanza to the component. Memory only: may be called under a shard's lock, which fixes the order.
+    ///
+    /// - Returns: why it does not get there.
+    package func deliver(_ stanza: EncodedStanza, _ context: LoopContext) -> StanzaError? {
+        let bytes = stanza.bytes.readableBytes
+        return state.withLockedValue { state in
+            guard let connection = state.connection else { return isAway }
+            guard state.stanzas < limits.stanzasMax, state.bytes + bytes <= limits.bytesMax else {
+                return StanzaError(.resourceConstraint, .wait, text: "too much waits for \(name)")
+            }
+            state.stanzas += 1
+            state.bytes += bytes
+            context.post(.forward(PeerQueue.Item(stanza, after: 0), to: connection.ref), to: connection.ref.mailbox)
+            return nil
+        }
+    }
+
+    private var isAway: StanzaError { StanzaError(.serviceUnavailable, .wait, text: "\(name) is not connected to this server") }
+
+    /// Stanzas are written, or wait no more for another reason.
+    func release(_ stanzas: Int, bytes: Int, by ref: ComponentRef) {
+        state.withLockedValue { state in
+            guard state.connection?.ref === ref else { return }
+            state.stanzas -= stanzas
+            state.bytes -= bytes
+        }
+    }
+
+    func sent(_ count: Int) { sentCount.add(count, ordering: .relaxed) }
+    func received() { receivedCount.add(1, ordering: .relaxed) }
+
+    // MARK: Its connection
+
+    /// - Returns: the connection that it had, which is to end.
+    func connected(_ ref: ComponentRef, address: String, at milliseconds: Int64) -> ComponentRef? {
+        state.withLockedValue { state in
+            let old = state.connection?.ref
+            state.connection = Connection(ref: ref, address: address, since: milliseconds)
+            (state.stanzas, state.bytes) = (0, 0)
+            return old
+        }
+    }
+
+    /// - Returns: whether it is away now; not if it has another connection already.
+    func disconnected(_ ref: ComponentRef, _ context: LoopContext) -> Bool {
+        let requests: [PendingRequest]? = state.withLockedValue { state in
+            guard state.connection?.ref === ref else { return nil }
+            state.connection = nil
+            defer { state.requests = [:] }
+            return Array(state.requests.values)
+        }
+        for request in requests ?? [] {
+            request.deadline.cancel()
+            request.answered(.noAnswer, context)
+        }
+        return requests != nil
+    }
+
+    /// Ends its stream, if it has one.
+    package func end(_ error: StreamError) {
+        guard let ref = state.withLockedValue({ $0.connection?.ref }) else { return }
+        ref.mailbox.run { _ in ref.session?.end(error) }
+    }
+
+    /// Does something with its session, on that one's loop, if it is connected.
+    package func withSession(_ body: @escaping @Sendable (ComponentSession, LoopContext) -> Void) {
+        guard let ref = state.withLockedValue({ $0.connection?.ref }) else { return }
+        ref.mailbox.run { context in
+            if let session = ref.session { body(session, context) }
+        }
+    }
+
+    // MARK: Requests in the server's name
+
+    /// Asks the component something. An answer counts only from the component itself, under a name that nobody else can guess, and once.
+    ///
+    /// - Parameter answered: called once, on whatever loop, with no lock held.
+    package func ask(
+        _ type: IQType, from: BareJID, _ context: LoopContext, _ content: (inout XMLWriter) -> Void,
+        answered: @escaping @Sendable (ComponentAnswer, LoopContext) -> Void
+    ) {
+        let id = context.random.token()
+        let request = StanzaBuilder.iq(type, from: .bare(from), to: .bare(name), id: id, content)
+        let mailbox = context.mailbox
+        let deadline = mailbox.loop.scheduleTask(in: Router.answerWithin) { [self] in
+            mailbox.run { [self] context in conclude(id, .noAnswer, context) }
+        }
+        let hasRoom = state.withLockedValue { state in
+            guard state.requests.count < limits.requestsMax else { return false }
+            state.requests[id] = PendingRequest(answered: answered, deadline: deadline)
+            return true
+        }
+        guard hasRoom else {
+            deadline.cancel()
+            return context.after { context in answered(.error(StanzaError(.resourceConstraint, .wait)), context) }
+        }
+        if let error = deliver(request, context) { context.after { [self] context in conclude(id, .error(error), context) } }
+    }
+
+    /// - Returns: whether the server waits for an answer of that name.
+    func answer(_ stanza: Stanza) -> (@Sendable (LoopContext) -> Void)? {
+        guard let id = stanza.id, case .iq(let type) = stanza.kind, stanza.from == .bare(name) else { return nil }
+        let answer: ComponentAnswer
+        switch type {
+        case .get, .set: return nil
+        case .result: answer = .result(stanza)
+        case .error: answer = .error(StanzaError(in: stanza))
+        }
+        guard state.withLockedValue({ $0.requests[id] != nil }) else { return nil }
+        return { [self] context in conclude(id, answer, context) }
+    }
+
+    private func conclude(_ id: String, _ answer: ComponentAnswer, _ context: LoopContext) {
+        guard let request = state.withLockedValue({ $0.requests.removeValue(forKey: id) }) else { return }
+        request.deadline.cancel()
+        request.answered(answer, context)
+        context.runEffects()
+    }
+
+    // MARK: What operators see
+
+    package var report: ComponentReport {
+        state.withLockedValue { state in
+            ComponentReport(
+                name: name.domainpart, domain: state.settings?.domain.domainpart ?? "", address: state.connection?.address,
+                since: state.connection?.since, waitingStanzas: state.stanzas, waitingBytes: state.bytes,
+                sent: sentCount.load(ordering: .relaxed), received: receivedCount.load(ordering: .relaxed))
+        }
+    }
+}
+
+/// What comes of a request to a component.
+package enum ComponentAnswer: Sendable {
+    case result(Stanza)
+    /// Of the component, or of this server if it could not ask.
+    case error(StanzaError)
+    /// Nothing came within ``Router/answerWithin``, or the component is gone.
+    case noAnswer
+}
+
+/// A component as operators see it.
+package struct ComponentReport: Codable, Hashable, Sendable {
+    package var name: String
+    /// Whose accounts it is there for.
+    package var domain: String
+    /// Of the other end; `nil` while it is not connected.
+    package var address: String?
+    /// Milliseconds since 1970.
+    package var since: Int64?
+    package var waitingStanzas: Int
+    package var waitingBytes: Int
+    /// Stanzas to it and from it since the start of the server.
+    package var sent: Int
+    package var received: Int
+
+    package init(
+        name: String, domain: String, address: String?, since: Int64?, waitingStanzas: Int, waitingBytes: Int, sent: Int, received: Int
+    ) {
+        self.name = name
+        self.domain = domain
+        self.address = address
+        self.since = since
+        self.waitingStanzas = waitingStanzas
+        self.waitingBytes = waitingBytes
+        self.sent = sent
+        self.received = received
+    }
+}
