@@ -125,6 +125,15 @@ package enum StandardFeatures {
             features: [PubSubDirectory(service, name: name), Ping(), SoftwareVersion(configuration), EntityTime(time: configuration.time)], service: service)
     }
 
+    /// A domain where files are exchanged (XEP-0065).
+    package static func bytestreams(
+        at domain: BareJID, _ relay: any BytestreamRelay, host: String, policy: AccessPolicy = AccessPolicy(), _ configuration: FeatureConfiguration
+    ) throws(RouteConflict) -> Host {
+        let proxy = BytestreamProxy(relay, host: host)
+        return try Host(
+            domain: domain, policy: policy, features: [proxy, Ping(), SoftwareVersion(configuration), EntityTime(time: configuration.time)], service: proxy)
+    }
+
     private static func archive(_ configuration: FeatureConfiguration) -> [any Feature] {
         guard let archiveDefault = configuration.archiveDefault else { return [] }
         return [MessageArchive(default: archiveDefault), ArchivePreferenceManagement(default: archiveDefault)]
@@ -145,7 +154,7 @@ package enum StandardFeatures {
         .rfc(7395, "An XMPP Subprotocol for WebSocket", sections: "all", note: "without see-other-uri"),
         .rfc(7711, "PKIX over Secure HTTP (POSH)", sections: "all", note: "between servers, where the operator allows it; SHA-256 only"),
         MultiUserChat.specification, PubSubService.specification, OccupantIDs.specification, MessageModeration.specification,
-        ChannelSearch.specification, RoomAvatars.specification, VCard4.specification, OlderBookmarks.specification,
+        ChannelSearch.specification, RoomAvatars.specification, VCard4.specification, OlderBookmarks.specification, BytestreamProxy.specification,
         Hats.specification, MentionNotifications.specification,
         .xep(59, "Result Set Management", version: "1.0", note: "in archives and lists; pages by number only in lists of affiliations and of occupants"),
         .xep(68, "Field Standardization for Data Forms", version: "1.3.0"),

@@ -780,6 +780,7 @@ go_checks()
 
 # Their checks come behind these.
 import calls  # noqa: E402, F401
+import files  # noqa: E402, F401
 import accounts  # noqa: E402, F401
 import publishing  # noqa: E402, F401
 import rooms  # noqa: E402, F401

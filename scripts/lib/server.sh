@@ -11,8 +11,8 @@
 # has found something, one that fails with both is broken.
 #
 # Martlet's configuration is minimal; `export MARTLET_LIMITS_OFFLINE_MESSAGES=…` before server_start changes a value.
-# SERVER_PORTS="5222 5223 5280 5281 5443 3478" takes these ports instead of free ones (STARTTLS, direct TLS, plain, metrics, HTTPS, and where
-# clients are told that there is a TURN server, which a script starts if it wants one: scripts/lib/calls.sh).
+# SERVER_PORTS="5222 5223 5280 5281 5443 3478 5000" takes these ports instead of free ones (STARTTLS, direct TLS, plain, metrics, HTTPS, where
+# clients are told that there is a TURN server, which a script starts if it wants one: scripts/lib/calls.sh, and the proxy of XEP-0065).
 # `server_components="echo irc"` before server_new makes components echo.DOMAIN and irc.DOMAIN (XEP-0114, Martlet only), whose secrets are
 # "NAME's secret", on $server_component_port; `server_component_echo="…"` has further lines of the configuration of one.
 # What scripts may read: $server_kind, $server_domain, $server_address, $server_port (STARTTLS), $server_tls_port (direct
@@ -66,7 +66,8 @@ server_new() { # DIR DOMAIN
     mkdir -p "$server_folder"
     chmod 700 "$server_folder"
     server_log=$server_folder/server.log
-    read -r server_port server_tls_port server_plain_port server_status_port server_web_port server_turn_port <<<"${SERVER_PORTS:-$(server_free_ports 6)}"
+    read -r server_port server_tls_port server_plain_port server_status_port server_web_port server_turn_port server_proxy_port \
+        <<<"${SERVER_PORTS:-$(server_free_ports 7)}"
     [ -z "${server_components:-}" ] || server_component_port=$(server_free_ports 1)
     "server_new_$server_kind"
 }
@@ -100,6 +101,11 @@ listeners:
 metrics:
   address: $server_address
   port: $server_status_port
+bytestreams:
+  enabled: true
+  host: $server_address
+  port: ${server_proxy_port:-5000}
+  addresses: [$server_address]
 external-services:
   - type: turn
     address: $server_address:${server_turn_port:-3478}

@@ -35,7 +35,8 @@ package final class TestServer {
         contacts: ContactAddresses.Addresses = .init(),
         roomSettings: MultiUserChat.Settings = .init(identities: OccupantIDs(secret: Array("occupants".utf8))),
         pubsub: PubSubService.Settings = .init(), registration: RegistrationSettings = .init(),
-        invitations: InvitationSettings = .init(), components: [ComponentSettings] = [], features: ((FeatureConfiguration) -> [any Feature])? = nil
+        invitations: InvitationSettings = .init(), components: [ComponentSettings] = [], bytestreams: (any BytestreamRelay)? = nil,
+        features: ((FeatureConfiguration) -> [any Feature])? = nil
     ) {
         self.settings = settings
         time = ManualTime()
@@ -63,6 +64,13 @@ package final class TestServer {
                 preconditionFailure("there can be no nodes at \(domain): \(error)")
             }
         }
+        let proxies = domains.compactMap { domain in
+            do {
+                return try bytestreams.map { try StandardFeatures.bytestreams(at: BareJID(parsing: "proxy.\(domain)"), $0, host: "files.\(domain)", configuration) }
+            } catch {
+                preconditionFailure("there can be no proxy at \(domain): \(error)")
+            }
+        }
         let hosts = domains.map { domain in
             do {
                 var configuration = configuration
@@ -83,7 +91,7 @@ package final class TestServer {
         self.components.apply(components)
         guard let first = hosts.first else { preconditionFailure("a server has a domain") }
         domain = first.domain
-        self.hosts = HostTable(hosts + rooms + nodes + others)
+        self.hosts = HostTable(hosts + rooms + nodes + others + proxies)
         context = LoopContext(loop: loop, hosts: self.hosts, store: store, time: time, random: random)
     }
 

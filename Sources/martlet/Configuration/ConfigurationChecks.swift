@@ -62,6 +62,7 @@ struct ConfigurationChecks {
             let services = [
                 (configuration.rooms.isEnabled, configuration.rooms.subdomain, "rooms.subdomain", "the rooms of \(domain.name)"),
                 (configuration.pubsub.service.isEnabled, configuration.pubsub.service.subdomain, "pubsub.service.subdomain", "nodes of \(domain.name)"),
+                (configuration.bytestreams.isEnabled, configuration.bytestreams.subdomain, "bytestreams.subdomain", "the proxy of \(domain.name)"),
             ]
             for (isEnabled, subdomain, path, description) in services where isEnabled {
                 let address = "\(subdomain).\(domain.name)"

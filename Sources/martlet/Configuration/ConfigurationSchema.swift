@@ -21,6 +21,7 @@ package enum ConfigurationSchema {
         .section("push", \.push, push, "What the push services of apps learn when they are told of messages (XEP-0357)."),
         .section("rooms", \.rooms, rooms, "Rooms for many (XEP-0045). Each domain has its own, at an address of their own."),
         .section("pubsub", \.pubsub, pubsub, "What accounts and services publish (XEP-0163, XEP-0060)."),
+        .section("bytestreams", \.bytestreams, bytestreams, "A proxy for files between clients that cannot reach each other (XEP-0065)."),
         .entries(
             "external-services", \.externalServices, externalService, .reload, counts: 0...64,
             identity: { "\($0.type.rawValue) \($0.address?.description ?? "") \($0.transport?.rawValue ?? "")" },
@@ -444,6 +445,22 @@ package enum ConfigurationSchema {
         .value("archive", \.isArchived, .boolean, .reload, "Whether messages are kept in the room's archive (XEP-0313)."),
         .value("occupants", \.occupantsMax, .integer(2...100_000), .reload, "Most occupants."),
         .value("history", \.historyLength, .integer(0...1_000), .reload, "Most messages that who enters is shown."),
+    ])
+
+    static let bytestreams = ConfigurationMapping<ServerConfiguration.Bytestreams>([
+        .value("enabled", \.isEnabled, .boolean, .restart, "Whether there is one. It is for accounts of this server, and costs its bandwidth."),
+        .value(
+            "subdomain", \.subdomain, .domain, .restart,
+            "Where the proxy of a domain is: with proxy, that of example.org is at proxy.example.org."),
+        .value("port", \.port, .integer(1...65535), .restart, "TCP port."),
+        .list(
+            "addresses", \.addresses, of: .ipAddress, .restart, counts: 1...64,
+            "Addresses on which the port is opened. 0.0.0.0 is every IPv4 and :: every IPv6 address of the machine."),
+        .value(
+            "host", \.host, .optional(.domain), .reload, example: "chat.example.org",
+            "What clients are told to connect to. Without it, the name of their domain."),
+        .value("streams-per-account", \.streamsPerAccountMax, .integer(1...1_000), .restart, "Most transfers of an account at a time."),
+        .value("streams", \.streamsMax, .integer(1...100_000), .restart, "Most transfers at a time."),
     ])
 
     static let pubsub = ConfigurationMapping<ServerConfiguration.PubSub>([

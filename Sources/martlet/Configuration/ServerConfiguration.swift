@@ -28,6 +28,7 @@ package struct ServerConfiguration: ConfigurationSection {
     package var push = Push()
     package var rooms = Rooms()
     package var pubsub = PubSub()
+    package var bytestreams = Bytestreams()
     package var externalServices: [ExternalService] = []
     package var components: [Component] = []
     package var federation = Federation()
@@ -285,6 +286,21 @@ extension ServerConfiguration {
     }
 
     /// Nodes to publish at: of accounts (XEP-0163), and of a service (XEP-0060).
+    /// Where clients that cannot reach each other exchange files (XEP-0065).
+    package struct Bytestreams: ConfigurationSection {
+        package var isEnabled = false
+        /// The proxy of `example.org` is at `proxy.example.org`.
+        package var subdomain = "proxy"
+        package var port = 5000
+        package var addresses = [IPAddress.anyIPv4, .anyIPv6]
+        /// What clients connect to; `nil` is the domain.
+        package var host: String?
+        package var streamsPerAccountMax = 10
+        package var streamsMax = 1_000
+
+        package init() {}
+    }
+
     package struct PubSub: ConfigurationSection {
         package var accountNodesMax = 200
         package var accountItemsMax = 1_000

@@ -135,6 +135,11 @@ package final class ServerMetrics: Sendable {
     }
 
     /// What has passed between this server and others. Before a reading.
+    package static func set(_ bytestreams: BytestreamService, in registry: OpenMetricsRegistry) {
+        registry.makeMeter(label: "martlet_bytestreams", dimensions: []).set(Int64(bytestreams.activeCount))
+        registry.makeMeter(label: "martlet_bytestreams_waiting", dimensions: []).set(Int64(bytestreams.waitingCount))
+    }
+
     package static func set(_ federation: FederationService, in registry: OpenMetricsRegistry) {
         func count(_ label: String, _ dimensions: [(String, String)], _ value: Int) {
             let counter = registry.makeCounter(label: label, dimensions: dimensions)

@@ -14,6 +14,8 @@ struct HostAssembly {
     let capabilities: CapabilityCache
     let derivation: any KeyDerivation
     let components: ComponentRegistry
+    /// `nil` where no files are relayed.
+    var bytestreams: (any BytestreamRelay)?
 
     private var componentAssembly: ComponentAssembly { ComponentAssembly(configuration: configuration) }
 
@@ -23,6 +25,7 @@ struct HostAssembly {
             hosts.append(try host(domain))
             if let address = configuration.rooms(of: domain) { hosts.append(try rooms(at: address, of: domain)) }
             if let address = configuration.pubsub(of: domain) { hosts.append(try pubsub(at: address, of: domain)) }
+            if let address = configuration.bytestreams(of: domain), let host = try bytestreams(at: address, of: domain) { hosts.append(host) }
         }
         do throws(RouteConflict) { hosts += try componentAssembly.hosts(components) } catch { throw CommandFailure(error) }
         return HostTable(hosts)
@@ -83,7 +86,21 @@ struct HostAssembly {
     private func items(of domain: ServerConfiguration.Domain) -> [ServiceDiscovery.Item] {
         let rooms = configuration.rooms(of: domain).map { ServiceDiscovery.Item($0, name: Self.roomsName) }
         let pubsub = configuration.pubsub(of: domain).map { ServiceDiscovery.Item($0, name: Self.pubsubName) }
-        return [rooms, pubsub].compactMap(\.self) + componentAssembly.items(of: domain)
+        let bytestreams = bytestreams == nil ? nil : configuration.bytestreams(of: domain).map { ServiceDiscovery.Item($0, name: "File transfers") }
+        return [rooms, pubsub, bytestreams].compactMap(\.self) + componentAssembly.items(of: domain)
+    }
+
+    // MARK: Files
+
+    private func bytestreams(at address: BareJID, of domain: ServerConfiguration.Domain) throws(CommandFailure) -> Host? {
+        guard let bytestreams else { return nil }
+        let features = try features(of: domain)
+        let host = configuration.bytestreams.host ?? domain.name
+        do throws(RouteConflict) {
+            return try StandardFeatures.bytestreams(at: address, bytestreams, host: host, policy: policy(of: domain.name), features)
+        } catch {
+            throw CommandFailure(error)
+        }
     }
 
     // MARK: Nodes

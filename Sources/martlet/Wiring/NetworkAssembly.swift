@@ -76,7 +76,9 @@ extension CommandFailure {
             }
         let listeners = loaded.configuration.listeners
         let index = listeners.firstIndex { $0.port == error.port && $0.addresses.map(\.description).contains(error.address) }
-        let path = index.map { "listeners[\($0)].port" } ?? "metrics.port"
+        let bytestreams = loaded.configuration.bytestreams
+        let others = bytestreams.isEnabled && bytestreams.port == error.port ? "bytestreams.port" : "metrics.port"
+        let path = index.map { "listeners[\($0)].port" } ?? others
         self.init(status, error.description, hint: "it is asked for by \(path) (\(loaded.origin(of: path)))")
     }
 }

@@ -59,8 +59,12 @@ extension ServerConfiguration {
     }
 
     /// What has addresses of its own besides the accounts of a domain.
+    func bytestreams(of domain: Domain) -> BareJID? {
+        bytestreams.isEnabled ? try? BareJID(parsing: "\(bytestreams.subdomain).\(domain.name)") : nil
+    }
+
     func services(of domain: Domain) -> [BareJID] {
         let components = components.filter { self.domain(of: $0) == domain.name && $0.name.hasSuffix(".\(domain.name)") }
-        return [rooms(of: domain), pubsub(of: domain)].compactMap(\.self) + components.compactMap { try? BareJID(parsing: $0.name) }
+        return [rooms(of: domain), pubsub(of: domain), bytestreams(of: domain)].compactMap(\.self) + components.compactMap { try? BareJID(parsing: $0.name) }
     }
 }

@@ -37,7 +37,8 @@ final class Server: Sendable {
     private let isReady: NIOLockedValueBox<Bool>
 
     private init(
-        _ start: Start, _ core: ServerCore, _ passwords: PasswordThreads, _ certificates: (store: CertificateStore, files: [CertificateFiles]), _ federation: FederationService?
+        _ start: Start, _ core: ServerCore, _ passwords: PasswordThreads, _ certificates: (store: CertificateStore, files: [CertificateFiles]), _ federation: FederationService?,
+        _ bytestreams: BytestreamService?
     ) async throws(CommandFailure) {
         let configuration = start.loaded.configuration
         let folder = configuration.server.dataFolder
@@ -62,6 +63,7 @@ final class Server: Sendable {
         Self.addProbes(to: start.logs.registry, passwords, clients, isReady, core)
         start.logs.registry.addProbe { ServerMetrics.set(core.components.reports, in: $0) }
         if let federation { start.logs.registry.addProbe { ServerMetrics.set(federation, in: $0) } }
+        if let bytestreams { start.logs.registry.addProbe { ServerMetrics.set(bytestreams, in: $0) } }
         let operations = Self.operations(start.logs.registry, housekeeping, isReady, core)
         let socket = ControlListener(path: configuration.controlSocketPath, on: core.pool.group) { await control.answer($0, $1) }
         await Self.restoreSessions(core, folder, start.logs.server)
@@ -70,6 +72,7 @@ final class Server: Sendable {
             try await clients.start()
             try await peers?.start()
             try await components.start()
+            try await bytestreams?.start(on: core.pool.group)
             if let port = configuration.metrics.port { try await operations.start(address: configuration.metrics.address.description, port: port) }
         } catch {
             throw CommandFailure(error, start.loaded)
@@ -89,6 +92,7 @@ final class Server: Sendable {
             OpenService {
                 await peers?.stopAccepting()
                 await components.stopAccepting()
+                await bytestreams?.stop()
                 await Self.stop(clients, core, folder, start.logs.server)
             },
         ]
@@ -104,15 +108,16 @@ final class Server: Sendable {
         let federation = try FederationAssembly(configuration: configuration).service(certificates, log: start.logs.server)
         let passwords = PasswordThreads(
             threads: configuration.authentication.concurrentPasswordHashesMax, waitingMax: configuration.authentication.queuedPasswordHashesMax)
+        let bytestreams = BytestreamService(configuration.bytestreams, log: start.logs.server)
         let core = try await ServerCore.open(
             configuration,
             .init(
                 holder: "martlet serve", creates: true, loops: loops > 0 ? loops : System.coreCount, time: start.time, audit: start.logs.audit,
-                log: start.logs.server, remote: federation ?? NoFederation(), derivation: passwords,
+                log: start.logs.server, remote: federation ?? NoFederation(), derivation: passwords, bytestreams: bytestreams,
                 onCommit: { [metrics = start.logs.metrics] in metrics.storeCommit(submits: $0, $1) },
                 onFatal: { Self.endAtOnce($0, start.logs) }))
         do throws(CommandFailure) {
-            return try await Server(start, core, passwords, (certificates, files), federation)
+            return try await Server(start, core, passwords, (certificates, files), federation, bytestreams)
         } catch {
             await core.close()
             throw error
@@ -273,6 +278,17 @@ private struct OpenService: Service {
     func run() async throws {
         try? await gracefulShutdown()
         await stop()
+    }
+}
+
+extension BytestreamService {
+    /// `nil` where no files are relayed.
+    fileprivate convenience init?(_ configuration: ServerConfiguration.Bytestreams, log: Logger) {
+        guard configuration.isEnabled else { return nil }
+        var limits = Limits()
+        limits.activePerAccountMax = configuration.streamsPerAccountMax
+        limits.activeMax = configuration.streamsMax
+        self.init(port: configuration.port, addresses: configuration.addresses.map(\.description), limits, log: log)
     }
 }
 

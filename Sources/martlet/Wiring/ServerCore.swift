@@ -19,6 +19,7 @@ struct ServerCore: Sendable {
     let capabilities: CapabilityCache
     let derivation: any KeyDerivation
     let components: ComponentRegistry
+    let bytestreams: (any BytestreamRelay)?
 
     struct Surroundings {
         var holder: String
@@ -29,6 +30,7 @@ struct ServerCore: Sendable {
         var log: Logger
         var remote: any RemoteDelivery = NoFederation()
         var derivation: any KeyDerivation = NoKeyDerivation()
+        var bytestreams: (any BytestreamRelay)?
         var onCommit: @Sendable (Int, TimeAmount) -> Void = { _, _ in }
         /// The disk failed in a way that allows no further acknowledgement.
         var onFatal: @Sendable (StoreError) -> Void
@@ -46,7 +48,8 @@ struct ServerCore: Sendable {
             secret = try ServerSecret.occupants.load(from: configuration.server.dataFolder)
             hosts = try HostAssembly(
                 configuration: configuration, time: surroundings.time, uptime: uptime, audit: surroundings.audit, occupantSecret: secret,
-                roomCounters: roomCounters, capabilities: capabilities, derivation: surroundings.derivation, components: components
+                roomCounters: roomCounters, capabilities: capabilities, derivation: surroundings.derivation, components: components,
+                bytestreams: surroundings.bytestreams
             ).table()
         } catch {
             store.close()
@@ -65,7 +68,8 @@ struct ServerCore: Sendable {
             }
             return ServerCore(
                 store: store, router: router, pool: pool, uptime: uptime, time: surroundings.time, occupantSecret: secret,
-                roomCounters: roomCounters, capabilities: capabilities, derivation: surroundings.derivation, components: components)
+                roomCounters: roomCounters, capabilities: capabilities, derivation: surroundings.derivation, components: components,
+                bytestreams: surroundings.bytestreams)
         } catch {
             store.close()
             throw CommandFailure(error, in: configuration.server.dataFolder)

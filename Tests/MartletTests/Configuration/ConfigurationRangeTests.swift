@@ -104,6 +104,9 @@ struct ConfigurationRangeTests {
         KeyRange("pubsub.service.bytes", ["1MiB", "1024GiB"], not: ["1023KiB", "1025GiB"]),
         KeyRange("domains[0].data-policy.backup-interval", ["0s", "366d"], not: ["-1s", "367d"]),
         KeyRange("domains[0].data-policy.backup-retention", ["0s", "3660d"], not: ["-1s", "3661d"]),
+        KeyRange("bytestreams.port", ["1", "65535"], not: ["0", "65536"]),
+        KeyRange("bytestreams.streams-per-account", ["1", "1000"], not: ["0", "1001"]),
+        KeyRange("bytestreams.streams", ["1", "100000"], not: ["0", "100001"]),
         KeyRange("storage.readers", ["1", "64"], not: ["0", "65"]),
         KeyRange("metrics.port", ["1", "65535", "off"], not: ["0", "65536"]),
     ]
