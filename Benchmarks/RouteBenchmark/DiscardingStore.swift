@@ -70,6 +70,10 @@ final class DiscardingStore: Store {
     func loadLastItems(of nodes: [NodeID], _ done: @escaping @Sendable (Result<[NodeID: NodeItem], StoreError>) -> Void) {
         accounts.loadLastItems(of: nodes, done)
     }
+    func upload(named name: String) async throws(StoreError) -> StoredUpload? { nil }
+    func uploads(of account: AccountID?, after: String, limit: Int) async throws(StoreError) -> [StoredUpload] { [] }
+    func uploadOwners() async throws(StoreError) -> [AccountID] { [] }
+    func uploadUsage(of scope: UploadScope, now: Int64, since: Int64) async throws(StoreError) -> UploadUsage { UploadUsage() }
     func document(_ account: AccountID, _ key: DocumentKey) async throws(StoreError) -> ByteBuffer? { nil }
     func credentials(of address: BareJID) async throws(StoreError) -> StoredIdentity? { nil }
     func accounts(domain: String?, after: BareJID?, limit: Int) async throws(StoreError) -> [AccountSummary] { [] }

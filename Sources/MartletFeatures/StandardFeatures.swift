@@ -134,6 +134,15 @@ package enum StandardFeatures {
             domain: domain, policy: policy, features: [proxy, Ping(), SoftwareVersion(configuration), EntityTime(time: configuration.time)], service: proxy)
     }
 
+    /// A domain that gives slots for files (XEP-0363).
+    package static func uploads(
+        at domain: BareJID, _ settings: HTTPFileUpload.Settings, _ uploads: Uploads, policy: AccessPolicy = AccessPolicy(), _ configuration: FeatureConfiguration
+    ) throws(RouteConflict) -> Host {
+        let service = HTTPFileUpload(settings, uploads)
+        return try Host(
+            domain: domain, policy: policy, features: [service, Ping(), SoftwareVersion(configuration), EntityTime(time: configuration.time)], service: service)
+    }
+
     private static func archive(_ configuration: FeatureConfiguration) -> [any Feature] {
         guard let archiveDefault = configuration.archiveDefault else { return [] }
         return [MessageArchive(default: archiveDefault), ArchivePreferenceManagement(default: archiveDefault)]
@@ -155,6 +164,7 @@ package enum StandardFeatures {
         .rfc(7711, "PKIX over Secure HTTP (POSH)", sections: "all", note: "between servers, where the operator allows it; SHA-256 only"),
         MultiUserChat.specification, PubSubService.specification, OccupantIDs.specification, MessageModeration.specification,
         ChannelSearch.specification, RoomAvatars.specification, VCard4.specification, OlderBookmarks.specification, BytestreamProxy.specification,
+        HTTPFileUpload.specification,
         Hats.specification, MentionNotifications.specification,
         .xep(59, "Result Set Management", version: "1.0", note: "in archives and lists; pages by number only in lists of affiliations and of occupants"),
         .xep(68, "Field Standardization for Data Forms", version: "1.3.0"),

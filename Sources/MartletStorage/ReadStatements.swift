@@ -13,6 +13,7 @@ final class ReadStatements {
     private let nodes: NodeReads
     private let grants: GrantReads
     let invitations: InvitationReads
+    private let uploads: UploadReads
     private let slice: ArchiveSearch.Slice
 
     /// Up to where an owner's archive has forgotten, and the last view in there.
@@ -28,6 +29,7 @@ final class ReadStatements {
         nodes = try NodeReads(connection)
         grants = try GrantReads(connection)
         invitations = try InvitationReads(connection)
+        uploads = try UploadReads(connection)
         accountNumber = try connection.prepare("SELECT id FROM account WHERE domainpart = $1 AND localpart = $2")
         standing = try connection.prepare("SELECT enabled, admin FROM account WHERE id = $1")
         rosterItems = try connection.prepare(
@@ -191,6 +193,20 @@ final class ReadStatements {
 
     func lastItems(of ids: [NodeID]) throws(SQLError) -> [NodeID: NodeItem] {
         try snapshot { () throws(SQLError) in try nodes.lastItems(of: ids) }
+    }
+
+    // MARK: Uploads
+
+    func upload(named name: String) throws(SQLError) -> StoredUpload? { try uploads.upload(named: name) }
+
+    func uploads(of account: AccountID?, after: String, limit: Int) throws(SQLError) -> [StoredUpload] {
+        try uploads.uploads(of: account, after: after, limit: limit)
+    }
+
+    func uploadOwners() throws(SQLError) -> [AccountID] { try uploads.owners() }
+
+    func uploadUsage(of scope: UploadScope, now: Int64, since: Int64) throws(SQLError) -> UploadUsage {
+        try uploads.usage(of: scope, now: now, since: since)
     }
 
     // MARK: The log

@@ -299,6 +299,23 @@ extension SQLiteStore {
         read({ statements throws(SQLError) in try statements.lastItems(of: nodes) }, done)
     }
 
+    package func upload(named name: String) async throws(StoreError) -> StoredUpload? {
+        try await read { statements throws(SQLError) in try statements.upload(named: name) }
+    }
+
+    package func uploads(of account: AccountID?, after: String, limit: Int) async throws(StoreError) -> [StoredUpload] {
+        try await read { statements throws(SQLError) in try statements.uploads(of: account, after: after, limit: limit) }
+    }
+
+    package func uploadOwners() async throws(StoreError) -> [AccountID] {
+        try await read { statements throws(SQLError) in try statements.uploadOwners() }
+    }
+
+    /// Beside archives: the sum over a domain takes a look at each of its files.
+    package func uploadUsage(of scope: UploadScope, now: Int64, since: Int64) async throws(StoreError) -> UploadUsage {
+        try await readArchive(of: .nobody) { statements throws(SQLError) in try statements.uploadUsage(of: scope, now: now, since: since) }
+    }
+
     package func document(_ account: AccountID, _ key: DocumentKey) async throws(StoreError) -> ByteBuffer? {
         try await read { statements throws(SQLError) in try statements.document(account, key) }
     }

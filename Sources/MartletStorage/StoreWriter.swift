@@ -446,7 +446,8 @@ extension Write {
         case .room(.setAffiliation(_, let affiliation)): row + (affiliation.details?.readableBytes ?? 0)
         case .node(let change): row + change.footprint
         case .rosterItem(_, let item): row + (item.request?.bytes.readableBytes ?? 0)
-        case .rosterRemoval, .cursor, .archiveFloor, .archiveFloors, .lastActivity, .idCeiling, .account, .invitation, .room(.removeAffiliation), .room(.delete): row
+        case .rosterRemoval, .cursor, .archiveFloor, .archiveFloors, .lastActivity, .idCeiling, .account, .invitation, .upload,
+            .room(.removeAffiliation), .room(.delete): row
         }
     }
 }

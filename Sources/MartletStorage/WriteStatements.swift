@@ -26,6 +26,7 @@ final class WriteStatements {
     private let rooms: RoomWrites
     private let nodes: NodeWrites
     private let invitations: InvitationWrites
+    private let uploads: UploadWrites
     private let replacement: StanzaReplacement
     /// Used for every entry, so that it grows once.
     private var encodedViews = ByteBuffer()
@@ -35,6 +36,7 @@ final class WriteStatements {
         rooms = try RoomWrites(connection)
         nodes = try NodeWrites(connection)
         invitations = try InvitationWrites(connection)
+        uploads = try UploadWrites(connection)
         putRosterItem = try connection.prepare(
             """
             INSERT INTO roster (account, contact, name, group_names, subscription, request, version) VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -118,6 +120,7 @@ final class WriteStatements {
         case .room(let change): try apply(change, now: now, &effects)
         case .node(let change): try nodes.apply(change)
         case .invitation(let change): try invitations.apply(change)
+        case .upload(let change): try uploads.apply(change)
         }
     }
 

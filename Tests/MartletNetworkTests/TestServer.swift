@@ -32,11 +32,13 @@ final class TestServer: Sendable {
     let certificates: CertificateStore
     let accounts: TestAccounts
     let components: ComponentRegistry
+    let uploads: Uploads?
 
     init(
         _ listeners: [ListenerConfiguration], settings: NetworkSettings = .test, accounts: TestAccounts = TestAccounts(),
         loops: Int = 1, domains: [String] = TestServer.domains, remote: any RemoteDelivery = NoFederation(),
-        features: [any Feature] = [], components: [ComponentSettings] = [], store given: InMemoryStore? = nil, time: any TimeSource = SystemTime()
+        features: [any Feature] = [], components: [ComponentSettings] = [], store given: InMemoryStore? = nil, time: any TimeSource = SystemTime(),
+        files: (any FileStore)? = nil
     ) async throws {
         let store = given ?? InMemoryStore()
         let keys = try TestAccounts.keys(.sha256)
@@ -57,8 +59,9 @@ final class TestServer: Sendable {
         certificates = try CertificateStore(domains.map(Fixtures.files), now: Fixtures.now)
         pool = LoopPool(count: loops) { LoopContext(loop: $0, hosts: hosts, store: store, time: time, random: SystemRandom()) }
         self.accounts = accounts
+        uploads = files.map { Uploads(store: store, files: $0, time: time) }
         client = ClientService(
-            router: router, accounts: accounts, certificates: certificates, settings: settings, log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+            router: router, accounts: accounts, certificates: certificates, settings: settings, uploads: uploads, log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
         service = ClientListenerService(listeners, client, on: pool)
         do {
             try await service.start()

@@ -27,6 +27,8 @@ package enum AuditEvent: Hashable, Sendable {
     case roomConfigured(BareJID, by: String)
     /// Somebody has changed something by a command of the room (XEP-0050).
     case roomCommand(BareJID, node: String, by: String)
+    /// An operator has deleted files that an account had uploaded, by the server's names for them.
+    case uploadsDeleted(of: BareJID, names: [String], by: String)
     /// An operator has ended the streams with another server; how many there were.
     case peerStreamsClosed(String, count: Int, by: String)
     case accountEnabled(BareJID, Bool, by: String)

@@ -241,6 +241,22 @@ package final class InMemoryStore: Store {
         try await read { $0.invitations.page(domain: domain, after: after, limit: limit) }
     }
 
+    package func upload(named name: String) async throws(StoreError) -> StoredUpload? {
+        try await read { $0.uploads[name] }
+    }
+
+    package func uploads(of account: AccountID?, after: String, limit: Int) async throws(StoreError) -> [StoredUpload] {
+        try await read { $0.uploads.uploads(of: account, after: after, limit: limit) }
+    }
+
+    package func uploadOwners() async throws(StoreError) -> [AccountID] {
+        try await read { $0.uploads.owners }
+    }
+
+    package func uploadUsage(of scope: UploadScope, now: Int64, since: Int64) async throws(StoreError) -> UploadUsage {
+        try await read { $0.uploads.usage(of: scope, now: now, since: since) }
+    }
+
     package func document(_ account: AccountID, _ key: DocumentKey) async throws(StoreError) -> ByteBuffer? {
         try await read { $0.document(account, key) }
     }

@@ -121,6 +121,7 @@ package enum Write: Sendable {
     case room(RoomChange)
     case node(NodeChange)
     case invitation(InvitationChange)
+    case upload(UploadChange)
 }
 
 /// Small data of an account or a room: vCards, private XML, the block list, preferences.
@@ -257,7 +258,7 @@ package struct StoredQueue: Sendable {
 }
 
 /// Durable truth. SQLite or memory now; the in-memory one is the reference meaning.
-package protocol Store: NodeStore, InvitationStore {
+package protocol Store: NodeStore, InvitationStore, UploadStore {
     /// Queues writes for the next group commit and returns at once. First in, first out. Never blocks, never fails here:
     /// see ``outcome(of:)``.
     func submit(_ writes: [Write]) -> CommitTicket

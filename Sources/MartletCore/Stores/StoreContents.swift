@@ -16,6 +16,7 @@ package struct StoreContents: Sendable {
     private(set) var rooms: [AccountID: Room] = [:]
     private(set) package var nodes = NodeContents()
     private(set) package var invitations = InvitationContents()
+    private(set) package var uploads = UploadContents()
     /// For other servers.
     private var queues: [AccountID: Queue] = [:]
     private var roomIDs: [BareJID: AccountID] = [:]
@@ -101,6 +102,7 @@ extension StoreContents {
         var queuesBefore: [AccountID: Queue?] = [:]
         var nodesBefore: NodeContents.Before = [:]
         let invitations: InvitationContents
+        var uploadsBefore: UploadContents.Before = [:]
         var idCeiling: UInt64
         var archiveFloor: UInt64
     }
@@ -118,6 +120,7 @@ extension StoreContents {
         }
         for (id, queue) in undo.queuesBefore { queues[id] = queue }
         nodes.restore(undo.nodesBefore)
+        uploads.restore(undo.uploadsBefore)
         for id in undo.roomsBefore.keys {
             if let address = rooms[id]?.address { roomIDs[address] = nil }
         }
@@ -170,6 +173,8 @@ extension StoreContents {
             try nodes.apply(change, &undo.nodesBefore)
         case .invitation(let change):
             try invitations.apply(change)
+        case .upload(let change):
+            try uploads.apply(change, exists: { accounts[$0] != nil }, &undo.uploadsBefore)
         }
     }
 
@@ -216,6 +221,7 @@ extension StoreContents {
             ids[address] = nil
             nodes.removeAll(of: .account(id), &undo.nodesBefore)
             invitations.remove(by: address)
+            uploads.removeAll(of: id, &undo.uploadsBefore)
         }
     }
 

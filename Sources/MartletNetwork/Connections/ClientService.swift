@@ -13,17 +13,21 @@ package final class ClientService: Sendable {
     package let log: Logger
     let admission: Admission
     let bosh: BOSHRegistry
+    /// Files that are taken and given by HTTP, where they are.
+    let uploads: Uploads?
     // One attempt to log in takes it twice; never on a stanza's path.
     private let throttle: NIOLockedValueBox<LoginThrottle>
     private let registrations: NIOLockedValueBox<RegistrationThrottle>
 
     package init(
-        router: Router, accounts: any AccountSource, certificates: CertificateStore, settings: NetworkSettings = NetworkSettings(), log: Logger
+        router: Router, accounts: any AccountSource, certificates: CertificateStore, settings: NetworkSettings = NetworkSettings(),
+        uploads: Uploads? = nil, log: Logger
     ) {
         self.router = router
         self.accounts = accounts
         self.certificates = certificates
         self.settings = settings
+        self.uploads = uploads
         self.log = log
         admission = Admission(settings.admission)
         bosh = BOSHRegistry()
@@ -41,6 +45,7 @@ package final class ClientService: Sendable {
         log = old.log
         admission = old.admission
         bosh = old.bosh
+        uploads = old.uploads
         throttle = old.throttle
         admission.apply(settings.admission)
         registrations = old.registrations

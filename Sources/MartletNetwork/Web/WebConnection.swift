@@ -10,16 +10,21 @@ import NIOTLS
 ///
 /// The last handler of its pipeline, behind TLS and NIO's codec. Everything happens on its loop. It knows what HTTP asks of all: who the peer
 /// is, limits and deadlines, methods, headers that every answer has. What a path means is for the ``WebResource``.
-final class WebConnection: LoopConnection, ChannelInboundHandler, RemovableChannelHandler {
+final class WebConnection: LoopConnection, ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = HTTPServerRequestPart
+    typealias OutboundIn = HTTPServerResponsePart
     typealias OutboundOut = HTTPServerResponsePart
 
     private enum State {
         /// A request is to come, its head to be complete by then.
         case waiting(until: Int)
         case receiving(WebRequest, any WebResource, until: Int)
+        /// The body goes to somebody who takes it as it comes.
+        case streaming(HTTPRequestHead, any WebResource, any WebBodyReader, WebTransfer)
         /// The resource owes the answer.
         case answering(HTTPRequestHead, (any WebResource)?)
+        /// The head of the answer has been sent, and its body is being.
+        case sending(WebTransfer, keepsAlive: Bool)
         case closing(until: Int)
         /// Another handler has the connection.
         case handedOver
@@ -37,6 +42,9 @@ final class WebConnection: LoopConnection, ChannelInboundHandler, RemovableChann
     private var hasBegun = false
     /// The connection closes behind the next answer.
     private var isEnding = false
+    /// Whoever takes the body cannot take more at the moment.
+    private var isReadingHeld = false
+    private var isReadPending = false
 
     private init(_ site: WebSite, _ loop: NetworkLoop) {
         self.site = site
@@ -140,6 +148,10 @@ final class WebConnection: LoopConnection, ChannelInboundHandler, RemovableChann
     }
 
     private func finish() {
+        if case .streaming(_, _, let reader, _) = state {
+            state = .closing(until: loop.now)
+            reader.lost()
+        }
         if let gone { gone() }
         gone = nil
         // Whoever has the connection has what it counts as.
@@ -159,7 +171,7 @@ final class WebConnection: LoopConnection, ChannelInboundHandler, RemovableChann
         case .receiving(let request, let resource, _):
             state = .answering(request.head, resource)
             refuse(status, "this is no request that is understood here")
-        case .answering, .closing, .handedOver: context.close(promise: nil)
+        case .streaming, .answering, .sending, .closing, .handedOver: context.close(promise: nil)
         }
     }
 
@@ -175,6 +187,13 @@ final class WebConnection: LoopConnection, ChannelInboundHandler, RemovableChann
             hang(until: loop.now + 1)
             state = .answering(request.head, resource)
             refuse(.requestTimeout, "the request took too long")
+        case .streaming(_, _, _, let transfer):
+            guard loop.now >= transfer.until else { return hang(until: transfer.until) }
+            hang(until: loop.now + 1)
+            giveUp(WebAnswer(.requestTimeout, "the request took too long"))
+        case .sending(let transfer, _):
+            guard loop.now >= transfer.until else { return hang(until: transfer.until) }
+            drop()
         // Whoever owes the answer has deadlines of its own.
         case .answering, .handedOver: break
         }
@@ -182,7 +201,10 @@ final class WebConnection: LoopConnection, ChannelInboundHandler, RemovableChann
 
     override func close(_ error: StreamError?) {
         // What is owed comes from a session that ends now, too.
-        if case .answering = state { isEnding = true } else { drop() }
+        switch state {
+        case .answering, .sending: isEnding = true
+        case .waiting, .receiving, .streaming, .closing, .handedOver: drop()
+        }
     }
     override func drop() { context?.close(promise: nil) }
 }
@@ -202,6 +224,7 @@ extension WebConnection {
         guard case .waiting = state else { return }
         state = .answering(head, nil)
         guard let (request, resource) = resource(for: head) else { return }
+        if request.head.method != .OPTIONS, let reader = resource.reader(of: request, on: self) { return stream(request, resource, to: reader) }
         state = .receiving(request, resource, until: loop.now + NetworkLoop.ticks(settings.bodyDeadline))
         hang(until: loop.now + NetworkLoop.ticks(settings.bodyDeadline))
     }
@@ -235,7 +258,24 @@ extension WebConnection {
         return nil
     }
 
+    private func stream(_ request: WebRequest, _ resource: any WebResource, to reader: any WebBodyReader) {
+        let length = request.head.headers.first(name: "Content-Length").flatMap { Int($0) } ?? 0
+        let transfer = WebTransfer(bytes: length, settings, at: loop.now)
+        state = .streaming(request.head, resource, reader, transfer)
+        hang(until: transfer.until)
+        setReceiveBytes(settings.transferReceiveBytes)
+    }
+
+    private func setReceiveBytes(_ bytes: Int) {
+        // It fails only on a channel that is closed.
+        try? context?.channel.syncOptions?.setOption(.recvAllocator, value: ReceiveBuffers(bytes: bytes))
+    }
+
     private func take(_ bytes: ByteBuffer) {
+        if case .streaming(_, _, let reader, _) = state {
+            noteProgress()
+            return reader.take(bytes)
+        }
         guard case .receiving(var request, let resource, let until) = state else { return }
         guard request.body.readableBytes + bytes.readableBytes <= resource.bodyBytesMax else {
             state = .answering(request.head, resource)
@@ -253,6 +293,11 @@ extension WebConnection {
     }
 
     private func end() {
+        if case .streaming(let head, let resource, let reader, _) = state {
+            state = .answering(head, resource)
+            setReceiveBytes(service.settings.receiveBytes)
+            return reader.end()
+        }
         guard case .receiving(let request, let resource, _) = state else { return }
         state = .answering(request.head, resource)
         _ = count.hold(0, service.admission)
@@ -281,14 +326,28 @@ extension WebConnection {
     private func send(_ answer: WebAnswer, closes: Bool) {
         guard case .answering(let request, let resource) = state, let context else { return }
         gone = nil
+        let keepsAlive = sendHead(answer, to: request, resource, closes: closes, context)
+        if request.method != .HEAD, answer.body.readableBytes > 0 { context.write(wrapOutboundOut(.body(.byteBuffer(answer.body))), promise: nil) }
+        endAnswer(keepsAlive: keepsAlive, context)
+    }
+
+    /// - Returns: whether another request may follow.
+    private func sendHead(
+        _ answer: WebAnswer, to request: HTTPRequestHead, _ resource: (any WebResource)?, closes: Bool, _ context: ChannelHandlerContext
+    ) -> Bool {
         // After a request to upgrade the codec takes nothing more.
         let keepsAlive = !closes && !isEnding && request.isKeepAlive && !request.headers.contains(name: "Upgrade")
         var headers = answer.headers
-        if answer.status != .noContent { headers.replaceOrAdd(name: "Content-Length", value: "\(answer.body.readableBytes)") }
+        if answer.status != .noContent, answer.status != .notModified, !headers.contains(name: "Content-Length") {
+            headers.add(name: "Content-Length", value: "\(answer.body.readableBytes)")
+        }
         if !keepsAlive { headers.replaceOrAdd(name: "Connection", value: "close") }
         addCommon(to: &headers, resource)
         context.write(wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: answer.status, headers: headers))), promise: nil)
-        if request.method != .HEAD, answer.body.readableBytes > 0 { context.write(wrapOutboundOut(.body(.byteBuffer(answer.body))), promise: nil) }
+        return keepsAlive
+    }
+
+    private func endAnswer(keepsAlive: Bool, _ context: ChannelHandlerContext) {
         if keepsAlive {
             // Before the end, behind which the next request may come at once.
             state = .waiting(until: loop.now + NetworkLoop.ticks(settings.idleTimeout))
@@ -312,13 +371,13 @@ extension WebConnection {
     private func addCommon(to headers: inout HTTPHeaders, _ resource: (any WebResource)?) {
         headers.replaceOrAdd(name: "X-Content-Type-Options", value: "nosniff")
         if !headers.contains(name: "Content-Security-Policy") {
-            headers.add(name: "Content-Security-Policy", value: "default-src 'none'; frame-ancestors 'none'")
+            headers.add(name: "Content-Security-Policy", value: resource?.contentPolicy ?? WebSite.contentPolicy)
         }
         headers.replaceOrAdd(name: "Referrer-Policy", value: "no-referrer")
         guard let resource, resource.isForScripts else { return }
         headers.replaceOrAdd(name: "Access-Control-Allow-Origin", value: "*")
         headers.replaceOrAdd(name: "Access-Control-Allow-Methods", value: Self.allowed(resource))
-        headers.replaceOrAdd(name: "Access-Control-Allow-Headers", value: "Content-Type")
+        headers.replaceOrAdd(name: "Access-Control-Allow-Headers", value: resource.requestHeaders)
         headers.replaceOrAdd(name: "Access-Control-Max-Age", value: "86400")
     }
 
@@ -350,5 +409,76 @@ extension WebConnection {
             // It fails only on a channel that is closed.
             connection.drop()
         }
+    }
+}
+
+// MARK: Long bodies
+
+extension WebConnection {
+    func read(context: ChannelHandlerContext) {
+        if isReadingHeld { isReadPending = true } else { context.read() }
+    }
+
+    /// Nothing more is read from the client but what is on its way through the pipeline: its own network keeps it waiting.
+    func holdReading() { isReadingHeld = true }
+
+    func resumeReading() {
+        isReadingHeld = false
+        guard isReadPending else { return }
+        isReadPending = false
+        context?.read()
+    }
+
+    /// The client is to send the body (RFC 9110 §15.2.1).
+    func sendContinue() {
+        guard case .streaming = state else { return }
+        context?.writeAndFlush(wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: .continue))), promise: nil)
+    }
+
+    /// Something of a long body has passed.
+    func noteProgress() {
+        switch state {
+        case .streaming(let head, let resource, let reader, var transfer):
+            transfer.progress(at: loop.now)
+            state = .streaming(head, resource, reader, transfer)
+        case .sending(var transfer, let keepsAlive):
+            transfer.progress(at: loop.now)
+            state = .sending(transfer, keepsAlive: keepsAlive)
+        case .waiting, .receiving, .answering, .closing, .handedOver: break
+        }
+    }
+
+    /// Answers a request whose body is not waited for, if there is more of it, and closes behind that. Nothing, if it has been answered.
+    func giveUp(_ answer: WebAnswer) {
+        if case .streaming(let head, let resource, let reader, _) = state {
+            state = .answering(head, resource)
+            reader.lost()
+            return send(answer, closes: true)
+        }
+        send(answer, closes: false)
+    }
+
+    /// Begins an answer whose body is sent piece by piece.
+    ///
+    /// - Parameter gone: told once if the connection goes before the last piece.
+    /// - Returns: whether there is somebody to answer.
+    func begin(_ answer: WebAnswer, bytes: Int, gone: @escaping () -> Void) -> Bool {
+        guard case .answering(let request, let resource) = state, let context else { return false }
+        let transfer = WebTransfer(bytes: bytes, settings, at: loop.now)
+        state = .sending(transfer, keepsAlive: sendHead(answer, to: request, resource, closes: false, context))
+        self.gone = gone
+        hang(until: transfer.until)
+        return true
+    }
+
+    /// - Returns: completes when the network has taken the piece.
+    func send(_ piece: ByteBuffer, isLast: Bool) -> EventLoopFuture<Void> {
+        guard case .sending(_, let keepsAlive) = state, let context else { return loop.loop.makeFailedFuture(ChannelError.ioOnClosedChannel) }
+        let written = context.writeAndFlush(wrapOutboundOut(.body(.byteBuffer(piece))))
+        if isLast {
+            gone = nil
+            endAnswer(keepsAlive: keepsAlive && !isEnding, context)
+        }
+        return written
     }
 }

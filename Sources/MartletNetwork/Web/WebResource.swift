@@ -12,6 +12,19 @@ protocol WebResource: Sendable {
     var isForScripts: Bool { get }
     /// Answers, at once or later, by ``WebConnection/answer(_:)`` or by taking the connection over. On the connection's loop.
     func answer(_ request: WebRequest, on connection: WebConnection)
+    /// Takes the body of a request, whose ``WebRequest/body`` is empty, as it comes, and answers; `nil` where the body is to be whole. On the
+    /// connection's loop.
+    func reader(of request: WebRequest, on connection: WebConnection) -> (any WebBodyReader)?
+    /// Fields that scripts of other origins may send along.
+    var requestHeaders: String { get }
+    /// What browsers may do with an answer (`Content-Security-Policy`).
+    var contentPolicy: String { get }
+}
+
+extension WebResource {
+    func reader(of request: WebRequest, on connection: WebConnection) -> (any WebBodyReader)? { nil }
+    var requestHeaders: String { "Content-Type" }
+    var contentPolicy: String { WebSite.contentPolicy }
 }
 
 extension WebResource {

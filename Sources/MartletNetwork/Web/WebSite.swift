@@ -1,3 +1,4 @@
+import MartletCore
 package import NIOCore
 import NIOHTTP1
 
@@ -11,6 +12,15 @@ package struct WebSettings: Hashable, Sendable {
     package var idleTimeout = TimeAmount.seconds(60)
     /// From an answer behind which the connection closes to its end.
     package var lingering = TimeAmount.seconds(5)
+    /// For bodies that may be long, such as files: how long nothing may pass of one.
+    package var transferStall = TimeAmount.seconds(30)
+    /// What has to pass of one in a second in the long run, in bytes, beyond ``transferReserve``.
+    package var transferBytesPerSecondMin = 4_096
+    package var transferReserve = TimeAmount.seconds(60)
+    /// Bytes that are read at a time of one.
+    package var transferReceiveBytes = 65_536
+    /// Whether files are taken and given (XEP-0363).
+    package var offersUploads = false
     /// Longest head of a request, in bytes of its path and its fields' names and values.
     package var headBytesMax = 16_384
     /// Most fields of a request's head.
@@ -33,14 +43,18 @@ package struct WebSettings: Hashable, Sendable {
 final class WebSite: Sendable {
     static let webSocketPath = "/xmpp-websocket"
     static let boshPath = "/http-bind"
+    static let contentPolicy = "default-src 'none'; frame-ancestors 'none'"
 
     let listener: ClientListener
     let settings: WebSettings
     private let resources: [String: any WebResource]
+    /// Whatever is at a path that begins with ``UploadPath/prefix``.
+    private let uploads: UploadResource?
 
     init(_ listener: ClientListener) {
         self.listener = listener
         settings = listener.service.settings.web
+        uploads = settings.offersUploads ? listener.service.uploads.map { UploadResource(uploads: $0) } : nil
         resources = [
             Self.webSocketPath: WebSocketResource(),
             Self.boshPath: BOSHResource(listener.service.settings),
@@ -51,5 +65,8 @@ final class WebSite: Sendable {
     }
 
     /// Paths are compared as they are written: nothing is decoded and nothing left out, so that there is one way to write each.
-    func resource(at path: String) -> (any WebResource)? { resources[path] ?? InvitationPage(path: path) }
+    func resource(at path: String) -> (any WebResource)? {
+        if let resource = resources[path] { return resource }
+        return path.hasPrefix(UploadPath.prefix) ? uploads : InvitationPage(path: path)
+    }
 }

@@ -48,6 +48,7 @@ enum Verification {
         report.problems += try cursors(connection) + postings(connection) + archives(connection) + entries(connection)
         report.problems += try roomAddresses(connection) + affiliations(connection)
         report.problems += try nodes(connection) + nodeLines(connection) + nodeItems(connection)
+        report.problems += try uploads(connection)
         report.problems += try words(connection) + leftWords(connection)
         report.problems = Array(report.problems.prefix(VerificationReport.problemsMax))
         return report
@@ -143,6 +144,20 @@ enum Verification {
         try connection.rows("SELECT name, publisher, size <> LENGTH(payload) OR place < 0, node FROM node_item") { row throws(SQLError) -> String? in
             guard !row.flag(2), row.isNull(1) || (try? JID(row.text(1)))?.description == row.text(1) else {
                 return "node \(row.integer(3)) has an item that is none: \(row.text(0))"
+            }
+            return nil
+        }.compactMap { $0 }
+    }
+
+    private static func uploads(_ connection: any SQLConnection) throws(SQLError) -> [String] {
+        try connection.rows(
+            """
+            SELECT name, purpose, size >= 0 AND (token IS NULL) = (slot_end IS NULL) AND (sha256 IS NULL) = (kept IS NULL)
+                AND (token IS NULL) <> (kept IS NULL) AND LENGTH(COALESCE(token, sha256)) = 32 FROM upload
+            """
+        ) { row throws(SQLError) -> String? in
+            guard row.flag(2), UploadPurpose(rawValue: Int(row.integer(1))) != nil, UploadName.isValid(row.text(0)) else {
+                return "the upload \(row.text(0)) is none"
             }
             return nil
         }.compactMap { $0 }

@@ -21,6 +21,7 @@ package enum Schema {
         Migration(version: 6, statements: roomCreators),
         Migration(version: 7, statements: nodes),
         Migration(version: 8, statements: InvitationTable.migration),
+        Migration(version: 9, statements: uploads),
     ]
 
     /// Numbers of accounts come from `meta` and are never given twice; `log.id` ascends with the order of commits.

@@ -15,6 +15,8 @@ package final class TestServer {
     package let store: InMemoryStore
     package let router: Router
     package let context: LoopContext
+    package let uploads: Uploads
+    package let files = InMemoryFileStore()
     package let loop = EmbeddedEventLoop()
     package let components = ComponentRegistry()
     private let hosts: HostTable
@@ -36,6 +38,7 @@ package final class TestServer {
         roomSettings: MultiUserChat.Settings = .init(identities: OccupantIDs(secret: Array("occupants".utf8))),
         pubsub: PubSubService.Settings = .init(), registration: RegistrationSettings = .init(),
         invitations: InvitationSettings = .init(), components: [ComponentSettings] = [], bytestreams: (any BytestreamRelay)? = nil,
+        uploads uploadSettings: UploadSettings = .init(),
         features: ((FeatureConfiguration) -> [any Feature])? = nil
     ) {
         self.settings = settings
@@ -80,6 +83,17 @@ package final class TestServer {
                 preconditionFailure("no host can be made of \(domain): \(error)")
             }
         }
+        let uploads = Uploads(store: store, files: files, settings: uploadSettings, time: time, random: random)
+        self.uploads = uploads
+        let files = domains.map { domain in
+            do {
+                let settings = HTTPFileUpload.Settings(
+                    domain: try BareJID(parsing: domain), url: "https://\(domain):5443", fileBytesMax: uploadSettings.fileBytesMax)
+                return try StandardFeatures.uploads(at: BareJID(parsing: "upload.\(domain)"), settings, uploads, configuration)
+            } catch {
+                preconditionFailure("there can be no uploads at \(domain): \(error)")
+            }
+        }
         let others = components.map { [registry = self.components] component in
             do {
                 return try Host(
@@ -91,7 +105,7 @@ package final class TestServer {
         self.components.apply(components)
         guard let first = hosts.first else { preconditionFailure("a server has a domain") }
         domain = first.domain
-        self.hosts = HostTable(hosts + rooms + nodes + others + proxies)
+        self.hosts = HostTable(hosts + rooms + nodes + others + proxies + files)
         context = LoopContext(loop: loop, hosts: self.hosts, store: store, time: time, random: random)
     }
 
@@ -108,6 +122,7 @@ package final class TestServer {
             settings: settings, resent: resent, executor: executor)
         domain = crashed.domain
         hosts = crashed.hosts
+        uploads = Uploads(store: store, files: files, time: time, random: random)
         context = LoopContext(loop: loop, hosts: hosts, store: store, time: time, random: random)
     }
 

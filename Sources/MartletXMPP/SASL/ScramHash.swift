@@ -84,6 +84,6 @@ public enum ScramHash: Hashable, Sendable, CaseIterable {
 }
 
 /// Whether both are the same bytes, in a time that depends on their lengths only.
-func equalInConstantTime(_ a: [UInt8], _ b: [UInt8]) -> Bool {
+package func equalInConstantTime(_ a: [UInt8], _ b: [UInt8]) -> Bool {
     SymmetricKey(data: a) == SymmetricKey(data: b)
 }

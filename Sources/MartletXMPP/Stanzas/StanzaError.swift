@@ -1,4 +1,5 @@
 public import MartletXML
+public import NIOCore
 
 extension Namespace {
     /// The defined conditions of stanza errors (RFC 6120 §8.3.2).
@@ -43,6 +44,8 @@ public struct StanzaError: Error, Hashable, Sendable {
     public var application: QName?
     /// What the application-specific condition says is not supported: its attribute `feature` (XEP-0060 §12).
     public var feature: String?
+    /// An application-specific condition that is more than an empty element, as it is written.
+    public var detail: ByteBuffer?
 
     public init(_ condition: Condition, _ kind: Kind? = nil, text: String? = nil, application: QName? = nil) {
         self.condition = condition
@@ -88,6 +91,7 @@ extension StanzaError {
                 writer.attribute("feature", feature)
                 writer.close()
             }
+            if let detail { writer.raw(detail) }
         }
     }
 }

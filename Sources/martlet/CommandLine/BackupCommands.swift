@@ -4,12 +4,16 @@ import MartletStorage
 struct BackupCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "backup", abstract: "Copy the database as it is at this moment, also while the server runs.",
-        discussion: "Writes FILE and FILE.manifest; both are on disk when the command ends with 0.")
+        discussion: """
+            Writes FILE and FILE.manifest; both are on disk when the command ends with 0. Uploaded files are not in it, but their sizes and SHA-256 are: \
+            copy their folder afterwards. What has been uploaded meanwhile is removed when the copy is put to use; 'martlet verify' finds what is missing.
+            """)
     @OptionGroup var options: ConfigurationOption
     @Argument(help: "A file that is not there yet.", completion: .file()) var file: String
 
     func run() async throws {
-        let folder = try options.load().configuration.server.dataFolder
+        let configuration = try options.load().configuration
+        let folder = configuration.server.dataFolder
         let target = FilePath.resolve(file, against: Terminal.folder)
         do throws(StorageError) {
             let manifest = try SQLiteStore.backup(folder: folder, to: target, created: SystemClock().wallMilliseconds) { progress in
@@ -18,6 +22,10 @@ struct BackupCommand: AsyncParsableCommand {
             }
             if Terminal.showsProgress { Terminal.progress("") }
             Terminal.say("\(target): \(manifest.bytes) bytes, SHA-256 \(manifest.sha256)")
+            let uploads = try SQLiteStore.uploads(database: target)
+            if uploads.files > 0 {
+                Terminal.say("not in it: \(uploads.files) uploaded files, \(uploads.bytes) bytes; copy \(configuration.uploadFolder) as well")
+            }
         } catch {
             throw CommandFailure(error)
         }
@@ -27,9 +35,17 @@ struct BackupCommand: AsyncParsableCommand {
 struct VerifyCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "verify", abstract: "Check a backup, or without a file the database itself.",
-        discussion: "Ends with 0 if all is well and with 65 otherwise.")
+        discussion: """
+            Ends with 0 if all is well and with 65 otherwise. Without a file it is also looked whether uploaded files are there, with the right sizes; \
+            with --uploads they are read and compared with what was uploaded.
+            """)
     @OptionGroup var options: ConfigurationOption
+    @Flag(help: "Read all uploaded files.") var uploads = false
     @Argument(help: "The backup.", completion: .file()) var file: String?
+
+    func validate() throws {
+        if uploads, file != nil { throw ValidationError("uploaded files are not in a backup") }
+    }
 
     func run() async throws {
         let report = try verify()
@@ -38,6 +54,22 @@ struct VerifyCommand: AsyncParsableCommand {
                 .data, "\(report.file) is damaged:\n" + report.problems.map { "  \($0)" }.joined(separator: "\n"), hint: "restore a backup")
         }
         Terminal.say("\(report.file): good (\(report.accounts) accounts, \(report.messages) messages, schema \(report.schema))")
+        if file == nil { try verifyUploads() }
+    }
+
+    private func verifyUploads() throws(CommandFailure) {
+        let configuration = try options.load().configuration
+        do throws(StorageError) {
+            let found = try SQLiteStore.verifyUploads(
+                folder: configuration.server.dataFolder, files: configuration.uploadFolder, reads: uploads)
+            guard found.problems.isEmpty else {
+                throw .damaged(configuration.uploadFolder, problems: found.problems)
+            }
+            if found.files > 0 { Terminal.say("\(configuration.uploadFolder): \(uploads ? "good" : "all there") (\(found.files) uploaded files, \(found.bytes) bytes)") }
+        } catch {
+            guard case .damaged(let folder, let problems) = error else { throw CommandFailure(error) }
+            throw CommandFailure(.data, "\(folder): uploaded files are damaged:\n" + problems.map { "  \($0)" }.joined(separator: "\n"), hint: "restore a copy of them")
+        }
     }
 
     private func verify() throws(CommandFailure) -> VerificationReport {

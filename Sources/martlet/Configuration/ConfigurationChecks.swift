@@ -63,6 +63,7 @@ struct ConfigurationChecks {
                 (configuration.rooms.isEnabled, configuration.rooms.subdomain, "rooms.subdomain", "the rooms of \(domain.name)"),
                 (configuration.pubsub.service.isEnabled, configuration.pubsub.service.subdomain, "pubsub.service.subdomain", "nodes of \(domain.name)"),
                 (configuration.bytestreams.isEnabled, configuration.bytestreams.subdomain, "bytestreams.subdomain", "the proxy of \(domain.name)"),
+                (configuration.offersUploads, configuration.uploads.subdomain, "uploads.subdomain", "the uploads of \(domain.name)"),
             ]
             for (isEnabled, subdomain, path, description) in services where isEnabled {
                 let address = "\(subdomain).\(domain.name)"
@@ -242,6 +243,9 @@ struct ConfigurationChecks {
         }
         requireAtMost(limits.stanzaBytesMax, "limits.stanza-bytes", limits.sessionQueueBytesMax, "limits.session-queue-bytes")
         requireAtMost(limits.vCardBytesMax, "limits.vcard-bytes", limits.stanzaBytesMax, "limits.stanza-bytes")
+        let uploads = configuration.uploads
+        requireAtMost(uploads.fileBytesMax, "uploads.file-bytes", uploads.accountBytesMax, "uploads.account-bytes")
+        requireAtMost(uploads.fileBytesMax, "uploads.file-bytes", uploads.accountDayBytesMax, "uploads.account-bytes-per-day")
     }
 
     /// Reported at the one of the two that somebody set.

@@ -22,6 +22,7 @@ package enum ConfigurationSchema {
         .section("rooms", \.rooms, rooms, "Rooms for many (XEP-0045). Each domain has its own, at an address of their own."),
         .section("pubsub", \.pubsub, pubsub, "What accounts and services publish (XEP-0163, XEP-0060)."),
         .section("bytestreams", \.bytestreams, bytestreams, "A proxy for files between clients that cannot reach each other (XEP-0065)."),
+        .section("uploads", \.uploads, uploads, "Files that accounts upload by HTTP (XEP-0363), for which there is a listener of kind https or http."),
         .entries(
             "external-services", \.externalServices, externalService, .reload, counts: 0...64,
             identity: { "\($0.type.rawValue) \($0.address?.description ?? "") \($0.transport?.rawValue ?? "")" },
@@ -132,7 +133,8 @@ package enum ConfigurationSchema {
             """
             client: XMPP clients, encrypted after STARTTLS. client-tls: XMPP clients, encrypted from the first byte \
             (XEP-0368). server and server-tls: the same for other servers. https: XMPP over WebSocket (RFC 7395) at \
-            /xmpp-websocket and over BOSH (XEP-0206) at /http-bind, and where clients find these. http: the same without encryption, behind a reverse proxy. component and \
+            /xmpp-websocket and over BOSH (XEP-0206) at /http-bind, where clients find these, and uploaded files (XEP-0363) at /upload/. \
+            http: the same without encryption, behind a reverse proxy. component and \
             component-tls: components (XEP-0114), without encryption and encrypted from the first byte; not opened if there are no components.
             """),
         .value(
@@ -490,6 +492,51 @@ package enum ConfigurationSchema {
             "Most bytes that a service keeps; what goes beyond is refused."),
     ])
 
+    static let uploads = ConfigurationMapping<ServerConfiguration.Uploads>([
+        .value(
+            "enabled", \.isEnabled, .boolean, .reload,
+            "Whether files are taken and given. Without, those that are there stay, and nobody gets them."),
+        .value(
+            "subdomain", \.subdomain, .domain, .reload,
+            "Where the service of a domain is: with upload, that of example.org is at upload.example.org. The files are at the domain itself, see web.url."),
+        .value("folder", \.folder, .pathInDataFolder, .restart, "Folder for the files. Relative to the data folder."),
+        .value("file-bytes", \.fileBytesMax, .bytes(kibibyte...(64 * 1024 * mebibyte)), .reload, "Largest file. Clients are told of it."),
+        .value(
+            "account-bytes", \.accountBytesMax, .bytes(mebibyte...(1024 * 1024 * mebibyte)), .reload,
+            "Most bytes of an account's files. What goes beyond is refused until some are gone."),
+        .value("account-files", \.accountFilesMax, .integer(10...1_000_000), .reload, "Most files of an account."),
+        .value(
+            "account-bytes-per-day", \.accountDayBytesMax, .bytes(mebibyte...(1024 * 1024 * mebibyte)), .reload,
+            "Most bytes that an account uploads within 24 hours. Files that are gone already do not count."),
+        .value(
+            "domain-bytes", \.domainBytesMax, .bytes(mebibyte...(1024 * 1024 * 1024 * mebibyte)), .reload,
+            "Most bytes of the files of all accounts of a domain. Counted anew once a minute."),
+        .value(
+            "domain-bytes-per-day", \.domainDayBytesMax, .bytes(mebibyte...(1024 * 1024 * 1024 * mebibyte)), .reload,
+            "Most bytes that all accounts of a domain upload within 24 hours."),
+        .list(
+            "types", \.types, of: .mediaTypes, .reload, counts: 0...1_000, example: "image/*",
+            "What is taken: media types such as application/pdf, or kinds such as image/*, as clients say them. Without it, everything."),
+        .value(
+            "slot-lifetime", \.slotLifetime, .duration(.seconds(10)...(.seconds(3600))), .reload,
+            "Time from a client's question to the beginning of its upload."),
+        .value("account-transfers", \.accountTransfersMax, .integer(1...100), .reload, "Most files that an account uploads at the same time."),
+        .section("retention", \.retention, uploadRetention, "For how long files are kept, by what clients say that they are for. 0s: for ever. Looked at once an hour."),
+    ])
+
+    static let uploadRetention = ConfigurationMapping<ServerConfiguration.UploadRetention>([
+        retention("message", \.message, "Files in messages, and those of which nothing is said."),
+        retention("profile", \.profile, "Avatars and the like."),
+        retention("ephemeral", \.ephemeral, "Files with an end of their own, which may come earlier."),
+        retention("permanent", \.permanent, "Files that are to stay, such as pictures in articles."),
+    ])
+
+    private static func retention(
+        _ name: String, _ property: ConfigurationField<ServerConfiguration.UploadRetention>.Property<Duration>, _ summary: String
+    ) -> ConfigurationField<ServerConfiguration.UploadRetention> {
+        .value(name, property, .duration(.zero...(.seconds(36_500 * 86_400))), .reload, summary)
+    }
+
     static let externalService = ConfigurationMapping<ServerConfiguration.ExternalService>([
         .value(
             "address", \.address, .optional(.hostAndPort), .reload, isRequired: true, example: "turn.example.org:3478",
@@ -662,7 +709,8 @@ package enum ConfigurationSchema {
             "url", \.url, .optional(.httpsURL), .reload, example: "https://chat.example.org",
             """
             Where clients reach the listener for https or http from outside, if a proxy stands before it. Without it clients are \
-            told the name and the port by which they have asked.
+            told the name and the port by which they have asked; uploaded files are at the domain and the port of the first listener for \
+            https, or at the domain alone.
             """)
     ])
 

@@ -29,6 +29,7 @@ package struct ServerConfiguration: ConfigurationSection {
     package var rooms = Rooms()
     package var pubsub = PubSub()
     package var bytestreams = Bytestreams()
+    package var uploads = Uploads()
     package var externalServices: [ExternalService] = []
     package var components: [Component] = []
     package var federation = Federation()
@@ -324,6 +325,38 @@ extension ServerConfiguration {
         package init() {}
     }
 
+    /// Files that accounts upload (XEP-0363).
+    package struct Uploads: ConfigurationSection {
+        package var isEnabled = true
+        /// The service of `example.org` is at `upload.example.org`.
+        package var subdomain = "upload"
+        /// Relative to the data folder unless absolute.
+        package var folder = "uploads"
+        package var fileBytesMax = 100 * 1024 * 1024
+        package var accountBytesMax = 1024 * 1024 * 1024
+        package var accountFilesMax = 10_000
+        package var accountDayBytesMax = 1024 * 1024 * 1024
+        package var domainBytesMax = 100 * 1024 * 1024 * 1024
+        package var domainDayBytesMax = 100 * 1024 * 1024 * 1024
+        /// Media types, or kinds of them (`image/*`); any if there are none.
+        package var types: [String] = []
+        package var slotLifetime = Duration.seconds(300)
+        package var accountTransfersMax = 8
+        package var retention = UploadRetention()
+
+        package init() {}
+    }
+
+    /// For how long files are kept, by what they are for (XEP-0363 §5). Zero is for ever.
+    package struct UploadRetention: ConfigurationSection {
+        package var message = Duration.seconds(90 * 86_400)
+        package var profile = Duration.zero
+        package var ephemeral = Duration.seconds(86_400)
+        package var permanent = Duration.zero
+
+        package init() {}
+    }
+
     /// A server beside this one that clients use, such as for calls (XEP-0215).
     package struct ExternalService: ConfigurationSection {
         package var address: HostAndPort?
@@ -568,6 +601,9 @@ package enum LogDestination: Sendable, Hashable {
 extension ServerConfiguration {
     /// Path of the socket by which commands reach the running server.
     package var controlSocketPath: String { path(inDataFolder: server.controlSocket) }
+
+    /// Where uploaded files are.
+    package var uploadFolder: String { path(inDataFolder: uploads.folder) }
 
     private func path(inDataFolder path: String) -> String {
         FilePath.resolve(path, against: server.dataFolder)

@@ -1,3 +1,5 @@
+import MartletCore
+
 /// Why a text is not a value of a type.
 enum ValueFault: Error {
     /// The message is made from what the type expects.
@@ -221,6 +223,16 @@ extension ValueType where Value == String {
         ValueType(expected: "a name such as juliet") { text, context throws(ValueFault) in
             guard let address = context.addresses.bareAddress("\(text)@example.org"), let end = address.firstIndex(of: "@") else { throw .unexpected() }
             return String(address[..<end])
+        } write: {
+            $0
+        }
+    }
+
+    /// A media type, or all of a kind (``MediaTypePattern``).
+    static var mediaTypes: Self {
+        ValueType(expected: "a media type such as image/png or image/*") { text, _ throws(ValueFault) in
+            guard let pattern = MediaTypePattern(text) else { throw .unexpected() }
+            return pattern.description
         } write: {
             $0
         }

@@ -53,6 +53,8 @@ package struct AuditLog: AuditSink {
             log.notice("room configured", metadata: ["room": "\(room)", "by": "\(by)"])
         case .roomCommand(let room, let node, let by):
             log.notice("command of a room carried out", metadata: ["room": "\(room)", "command": "\(node)", "by": "\(by)"])
+        case .uploadsDeleted(let account, let names, let by):
+            log.notice("uploads deleted", metadata: ["account": "\(account)", "count": "\(names.count)", "names": "\(names.prefix(20).joined(separator: " "))", "by": "\(by)"])
         case .peerStreamsClosed(let peer, let count, let by):
             log.notice("streams with another server closed", metadata: ["peer": "\(peer)", "count": "\(count)", "by": "\(by)"])
         case .accountEnabled(let account, let isEnabled, let by):

@@ -14,6 +14,8 @@ package enum ControlProtocol {
     package static let accountsMax = 500
     /// Rooms, or affiliations of one room, in one response.
     package static let roomsMax = 500
+    /// Uploaded files in one response.
+    package static let uploadsMax = 500
     /// Messages of a room in one response.
     package static let messagesMax = 1_000
 }
@@ -48,6 +50,7 @@ package enum ControlOrder: Codable, Hashable, Sendable {
     case create([NewAccount])
     case archive(ArchiveOrder)
     case room(RoomOrder)
+    case upload(UploadOrder)
     case federation(FederationOrder)
     case invitation(InvitationOrder)
 }
@@ -136,6 +139,9 @@ package enum ControlResponse: Codable, Hashable, Sendable {
     case room(RoomReport)
     case affiliations([AffiliationLine])
     case history([UtteranceLine])
+    case uploads([UploadLine])
+    /// How many.
+    case deleted(Int)
     case federation(FederationReport)
     case invited(uri: String, page: String?, InvitationLine)
     case invitations([InvitationLine])

@@ -58,6 +58,15 @@ package final class ServerMetrics: Sendable {
         registry.describe("martlet_room_occupants", .gauge, "Occupants of rooms, by nickname.")
         registry.describe("martlet_room_messages", .counter, "Messages for everybody that came to rooms since the start.")
         registry.describe("martlet_room_deliveries", .counter, "Stanzas of all kinds that rooms gave to sessions since the start.")
+        registry.describe("martlet_upload_slots", .counter, "Requests for slots for files since the start, by what came of them.")
+        registry.describe("martlet_uploads", .counter, "Files that were uploaded since the start, by what came of them.")
+        registry.describe("martlet_upload_bytes", .counter, "Bytes of files that were uploaded since the start.")
+        registry.describe("martlet_downloads", .counter, "Files, or parts of them, that were asked for since the start.")
+        registry.describe("martlet_download_bytes", .counter, "Bytes of files that were given since the start.")
+        registry.describe("martlet_transfers", .gauge, "Files that are on their way, by direction.")
+        registry.describe("martlet_files", .gauge, "Uploaded files that are kept, as counted once an hour.")
+        registry.describe("martlet_file_bytes", .gauge, "Bytes of them.")
+        registry.describe("martlet_files_missing", .gauge, "Uploaded files that should be there and are not.")
         registry.describe("martlet_certificate_end_seconds", .gauge, "When the certificate of a domain ends, in seconds since 1970.")
         registry.describe("martlet_data_free_bytes", .gauge, "Free space on the disk of the data folder.")
         registry.describe("martlet_data_free_percent", .gauge, "The same in percent of the disk.")
@@ -93,7 +102,7 @@ package final class ServerMetrics: Sendable {
         case .refused: refusals.increment()
         case .sessionDetached, .sessionResumed, .accountCreated, .accountDeleted, .accountEnabled, .passwordChanged, .archiveRead, .archivePurged,
             .roomRead, .roomPurged, .roomCreated, .roomDestroyed, .roomAffiliationSet, .roomConfigured, .roomCommand, .sessionClosed, .announced, .invited, .invitationRevoked,
-            .peerStreamsClosed, .configurationReloaded: break
+            .uploadsDeleted, .peerStreamsClosed, .configurationReloaded: break
         }
     }
 
@@ -174,6 +183,30 @@ package final class ServerMetrics: Sendable {
                 counter.increment(by: Int64(count))
             }
         }
+    }
+
+    /// What has been uploaded and downloaded. Before a reading.
+    package static func set(_ counts: Uploads.Counts, in registry: OpenMetricsRegistry) {
+        func count(_ label: String, _ dimensions: [(String, String)], _ value: Int) {
+            let counter = registry.makeCounter(label: label, dimensions: dimensions)
+            counter.reset()
+            counter.increment(by: Int64(value))
+        }
+        func set(_ label: String, _ dimensions: [(String, String)], _ value: Int) {
+            registry.makeMeter(label: label, dimensions: dimensions).set(Int64(value))
+        }
+        count("martlet_upload_slots", [("outcome", "given")], counts.slots)
+        count("martlet_upload_slots", [("outcome", "refused")], counts.slotsRefused)
+        count("martlet_uploads", [("outcome", "kept")], counts.uploads)
+        count("martlet_uploads", [("outcome", "failed")], counts.uploadsFailed)
+        count("martlet_upload_bytes", [], counts.uploadedBytes)
+        count("martlet_downloads", [], counts.downloads)
+        count("martlet_download_bytes", [], counts.downloadedBytes)
+        set("martlet_transfers", [("direction", "in")], counts.openUploads)
+        set("martlet_transfers", [("direction", "out")], counts.openDownloads)
+        set("martlet_files", [], counts.keptFiles)
+        set("martlet_file_bytes", [], counts.keptBytes)
+        set("martlet_files_missing", [], counts.missingFiles)
     }
 
     package func dataSpace(freeBytes: Int, freePercent: Int) {

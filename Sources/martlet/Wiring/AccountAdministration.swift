@@ -30,6 +30,7 @@ struct AccountAdministration: Sendable {
         case .archive(let order): return try await ArchiveAdministration(core: core, folder: folder, rooms: rooms).answer(order, by: by)
         case .room(let order): return try await rooms.answer(order, by: by)
         case .invitation(let order): return try await invitations.answer(order, by: by)
+        case .upload(let order): return try await UploadAdministration(core: core, folder: folder).answer(order, by: by)
         case .status, .sessions, .closeSessions, .logLevel, .reload, .federation, .components: return nil
         }
         return .done
@@ -66,7 +67,10 @@ struct AccountAdministration: Sendable {
 
     private func delete(_ text: String, by: String) async throws(CommandFailure) {
         let address = try address(text)
+        let number = try? await core.store.credentials(of: address)?.id
         do throws(AccountRefusal) { try await core.router.delete(address, by: by, on: core.mailbox) } catch { throw failure(error) }
+        // Nobody is given its files any more; what of them cannot be removed now is when it is looked for what nothing speaks for.
+        if let number { try? await core.uploads.removeFiles(of: number) }
     }
 
     // MARK: Steps

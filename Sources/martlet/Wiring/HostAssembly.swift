@@ -14,6 +14,7 @@ struct HostAssembly {
     let capabilities: CapabilityCache
     let derivation: any KeyDerivation
     let components: ComponentRegistry
+    let uploads: Uploads
     /// `nil` where no files are relayed.
     var bytestreams: (any BytestreamRelay)?
 
@@ -26,6 +27,7 @@ struct HostAssembly {
             if let address = configuration.rooms(of: domain) { hosts.append(try rooms(at: address, of: domain)) }
             if let address = configuration.pubsub(of: domain) { hosts.append(try pubsub(at: address, of: domain)) }
             if let address = configuration.bytestreams(of: domain), let host = try bytestreams(at: address, of: domain) { hosts.append(host) }
+            if let address = configuration.uploads(of: domain) { hosts.append(try uploads(at: address, of: domain)) }
         }
         do throws(RouteConflict) { hosts += try componentAssembly.hosts(components) } catch { throw CommandFailure(error) }
         return HostTable(hosts)
@@ -86,8 +88,9 @@ struct HostAssembly {
     private func items(of domain: ServerConfiguration.Domain) -> [ServiceDiscovery.Item] {
         let rooms = configuration.rooms(of: domain).map { ServiceDiscovery.Item($0, name: Self.roomsName) }
         let pubsub = configuration.pubsub(of: domain).map { ServiceDiscovery.Item($0, name: Self.pubsubName) }
+        let uploads = configuration.uploads(of: domain).map { ServiceDiscovery.Item($0, name: Self.uploadsName) }
         let bytestreams = bytestreams == nil ? nil : configuration.bytestreams(of: domain).map { ServiceDiscovery.Item($0, name: "File transfers") }
-        return [rooms, pubsub, bytestreams].compactMap(\.self) + componentAssembly.items(of: domain)
+        return [rooms, pubsub, bytestreams, uploads].compactMap(\.self) + componentAssembly.items(of: domain)
     }
 
     // MARK: Files
@@ -114,6 +117,22 @@ struct HostAssembly {
         let features = try features(of: domain)
         do throws(RouteConflict) {
             return try StandardFeatures.pubsub(at: address, name: Self.pubsubName, settings, policy: policy(of: domain.name), features)
+        } catch {
+            throw CommandFailure(error)
+        }
+    }
+
+    // MARK: Uploads
+
+    private static let uploadsName = "File upload"
+
+    private func uploads(at address: BareJID, of domain: ServerConfiguration.Domain) throws(CommandFailure) -> Host {
+        guard let accounts = try? BareJID(parsing: domain.name) else { throw CommandFailure(.configuration, "\(domain.name) is not a domain") }
+        let settings = HTTPFileUpload.Settings(
+            domain: accounts, name: Self.uploadsName, url: configuration.uploadURL(of: domain), fileBytesMax: configuration.uploads.fileBytesMax)
+        let features = try features(of: domain)
+        do throws(RouteConflict) {
+            return try StandardFeatures.uploads(at: address, settings, uploads, policy: policy(of: domain.name), features)
         } catch {
             throw CommandFailure(error)
         }
@@ -242,6 +261,25 @@ extension PubSubSettings {
         itemsMax = pubsub.service.itemsMax
         bytesMax = pubsub.service.bytesMax
         payloadBytesMax = pubsub.itemBytesMax
+    }
+}
+
+extension UploadSettings {
+    init(_ uploads: ServerConfiguration.Uploads) {
+        self.init()
+        fileBytesMax = uploads.fileBytesMax
+        accountBytesMax = uploads.accountBytesMax
+        accountFilesMax = uploads.accountFilesMax
+        accountDayBytesMax = uploads.accountDayBytesMax
+        domainBytesMax = uploads.domainBytesMax
+        domainDayBytesMax = uploads.domainDayBytesMax
+        types = uploads.types.compactMap { MediaTypePattern($0) }
+        slotLifetime = uploads.slotLifetime
+        accountTransfersMax = uploads.accountTransfersMax
+        retention = [
+            .message: uploads.retention.message, .profile: uploads.retention.profile, .ephemeral: uploads.retention.ephemeral,
+            .permanent: uploads.retention.permanent,
+        ]
     }
 }
 

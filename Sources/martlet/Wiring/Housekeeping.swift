@@ -8,7 +8,7 @@ import NIOCore
 import ServiceLifecycle
 
 /// What the server does for itself every few seconds: sees whether the store answers, reserves names for messages, looks at its
-/// certificates and its disk, lets archives forget, and sees to rooms that nobody has come back to and to occupants who are not there any more.
+/// certificates and its disk, lets archives forget, looks after uploaded files, and sees to rooms that nobody has come back to and to occupants who are not there any more.
 final class Housekeeping: Service {
     static let interval = Duration.seconds(5)
     /// Without a sign of life of the store for so long the server counts as ill.
@@ -88,13 +88,15 @@ final class Housekeeping: Service {
             }
             if turns % Self.hourlyTurns == 0 {
                 lookAtCertificates()
-                if retention.isClockBelieved(wall: time.wallMilliseconds, monotonic: time.monotonic) {
-                    let last = hourly
-                    hourly = Task {
-                        await last?.value
+                let isClockBelieved = retention.isClockBelieved(wall: time.wallMilliseconds, monotonic: time.monotonic)
+                let last = hourly
+                hourly = Task {
+                    await last?.value
+                    if isClockBelieved {
                         await forgetInvitations()
                         await lookAtMessages(since: start)
                     }
+                    await lookAtUploads(expiring: isClockBelieved)
                 }
             }
             turns += 1
@@ -166,6 +168,22 @@ final class Housekeeping: Service {
             try await core.store.commit([.node(.expire(at: time.wallMilliseconds))])
         } catch {
             logs.server.warning("archives keep what is too old; they are looked at again in an hour", metadata: ["why": "\(error)"])
+        }
+    }
+
+    /// Also at the start: what a server that died was taking is removed then.
+    private func lookAtUploads(expiring: Bool) async {
+        do throws(UploadFault) {
+            if expiring { try await core.uploads.expire() }
+            let sweep = try await core.uploads.sweep()
+            if sweep.removedFiles > 0 { logs.server.info("uploads are gone that nothing spoke for", metadata: ["count": "\(sweep.removedFiles)"]) }
+            if sweep.missingCount > 0 {
+                logs.server.error(
+                    "uploaded files are missing",
+                    metadata: ["count": "\(sweep.missingCount)", "names": "\(sweep.missing.prefix(10).joined(separator: " "))", "folder": "\(core.uploads.files.place)"])
+            }
+        } catch {
+            logs.server.warning("uploaded files could not be looked after; they are looked at again in an hour", metadata: ["why": "\(error)"])
         }
     }
 

@@ -38,6 +38,7 @@ package struct NetworkAssembly {
         settings.registrations.perNetworkMax = configuration.accounts.requestsPerNetworkMax
         settings.registrations.totalMax = configuration.accounts.requestsMax
         settings.web.url = configuration.web.url
+        settings.web.offersUploads = configuration.offersUploads
         return settings
     }
 

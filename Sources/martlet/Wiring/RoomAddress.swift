@@ -58,6 +58,22 @@ extension ServerConfiguration {
         pubsub.service.isEnabled ? try? BareJID(parsing: "\(pubsub.service.subdomain).\(domain.name)") : nil
     }
 
+    /// Whether files are taken and given: somebody has to listen for them.
+    var offersUploads: Bool { uploads.isEnabled && listeners.contains { $0.kind.speaksHTTP } }
+
+    /// Where slots for files are had, if they are.
+    func uploads(of domain: Domain) -> BareJID? {
+        offersUploads ? try? BareJID(parsing: "\(uploads.subdomain).\(domain.name)") : nil
+    }
+
+    /// Where the files of a domain are, without a slash at its end.
+    func uploadURL(of domain: Domain) -> String {
+        if let url = web.url { return url }
+        let name = (try? BareJID(parsing: domain.name))?.asciiDomainpart ?? domain.name
+        let port = listeners.first { $0.kind == .https }?.port ?? 443
+        return "https://\(name)" + (port == 443 ? "" : ":\(port)")
+    }
+
     /// What has addresses of its own besides the accounts of a domain.
     func bytestreams(of domain: Domain) -> BareJID? {
         bytestreams.isEnabled ? try? BareJID(parsing: "\(bytestreams.subdomain).\(domain.name)") : nil
@@ -65,6 +81,6 @@ extension ServerConfiguration {
 
     func services(of domain: Domain) -> [BareJID] {
         let components = components.filter { self.domain(of: $0) == domain.name && $0.name.hasSuffix(".\(domain.name)") }
-        return [rooms(of: domain), pubsub(of: domain), bytestreams(of: domain)].compactMap(\.self) + components.compactMap { try? BareJID(parsing: $0.name) }
+        return [rooms(of: domain), pubsub(of: domain), bytestreams(of: domain), uploads(of: domain)].compactMap(\.self) + components.compactMap { try? BareJID(parsing: $0.name) }
     }
 }

@@ -47,7 +47,7 @@ final class Server: Sendable {
             store: core.store, work: passwords, simulation: try Self.simulation(folder, configuration.authentication.scramIterations))
         let service = ClientService(
             router: core.router, accounts: accounts, certificates: certificates, settings: NetworkAssembly(configuration: configuration).settings,
-            log: start.logs.server)
+            uploads: core.uploads, log: start.logs.server)
         let listeners = NetworkAssembly(configuration: configuration).listeners
         let clients = ClientListenerService(listeners, service, on: core.pool)
         federation?.begin(core.router, on: core.pool)
@@ -207,6 +207,7 @@ final class Server: Sendable {
         }
         let counters = core.pool.loops.map(\.context.counters)
         registry.addProbe { ServerMetrics.set(counters, in: $0) }
+        registry.addProbe { ServerMetrics.set(core.uploads.counters, in: $0) }
     }
 
     private static func operations(

@@ -71,7 +71,7 @@ actor ServerControl {
             return try await FederationControl(service: federation, domains: configuration.allDomains, audit: logs.audit).answer(order, by: by) {
                 tell(.step($0))
             }
-        case .accounts, .account, .create, .archive, .room, .invitation: throw CommandFailure(.software, "the order was not carried out")
+        case .accounts, .account, .create, .archive, .room, .invitation, .upload: throw CommandFailure(.software, "the order was not carried out")
         }
     }
 
@@ -155,7 +155,7 @@ actor ServerControl {
         let next = fresh.configuration.keepingWhatNeedsRestart(of: configuration)
         let hosts = try HostAssembly(
             configuration: next, time: time, uptime: core.uptime, audit: logs.audit, occupantSecret: core.occupantSecret, roomCounters: core.roomCounters,
-            capabilities: core.capabilities, derivation: core.derivation, components: core.components,
+            capabilities: core.capabilities, derivation: core.derivation, components: core.components, uploads: core.uploads,
             bytestreams: core.bytestreams
         ).table()
         let components = try ComponentAssembly(configuration: next).settings
@@ -168,6 +168,7 @@ actor ServerControl {
         currentStopTimeout.withLockedValue { $0 = next.server.stopTimeout }
         if next.log.level != oldLevel { logs.output.level = Logger.Level(next.log.level) }
         clients.apply(NetworkAssembly(configuration: next).settings)
+        core.uploads.apply(UploadSettings(next.uploads))
         if let peers { federation?.apply(peers) }
         housekeeping.apply(next)
         componentPorts.apply(NetworkAssembly(configuration: next).settings)

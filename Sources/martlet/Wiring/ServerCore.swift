@@ -18,6 +18,7 @@ struct ServerCore: Sendable {
     let roomCounters: RoomCounters
     let capabilities: CapabilityCache
     let derivation: any KeyDerivation
+    let uploads: Uploads
     let components: ComponentRegistry
     let bytestreams: (any BytestreamRelay)?
 
@@ -43,12 +44,15 @@ struct ServerCore: Sendable {
         let uptime = Uptime(surroundings.time)
         let store = try openStore(configuration, surroundings)
         let (roomCounters, capabilities, components) = (RoomCounters(), CapabilityCache(), ComponentRegistry())
+        let uploads = Uploads(
+            store: store, files: FolderFileStore(folder: configuration.uploadFolder), settings: UploadSettings(configuration.uploads),
+            time: surroundings.time)
         let (secret, hosts): ([UInt8], HostTable)
         do throws(CommandFailure) {
             secret = try ServerSecret.occupants.load(from: configuration.server.dataFolder)
             hosts = try HostAssembly(
                 configuration: configuration, time: surroundings.time, uptime: uptime, audit: surroundings.audit, occupantSecret: secret,
-                roomCounters: roomCounters, capabilities: capabilities, derivation: surroundings.derivation, components: components,
+                roomCounters: roomCounters, capabilities: capabilities, derivation: surroundings.derivation, components: components, uploads: uploads,
                 bytestreams: surroundings.bytestreams
             ).table()
         } catch {
@@ -68,7 +72,7 @@ struct ServerCore: Sendable {
             }
             return ServerCore(
                 store: store, router: router, pool: pool, uptime: uptime, time: surroundings.time, occupantSecret: secret,
-                roomCounters: roomCounters, capabilities: capabilities, derivation: surroundings.derivation, components: components,
+                roomCounters: roomCounters, capabilities: capabilities, derivation: surroundings.derivation, components: components, uploads: uploads,
                 bytestreams: surroundings.bytestreams)
         } catch {
             store.close()
@@ -121,6 +125,7 @@ struct ServerCore: Sendable {
     /// Commits what is queued and ends all threads.
     func close() async {
         store.close()
+        uploads.files.close()
         try? await pool.shutDown()
     }
 }

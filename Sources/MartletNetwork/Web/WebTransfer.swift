@@ -1,0 +1,28 @@
+import NIOCore
+
+/// Takes the body of a request as it comes, where that may be too long to be kept. On the connection's loop.
+protocol WebBodyReader: AnyObject {
+    func take(_ bytes: ByteBuffer)
+    /// The body is complete; from now on the answer is owed.
+    func end()
+    /// The connection is gone, or does not wait for the rest of the body any more.
+    func lost()
+}
+
+/// How long a body that goes on for long may take, in either direction: nobody holds a connection by doing nothing, or by doing next to nothing.
+struct WebTransfer {
+    /// When all of it has to have passed, whatever happens.
+    private let end: Int
+    private let patience: Int
+    private var lastProgress: Int
+
+    init(bytes: Int, _ settings: WebSettings, at now: Int) {
+        patience = NetworkLoop.ticks(settings.transferStall)
+        lastProgress = now
+        end = now + NetworkLoop.ticks(settings.transferReserve) + bytes / max(settings.transferBytesPerSecondMin, 1)
+    }
+
+    mutating func progress(at now: Int) { lastProgress = now }
+    /// When it is to be given up.
+    var until: Int { min(end, lastProgress + patience) }
+}

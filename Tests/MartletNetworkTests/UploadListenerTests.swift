@@ -1,0 +1,232 @@
+import MartletCore
+import MartletNetwork
+import MartletXMPP
+import NIOCore
+import NIOHTTP1
+import Testing
+
+@Suite("Files by HTTP (XEP-0363)")
+struct UploadListenerTests {
+    private static let text = "But, soft! what light through yonder window breaks?"
+
+    private struct Slot {
+        let path: String
+        let token: String
+
+        func put(_ body: String = UploadListenerTests.text, length: Int? = nil, _ more: [String] = [], token: String? = nil) -> String {
+            let length = ["Content-Length: \(length ?? body.utf8.count)", "Authorization: Bearer \(token ?? self.token)"]
+            return WebListenerTests.request(path, "PUT", length + more) + body
+        }
+
+        func get(_ more: [String] = [], _ method: String = "GET") -> String { WebListenerTests.request(path, method, more) }
+    }
+
+    /// A client at the plain listener, with a slot for ``text``.
+    private func with(
+        _ settings: NetworkSettings = .test, listener: ListenerConfiguration = .http, type: String? = nil,
+        _ body: (TestServer, TestClient, Slot) async throws -> Void
+    ) async throws {
+        var settings = settings
+        settings.web.offersUploads = true
+        let server = try await TestServer([listener], settings: settings, files: InMemoryFileStore())
+        let result: Result<Void, any Error>
+        do {
+            let uploads = try #require(server.uploads)
+            let request = SlotRequest(fileName: "très cool.png", bytes: Self.text.utf8.count, type: type.flatMap { MediaType($0) })
+            let slot = try await uploads.slot(for: request, of: BareJID(parsing: "juliet@verona.example"))
+            let client = try await TestClient.connect(to: try #require(server.service.ports.first))
+            try await body(server, client, Slot(path: UploadPath.path(slot.name, label: request.fileName), token: slot.token))
+            try await client.close()
+            result = .success(())
+        } catch {
+            result = .failure(error)
+        }
+        await server.service.stop()
+        try await server.pool.shutDown()
+        try result.get()
+    }
+
+    @Test("a file is put there once and fetched as often as anybody likes, with what keeps browsers from making anything of it (§7, §9.1)")
+    func upload() async throws {
+        try await with { _, client, slot in
+            _ = try await client.say(slot.get(), hear: "HTTP/1.1 404 Not Found")
+            _ = try await client.hear("no such file\n")
+            let created = try await client.say(slot.put(), hear: "the file is there\n")
+            #expect(created.hasPrefix("HTTP/1.1 201 Created") && created.contains("Access-Control-Allow-Origin: *"))
+            #expect(created.contains("Access-Control-Allow-Headers: Authorization, Content-Type, If-None-Match, Range"))
+            let file = try await client.say(slot.get(), hear: Self.text)
+            for line in [
+                "HTTP/1.1 200 OK", "Content-Length: 51\r\n", "Content-Type: application/octet-stream\r\n", "Accept-Ranges: bytes\r\n",
+                "Content-Disposition: attachment; filename*=UTF-8''tr%C3%A8s%20cool.png\r\n", "X-Content-Type-Options: nosniff\r\n",
+                "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'; sandbox\r\n", "Cache-Control: private, max-age=86400, immutable\r\n",
+                "Last-Modified: Fri, 15 Jan 2027 08:00:00 GMT\r\n",
+            ] { #expect(file.contains(line), "\(line) in \(file)") }
+            let head = try await client.say(slot.get([], "HEAD"), hear: "\r\n\r\n")
+            #expect(head.contains("200 OK") && head.contains("Content-Length: 51\r\n"))
+            // The next thing heard is the next answer's first line.
+            let again = try await client.say(slot.put(), hear: "\r\n\r\n")
+            #expect(again.hasPrefix("HTTP/1.1 409 Conflict"))
+        }
+    }
+
+    @Test("a part is given as a part, what is not there is refused, and what is known is not sent again (RFC 9110 §13, §14)")
+    func parts() async throws {
+        try await with(type: "image/png") { _, client, slot in
+            _ = try await client.say(slot.put(), hear: "the file is there\n")
+            let part = try await client.say(slot.get(["Range: bytes=5-9"]), hear: "soft!")
+            #expect(part.hasPrefix("HTTP/1.1 206 Partial Content") && part.contains("Content-Range: bytes 5-9/51\r\n") && part.contains("Content-Length: 5\r\n"))
+            #expect(part.contains("Content-Type: image/png") && part.contains("Content-Disposition: inline;"))
+            _ = try await client.say(slot.get(["Range: bytes=-7"]), hear: "breaks?")
+            let beyond = try await client.say(slot.get(["Range: bytes=51-"]), hear: "51 bytes\n")
+            #expect(beyond.hasPrefix("HTTP/1.1 416 ") && beyond.contains("Content-Range: bytes */51\r\n"))
+            let head = try await client.say(slot.get([], "HEAD"), hear: "\r\n\r\n")
+            let tag = try #require(head.split(separator: "\r\n").first { $0.hasPrefix("ETag: ") }).dropFirst("ETag: ".count)
+            let known = try await client.say(slot.get(["If-None-Match: \(tag)"]), hear: "\r\n\r\n")
+            #expect(known.hasPrefix("HTTP/1.1 304 Not Modified") && !known.contains("Content-Length"))
+            _ = try await client.say(slot.get(["If-None-Match: \"other\""]), hear: Self.text)
+        }
+    }
+
+    @Test("what does not fit the slot is refused, before its bytes are looked at", arguments: [
+        (["Content-Length: 51"], "Bearer x", "403 "), (["Content-Length: 50"], nil, "400 "), (["Content-Length: 52"], nil, "400 "),
+        (["Content-Length: 51", "Content-Type: text/html"], nil, "415 "), (["Transfer-Encoding: chunked"], nil, "411 "),
+        (["Content-Length: 104857601"], nil, "413 "),
+    ] as [([String], String?, String)])
+    func refusals(headers: [String], authorization: String?, status: String) async throws {
+        try await with(type: "image/png") { server, client, slot in
+            let request = WebListenerTests.request(slot.path, "PUT", headers + ["Authorization: \(authorization ?? "Bearer " + slot.token)"])
+            let answer = try await client.say(request, hear: "\r\n\r\n")
+            #expect(answer.contains("HTTP/1.1 \(status)") && answer.contains("Connection: close"), "\(answer)")
+            #expect(server.uploads?.counters.uploads == 0 && server.uploads?.counters.openUploads == 0)
+        }
+    }
+
+    @Test("a client that waits is told to go on, or why not (RFC 9110 §10.1.1)")
+    func expectations() async throws {
+        try await with { _, client, slot in
+            let head = WebListenerTests.request(
+                slot.path, "PUT", ["Content-Length: 51", "Authorization: Bearer \(slot.token)", "Expect: 100-continue"])
+            _ = try await client.say(head, hear: "HTTP/1.1 100 Continue\r\n\r\n")
+            _ = try await client.say(Self.text, hear: "HTTP/1.1 201 Created")
+        }
+        try await with { _, client, slot in
+            let head = WebListenerTests.request(slot.path, "PUT", ["Content-Length: 51", "Authorization: Bearer x", "Expect: 100-continue"])
+            let answer = try await client.say(head, hear: "\r\n\r\n")
+            #expect(answer.hasPrefix("HTTP/1.1 403 "))
+        }
+    }
+
+    @Test("a file that comes byte by byte, or not to its end, is there as a whole or not at all")
+    func pieces() async throws {
+        try await with { server, client, slot in
+            try await client.send(slot.put("", length: 51))
+            for character in Self.text { try await client.send(String(character)) }
+            _ = try await client.hear("HTTP/1.1 201 Created")
+            _ = try await client.say(slot.get(), hear: Self.text)
+        }
+        try await with { server, client, slot in
+            try await client.send(slot.put(String(Self.text.dropLast()), length: 51))
+            try await client.shutDownOutput()
+            try await client.close()
+            // The slot is still good for another attempt.
+            let second = try await TestClient.connect(to: try #require(server.service.ports.first))
+            _ = try await second.say(slot.get(), hear: "404 Not Found")
+            try await second.close()
+        }
+    }
+
+    @Test("an upload that stands still for 30 seconds is given up, one that goes on is not", arguments: [-100, 100])
+    func stall(seconds: Int) async throws {
+        #expect(WebSettings().transferStall == .seconds(30))
+        var settings = NetworkSettings.test
+        (settings.web.transferStall, settings.web.transferReserve) = (.seconds(1_000), .seconds(10_000))
+        try await with(settings) { server, client, slot in
+            try await client.send(slot.put("But, ", length: 51))
+            try await server.waitForConnection()
+            while server.uploads?.counters.openUploads == 0 { await Task.yield() }
+            try await server.pass(seconds: 1_000 + seconds)
+            if seconds > 0 {
+                _ = try await client.hear("HTTP/1.1 408 ")
+                return #expect(server.uploads?.counters.openUploads == 0)
+            }
+            _ = try await client.say(String(Self.text.dropFirst(5)), hear: "HTTP/1.1 201 Created")
+        }
+    }
+
+    @Test("an upload has a minute and a second for each 4 KiB as a whole, however often something comes", arguments: [-10, 10])
+    func slowest(seconds: Int) async throws {
+        #expect(WebSettings().transferReserve == .seconds(60) && WebSettings().transferBytesPerSecondMin == 4_096)
+        var settings = NetworkSettings.test
+        (settings.web.transferStall, settings.web.transferReserve, settings.web.transferBytesPerSecondMin) = (.seconds(10_000), .seconds(1_000), 1)
+        try await with(settings) { server, client, slot in
+            try await client.send(slot.put("But, ", length: 51))
+            try await server.waitForConnection()
+            while server.uploads?.counters.openUploads == 0 { await Task.yield() }
+            try await server.pass(seconds: 1_051 + seconds)
+            if seconds > 0 { return _ = try await client.hear("HTTP/1.1 408 ") }
+            _ = try await client.say(String(Self.text.dropFirst(5)), hear: "HTTP/1.1 201 Created")
+        }
+    }
+
+    @Test("without encryption no file is taken or given, unless log-ins in clear are allowed")
+    func encryption() async throws {
+        var listener = ListenerConfiguration.http
+        listener.allowsPlaintext = false
+        try await with(listener: listener) { _, client, slot in _ = try await client.say(slot.put(), hear: "403 ") }
+        try await with(listener: listener) { _, client, slot in _ = try await client.say(slot.get(), hear: "403 ") }
+    }
+
+    @Test("paths of another form lead nowhere, and nothing is there where files are not offered")
+    func paths() async throws {
+        try await with { server, client, slot in
+            for path in ["/upload/", "/upload/../etc/passwd", "/upload/x/y", slot.path + "/more"] {
+                _ = try await client.say(WebListenerTests.request(path, "GET", []), hear: "no such file\n")
+            }
+            let options = try await client.say(slot.get([], "OPTIONS"), hear: "\r\n\r\n")
+            #expect(options.contains("Access-Control-Allow-Methods: GET, PUT, HEAD, OPTIONS"))
+            var settings = NetworkSettings.test
+            settings.web.offersUploads = false
+            server.service.apply(settings)
+            let second = try await TestClient.connect(to: try #require(server.service.ports.first))
+            _ = try await second.say(slot.get(), hear: "there is nothing here\n")
+            try await second.close()
+        }
+    }
+}
+
+@Suite("What is asked of a file (RFC 9110)")
+struct FileRequestTests {
+    private func asked(_ headers: HTTPHeaders, isGet: Bool = true) -> FileRequest {
+        .asked(headers, of: 100, tag: "\"t\"", modified: "Fri, 15 Jan 2027 08:00:00 GMT", isGet: isGet)
+    }
+
+    @Test("one range of bytes is a part, what is beyond the end is none, everything else is as if nothing were asked", arguments: [
+        ("bytes=0-0", .part(0..<1)), ("bytes=0-99", .part(0..<100)), ("bytes=0-100", .part(0..<100)), ("bytes=99-", .part(99..<100)),
+        ("bytes=100-", .noSuchPart), ("bytes=100-200", .noSuchPart), ("bytes=-1", .part(99..<100)), ("bytes=-100", .part(0..<100)),
+        ("bytes=-101", .part(0..<100)), ("bytes=-0", .noSuchPart), ("bytes=5-4", .whole), ("bytes=-", .whole), ("bytes=1-2,4-5", .whole),
+        ("bytes=a-b", .whole), ("bytes=+1-2", .whole), ("lines=1-2", .whole), ("", .whole), ("bytes=99999999999999999999-", .noSuchPart),
+        ("bytes=0-99999999999999999999", .part(0..<100)), ("Bytes=0-0", .part(0..<1)),
+    ] as [(String, FileRequest)])
+    func ranges(text: String, expected: FileRequest) {
+        #expect(asked(["Range": text]) == expected)
+        #expect(asked(["Range": text], isGet: false) == .whole)
+    }
+
+    @Test("a tag or a date that is known makes nothing of it, and a range is only of what is meant")
+    func conditions() {
+        #expect(asked([:]) == .whole)
+        for known in ["\"t\"", "W/\"t\"", "\"a\", \"t\"", "*"] { #expect(asked(["If-None-Match": known, "Range": "bytes=0-0"]) == .notModified) }
+        #expect(asked(["If-None-Match": "\"a\"", "If-Modified-Since": "Fri, 15 Jan 2027 08:00:00 GMT"]) == .whole)
+        #expect(asked(["If-Modified-Since": "Fri, 15 Jan 2027 08:00:00 GMT"]) == .notModified)
+        #expect(asked(["If-Modified-Since": "Thu, 14 Jan 2027 08:00:00 GMT"]) == .whole)
+        #expect(asked(["Range": "bytes=0-0", "If-Range": "\"t\""]) == .part(0..<1))
+        #expect(asked(["Range": "bytes=0-0", "If-Range": "\"u\""]) == .whole)
+    }
+
+    @Test("dates are written as HTTP has them (§5.6.7)", arguments: [
+        (784_111_777_000, "Sun, 06 Nov 1994 08:49:37 GMT"), (0, "Thu, 01 Jan 1970 00:00:00 GMT"), (951_782_400_999, "Tue, 29 Feb 2000 00:00:00 GMT"),
+    ] as [(Int64, String)])
+    func dates(milliseconds: Int64, text: String) {
+        #expect(HTTPDate.text(milliseconds: milliseconds) == text)
+    }
+}
