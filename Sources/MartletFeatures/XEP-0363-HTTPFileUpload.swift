@@ -46,6 +46,11 @@ package struct HTTPFileUpload: DomainService, IQResponder {
         return .done
     }
 
+    /// What an account has uploaded goes with its row.
+    package func withdraw(
+        from account: BareJID, at grantor: BareJID, _ router: Router, _ context: LoopContext, _ done: @escaping @Sendable (Bool, LoopContext) -> Void
+    ) { done(true, context) }
+
     package func stop(_ router: Router, _ context: LoopContext) {}
 
     // MARK: Discovery (§3)

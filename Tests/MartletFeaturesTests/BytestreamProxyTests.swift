@@ -27,7 +27,7 @@ struct BytestreamProxyTests {
         return client.receivedBesidesPresence().first { $0.id == "q" }
     }
 
-    private static let activation = "<query xmlns='http://jabber.org/protocol/bytestreams' sid='vj3hs98y'><activate>romeo@capulet.example/orchard</activate></query>"
+    private static let request = "<query xmlns='http://jabber.org/protocol/bytestreams' sid='vj3hs98y'><activate>romeo@capulet.example/orchard</activate></query>"
 
     @Test("accounts of this server are told where it is, and what it is (§4)")
     func address() {
@@ -43,7 +43,7 @@ struct BytestreamProxyTests {
     func activation() {
         let relay = Relay(.active)
         let server = TestServer(bytestreams: relay)
-        #expect(ask(Self.activation, "set", at: server, server.online("juliet/balcony"))?.error == nil)
+        #expect(ask(Self.request, "set", at: server, server.online("juliet/balcony"))?.error == nil)
         // SHA-1 of vj3hs98yjuliet@capulet.example/balconyromeo@capulet.example/orchard
         #expect(relay.asked.withLock { $0 } == ["70602d51f69147e35210c6e57f333ff6a4843dbd juliet@capulet.example"])
     }
@@ -51,7 +51,7 @@ struct BytestreamProxyTests {
     @Test("what cannot be activated is an error", arguments: [(.incomplete, "cancel/item-not-found"), (.tooMany, "wait/resource-constraint")] as [(BytestreamActivation, String)])
     func refused(answer: BytestreamActivation, error: String) {
         let server = TestServer(bytestreams: Relay(answer))
-        #expect(ask(Self.activation, "set", at: server, server.online("juliet/balcony"))?.error == error)
+        #expect(ask(Self.request, "set", at: server, server.online("juliet/balcony"))?.error == error)
     }
 
     @Test("a request says which stream, and for whom", arguments: [
@@ -66,7 +66,7 @@ struct BytestreamProxyTests {
         #expect(relay.asked.withLock { $0.isEmpty })
     }
 
-    @Test("accounts of other servers are relayed nothing", arguments: [("get", "<query xmlns='http://jabber.org/protocol/bytestreams'/>"), ("set", activation)])
+    @Test("accounts of other servers are relayed nothing", arguments: [("get", "<query xmlns='http://jabber.org/protocol/bytestreams'/>"), ("set", request)])
     func others(type: String, content: String) {
         let (wire, relay) = (TestWire(), Relay(.active))
         let server = TestServer(remote: wire, bytestreams: relay)

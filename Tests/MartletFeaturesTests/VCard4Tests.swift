@@ -26,7 +26,7 @@ struct VCard4Tests {
     }
 
     /// Both forms of the same, each as it is written.
-    private static let same: [(temp: String, card: String)] = [
+    private static let pairs: [(temp: String, card: String)] = [
         ("<FN>Juliet Capulet</FN>", "<fn><text>Juliet Capulet</text></fn>"),
         ("<URL>https://capulet.example/</URL>", "<url><uri>https://capulet.example/</uri></url>"),
         ("<BDAY>1583-07-31</BDAY>", "<bday><date>1583-07-31</date></bday>"),
@@ -54,9 +54,9 @@ struct VCard4Tests {
         ("<ORG><ORGNAME>Capulet</ORGNAME><ORGUNIT>Youth</ORGUNIT></ORG>", "<org><text>Capulet</text><text>Youth</text></org>"),
     ]
 
-    @Test("what both forms can say is the same in both, and comes back as it was", arguments: same.indices)
+    @Test("what both forms can say is the same in both, and comes back as it was", arguments: pairs.indices)
     func same(index: Int) throws {
-        let pair = Self.same[index]
+        let pair = Self.pairs[index]
         #expect(try card(pair.temp) == pair.card)
         #expect(try temp(pair.card) == pair.temp)
     }

@@ -72,7 +72,7 @@ struct ServerCore: Sendable {
             }
             return ServerCore(
                 store: store, router: router, pool: pool, uptime: uptime, time: surroundings.time, occupantSecret: secret,
-                roomCounters: roomCounters, capabilities: capabilities, derivation: surroundings.derivation, components: components, uploads: uploads,
+                roomCounters: roomCounters, capabilities: capabilities, derivation: surroundings.derivation, uploads: uploads, components: components,
                 bytestreams: surroundings.bytestreams)
         } catch {
             store.close()
