@@ -34,12 +34,12 @@ struct VCard4Tests {
         ("<NICKNAME>Jule</NICKNAME>", "<nickname><text>Jule</text></nickname>"),
         (
             "<N><FAMILY>Capulet</FAMILY><GIVEN>Juliet</GIVEN></N>",
-            "<n><surname>Capulet</surname><given>Juliet</given><additional/><prefix/><suffix/></n>"
+            "<n><surname>Capulet</surname><given>Juliet</given><additional></additional><prefix></prefix><suffix></suffix></n>"
         ),
         (
             "<ADR><HOME/><PREF/><STREET>Via Cappello 23</STREET><LOCALITY>Verona</LOCALITY><PCODE>37121</PCODE><CTRY>Italy</CTRY></ADR>",
-            "<adr><parameters><type><text>home</text></type><pref><integer>1</integer></pref></parameters><pobox/><ext/><street>Via Cappello 23</street>"
-                + "<locality>Verona</locality><region/><code>37121</code><country>Italy</country></adr>"
+            "<adr><parameters><type><text>home</text></type><pref><integer>1</integer></pref></parameters><pobox></pobox><ext></ext><street>Via Cappello 23</street>"
+                + "<locality>Verona</locality><region></region><code>37121</code><country>Italy</country></adr>"
         ),
         (
             "<TEL><WORK/><VOICE/><NUMBER>+39-045-8034303</NUMBER></TEL>",

@@ -27,13 +27,13 @@ async def _(world):
         if len(received) >= len(content) and not whole.done():
             whole.set_result(None)
 
-    juliet.add_event_handler("socks5_recv", take)
+    juliet.add_event_handler("socks5_data", take)
     stream = await asyncio.wait_for(romeo.plugin["xep_0065"].handshake(juliet.boundjid.full), STEP)
     require(stream is not None, "there is no stream")
-    stream.write(content)
+    await stream.write(content)
     await asyncio.wait_for(whole, STEP)
     equal(bytes(received), content, "what has arrived")
-    stream.close()
+    stream.transport.close()
 
 
 @check("slixmpp: a link to a file arrives as it was sent (XEP-0066)")

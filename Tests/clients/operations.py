@@ -40,7 +40,7 @@ class Server:
         self.port, = free_ports(1)
         self.configuration = self.folder / "martlet.yaml"
         self.log = self.folder / "log"
-        self.environment = dict(os.environ, **environment)
+        self.environment = {name: value for name, value in os.environ.items() if name != "MARTLET_ACCESS_ADMINS"} | environment
         self.process = None
         root = "true" if os.getuid() == 0 else "false"
         self.configuration.write_text(
