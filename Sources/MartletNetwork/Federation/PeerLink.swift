@@ -38,6 +38,8 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
     /// The log is being read, to send what is in it or to return it.
     private var isReading = false
     var isReturning = false
+    /// The other server is to be called as soon as that is done.
+    private var isCallDue = false
     private var isStoringDue = false
     /// Sent, and not acknowledged.
     private var unacknowledgedCount = 0
@@ -390,13 +392,14 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
             return consequence.isKnown ? service.giveUp(self) : retire()
         }
         goneSince = since
-        call(in: consequence.rest)
+        call(in: isCallDue ? .zero : consequence.rest)
+        isCallDue = false
     }
 
     /// Gives up the stream, and whatever it was waiting for.
     func close() {
         switch state {
-        case .idle: break
+        case .idle: isCallDue = isReturning
         case .watching(let timer):
             timer.cancel()
             state = .idle
