@@ -266,7 +266,8 @@ import Testing
             let client = try await TestClient.connect(to: port)
             _ = try await client.say(TestClient.header(), hear: "</stream:features>")
             for _ in 0..<30 {
-                try await client.send(" ")
+                // The last may come when the server has ended the stream, and the client has heard it.
+                try? await client.send(" ")
                 try await server.pass(seconds: 1)
             }
             #expect(try await client.hear("</stream:stream>").contains("<connection-timeout"))

@@ -136,9 +136,9 @@ struct ResumedPeerStreamTests {
             relay.cut()
             let romeoAgain = try await again.client("romeo", "mantua.example")
             try await juliet.send(Self.message(6))
-            // What was in the log waits for him there, and nothing came twice.
+            // What was in the log waits for him there, but for what was known to be with him when the server crashed; and nothing came twice.
             let heard = Self.bodies(try await romeoAgain.hear("<body>6</body></message>"))
-            #expect(heard.suffix(5) == ["2", "3", "4", "5", "6"] && Set(heard).count == heard.count)
+            #expect(heard == ["1", "2", "3", "4", "5", "6"].suffix(heard.count))
             try await again.stop()
         }
     }

@@ -98,7 +98,9 @@ final class PlainClient {
 
     private func receive() -> Bool {
         var chunk = [UInt8](repeating: 0, count: 16_384)
-        let count = recv(descriptor, &chunk, chunk.count, 0)
+        var count = recv(descriptor, &chunk, chunk.count, 0)
+        // Programs that other tests have started end meanwhile, and the system says so by a signal.
+        while count < 0, errno == EINTR { count = recv(descriptor, &chunk, chunk.count, 0) }
         guard count > 0 else { return false }
         received += String(decoding: chunk[..<count], as: UTF8.self)
         return true
