@@ -115,7 +115,7 @@ struct UploadRulesTests {
         ("%41", "%2541"),
     ])
     func labels(fileName: String, label: String) {
-        #expect(UploadPath.encoded(UploadPath.label(fileName)) == label)
+        #expect(PercentEncoding.encoded(UploadPath.label(fileName)) == label)
     }
 }
 

@@ -2,7 +2,7 @@
 package enum UploadPath {
     package static let prefix = "/upload/"
 
-    package static func path(_ name: String, label fileName: String) -> String { "\(prefix)\(name)/\(encoded(fileName))" }
+    package static func path(_ name: String, label fileName: String) -> String { "\(prefix)\(name)/\(PercentEncoding.encoded(fileName))" }
 
     /// The name in a path; `nil` if it is of another form. Nothing is decoded: the label may be written in any way.
     package static func name(in path: String) -> String? {
@@ -10,21 +10,6 @@ package enum UploadPath {
         let parts = path.dropFirst(prefix.count).split(separator: "/", omittingEmptySubsequences: false)
         guard parts.count == 2, UploadName.isValid(parts[0]), !parts[1].isEmpty else { return nil }
         return String(parts[0])
-    }
-
-    /// With everything encoded but what is never (RFC 3986 §2.3).
-    package static func encoded(_ text: String) -> String {
-        let digits = Array("0123456789ABCDEF".utf8)
-        var bytes: [UInt8] = []
-        for byte in text.utf8 {
-            switch byte {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
-                UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"):
-                bytes.append(byte)
-            default: bytes += [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 15)]]
-            }
-        }
-        return String(decoding: bytes, as: UTF8.self)
     }
 
     /// What a client calls a file, as the last part of a path: without what would make it more than that.

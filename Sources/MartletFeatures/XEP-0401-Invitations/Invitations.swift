@@ -47,24 +47,10 @@ package struct InvitationLink: Hashable, Sendable {
         let isContact = invitation.inviter != nil && invitation.localpart == nil
         let name = isContact ? invitation.inviter?.localpart : invitation.localpart
         let domain = isContact ? invitation.inviter?.domainpart ?? invitation.domain : invitation.domain
-        let address = name.map { Self.encoded($0) + "@" } ?? ""
+        // What an address may not have in a URI (RFC 5122 §2.2) is written as the bytes that it is.
+        let address = name.map { PercentEncoding.encoded($0) + "@" } ?? ""
         let action = isContact ? "roster;preauth=\(token)\(invitation.makesAccounts ? ";ibr=y" : "")" : "register;preauth=\(token)"
         uri = "xmpp:\(address)\(domain)?\(action)"
         page = settings.url.map { "\($0)/invite/\(token)" }
-    }
-
-    /// What an address may not have in a URI (RFC 5122 §2.2) as the bytes that it is.
-    static func encoded(_ localpart: String) -> String {
-        let digits = Array("0123456789ABCDEF".utf8)
-        var bytes: [UInt8] = []
-        for byte in localpart.utf8 {
-            switch byte {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
-                UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"):
-                bytes.append(byte)
-            default: bytes += [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 15)]]
-            }
-        }
-        return String(decoding: bytes, as: UTF8.self)
     }
 }

@@ -73,7 +73,7 @@ extension StoredUpload {
         let type = type ?? MediaType.unknown
         let disposition = Self.shown.contains(type) ? "inline" : "attachment"
         return [
-            "Content-Type": type, "Content-Disposition": "\(disposition); filename*=UTF-8''\(UploadPath.encoded(fileName))", "ETag": entityTag,
+            "Content-Type": type, "Content-Disposition": "\(disposition); filename*=UTF-8''\(PercentEncoding.encoded(fileName))", "ETag": entityTag,
             "Last-Modified": lastModified, "Accept-Ranges": "bytes", "Cache-Control": "private, max-age=\(sharing), immutable",
         ]
     }
@@ -86,11 +86,22 @@ package enum HTTPDate {
 
     /// `Sun, 06 Nov 1994 08:49:37 GMT`.
     package static func text(milliseconds: Int64) -> String {
-        var (seconds, parts) = (time_t(milliseconds / 1_000), tm())
-        guard gmtime_r(&seconds, &parts) != nil else { return "Thu, 01 Jan 1970 00:00:00 GMT" }
+        guard let parts = parts(milliseconds) else { return "Thu, 01 Jan 1970 00:00:00 GMT" }
         let (day, month) = (days[Int(parts.tm_wday)], months[Int(parts.tm_mon)])
         let time = [parts.tm_hour, parts.tm_min, parts.tm_sec].map(padded).joined(separator: ":")
         return "\(day), \(padded(parts.tm_mday)) \(month) \(Int(parts.tm_year) + 1_900) \(time) GMT"
+    }
+
+    /// `19941106T084937Z`, the basic form of ISO 8601.
+    package static func basic(milliseconds: Int64) -> String {
+        guard let parts = parts(milliseconds) else { return "19700101T000000Z" }
+        let date = "\(Int(parts.tm_year) + 1_900)\(padded(parts.tm_mon + 1))\(padded(parts.tm_mday))"
+        return "\(date)T\([parts.tm_hour, parts.tm_min, parts.tm_sec].map(padded).joined())Z"
+    }
+
+    private static func parts(_ milliseconds: Int64) -> tm? {
+        var (seconds, parts) = (time_t(milliseconds / 1_000), tm())
+        return gmtime_r(&seconds, &parts) == nil ? nil : parts
     }
 
     private static func padded(_ number: Int32) -> String { number < 10 ? "0\(number)" : "\(number)" }

@@ -15,7 +15,7 @@ enum InvitationHTML {
     /// - Parameters:
     ///   - wish: what was filled in, if that could not be taken.
     ///   - problem: why not.
-    static func invitation(_ offer: InvitationOffer, _ wish: InvitationPage.Wish? = nil, _ problem: String? = nil) -> WebAnswer {
+    static func invitation(_ offer: InvitationOffer, _ wish: InvitationForm? = nil, _ problem: String? = nil) -> WebAnswer {
         let domain = escaped(offer.domain.domainpart)
         let title = offer.inviter.map { "\(escaped($0.description)) invites you to chat" } ?? "You are invited to \(domain)"
         var content = "<p>Do you have an app for XMPP on this device? Then open the invitation in it:</p>"
@@ -40,7 +40,7 @@ enum InvitationHTML {
         }
     }
 
-    private static func form(_ offer: InvitationOffer, _ wish: InvitationPage.Wish?, _ problem: String?) -> String {
+    private static func form(_ offer: InvitationOffer, _ wish: InvitationForm?, _ problem: String?) -> String {
         let name = escaped(offer.localpart ?? wish?.name ?? "")
         let problem = problem.map { "<p class=\"problem\" role=\"alert\">\(escaped($0))</p>" } ?? ""
         return """

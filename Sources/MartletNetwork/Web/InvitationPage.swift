@@ -38,9 +38,9 @@ struct InvitationPage: WebResource {
         guard request.isSecure || connection.listener.policy.allowsPlaintext else {
             return connection.answer(InvitationHTML.page(.forbidden, "This page needs encryption", "Use a link that begins with https."))
         }
-        let wish: Wish?
+        let wish: InvitationForm?
         if request.head.method == .POST {
-            guard let read = Wish(request.body) else { return connection.answer(Self.malformed) }
+            guard let read = InvitationForm(request.body) else { return connection.answer(Self.malformed) }
             guard connection.listener.service.takesRegistration(request.sender, at: connection.loop.context.time.monotonic) else {
                 return connection.answer(Self.tooMany)
             }
@@ -62,53 +62,10 @@ struct InvitationPage: WebResource {
     private static let malformed = InvitationHTML.page(.badRequest, "This cannot be read", "The form was not sent as a browser sends it.")
     private static let tooMany = InvitationHTML.page(.tooManyRequests, "Too many tries", "Try again in an hour.")
 
-    /// What was filled in.
-    struct Wish: Hashable {
-        let name: String
-        let password: String
-        let again: String
-
-        /// Reads `application/x-www-form-urlencoded`.
-        init?(_ body: ByteBuffer) {
-            var fields: [String: String] = [:]
-            for pair in body.readableBytesView.split(separator: UInt8(ascii: "&")) {
-                let halves = pair.split(separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
-                guard halves.count == 2, let name = Self.decoded(halves[0]), let value = Self.decoded(halves[1]), fields[name] == nil else { return nil }
-                fields[name] = value
-            }
-            guard let name = fields["username"], let password = fields["password"], let again = fields["again"] else { return nil }
-            (self.name, self.password, self.again) = (name, password, again)
-        }
-
-        private static func decoded(_ bytes: ByteBufferView) -> String? {
-            var result: [UInt8] = []
-            var rest = bytes[...]
-            while let byte = rest.popFirst() {
-                switch byte {
-                case UInt8(ascii: "+"): result.append(0x20)
-                case UInt8(ascii: "%"):
-                    guard let high = rest.popFirst().flatMap(hexValue), let low = rest.popFirst().flatMap(hexValue) else { return nil }
-                    result.append(high << 4 | low)
-                default: result.append(byte)
-                }
-            }
-            return String(validating: result, as: UTF8.self)
-        }
-
-        private static func hexValue(_ digit: UInt8) -> UInt8? {
-            switch digit {
-            case UInt8(ascii: "0")...UInt8(ascii: "9"): digit - UInt8(ascii: "0")
-            case UInt8(ascii: "a")...UInt8(ascii: "f"): digit - UInt8(ascii: "a") + 10
-            case UInt8(ascii: "A")...UInt8(ascii: "F"): digit - UInt8(ascii: "A") + 10
-            default: nil
-            }
-        }
-    }
-
     /// Somebody has followed a link, and perhaps filled in the form.
     private struct Visit: Sendable {
         let token: String
-        let wish: Wish?
+        let wish: InvitationForm?
         let address: String
 
         func answer(_ stages: [(BareJID, any RegisteringStage)], _ router: Router, on mailbox: LoopMailbox) async -> WebAnswer {
