@@ -7,13 +7,15 @@ package import NIOCore
 /// The port on which clients that cannot reach each other meet (XEP-0065 §6), from start to stop.
 package final class BytestreamService: BytestreamRelay {
     package struct Limits: Hashable, Sendable {
-        /// Connections that wait for their stream to be activated.
+        /// Connections that wait for their stream to be activated, of everybody: who they are is not known before. Any more are closed at once. Each
+        /// costs a file and some hundred bytes, and nothing is read of it behind the request.
         package var waitingMax = 1_000
-        /// The same, of one network (/32, /64).
+        /// The same, of one network (/32, /64), so that none takes all the places.
         package var waitingPerNetworkMax = 50
-        /// From the connection to the activation.
+        /// From the connection to the activation, whatever the client says meanwhile: the other one has to be found, to connect, and to be told
+        /// (XEP-0065 §6.3). Past it the connection closes.
         package var patience = TimeAmount.seconds(120)
-        /// Silence in both directions, after which an active stream ends.
+        /// Silence in both directions, after which an active stream ends and both connections close. Bytes in either direction count for both.
         package var idle = TimeAmount.seconds(300)
         /// Active streams, of all accounts and of one.
         package var activeMax = 1_000
@@ -40,17 +42,16 @@ package final class BytestreamService: BytestreamRelay {
     package let port: Int
     let limits: Limits
     private let addresses: [String]
-    private let log: Logger
     // Once for each change of a connection's state, never for its bytes.
     private let state = NIOLockedValueBox(State())
-    private let sockets = NIOLockedValueBox<[any Channel]>([])
+    private let sockets: ListeningPorts
 
     /// - Parameter addresses: IPv4 and IPv6 addresses on which the port is opened.
     package init(port: Int, addresses: [String], _ limits: Limits = Limits(), log: Logger) {
         self.port = port
         self.addresses = addresses
         self.limits = limits
-        self.log = log
+        sockets = ListeningPorts(log: log)
     }
 
     /// Active streams, and connections that wait: for metrics.
@@ -61,34 +62,16 @@ package final class BytestreamService: BytestreamRelay {
 
     /// - Throws: ``ListenerError`` about the first address that cannot be opened.
     package func start(on group: any EventLoopGroup) async throws(ListenerError) {
-        for address in addresses {
-            do throws(ListenerError) {
-                let socket = try await ListeningSocket.open(address, port, NetworkSettings(), on: group) { [self] channel in
-                    channel.eventLoop.makeCompletedFuture {
-                        guard admit(channel) else { throw ChannelError.ioOnClosedChannel }
-                        try channel.pipeline.syncOperations.addHandler(BytestreamEnd(self, channel))
-                    }
-                }
-                sockets.withLockedValue { $0.append(socket) }
-                log.info("listening", metadata: ["address": "\(address)", "port": "\(socket.localAddress?.port ?? 0)", "kind": "bytestreams"])
-            } catch {
-                if error.address == "::", error.reason == .noSuchAddress, addresses.count > 1 { continue }
-                await stop()
-                throw error
-            }
+        try await sockets.open([ListeningPorts.Port(port, addresses, kind: "bytestreams")], NetworkSettings(), on: group) { [self] _, channel in
+            guard admit(channel) else { throw ChannelError.ioOnClosedChannel }
+            try channel.pipeline.syncOperations.addHandler(BytestreamEnd(self, channel))
         }
     }
 
     /// The ports that are open: for tests, which let the system choose.
-    package var ports: [Int] { sockets.withLockedValue { $0.compactMap { $0.localAddress?.port } } }
+    package var ports: [Int] { sockets.numbers }
 
-    package func stop() async {
-        let open = sockets.withLockedValue { sockets in
-            defer { sockets = [] }
-            return sockets
-        }
-        for socket in open { try? await socket.close() }
-    }
+    package func stop() async { await sockets.close() }
 
     // MARK: Connections
 

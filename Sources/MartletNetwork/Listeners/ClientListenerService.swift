@@ -1,4 +1,3 @@
-import Logging
 import MartletXMPP
 import NIOConcurrencyHelpers
 import NIOCore
@@ -23,14 +22,14 @@ package final class ClientListenerService: Sendable {
     private let configurations: [ListenerConfiguration]
     // Read once per connection, swapped by a reload.
     private let current: NIOLockedValueBox<Current>
-    // Start and stop only.
-    private let sockets = NIOLockedValueBox<[any Channel]>([])
+    private let sockets: ListeningPorts
 
     package init(_ configurations: [ListenerConfiguration], _ service: ClientService, on pool: LoopPool) {
         self.pool = pool
         let own = configurations.filter(\.kind.isForClients)
         self.configurations = own
         current = NIOLockedValueBox(Current(service, own))
+        sockets = ListeningPorts(log: service.log)
     }
 
     private var service: ClientService { current.withLockedValue { $0.service } }
@@ -46,42 +45,12 @@ package final class ClientListenerService: Sendable {
     ///
     /// - Throws: ``ListenerError`` about the first that cannot be opened.
     package func start() async throws(ListenerError) {
-        for (index, configuration) in configurations.enumerated() {
-            for address in configuration.addresses {
-                do throws(ListenerError) {
-                    let socket = try await open(index, address)
-                    sockets.withLockedValue { $0.append(socket) }
-                    service.log.info(
-                        "listening",
-                        metadata: ["address": "\(address)", "port": "\(socket.localAddress?.port ?? 0)", "kind": "\(configuration.kind)"])
-                } catch {
-                    if ListenerError.isMissingFamily(error, configuration) {
-                        service.log.warning("this machine has no IPv6", metadata: ["port": "\(error.port)"])
-                        continue
-                    }
-                    await stopAccepting()
-                    throw error
-                }
-            }
-        }
-    }
-
-    private func open(_ index: Int, _ address: String) async throws(ListenerError) -> any Channel {
         let (pool, current) = (pool, current)
-        let port = configurations[index].port
-        let log = service.log
-        let fault: @Sendable (any Error) -> Void = {
-            log.error(
-                "connections cannot be accepted",
-                metadata: ["address": "\(address)", "port": "\(port)", "error": "\(ListenerError.advice(about: $0) ?? "\($0)")"])
-        }
-        return try await ListeningSocket.open(address, port, service.settings, on: pool.group, fault: fault) { channel in
-            channel.eventLoop.makeCompletedFuture {
-                let (listener, site) = current.withLockedValue { ($0.listeners[index], $0.sites[index]) }
-                try ListeningSocket.setUserTimeout(listener.service.settings.tcpUserTimeout, on: channel)
-                if let site { return try WebConnection.install(on: channel, site, pool.loop(of: channel.eventLoop)) }
-                try channel.pipeline.syncOperations.addHandler(ClientConnection(listener, pool.loop(of: channel.eventLoop)))
-            }
+        try await sockets.open(configurations.map { ListeningPorts.Port($0) }, service.settings, on: pool.group) { index, channel in
+            let (listener, site) = current.withLockedValue { ($0.listeners[index], $0.sites[index]) }
+            try ListeningSocket.setUserTimeout(listener.service.settings.tcpUserTimeout, on: channel)
+            if let site { return try WebConnection.install(on: channel, site, pool.loop(of: channel.eventLoop)) }
+            try channel.pipeline.syncOperations.addHandler(ClientConnection(listener, pool.loop(of: channel.eventLoop)))
         }
     }
 
@@ -91,7 +60,7 @@ package final class ClientListenerService: Sendable {
     package var unauthenticatedBytes: Int { service.unauthenticatedBytes }
 
     /// The ports that are open, in the order of configuration: for tests, which let the system choose.
-    package var ports: [Int] { sockets.withLockedValue { $0.compactMap { $0.localAddress?.port } } }
+    package var ports: [Int] { sockets.numbers }
 
     /// Stops accepting, tells every client `<system-shutdown/>`, and waits for their ends of the streams; not longer than the settings say.
     package func stop() async {
@@ -102,11 +71,5 @@ package final class ClientListenerService: Sendable {
     }
 
     /// Takes no new connections.
-    package func stopAccepting() async {
-        let open = sockets.withLockedValue { sockets in
-            defer { sockets = [] }
-            return sockets
-        }
-        for socket in open { try? await socket.close() }
-    }
+    package func stopAccepting() async { await sockets.close() }
 }

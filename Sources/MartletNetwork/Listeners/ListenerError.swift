@@ -35,11 +35,6 @@ package struct ListenerError: Error, Hashable, Sendable, CustomStringConvertible
         }
     }
 
-    /// All of IPv6 beside something else, on a machine without: that is no reason not to serve the others.
-    static func isMissingFamily(_ error: ListenerError, _ configuration: ListenerConfiguration) -> Bool {
-        error.address == "::" && error.reason == .noSuchAddress && configuration.addresses.count > 1
-    }
-
     package var description: String {
         switch reason {
         case .portInUse: "port \(port) on \(address) is in use by another program; stop that one or configure another port"
