@@ -208,6 +208,29 @@ struct InBandRegistrationTests {
         #expect(server.unfinishedStanzas == 0)
     }
 
+    @Test("the files of an account go with it at once, whoever deletes it, and nobody else's", arguments: [true, false])
+    func removedFiles(byItsClient isOwn: Bool) throws {
+        let server = TestServer(registration: Self.settings(.closed) { $0.removesAccounts = true })
+        let (juliet, store) = (server.online("juliet/balcony"), server.store)
+        _ = server.online("romeo/orchard")
+        let addresses = [server.address("juliet"), server.address("romeo")]
+        let ids = try #require(server.wait { () -> [AccountID] in
+            var ids: [AccountID] = []
+            for address in addresses { if let id = try? await store.credentials(of: address)?.id { ids.append(id) } }
+            return ids
+        })
+        let keys = ids.map { FileKey(owner: $0, name: "00112233445566778899aabbccddeeff") }
+        for key in keys { server.files.set(key, ByteBuffer(string: "soft!")) }
+        let (router, mailbox) = (server.router, server.context.mailbox)
+        if isOwn {
+            juliet.send(removal)
+        } else {
+            _ = server.wait { try? await router.delete(addresses[0], by: "operator", on: mailbox) }
+        }
+        let files = server.files
+        #expect(server.wait { try? await files.owners() } == [ids[1]])
+    }
+
     @Test("removal is off unless the operator allows it, and goes with nothing else (§3.2)")
     func refusedRemoval() {
         let server = TestServer()

@@ -234,7 +234,8 @@ struct UploadKeepingTests {
             #expect(try await files.files(of: id) == [lost.name: 4])
             await #expect(throws: TransferRefusal.notFound) { try await uploads.file(named: kept.name) }
             try await store.delete(juliet)
-            try await uploads.removeFiles(of: id)
+            uploads.accountDeleted(id, executor: nil)
+            await uploads.removal(of: id)
             #expect(try await files.owners().isEmpty)
         }
     }

@@ -167,12 +167,15 @@ extension Router {
             guard isThere(home, context, done) else { return }
             // The account may have been read anew since, and found in order.
             endSessions(home, Self.accountDeleted, context)
-            let ticket = store.submit([.account(.delete(address))])
+            let (id, ticket) = (home.id, store.submit([.account(.delete(address))]))
             home.lastTicket = ticket
             // What anybody wants of the account from now on waits for what the store says of it.
             reload(home, context)
             context.afterCommit(ticket) { [self] _, outcome in
-                if case .success = outcome { credentials.changed(address, in: placement) }
+                if case .success = outcome {
+                    credentials.changed(address, in: placement)
+                    uploads?.accountDeleted(id, executor: executor)
+                }
                 done(outcome.map { true })
             }
         }

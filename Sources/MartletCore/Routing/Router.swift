@@ -15,15 +15,18 @@ package final class Router: Sendable {
     package let credentials = CredentialChanges()
     /// What clients may send again that was logged before the start.
     let resent: ResentMessages
+    /// Whose bytes go with an account.
+    let uploads: Uploads?
     /// Where requests that wait are answered; `nil` is the process's own pool. Tests run them where they want.
     package let executor: (any TaskExecutor)?
     private let sessionCount = Atomic<UInt64>(0)
 
     package init(
         store: any Store, ids: StanzaIDSource, remote: any RemoteDelivery, audit: any AuditSink, settings: RouterSettings = RouterSettings(),
-        resent: ResentMessages = ResentMessages(), executor: (any TaskExecutor)? = nil
+        resent: ResentMessages = ResentMessages(), uploads: Uploads? = nil, executor: (any TaskExecutor)? = nil
     ) {
         self.resent = resent
+        self.uploads = uploads
         self.executor = executor
         self.store = store
         self.ids = ids

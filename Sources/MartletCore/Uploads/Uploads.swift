@@ -15,6 +15,9 @@ package final class Uploads: Sendable {
     // Read with every request, swapped by a reload.
     private let current: NIOLockedValueBox<UploadSettings>
     private let counts = NIOLockedValueBox(Counts())
+    /// Files that are being removed with their accounts.
+    // Once per account that is deleted.
+    private let removals = NIOLockedValueBox<[AccountID: Task<Void, Never>]>([:])
 
     /// What has been done since the start, and what the last ``sweep()`` has found.
     package struct Counts: Hashable, Sendable {
@@ -410,12 +413,33 @@ extension Uploads {
         }
     }
 
-    /// The account is gone, and with it whatever spoke for its files.
-    package func removeFiles(of account: AccountID) async throws(UploadFault) {
+    /// The account is gone, and with it whatever spoke for its files: nobody is given them any more. Their bytes go at once; but they may be far away,
+    /// and nobody waits for that. What of them cannot be removed now is by the next ``sweep()``.
+    package func accountDeleted(_ account: AccountID, executor: (any TaskExecutor)?) {
+        removals.withLockedValue { removals in
+            removals[account] = Task(executorPreference: executor) { [self] in
+                try? await removeFiles(of: account)
+                self.removals.withLockedValue { $0[account] = nil }
+            }
+        }
+    }
+
+    /// Returns when the files of an account that was deleted are gone, as far as they can be.
+    package func removal(of account: AccountID) async { await removals.withLockedValue { $0[account] }?.value }
+
+    private func removeFiles(of account: AccountID) async throws(UploadFault) {
         let files = try await touching { () async throws(FileStoreError) in try await self.files.files(of: account) }
-        for name in files.keys {
+        for name in files.keys where !Task.isCancelled {
             try await touching { () async throws(FileStoreError) in try await self.files.remove(FileKey(owner: account, name: name)) }
         }
+    }
+
+    /// Nothing is asked any more; what is being removed goes on after the next start.
+    package func close() async {
+        let left = removals.withLockedValue { Array($0.values) }
+        for removal in left { removal.cancel() }
+        for removal in left { await removal.value }
+        files.close()
     }
 
     private func asking<Answer>(_ question: () async throws(StoreError) -> Answer) async throws(UploadFault) -> Answer {

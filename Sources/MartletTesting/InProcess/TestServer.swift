@@ -45,8 +45,10 @@ package final class TestServer {
         time = ManualTime()
         random = SeededRandom(seed: seed)
         store = InMemoryStore(commits: commits, callbacks: .queued, time: time)
+        let uploads = Uploads(store: store, files: files, settings: uploadSettings, time: time, random: random)
+        self.uploads = uploads
         router = Router(
-            store: store, ids: StanzaIDSource(floor: 0), remote: remote, audit: audit, settings: settings, executor: executor)
+            store: store, ids: StanzaIDSource(floor: 0), remote: remote, audit: audit, settings: settings, uploads: uploads, executor: executor)
         var registration = registration
         registration.keys = KeyPolicy(hashes: [.sha256], iterations: ScramKeys.iterationRange.lowerBound)
         let configuration = FeatureConfiguration(
@@ -83,8 +85,6 @@ package final class TestServer {
                 preconditionFailure("no host can be made of \(domain): \(error)")
             }
         }
-        let uploads = Uploads(store: store, files: files, settings: uploadSettings, time: time, random: random)
-        self.uploads = uploads
         let files = domains.map { domain in
             do {
                 let settings = HTTPFileUpload.Settings(
@@ -117,12 +117,12 @@ package final class TestServer {
         time = crashed.time
         let resent = ResentMessages(
             store.contents.latestMessages(limit: ResentMessages.entriesMax), until: time.monotonic + ResentMessages.rememberedFor)
+        uploads = Uploads(store: store, files: files, time: time, random: random)
         router = Router(
             store: store, ids: StanzaIDSource(floor: 0), remote: NoFederation(), audit: NoAudit(),
-            settings: settings, resent: resent, executor: executor)
+            settings: settings, resent: resent, uploads: uploads, executor: executor)
         domain = crashed.domain
         hosts = crashed.hosts
-        uploads = Uploads(store: store, files: files, time: time, random: random)
         context = LoopContext(loop: loop, hosts: hosts, store: store, time: time, random: random)
     }
 

@@ -69,8 +69,8 @@ struct AccountAdministration: Sendable {
         let address = try address(text)
         let number = try? await core.store.credentials(of: address)?.id
         do throws(AccountRefusal) { try await core.router.delete(address, by: by, on: core.mailbox) } catch { throw failure(error) }
-        // Nobody is given its files any more; what of them cannot be removed now is when it is looked for what nothing speaks for.
-        if let number { try? await core.uploads.removeFiles(of: number) }
+        // Behind a command that works on the data of a server that does not run, nobody is left to go on with it.
+        if let number { await core.uploads.removal(of: number) }
     }
 
     // MARK: Steps

@@ -44,11 +44,11 @@ struct ServerCore: Sendable {
         let uptime = Uptime(surroundings.time)
         let store = try openStore(configuration, surroundings)
         let (roomCounters, capabilities, components) = (RoomCounters(), CapabilityCache(), ComponentRegistry())
-        let uploads = Uploads(
-            store: store, files: FolderFileStore(folder: configuration.uploadFolder), settings: UploadSettings(configuration.uploads),
-            time: surroundings.time)
-        let (secret, hosts): ([UInt8], HostTable)
+        let (uploads, secret, hosts): (Uploads, [UInt8], HostTable)
         do throws(CommandFailure) {
+            uploads = Uploads(
+                store: store, files: FolderFileStore(folder: configuration.uploadFolder), settings: UploadSettings(configuration.uploads),
+                time: surroundings.time)
             secret = try ServerSecret.occupants.load(from: configuration.server.dataFolder)
             hosts = try HostAssembly(
                 configuration: configuration, time: surroundings.time, uptime: uptime, audit: surroundings.audit, occupantSecret: secret,
@@ -66,7 +66,8 @@ struct ServerCore: Sendable {
                 try await store.latestMessages(limit: ResentMessages.entriesMax),
                 until: surroundings.time.monotonic + ResentMessages.rememberedFor)
             let router = Router(
-                store: store, ids: ids, remote: surroundings.remote, audit: surroundings.audit, settings: Self.settings(configuration), resent: resent)
+                store: store, ids: ids, remote: surroundings.remote, audit: surroundings.audit, settings: Self.settings(configuration), resent: resent,
+                uploads: uploads)
             let pool = LoopPool(count: surroundings.loops) { loop in
                 LoopContext(loop: loop, hosts: hosts, store: store, time: surroundings.time, random: SystemRandom())
             }
@@ -125,7 +126,7 @@ struct ServerCore: Sendable {
     /// Commits what is queued and ends all threads.
     func close() async {
         store.close()
-        uploads.files.close()
+        await uploads.close()
         try? await pool.shutDown()
     }
 }
