@@ -789,6 +789,7 @@ import operations  # noqa: E402, F401
 import browser  # noqa: E402, F401
 import components  # noqa: E402, F401
 import uploads  # noqa: E402, F401
+import buckets  # noqa: E402, F401
 
 
 def main():

@@ -11,6 +11,8 @@ final class HTTPExchange: @unchecked Sendable {
         case answer(HTTPAnswer)
         /// `nil`: it is not said to where, or not understood.
         case redirect(HTTPURL?)
+        /// Another status; the content was not looked at.
+        case other(HTTPResponseHead)
     }
 
     private let request: HTTPRequest
@@ -50,28 +52,25 @@ final class HTTPExchange: @unchecked Sendable {
         case .success(let dialled):
             guard !isDone else { return dialled.channel.close(promise: nil) }
             channel = dialled.channel
-            do { try converse(over: dialled.channel) } catch { finish(.failure(Self.fault(error))) }
+            do { try converse(over: dialled.channel) } catch { finish(.failure(HTTPFetchError(error))) }
         }
     }
 
     private func converse(over channel: any Channel) throws {
-        let pipeline = channel.pipeline.syncOperations
-        if let context { try pipeline.addHandler(NIOSSLClientHandler(context: context, serverHostname: serverName)) }
-        try pipeline.addHandler(ByteCount(bytesMax: HTTPFetch.headBytesMax + request.bytesMax + request.bytesMax / 8) { [self] in
+        try HTTPPipeline.add(to: channel, context, serverName: serverName, bytesMax: request.bytesMax) { [self] in
             finish(.failure(.tooLong(request.bytesMax)))
-        })
-        try pipeline.addHTTPClientHandlers()
-        try pipeline.addHandler(HTTPAnswerHandler(self))
+        }
+        try channel.pipeline.syncOperations.addHandler(HTTPAnswerHandler(self))
         channel.setOption(.autoRead, value: true).whenFailure { self.failed($0) }
         say(on: channel)
     }
 
-    /// An address has no name of its own (RFC 6066 §3): then the certificate has to be for the address that was dialled.
     private var serverName: String? { if case .name(let name) = request.url.host { name.description } else { nil } }
 
     private func say(on channel: any Channel) {
         var head = HTTPRequestHead(version: .http1_1, method: .GET, uri: request.url.target)
         head.headers = ["Host": request.url.authority, "Accept": request.accept, "Accept-Encoding": "identity", "Connection": "close"]
+        for (name, value) in request.fields { head.headers.replaceOrAdd(name: name, value: value) }
         var body: ByteBuffer?
         if case .post(let bytes, let type) = request.method {
             head.method = .POST
@@ -114,7 +113,7 @@ extension HTTPExchange {
         case .ok: break
         case .movedPermanently, .found, .seeOther, .temporaryRedirect, .permanentRedirect:
             return finish(.success(.redirect(head.headers.first(name: "Location").flatMap { request.url.following($0) })))
-        default: return finish(.failure(.status(Int(head.status.code))))
+        default: return finish(.success(.other(head)))
         }
         let length = head.headers.first(name: "Content-Length").flatMap { Int($0) } ?? 0
         guard length <= request.bytesMax else { return finish(.failure(.tooLong(request.bytesMax))) }
@@ -127,23 +126,9 @@ extension HTTPExchange {
         answer?.body.writeImmutableBuffer(bytes)
     }
 
-    fileprivate func failed(_ error: any Error) { finish(.failure(Self.fault(error))) }
+    fileprivate func failed(_ error: any Error) { finish(.failure(HTTPFetchError(error))) }
 
     fileprivate func ended() { finish(.failure(.broken("it was closed before the answer was there"))) }
-
-    private static func fault(_ error: any Error) -> HTTPFetchError {
-        switch error {
-        case let error as HTTPFetchError: return error
-        case is HTTPParserError: return .broken("what came is no HTTP")
-        case let error as NIOSSLExtraError where error == .failedToValidateHostname: return .insecure("its certificate is for another name")
-        case is NIOSSLError, is BoringSSLError, is NIOSSLExtraError:
-            let words = "\(error)"
-            let isDistrust = words.contains("CERTIFICATE_VERIFY_FAILED")
-            return .insecure(isDistrust ? "its certificate is not trusted by this system, or has expired" : words)
-        case let error as IOError: return .broken(FileContents.describe(error.errnoCode))
-        default: return .broken("\(error)")
-        }
-    }
 }
 
 /// Gives what comes to an exchange.
@@ -160,25 +145,5 @@ private final class HTTPAnswerHandler: ChannelInboundHandler {
     func channelInactive(context: ChannelHandlerContext) {
         exchange.ended()
         context.fireChannelInactive()
-    }
-}
-
-/// Counts what comes before anybody makes something of it: heads, trailers and the sizes of chunks have no limit of their own.
-private final class ByteCount: ChannelInboundHandler {
-    typealias InboundIn = ByteBuffer
-    typealias InboundOut = ByteBuffer
-
-    private var left: Int
-    private let ranOut: () -> Void
-
-    /// - Parameter ranOut: called for what is too much, which goes no further.
-    init(bytesMax: Int, _ ranOut: @escaping () -> Void) {
-        left = bytesMax
-        self.ranOut = ranOut
-    }
-
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        left -= unwrapInboundIn(data).readableBytes
-        if left >= 0 { context.fireChannelRead(data) } else { ranOut() }
     }
 }

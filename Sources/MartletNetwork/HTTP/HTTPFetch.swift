@@ -1,5 +1,6 @@
 import NIOConcurrencyHelpers
 package import NIOCore
+import NIOHTTP1
 package import NIOSSL
 
 /// What is to be fetched, and how much of the server's time and memory it may take.
@@ -14,6 +15,8 @@ package struct HTTPRequest: Hashable, Sendable {
     package var method: Method
     /// Media types that are asked for (RFC 9110 §12.5.1).
     package var accept = "*/*"
+    /// Further fields, or others than are usual.
+    package var fields: [String: String] = [:]
     /// Longest content of an answer, in bytes.
     package var bytesMax: Int
     /// For all of it: names, connections, redirects, and the last byte of the answer.
@@ -42,6 +45,8 @@ package enum HTTPFetchError: Error, Hashable, Sendable, CustomStringConvertible 
     /// The host is none of those that may be asked.
     case notAllowed(HTTPURL)
     case unreachable(DialError)
+    /// The same of a host that the operator has named; in words.
+    case notConnected(String)
     /// TLS was in the way; the library's words, or ours.
     case insecure(String)
     /// The connection broke, or what came is not HTTP.
@@ -59,6 +64,7 @@ package enum HTTPFetchError: Error, Hashable, Sendable, CustomStringConvertible 
         switch self {
         case .notAllowed(let url): "\(url): nothing may be fetched from there"
         case .unreachable(let error): error.failures.isEmpty ? "it could not be reached" : error.failures.map(\.description).joined(separator: "; ")
+        case .notConnected(let why): "it could not be reached: \(why)"
         case .insecure(let why): "no TLS: \(why)"
         case .broken(let why): "the connection broke: \(why)"
         case .status(let status): "it answered with status \(status)"
@@ -80,7 +86,7 @@ package struct HTTPFetch: Sendable {
     private let group: any EventLoopGroup
     /// Hosts that may be asked, and all below them; empty: all may.
     private let hosts: Set<DNSName>
-    private let tls: LazyContext
+    private let tls: ClientContext
 
     /// - Parameters:
     ///   - dialler: with the policy that says which addresses may be dialled.
@@ -90,7 +96,7 @@ package struct HTTPFetch: Sendable {
         self.dialler = dialler
         self.group = group
         self.hosts = hosts
-        tls = LazyContext(trustRoots)
+        tls = ClientContext(trustRoots)
     }
 
     /// The same, from these hosts only.
@@ -121,8 +127,16 @@ package struct HTTPFetch: Sendable {
                 if request.url.scheme == .https, url.scheme == .http { throw .downgraded(url) }
                 request.url = url
                 request.redirectsMax -= 1
+            case .other(let head): throw .status(Int(head.status.code))
             }
         }
+    }
+
+    /// The head of an answer that is neither a content nor a redirect, such as a refusal; `nil` if it is one of these.
+    func otherAnswer(to request: HTTPRequest) async throws(HTTPFetchError) -> HTTPResponseHead? {
+        guard mayAsk(request.url) else { throw .notAllowed(request.url) }
+        guard case .other(let head) = try await exchange(request, until: NIODeadline.now() + request.deadline) else { return nil }
+        return head
     }
 
     private func exchange(_ request: HTTPRequest, until end: NIODeadline) async throws(HTTPFetchError) -> HTTPExchange.Outcome {
@@ -137,7 +151,7 @@ package struct HTTPFetch: Sendable {
 }
 
 /// What a client needs for TLS. Reading the system's authorities takes a while, and most never need them.
-private final class LazyContext: Sendable {
+final class ClientContext: Sendable {
     private let trustRoots: NIOSSLTrustRoots
     // Held while it is made: the others would have to wait anyway.
     private let made = NIOLockedValueBox<NIOSSLContext?>(nil)

@@ -1,4 +1,6 @@
 internal import Crypto
+package import MartletCore
+internal import NIOCore
 
 /// How many uploaded files a database speaks of. They are not in it.
 package struct UploadInventory: Hashable, Sendable {
@@ -25,40 +27,37 @@ extension SQLiteStore {
         }
     }
 
-    /// Looks whether every uploaded file that the database of a data folder speaks of is there. Blocks; safe beside a running server, but for files
-    /// that go meanwhile.
+    /// Looks whether every uploaded file that the database of a data folder speaks of is there. Safe beside a running server, but for files that go
+    /// meanwhile.
     ///
     /// - Parameters:
-    ///   - files: the folder of the files.
+    ///   - files: where they are.
     ///   - reads: whether their bytes are read and compared with what was uploaded, too.
-    package static func verifyUploads(folder: String, files: String, reads: Bool) throws(StorageError) -> UploadInventory {
-        let rows = try withReader(DataFolder(path: folder).database) { connection throws(SQLError) -> [(String, Int, [UInt8])] in
-            guard try hasUploads(connection) else { return [] }
-            return try connection.rows("SELECT account, name, size, sha256 FROM upload WHERE kept IS NOT NULL ORDER BY account, name") {
-                ("\($0.integer(0))/\($0.text(1))", Int($0.integer(2)), $0.bytes(3))
-            }
-        }
+    package static func verifyUploads(folder: String, files: any FileStore, reads: Bool) async throws(StorageError) -> UploadInventory {
+        let kept = try keptFiles(DataFolder(path: folder).database)
         var inventory = UploadInventory()
-        for (name, bytes, sha256) in rows {
+        for file in kept {
             inventory.files += 1
-            inventory.bytes += bytes
+            inventory.bytes += file.bytes
             guard inventory.problems.count < VerificationReport.problemsMax else { continue }
-            if let problem = problem(of: "\(files)/\(name)", bytes, reads ? sha256 : nil) { inventory.problems.append("the uploaded file \(name) \(problem)") }
+            do throws(FileStoreError) {
+                guard let problem = try await files.problem(of: file, reads: reads) else { continue }
+                inventory.problems.append("the uploaded file \(file.key.owner.raw)/\(file.key.name) \(problem)")
+            } catch {
+                // Of the others no more would be known.
+                throw .refused(files.place, reason: error.words)
+            }
         }
         return inventory
     }
 
-    private static func problem(of path: String, _ bytes: Int, _ sha256: [UInt8]?) -> String? {
-        guard let size = FileSystem.size(of: path) else { return "is not there" }
-        guard size == bytes else { return "has \(size) bytes, not \(bytes)" }
-        guard let sha256 else { return nil }
-        var hash = SHA256()
-        do throws(StorageError) {
-            try FileSystem.read(path) { hash.update(bufferPointer: $0) }
-        } catch {
-            return "cannot be read"
+    private static func keptFiles(_ database: String) throws(StorageError) -> [KeptFile] {
+        try withReader(database) { connection throws(SQLError) in
+            guard try hasUploads(connection) else { return [] }
+            return try connection.rows("SELECT account, name, size, sha256 FROM upload WHERE kept IS NOT NULL ORDER BY account, name") {
+                KeptFile(key: FileKey(owner: AccountID(raw: $0.integer(0)), name: $0.text(1)), bytes: Int($0.integer(2)), sha256: $0.bytes(3))
+            }
         }
-        return Array(hash.finalize()) == sha256 ? nil : "is not what was uploaded"
     }
 
     private static func hasUploads(_ connection: any SQLConnection) throws(SQLError) -> Bool {
@@ -71,6 +70,55 @@ extension SQLiteStore {
             let connection = try SQLiteDriver(file: database).openReader()
             defer { connection.close() }
             return try body(connection)
+        }
+    }
+}
+
+/// What a database says of one file.
+private struct KeptFile {
+    var key: FileKey
+    var bytes: Int
+    var sha256: [UInt8]
+}
+
+extension FileStore {
+    /// - Throws: where nothing can be known.
+    fileprivate func problem(of file: KeptFile, reads: Bool) async throws(FileStoreError) -> String? {
+        guard let size = try await size(of: file.key) else { return "is not there" }
+        guard size == file.bytes else { return "has \(size) bytes, not \(file.bytes)" }
+        guard reads else { return nil }
+        do throws(FileStoreError) {
+            return try await digest(of: file) == file.sha256 ? nil : "is not what was uploaded"
+        } catch {
+            return "cannot be read: \(error.words)"
+        }
+    }
+
+    private func digest(of file: KeptFile) async throws(FileStoreError) -> [UInt8] {
+        var hash = SHA256()
+        let begun: Result<any FileReading, FileStoreError> = await withCheckedContinuation { continuation in
+            read(file.key, 0..<file.bytes) { continuation.resume(returning: $0) }
+        }
+        let reading = try begun.get()
+        defer { reading.close() }
+        while true {
+            let next: Result<ByteBuffer, FileStoreError> = await withCheckedContinuation { continuation in
+                reading.next { continuation.resume(returning: $0) }
+            }
+            let piece = try next.get()
+            guard piece.readableBytes > 0 else { return Array(hash.finalize()) }
+            piece.withUnsafeReadableBytes { hash.update(bufferPointer: $0) }
+        }
+    }
+}
+
+extension FileStoreError {
+    /// For operators.
+    fileprivate var words: String {
+        switch self {
+        case .missing: "it is not there"
+        case .full: "there is no space"
+        case .failed(let why): why
         }
     }
 }

@@ -1,4 +1,6 @@
 import ArgumentParser
+import Logging
+import MartletCore
 import MartletStorage
 
 struct BackupCommand: AsyncParsableCommand {
@@ -24,7 +26,8 @@ struct BackupCommand: AsyncParsableCommand {
             Terminal.say("\(target): \(manifest.bytes) bytes, SHA-256 \(manifest.sha256)")
             let uploads = try SQLiteStore.uploads(database: target)
             if uploads.files > 0 {
-                Terminal.say("not in it: \(uploads.files) uploaded files, \(uploads.bytes) bytes; copy \(configuration.uploadFolder) as well")
+                let place = configuration.uploads.store == .folder ? configuration.uploadFolder : "the bucket \(configuration.uploads.s3.bucket ?? "")"
+                Terminal.say("not in it: \(uploads.files) uploaded files, \(uploads.bytes) bytes; copy \(place) as well")
             }
         } catch {
             throw CommandFailure(error)
@@ -54,22 +57,24 @@ struct VerifyCommand: AsyncParsableCommand {
                 .data, "\(report.file) is damaged:\n" + report.problems.map { "  \($0)" }.joined(separator: "\n"), hint: "restore a backup")
         }
         Terminal.say("\(report.file): good (\(report.accounts) accounts, \(report.messages) messages, schema \(report.schema))")
-        if file == nil { try verifyUploads() }
+        if file == nil { try await verifyUploads() }
     }
 
-    private func verifyUploads() throws(CommandFailure) {
+    private func verifyUploads() async throws(CommandFailure) {
         let configuration = try options.load().configuration
+        let files = try configuration.fileStore(SystemClock(), Logger(label: "verification") { _ in SwiftLogNoOpLogHandler() })
+        defer { files.close() }
+        let found: UploadInventory
         do throws(StorageError) {
-            let found = try SQLiteStore.verifyUploads(
-                folder: configuration.server.dataFolder, files: configuration.uploadFolder, reads: uploads)
-            guard found.problems.isEmpty else {
-                throw .damaged(configuration.uploadFolder, problems: found.problems)
-            }
-            if found.files > 0 { Terminal.say("\(configuration.uploadFolder): \(uploads ? "good" : "all there") (\(found.files) uploaded files, \(found.bytes) bytes)") }
+            found = try await SQLiteStore.verifyUploads(folder: configuration.server.dataFolder, files: files, reads: uploads)
         } catch {
-            guard case .damaged(let folder, let problems) = error else { throw CommandFailure(error) }
-            throw CommandFailure(.data, "\(folder): uploaded files are damaged:\n" + problems.map { "  \($0)" }.joined(separator: "\n"), hint: "restore a copy of them")
+            throw CommandFailure(error)
         }
+        guard found.problems.isEmpty else {
+            let problems = found.problems.map { "  \($0)" }.joined(separator: "\n")
+            throw CommandFailure(.data, "\(files.place): uploaded files are damaged:\n\(problems)", hint: "restore a copy of them")
+        }
+        if found.files > 0 { Terminal.say("\(files.place): \(uploads ? "good" : "all there") (\(found.files) uploaded files, \(found.bytes) bytes)") }
     }
 
     private func verify() throws(CommandFailure) -> VerificationReport {

@@ -29,6 +29,7 @@ struct ConfigurationChecks {
         checkPeers()
         checkAnchors()
         checkComponents()
+        checkUploads()
     }
 
     private mutating func report(_ path: String, _ message: String, hint: String? = nil) {
@@ -94,6 +95,30 @@ struct ConfigurationChecks {
         if !configuration.components.isEmpty, !configuration.listeners.contains(where: \.kind.isForComponents) {
             warn("components", "there is no port on which components can connect", hint: "add a listener of kind component")
         }
+    }
+
+    /// A bucket is of use only with all that it takes to reach it.
+    private mutating func checkUploads() {
+        let (uploads, s3) = (configuration.uploads, configuration.uploads.s3)
+        guard uploads.store == .s3 else { return }
+        for (name, value) in [("endpoint", s3.endpoint), ("bucket", s3.bucket), ("access-key", s3.accessKey), ("secret-key-file", s3.secretKeyFile)] {
+            let path = "uploads.s3.\(name)"
+            if value == nil, !faulty.contains(path) { report("uploads.store", "a bucket needs \(path)", hint: "set it, or take this line out") }
+        }
+        checkReadable(s3.secretKeyFile, at: "uploads.s3.secret-key-file", otherwise: "it holds the secret of the access key, on one line")
+        checkReadable(
+            s3.trustAnchors, at: "uploads.s3.trust-anchors",
+            otherwise: "correct the path, or take the line out: then the authorities of this machine are believed")
+        requireAtMost(uploads.fileBytesMax, "uploads.file-bytes", S3FileStore.fileBytesMax, "what a bucket takes at once")
+        guard let endpoint = s3.endpoint.flatMap({ HTTPURL($0) }) else {
+            if let endpoint = s3.endpoint { report("uploads.s3.endpoint", "\(ConfigurationSource.shortened(endpoint)) is no address") }
+            return
+        }
+        if case .address(let address) = endpoint.host {
+            if !s3.pathStyle { report("uploads.s3.endpoint", "\(address) has no names below it for buckets", hint: "set uploads.s3.path-style to true") }
+            if endpoint.scheme == .http, AddressPolicy().refusal(of: address) == .loopback { return }
+        }
+        if endpoint.scheme == .http { warn("uploads.s3.endpoint", "files cross the network in the clear", hint: "write https:// if the service speaks TLS") }
     }
 
     /// Secrets of components do not cross the network in the clear, but what is said behind them does.

@@ -499,7 +499,11 @@ package enum ConfigurationSchema {
         .value(
             "subdomain", \.subdomain, .domain, .reload,
             "Where the service of a domain is: with upload, that of example.org is at upload.example.org. The files are at the domain itself, see web.url."),
+        .value("store", \.store, .choice, .restart, "Where the files are kept: folder, or s3 (a bucket, see uploads.s3). Files that are there are not moved."),
         .value("folder", \.folder, .pathInDataFolder, .restart, "Folder for the files. Relative to the data folder."),
+        .section(
+            "s3", \.s3, s3,
+            "The bucket for the files, if uploads.store is s3. Nothing else may keep anything under its prefix: what the server does not know is removed."),
         .value("file-bytes", \.fileBytesMax, .bytes(kibibyte...(64 * 1024 * mebibyte)), .reload, "Largest file. Clients are told of it."),
         .value(
             "account-bytes", \.accountBytesMax, .bytes(mebibyte...(1024 * 1024 * mebibyte)), .reload,
@@ -522,6 +526,32 @@ package enum ConfigurationSchema {
             "Time from a client's question to the beginning of its upload."),
         .value("account-transfers", \.accountTransfersMax, .integer(1...100), .reload, "Most files that an account uploads at the same time."),
         .section("retention", \.retention, uploadRetention, "For how long files are kept, by what clients say that they are for. 0s: for ever. Looked at once an hour."),
+    ])
+
+    static let s3 = ConfigurationMapping<ServerConfiguration.S3>([
+        .value(
+            "endpoint", \.endpoint, .optional(.webURL), .restart, example: "https://s3.eu-central-1.amazonaws.com",
+            "Where the service is. With http, files and what the server may do there can be read on the way."),
+        .value("bucket", \.bucket, .optional(.bucketName), .restart, example: "martlet-uploads", "The name of the bucket, which must be there."),
+        .value("region", \.region, .bucketName, .restart, "The region that requests are signed for. Many services take any."),
+        .value(
+            "access-key", \.accessKey, .optional(.accessKey), .restart, example: "AKIAIOSFODNN7EXAMPLE",
+            "The name of the key that requests are signed with."),
+        .value(
+            "secret-key-file", \.secretKeyFile, .optional(.path), .restart, example: "/etc/martlet/s3.secret",
+            "File with the secret that belongs to the access key, on one line. Relative to this file."),
+        .value(
+            "path-style", \.pathStyle, .boolean, .restart,
+            "Whether the bucket is named in the path of addresses, as MinIO and others have it by default, and not in front of the endpoint's name."),
+        .value(
+            "prefix", \.prefix, .optional(.keyPrefix), .restart, example: "chat/uploads",
+            "What the names of all objects begin with, before a slash. For several servers with one bucket."),
+        .value(
+            "trust-anchors", \.trustAnchors, .optional(.path), .restart, example: "/etc/martlet/s3.pem",
+            "PEM file with the authorities that are believed about the service's certificate. Without it, those of this machine. Relative to this file."),
+        .value(
+            "timeout", \.timeout, .duration(.seconds(1)...(.seconds(25))), .restart,
+            "How long the service may take to answer, or to take the next part of a file, before the client is told that it does not work."),
     ])
 
     static let uploadRetention = ConfigurationMapping<ServerConfiguration.UploadRetention>([

@@ -330,8 +330,10 @@ extension ServerConfiguration {
         package var isEnabled = true
         /// The service of `example.org` is at `upload.example.org`.
         package var subdomain = "upload"
+        package var store = UploadStoreKind.folder
         /// Relative to the data folder unless absolute.
         package var folder = "uploads"
+        package var s3 = S3()
         package var fileBytesMax = 100 * 1024 * 1024
         package var accountBytesMax = 1024 * 1024 * 1024
         package var accountFilesMax = 10_000
@@ -343,6 +345,23 @@ extension ServerConfiguration {
         package var slotLifetime = Duration.seconds(300)
         package var accountTransfersMax = 8
         package var retention = UploadRetention()
+
+        package init() {}
+    }
+
+    /// A bucket of a service that speaks S3.
+    package struct S3: ConfigurationSection {
+        package var endpoint: String?
+        package var bucket: String?
+        package var region = "us-east-1"
+        package var accessKey: String?
+        /// File with the secret of the access key.
+        package var secretKeyFile: String?
+        package var pathStyle = false
+        package var prefix: String?
+        /// PEM file; without it, those of the machine.
+        package var trustAnchors: String?
+        package var timeout = Duration.seconds(20)
 
         package init() {}
     }
@@ -573,6 +592,12 @@ package enum RegistrationOffer: String, Sendable, CaseIterable {
     case closed
     case invited
     case open
+}
+
+/// Where the bytes of uploaded files are.
+package enum UploadStoreKind: String, Sendable, CaseIterable {
+    case folder
+    case s3
 }
 
 package enum StorageKind: String, Sendable, CaseIterable {

@@ -262,11 +262,16 @@ extension ValueType where Value == String {
     }
 
     /// A scheme, a name and perhaps a port; paths are the server's own.
-    static var httpsURL: Self {
-        ValueType(expected: "an address such as https://chat.example.org or https://chat.example.org:5443") { text, _ throws(ValueFault) in
-            let scheme = "https://"
-            let authority = text.dropFirst(scheme.count)
-            guard text.hasPrefix(scheme), !authority.isEmpty, authority.utf8.count <= authorityBytesMax,
+    static var httpsURL: Self { origin("an address such as https://chat.example.org or https://chat.example.org:5443", ["https://"]) }
+
+    /// The same, also without encryption.
+    static var webURL: Self { origin("an address such as https://s3.example.org or http://127.0.0.1:9000", ["https://", "http://"]) }
+
+    private static func origin(_ expected: String, _ schemes: [String]) -> Self {
+        ValueType(expected: expected) { text, _ throws(ValueFault) in
+            let scheme = schemes.first { text.hasPrefix($0) }
+            let authority = text.dropFirst(scheme?.count ?? 0)
+            guard scheme != nil, !authority.isEmpty, authority.utf8.count <= authorityBytesMax,
                 authority.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || "-.:[]".contains($0)) })
             else { throw .unexpected(hint: text.hasSuffix("/") ? "write it without the slash" : nil) }
             return text
@@ -274,6 +279,47 @@ extension ValueType where Value == String {
             $0
         }
     }
+
+    /// Of S3: what may be in the name of a host.
+    static var bucketName: Self {
+        ValueType(expected: "3 to 63 lower-case letters, digits, dots and hyphens") { text, _ throws(ValueFault) in
+            guard (3...63).contains(text.utf8.count), text.utf8.allSatisfy({ isLowerOrDigit($0) || $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: ".") }),
+                let first = text.utf8.first, let last = text.utf8.last, isLowerOrDigit(first), isLowerOrDigit(last)
+            else { throw .unexpected() }
+            return text
+        } write: {
+            $0
+        }
+    }
+
+    /// Parts of names of objects, with slashes between them.
+    static var keyPrefix: Self {
+        ValueType(expected: "up to 200 letters, digits, hyphens, underscores, dots and slashes, with a slash at neither end") { text, _ throws(ValueFault) in
+            let parts = text.split(separator: "/", omittingEmptySubsequences: false)
+            let isAllowed = { (byte: UInt8) in isLowerOrDigit(byte) || (0x41...0x5A).contains(byte) || "-_.".utf8.contains(byte) }
+            guard text.utf8.count <= 200, parts.allSatisfy({ !$0.isEmpty && $0 != "." && $0 != ".." && $0.utf8.allSatisfy(isAllowed) }) else { throw .unexpected() }
+            return text
+        } write: {
+            $0
+        }
+    }
+
+    /// Longest name of a key, in bytes.
+    private static var accessKeyBytesMax: Int { 128 }
+
+    static var accessKey: Self {
+        ValueType(expected: "the name of an access key such as AKIAIOSFODNN7EXAMPLE") { text, _ throws(ValueFault) in
+            // It stands in a field of HTTP, before a slash.
+            guard (1...accessKeyBytesMax).contains(text.utf8.count), text.utf8.allSatisfy({ (0x21...0x7E).contains($0) && !"/,".utf8.contains($0) }) else {
+                throw .unexpected()
+            }
+            return text
+        } write: {
+            $0
+        }
+    }
+
+    private static func isLowerOrDigit(_ byte: UInt8) -> Bool { (0x30...0x39).contains(byte) || (0x61...0x7A).contains(byte) }
 
     /// Longest name with a port, in bytes.
     private static var authorityBytesMax: Int { 255 + 6 }

@@ -47,7 +47,7 @@ struct ServerCore: Sendable {
         let (uploads, secret, hosts): (Uploads, [UInt8], HostTable)
         do throws(CommandFailure) {
             uploads = Uploads(
-                store: store, files: FolderFileStore(folder: configuration.uploadFolder), settings: UploadSettings(configuration.uploads),
+                store: store, files: try configuration.fileStore(surroundings.time, surroundings.log), settings: UploadSettings(configuration.uploads),
                 time: surroundings.time)
             secret = try ServerSecret.occupants.load(from: configuration.server.dataFolder)
             hosts = try HostAssembly(

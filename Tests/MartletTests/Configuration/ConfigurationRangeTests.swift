@@ -108,6 +108,7 @@ struct ConfigurationRangeTests {
         KeyRange("bytestreams.streams-per-account", ["1", "1000"], not: ["0", "1001"]),
         KeyRange("bytestreams.streams", ["1", "100000"], not: ["0", "100001"]),
         KeyRange("uploads.file-bytes", ["1KiB", "1GiB"], not: ["1023B", "65GiB"]),
+        KeyRange("uploads.s3.timeout", ["1s", "25s"], not: ["999ms", "26s"]),
         KeyRange("uploads.account-bytes", ["100MiB", "1024GiB"], not: ["1023KiB", "1025GiB"]),
         KeyRange("uploads.account-files", ["10", "1000000"], not: ["9", "1000001"]),
         KeyRange("uploads.account-bytes-per-day", ["100MiB", "1024GiB"], not: ["1023KiB", "1025GiB"]),
