@@ -184,6 +184,9 @@ package enum StandardFeatures {
         .xep(124, "Bidirectional-streams Over Synchronous HTTP (BOSH)", version: "1.11.2", note: "without key sequencing and several streams"),
         .xep(206, "XMPP Over BOSH", version: "1.4"),
         .xep(156, "Discovering Alternative XMPP Connection Methods", version: "1.4.0", note: "by HTTP, in XML and JSON"),
+        .xep(
+            487, "Host Meta 2 - One Method To Rule Them All", version: "0.1.0",
+            note: "said where the operator has given web.addresses, without pinned keys and ECH; other servers are found by DNS"),
         .xep(178, "Best Practices for Use of SASL EXTERNAL with Certificates", version: "1.2", note: "between servers"),
         .xep(185, "Dialback Key Generation and Validation", version: "1.0"),
         .xep(220, "Server Dialback", version: "1.1.1", note: "where the operator allows it; a valid certificate needs no dialling back"),

@@ -54,6 +54,31 @@ struct WebListenerTests {
         }
     }
 
+    @Test("where the operator has said by which addresses all is reached, host-meta.json says the ports as well, and host-meta what it always does (XEP-0487 §4)")
+    func hostMeta2() async throws {
+        var settings = NetworkSettings.test
+        settings.web.ports = PublicPorts(addresses: ["192.0.2.1", "2001:db8::1"], clients: [5223], servers: [5270])
+        try await with(.http, settings) { _, client in
+            let json = try await client.say(Self.request("/.well-known/host-meta.json", host: "verona.example:5443"), hear: "]}")
+            let ips = #""ips":["192.0.2.1","2001:db8::1"]"#
+            #expect(json.contains(#"{"xmpp":{"ttl":3600},"links":[{"rel":"urn:xmpp:alt-connections:tls","port":5223,"# + ips + #","priority":10,"weight":0,"sni":"verona.example"},"#))
+            #expect(json.contains(#"{"rel":"urn:xmpp:alt-connections:websocket","href":"wss://verona.example:5443/xmpp-websocket","# + ips + #","priority":20,"weight":0,"sni":"verona.example"}"#))
+            #expect(json.contains(#""href":"https://verona.example:5443/http-bind","# + ips + #","priority":30,"#))
+            #expect(json.contains(#"{"rel":"urn:xmpp:alt-connections:s2s-tls","port":5270,"# + ips))
+            #expect(json.contains("Cache-Control: max-age=3600"))
+            let xml = try await client.say(Self.request("/.well-known/host-meta"), hear: "</XRD>")
+            #expect(!xml.contains("5223"))
+        }
+        settings.web.url = "https://[2001:db8::2]:8443"
+        settings.web.ports?.servers = []
+        try await with(.http, settings) { _, client in
+            let json = try await client.say(Self.request("/.well-known/host-meta.json", host: "mantua.example"), hear: "]}")
+            // No address is said in TLS.
+            #expect(json.contains(#""href":"wss://[2001:db8::2]:8443/xmpp-websocket""#) && json.components(of: #""sni":"mantua.example""#) == 3)
+            #expect(!json.contains("s2s"))
+        }
+    }
+
     @Test("HEAD has no body, OPTIONS names what may be done, everything else is not done (RFC 9110 §9)")
     func methods() async throws {
         try await with { _, client in

@@ -4,7 +4,7 @@ import MartletXMPP
 import NIOCore
 import NIOHTTP1
 
-/// Where else than over TCP a domain's clients connect (XEP-0156, RFC 6415).
+/// Where else than over TCP a domain's clients connect (XEP-0156, RFC 6415), and where all connect if the operator has said by which addresses (XEP-0487).
 struct HostMeta: WebResource {
     enum Form {
         case xml, json
@@ -29,14 +29,19 @@ struct HostMeta: WebResource {
     let form: Form
     /// Where clients reach this server from outside; `nil`: as each has asked.
     let url: String?
+    /// Where it is reached in other ways; `nil`: that is for DNS to say.
+    let ports: PublicPorts?
+
+    /// For how long an answer may be kept, in seconds.
+    static let lifetime = 3_600
 
     func answer(_ request: WebRequest, on connection: WebConnection) {
         let hosts = connection.loop.context.hosts
         guard let domain = try? BareJID(parsing: request.authority.host), hosts.host(ofDomain: domain.domainpart) != nil else {
             return connection.answer(WebAnswer(.notFound, "no XMPP domain of that name is served here"))
         }
-        let body = Self.document(form, Self.links(url ?? Self.url(of: request)))
-        connection.answer(WebAnswer(.ok, type: form.type, body, ["Cache-Control": "max-age=3600"]))
+        let body = Self.document(form, Self.links(url ?? Self.url(of: request)), ports, domain.asciiDomainpart)
+        connection.answer(WebAnswer(.ok, type: form.type, body, ["Cache-Control": "max-age=\(Self.lifetime)"]))
     }
 
     private static func url(of request: WebRequest) -> String {
@@ -58,11 +63,24 @@ struct HostMeta: WebResource {
     }
 }
 
+/// How the server is reached from outside besides HTTP, as far as XEP-0487 has words for it. Whoever is told this asks DNS for nothing: it is all
+/// there is, or nothing is said.
+package struct PublicPorts: Hashable, Sendable {
+    /// IPv4 and IPv6 addresses, at least one.
+    package var addresses: [String]
+    /// Where clients connect with TLS from the first byte.
+    package var clients: [Int]
+    /// Where other servers do.
+    package var servers: [Int]
+
+    package init(addresses: [String], clients: [Int], servers: [Int]) { (self.addresses, self.clients, self.servers) = (addresses, clients, servers) }
+}
+
 extension HostMeta {
-    static func document(_ form: Form, _ links: [Link]) -> ByteBuffer {
+    static func document(_ form: Form, _ links: [Link], _ ports: PublicPorts?, _ domain: String) -> ByteBuffer {
         switch form {
         case .xml: xml(links)
-        case .json: json(links)
+        case .json: ports.map { json(links, $0, domain) } ?? json(links)
         }
     }
 
@@ -81,6 +99,23 @@ extension HostMeta {
         return ByteBuffer(string: "{\"links\":[\(entries.joined(separator: ","))]}")
     }
 
+    /// The same with all that is said of other ways (XEP-0487 §4). Which of them comes first is only a hint: TLS from the first byte costs a client the
+    /// least, BOSH the most.
+    private static func json(_ links: [Link], _ ports: PublicPorts, _ domain: String) -> ByteBuffer {
+        let addresses = ports.addresses.map(quoted).joined(separator: ",")
+        let entry = { (relation: String, place: String, priority: Int, name: String) in
+            """
+            {"rel":\(quoted(relation)),\(place),"ips":[\(addresses)],"priority":\(priority),"weight":0,"sni":\(quoted(name))}
+            """
+        }
+        var entries = ports.clients.map { entry("urn:xmpp:alt-connections:tls", "\"port\":\($0)", 10, domain) }
+        for (index, link) in links.enumerated() {
+            entries.append(entry(link.relation, "\"href\":\(quoted(link.url))", 20 + 10 * index, link.serverName ?? domain))
+        }
+        entries += ports.servers.map { entry("urn:xmpp:alt-connections:s2s-tls", "\"port\":\($0)", 10, domain) }
+        return ByteBuffer(string: "{\"xmpp\":{\"ttl\":\(lifetime)},\"links\":[\(entries.joined(separator: ","))]}")
+    }
+
     /// A string of JSON (RFC 8259 §7).
     private static func quoted(_ text: String) -> String {
         var quoted = "\""
@@ -92,6 +127,15 @@ extension HostMeta {
             }
         }
         return quoted + "\""
+    }
+}
+
+extension HostMeta.Link {
+    /// What a client says in TLS; `nil` where there is an address in place of a name, which is not said there (RFC 6066 §3).
+    fileprivate var serverName: String? {
+        let authority = url.drop { $0 != "/" }.drop { $0 == "/" }.prefix { $0 != "/" }
+        guard let host = WebAuthority(String(authority))?.host, !host.hasPrefix("["), NetworkAddress(host) == nil else { return nil }
+        return host
     }
 }
 

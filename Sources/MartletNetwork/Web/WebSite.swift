@@ -27,6 +27,8 @@ package struct WebSettings: Hashable, Sendable {
     package var headFieldsMax = 100
     /// Where clients reach this server from outside, such as `https://chat.example.org`, without a slash at its end; `nil`: as each has asked.
     package var url: String?
+    /// Where it is reached in other ways, to be told by host-meta.json (XEP-0487); `nil`: it does not say.
+    package var ports: PublicPorts?
 
     package init() {}
 
@@ -58,8 +60,8 @@ final class WebSite: Sendable {
         resources = [
             Self.webSocketPath: WebSocketResource(),
             Self.boshPath: BOSHResource(listener.service.settings),
-            HostMeta.Form.xml.path: HostMeta(form: .xml, url: settings.url),
-            HostMeta.Form.json.path: HostMeta(form: .json, url: settings.url),
+            HostMeta.Form.xml.path: HostMeta(form: .xml, url: settings.url, ports: nil),
+            HostMeta.Form.json.path: HostMeta(form: .json, url: settings.url, ports: settings.ports),
             InvitationStyle.path: InvitationStyle(),
         ]
     }

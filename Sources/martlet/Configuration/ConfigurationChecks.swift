@@ -30,6 +30,7 @@ struct ConfigurationChecks {
         checkAnchors()
         checkComponents()
         checkUploads()
+        checkWebAddresses()
     }
 
     private mutating func report(_ path: String, _ message: String, hint: String? = nil) {
@@ -95,6 +96,14 @@ struct ConfigurationChecks {
         if !configuration.components.isEmpty, !configuration.listeners.contains(where: \.kind.isForComponents) {
             warn("components", "there is no port on which components can connect", hint: "add a listener of kind component")
         }
+    }
+
+    /// Who is told where to connect asks DNS for nothing, so that everybody has to be told.
+    private mutating func checkWebAddresses() {
+        guard !configuration.web.addresses.isEmpty, !faulty.contains("listeners"), !configuration.saysPorts else { return }
+        warn(
+            "web.addresses", "host-meta.json does not name them: clients or other servers could not be told where to connect with TLS from the first byte",
+            hint: "add listeners of kind client-tls, and of kind server-tls unless federation is off")
     }
 
     /// A bucket is of use only with all that it takes to reach it.

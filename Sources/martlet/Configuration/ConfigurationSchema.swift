@@ -741,7 +741,14 @@ package enum ConfigurationSchema {
             Where clients reach the listener for https or http from outside, if a proxy stands before it. Without it clients are \
             told the name and the port by which they have asked; uploaded files are at the domain and the port of the first listener for \
             https, or at the domain alone.
-            """)
+            """),
+        .list(
+            "addresses", \.addresses, of: .ipAddress, .reload, counts: 0...16, example: "192.0.2.1",
+            """
+            Public addresses by which the listeners, and web.url, are reached from outside. With them host-meta.json says where clients and other \
+            servers connect with TLS from the first byte (XEP-0487), and those that understand this ask DNS for nothing. The ports have to be the same \
+            outside.
+            """),
     ])
 
     static let metrics = ConfigurationMapping<ServerConfiguration.Metrics>([

@@ -472,6 +472,8 @@ extension ServerConfiguration {
     package struct Web: ConfigurationSection {
         /// Without a slash at its end; `nil`: as each client has asked.
         package var url: String?
+        /// By which the listeners are reached from outside.
+        package var addresses: [IPAddress] = []
 
         package init() {}
     }

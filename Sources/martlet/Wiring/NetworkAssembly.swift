@@ -39,7 +39,16 @@ package struct NetworkAssembly {
         settings.registrations.totalMax = configuration.accounts.requestsMax
         settings.web.url = configuration.web.url
         settings.web.offersUploads = configuration.offersUploads
+        settings.web.ports = ports
         return settings
+    }
+
+    /// What host-meta.json says of other ways than HTTP (XEP-0487): nothing, unless it can say all.
+    private var ports: PublicPorts? {
+        guard configuration.saysPorts else { return nil }
+        return PublicPorts(
+            addresses: configuration.web.addresses.map(\.description), clients: configuration.publicPorts(.clientTLS),
+            servers: configuration.federation.isEnabled ? configuration.publicPorts(.serverTLS) : [])
     }
 
     private static func kind(_ kind: ListenerKind) -> ListenerConfiguration.Kind {
@@ -62,6 +71,18 @@ package struct NetworkAssembly {
                 proxySources: listener.proxySources.compactMap { NetworkBlock($0.description) },
                 allowsPlaintext: listener.plaintextAuthentication, minimumTLS: listener.tlsMinimum == .tls12 ? .tls12 : .tls13)
         }
+    }
+}
+
+extension ServerConfiguration {
+    /// Ports of a kind that are open to others than this machine.
+    func publicPorts(_ kind: ListenerKind) -> [Int] {
+        listeners.filter { $0.kind == kind && !$0.addresses.allSatisfy(\.isLoopback) }.map(\.port)
+    }
+
+    /// Whether everybody can be told where to connect without DNS. There is no word for STARTTLS: whoever needs it would find nothing.
+    var saysPorts: Bool {
+        !web.addresses.isEmpty && !publicPorts(.clientTLS).isEmpty && (!federation.isEnabled || !publicPorts(.serverTLS).isEmpty)
     }
 }
 

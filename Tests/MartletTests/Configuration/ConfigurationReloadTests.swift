@@ -232,6 +232,7 @@ struct ConfigurationReloadTests {
         KeyChange("log.format", .restart) { $0.log.format = .json },
         KeyChange("log.destination", .restart) { $0.log.destination = .file("/var/log/martlet.log") },
         KeyChange("web.url", .connections) { $0.web.url = "https://chat.example.org" },
+        KeyChange("web.addresses", .connections) { $0.web.addresses = [IPAddress("192.0.2.7")!] },
         KeyChange("metrics.address", .restart) { $0.metrics.address = .anyIPv4 },
         KeyChange("metrics.port", .restart) { $0.metrics.port = 9090 },
         KeyChange("access.admins", .configuration) { $0.access.admins = ["a@example.org"] },

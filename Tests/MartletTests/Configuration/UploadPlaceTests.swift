@@ -1,8 +1,9 @@
+import MartletNetwork
 import Testing
 
 import martlet
 
-@Suite("a bucket for uploaded files")
+@Suite("a bucket for uploaded files, and the addresses of host-meta.json")
 struct UploadPlaceTests {
     private static func bucket(_ more: String = "", without key: String = "", fileBytes: String = "100MiB") -> String {
         let keys = [
@@ -52,5 +53,19 @@ struct UploadPlaceTests {
     func clear(endpoint: String, warnings: Int) throws {
         let loaded = try load(Self.bucket("endpoint: \"\(endpoint)\"\n    path-style: true"), readable: ["/s3.secret"])
         #expect(loaded.warnings.count { $0.path == "uploads.s3.endpoint" } == warnings)
+    }
+
+    @Test("host-meta.json says the ports if it can say all (XEP-0487)", arguments: [
+        ("", [5223], [5270]), ("federation: {enabled: false}\n", [5223], []),
+        ("listeners: [{kind: client-tls, port: 443, addresses: [\"0.0.0.0\"]}, {kind: server, port: 5269}]\n", nil, nil),
+        ("listeners: [{kind: client, port: 5222}, {kind: server-tls, port: 5270}]\n", nil, nil),
+        ("listeners: [{kind: client-tls, port: 443, addresses: [127.0.0.1]}, {kind: server-tls, port: 5270}]\n", nil, nil),
+    ] as [(String, [Int]?, [Int]?)])
+    func ports(text: String, clients: [Int]?, servers: [Int]?) throws {
+        let loaded = try load(minimal + "web: {addresses: [192.0.2.1]}\n" + text)
+        let ports = NetworkAssembly(configuration: loaded.configuration).settings.web.ports
+        #expect(ports?.clients == clients && ports?.servers == servers)
+        #expect(loaded.warnings.contains { $0.path == "web.addresses" } == (clients == nil))
+        #expect(try NetworkAssembly(configuration: load(minimal + text).configuration).settings.web.ports == nil)
     }
 }
