@@ -13,7 +13,7 @@ package final class FederationService: Sendable {
     let certificates: CertificateStore
     let trust: PeerTrust
     let resolver: any Resolver
-    let dialler: Dialler
+    package let dialler: Dialler
     let revocation: RevocationChecker
     let secret: DialbackSecret
     let admission: Admission

@@ -5,7 +5,7 @@ package import NIOCore
 /// One thing that a diagnosis has found out, for people.
 package struct DiagnosisStep: Codable, Hashable, Sendable {
     package enum Topic: String, Codable, Hashable, Sendable, CaseIterable {
-        case policy, records, targets, address, tlsa, tls, certificate, offer, authentication, ping, advice
+        case policy, records, targets, address, tlsa, tls, certificate, offer, authentication, ping, web, advice
     }
     package enum Verdict: String, Codable, Hashable, Sendable {
         case good, bad

@@ -4,11 +4,12 @@ import NIOConcurrencyHelpers
 
 struct DoctorCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "doctor", abstract: "Look at this server's domains as other servers do.",
+        commandName: "doctor", abstract: "Look at this server's domains as other servers and clients do.",
         discussion: """
             For each domain and the domain of its rooms: the certificate, the SRV records, and at each place that they name the address, the port, TLS, \
-            and what is offered there to a stranger. Lines with !! are wrong, and the one after them says what to do. Ends with 0 if all is well, 75 \
-            otherwise. A router may keep a machine from reaching its own public address, which looks here as if the port were closed.
+            and what is offered there to a stranger; then what clients are offered by HTTP: host-meta, WebSocket and BOSH, and where files are. Lines \
+            with !! are wrong, and the one after them says what to do. Ends with 0 if all is well, 75 otherwise. A router may keep a machine from \
+            reaching its own public address, which looks here as if the port were closed.
             """)
     @OptionGroup var options: ConfigurationOption
     @Flag(help: "One JSON object per line.") var json = false

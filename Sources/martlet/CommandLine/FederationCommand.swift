@@ -208,6 +208,7 @@ extension DiagnosisStep.Topic {
         case .offer: "offers"
         case .authentication: "authentication"
         case .ping: "ping"
+        case .web: "HTTP"
         case .advice: "what to do"
         }
     }

@@ -33,7 +33,7 @@ struct Diagnostics {
         return await PeerDiagnosis(service, on: pool.loops[0], pair, .exchange, tell).run()
     }
 
-    /// Whether other servers find every domain of this one.
+    /// Whether other servers find every domain of this one, and clients what it offers by HTTP.
     ///
     /// - Parameter tell: told of the domain, and of what was found out about it.
     func checkUp(_ tell: @escaping @Sendable (String, DiagnosisStep) -> Void) async -> Bool {
@@ -51,6 +51,9 @@ struct Diagnostics {
             let checkup = DomainCheckup(service, on: pool.loops[0], domain, as: stranger, machine: machine) { tell(domain, $0) }
             let isReached = await checkup.run()
             isWell = isWell && isReached
+            guard let subject = configuration.domains.first(where: { $0.name == domain }).flatMap(configuration.webCheckup) else { continue }
+            let isOffered = await WebCheckup(HTTPFetch(service.dialler, on: pool.loops[0].loop), subject) { tell(domain, $0) }.run()
+            isWell = isWell && isOffered
         }
         return isWell
     }
@@ -61,4 +64,16 @@ struct Diagnostics {
     }
     /// RFC 6761 §6.4: there is no such domain.
     private static let nobody = "doctor.invalid"
+}
+
+extension ServerConfiguration {
+    /// What is to be looked at by HTTP; `nil` if nothing is offered that way to others than this machine.
+    func webCheckup(of domain: Domain) -> WebCheckup.Subject? {
+        let name = (try? BareJID(parsing: domain.name))?.asciiDomainpart ?? domain.name
+        let ports = publicPorts(.https)
+        guard web.url != nil || !ports.isEmpty else { return nil }
+        // What a proxy shows is at its own name, and so is not this domain's host-meta.
+        let places = web.url == nil ? ports.map { "https://\(name)" + ($0 == 443 ? "" : ":\($0)") } : []
+        return WebCheckup.Subject(domain: name, places: places, uploads: offersUploads ? uploadURL(of: domain) : nil)
+    }
 }
