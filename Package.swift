@@ -93,6 +93,10 @@ let fuzzing: [String: [Target.Dependency]] = [
     "Revocation": ["MartletNetwork"],
     "Peer": ["MartletXMPP", "MartletXML", .nioCore],
     "Configuration": ["martlet"],
+    "WebSocket": ["MartletNetwork", .nioCore],
+    "BOSH": ["MartletXMPP", "MartletXML", .nioCore],
+    "Bytestream": ["MartletNetwork", .nioCore],
+    "Web": ["MartletNetwork", "MartletCore", .nioCore, .nioHTTP1],
 ]
 if let name = Context.environment["MARTLET_FUZZ"], let dependencies = fuzzing[name] {
     targets.append(
