@@ -62,7 +62,8 @@ class Bucket:
 
     async def checks_signatures(self, does):
         """While it does, lists are refused: it takes encoded slashes in queries for others than were signed."""
-        request = urllib.request.Request(f"{self.endpoint}/moto-api/reset-auth", data=b"0" if does else b"inf", method="POST")
+        request = urllib.request.Request(
+            f"{self.endpoint}/moto-api/reset-auth", data=b"0" if does else b"inf", headers={"Content-Type": "text/plain"}, method="POST")
         await asyncio.to_thread(lambda: urllib.request.urlopen(request, timeout=STEP).read())
 
     async def keys(self):

@@ -145,7 +145,8 @@ final class HTTPStream: @unchecked Sendable {
         switch (part, state) {
         case (.head(let answer), .asking):
             state = .answered(answer)
-            setReading(wanted != nil)
+            setReading(false)
+            // Its content may be asked for at once.
             head.succeed(answer)
         case (.body(let bytes), .answered):
             arrived.writeImmutableBuffer(bytes)
@@ -158,11 +159,12 @@ final class HTTPStream: @unchecked Sendable {
     }
 
     private func give() {
-        guard let promise = wanted else { return setReading(false) }
-        wanted = nil
         setReading(false)
-        defer { arrived = ByteBuffer() }
-        promise.succeed(arrived)
+        guard let promise = wanted else { return }
+        let piece = arrived
+        (wanted, arrived) = (nil, ByteBuffer())
+        // The next one may be asked for at once.
+        promise.succeed(piece)
     }
 
     fileprivate func fail(_ error: HTTPFetchError) {
