@@ -31,21 +31,24 @@ package struct RosterManagement: IQResponder, StreamFeatureProvider {
 
     /// The whole roster, or what changed since the version that the client has (RFC 6121 §2.6.3).
     private static func get(_ request: IQRequest, _ home: AccountHome, _ context: LoopContext) -> HomeDecision {
-        guard case .full(let session) = request.actor, let index = home.index(of: session) else { return HomeDecision(.empty) }
+        // Whoever asks in the account's name, and is not told of changes as its sessions are, gets the whole.
+        guard case .full(let session) = request.actor, let index = home.index(of: session) else { return whole(home.roster) }
         home.sessions[index].flags.insert(.interested)
         switch home.roster.get(since: request.child.attribute("ver")) {
         case .unchanged: return HomeDecision(.empty)
         case .changes(let changes):
             let pushes = changes.map { RosterPush.encode($0, home.roster, to: session, id: context.random.token()) }
             return HomeDecision(.empty, pushes: pushes)
-        case .full(let items):
-            let reply = IQReply { writer in
-                writer.element("query", .roster, ["ver": home.roster.versionName]) { writer in
-                    for item in items { RosterPush.write(item, to: &writer) }
-                }
-            }
-            return HomeDecision(reply)
+        case .full: return whole(home.roster)
         }
+    }
+
+    private static func whole(_ roster: Roster) -> HomeDecision {
+        HomeDecision(IQReply { writer in
+            writer.element("query", .roster, ["ver": roster.versionName]) { writer in
+                for item in roster.shownItems { RosterPush.write(item, to: &writer) }
+            }
+        })
     }
 
     // MARK: Set

@@ -35,6 +35,8 @@ package struct FeatureConfiguration: Sendable {
     package var invitations: InvitationSettings
     /// Makes keys of the passwords that they set.
     package var derivation: any KeyDerivation
+    /// Components that may do something for the domain.
+    package var components: [ComponentGrant] = []
 
     package init(
         softwareName: String = "Martlet", softwareVersion: String, operatingSystem: String? = nil,
@@ -65,7 +67,9 @@ package struct FeatureConfiguration: Sendable {
 /// Everything the server does for a domain, in the order in which stages of one kind are asked.
 package enum StandardFeatures {
     package static func all(_ configuration: FeatureConfiguration) -> [any Feature] {
-        let eventing = PersonalEventing(configuration.eventing)
+        let delegation = NamespaceDelegation(configuration.components)
+        // What accounts publish is the server's, or somebody else's as a whole.
+        let eventing = delegation.takesAway(.pubsub) ? nil : PersonalEventing(configuration.eventing)
         let registration = InBandRegistration(
             configuration.registration, configuration.invitations, configuration.derivation, time: configuration.time)
         let administration = ServiceAdministration(registration: registration)
@@ -77,7 +81,8 @@ package enum StandardFeatures {
             commands,
             administration,
             invitations,
-            eventing,
+            delegation,
+            PrivilegedEntity(configuration.components),
             registration,
             Blocking(),
             MessageCarbons(),
@@ -86,9 +91,7 @@ package enum StandardFeatures {
             OfflineMessages(),
             MessageProcessingHints(),
             VCardTemp(eventing: eventing),
-            AvatarConversion(),
             PrivateStorage(eventing: eventing),
-            Bookmarks(),
             Ping(),
             SoftwareVersion(configuration),
             EntityTime(time: configuration.time),
@@ -103,7 +106,7 @@ package enum StandardFeatures {
             ClientState(),
             PushNotifications(configuration.push),
             ExternalServices(configuration.externalServices, time: configuration.time),
-        ] + archive(configuration)
+        ] + (eventing.map { [$0, AvatarConversion(), Bookmarks()] } ?? []) + archive(configuration)
     }
 
     /// A domain of rooms (XEP-0045).

@@ -101,17 +101,35 @@ package struct DiscoInfo: Hashable, Sendable {
     }
 
     package init(ofHost host: Host) {
+        let nested = host.delegating?.nested(at: .host) ?? []
         let disco = host.features.map(\.disco)
         self.init(
             identities: [Identity("server", "im")], features: Self.sorted(disco.flatMap(\.host), disco.flatMap(\.hostNames)),
-            forms: disco.flatMap(\.hostForms))
+            forms: Self.own(host.features, besides: nested).flatMap(\.hostForms))
+        nest(nested)
     }
 
     package init(ofAccountsAt host: Host) {
+        let nested = host.delegating?.nested(at: .account) ?? []
         let disco = host.features.map(\.disco)
         self.init(
-            identities: [Identity("account", "registered")] + disco.flatMap(\.accountIdentities),
+            identities: [Identity("account", "registered")] + Self.own(host.features, besides: nested).flatMap(\.accountIdentities),
             features: Self.sorted(disco.flatMap(\.account), disco.flatMap(\.accountNames)))
+        nest(nested)
+    }
+
+    /// Of a feature that would answer in a namespace if somebody else did not, only the names of other namespaces are told (XEP-0355 §7.2).
+    private static func own(_ features: [any Feature], besides nested: [NestedDisco]) -> [DiscoFeatures] {
+        features.filter { feature in !nested.contains { Host.answers(feature, in: $0.namespace) } }.map(\.disco)
+    }
+
+    /// Puts what others do in the server's place where the server's own would be.
+    private mutating func nest(_ nested: [NestedDisco]) {
+        guard !nested.isEmpty else { return }
+        features.removeAll { name in nested.contains { $0.covers(name) } }
+        features = Self.sorted([], features + nested.flatMap(\.features))
+        for identity in nested.flatMap(\.identities) where !identities.contains(identity) { identities.append(identity) }
+        for form in nested.flatMap(\.forms) where !forms.contains(where: { $0.type == form.type }) { forms.append(form) }
     }
 
     private static func sorted(_ namespaces: [Namespace], _ names: [String]) -> [String] {

@@ -165,15 +165,16 @@ struct ComponentTests {
         #expect(irc.error?.condition == .unsupportedStanzaType)
     }
 
-    @Test("the server and its rooms answer components, and requests to accounts are as a stranger's")
+    @Test("the server and its rooms answer components, and requests to accounts are as a stranger's, but for rosters, which the operator would allow")
     func asks() {
         let irc = TestComponent(server, "irc.capulet.example")
         irc.send("<iq from='irc.capulet.example' to='capulet.example' id='1' type='get'><ping xmlns='urn:xmpp:ping'/></iq>")
         irc.send("<iq from='irc.capulet.example' to='conference.capulet.example' id='2' type='get'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>")
         #expect(irc.received().map { $0.element.attribute("type") } == ["result", "result"])
         server.createAccount("juliet")
-        irc.send("<iq from='irc.capulet.example' to='juliet@capulet.example' id='3' type='get'><query xmlns='jabber:iq:roster'/></iq>")
-        #expect(irc.received().map(\.error) == ["cancel/service-unavailable"])
+        irc.send("<iq from='irc.capulet.example' to='juliet@capulet.example' id='3' type='get'><query xmlns='jabber:iq:private'/></iq>")
+        irc.send("<iq from='irc.capulet.example' to='juliet@capulet.example' id='4' type='get'><query xmlns='jabber:iq:roster'/></iq>")
+        #expect(irc.received().map(\.error) == ["cancel/service-unavailable", "auth/forbidden"])
     }
 
     @Test("one of a component's addresses enters a room, and hears what is said there in order")

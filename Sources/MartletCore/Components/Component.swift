@@ -19,6 +19,12 @@ package final class Component: DomainService {
         package var bytesMax = 4 * 1024 * 1024
         /// Requests in the server's name that the component has not answered; a further one fails at once.
         package var requestsMax = 1_000
+        /// Those of them that are of one account, or of all addresses of another server (XEP-0355).
+        package var requestsOfOneMax = 64
+        /// The bytes of what such requests were, all together.
+        package var requestBytesMax = 8 * 1024 * 1024
+        /// Sessions of which it is remembered what the component has heard of their presence (XEP-0356 §8); past it, it may hear the same again.
+        package var presencesMax = 10_000
         package init() {}
     }
 
@@ -29,9 +35,52 @@ package final class Component: DomainService {
         let since: Int64
     }
 
+    /// Somebody's request for which the component is asked.
+    package struct Burden: Sendable {
+        /// An account, or the domain of another server.
+        let asker: BareJID
+        let bytes: Int
+
+        package init(of stanza: Stanza, _ context: LoopContext) {
+            let sender = stanza.from.bare
+            asker = context.hosts.host(of: sender) != nil ? sender : sender.domain
+            bytes = stanza.element.byteCount
+        }
+    }
+
     private struct PendingRequest {
         let answered: @Sendable (ComponentAnswer, LoopContext) -> Void
         let deadline: Scheduled<Void>
+        let burden: Burden?
+    }
+
+    private struct PendingRequests {
+        private(set) var byName: [String: PendingRequest] = [:]
+        private var counts: [BareJID: Int] = [:]
+        private var bytes = 0
+
+        /// - Returns: whether there was room for it.
+        mutating func insert(_ request: PendingRequest, as name: String, _ limits: Limits) -> Bool {
+            guard byName.count < limits.requestsMax else { return false }
+            if let burden = request.burden {
+                let count = counts[burden.asker, default: 0]
+                guard count < limits.requestsOfOneMax, bytes + burden.bytes <= limits.requestBytesMax else { return false }
+                counts[burden.asker] = count + 1
+                bytes += burden.bytes
+            }
+            byName[name] = request
+            return true
+        }
+
+        mutating func remove(_ name: String) -> PendingRequest? {
+            guard let request = byName.removeValue(forKey: name) else { return nil }
+            if let burden = request.burden {
+                bytes -= burden.bytes
+                let count = counts[burden.asker, default: 0] - 1
+                counts[burden.asker] = count > 0 ? count : nil
+            }
+            return request
+        }
     }
 
     private struct State {
@@ -40,7 +89,21 @@ package final class Component: DomainService {
         var connection: Connection?
         var stanzas = 0
         var bytes = 0
-        var requests: [String: PendingRequest] = [:]
+        var requests = PendingRequests()
+        /// What it says of itself at the addresses of domains and of accounts.
+        var nested: [IQRoute.Scope: [NestedDisco]] = [:]
+        /// What it has heard last of sessions, as hashes.
+        var presences: [FullJID: Int] = [:]
+        /// Contacts elsewhere that were asked for it whether they are there.
+        var probed: Set<BareJID> = []
+
+        /// What belongs to a connection.
+        mutating func forget() {
+            requests = PendingRequests()
+            nested = [:]
+            presences = [:]
+            probed = []
+        }
     }
 
     /// The domain.
@@ -60,11 +123,12 @@ package final class Component: DomainService {
     package var isConnected: Bool { state.withLockedValue { $0.connection != nil } }
     package var actsAsServer: Bool { true }
 
-    /// - Returns: whether a component that is connected has to be told.
-    func apply(_ settings: ComponentSettings?) -> Bool {
+    /// - Returns: what a component that is connected could do before, if that is something else now.
+    func apply(_ settings: ComponentSettings?) -> ComponentPowers? {
         state.withLockedValue { state in
             defer { state.settings = settings }
-            return state.connection != nil && state.settings?.powers != settings?.powers
+            guard state.connection != nil, let former = state.settings?.powers, former != settings?.powers else { return nil }
+            return former
         }
     }
 
@@ -129,6 +193,7 @@ package final class Component: DomainService {
             let old = state.connection?.ref
             state.connection = Connection(ref: ref, address: address, since: milliseconds)
             (state.stanzas, state.bytes) = (0, 0)
+            (state.nested, state.presences, state.probed) = ([:], [:], [])
             return old
         }
     }
@@ -138,8 +203,8 @@ package final class Component: DomainService {
         let requests: [PendingRequest]? = state.withLockedValue { state in
             guard state.connection?.ref === ref else { return nil }
             state.connection = nil
-            defer { state.requests = [:] }
-            return Array(state.requests.values)
+            defer { state.forget() }
+            return Array(state.requests.byName.values)
         }
         for request in requests ?? [] {
             request.deadline.cancel()
@@ -166,9 +231,11 @@ package final class Component: DomainService {
 
     /// Asks the component something. An answer counts only from the component itself, under a name that nobody else can guess, and once.
     ///
-    /// - Parameter answered: called once, on whatever loop, with no lock held.
+    /// - Parameters:
+    ///   - burden: whose request it is, if it is not the server's own.
+    ///   - answered: called once, on whatever loop, with no lock held.
     package func ask(
-        _ type: IQType, from: BareJID, _ context: LoopContext, _ content: (inout XMLWriter) -> Void,
+        _ type: IQType, from: BareJID, for burden: Burden? = nil, _ context: LoopContext, _ content: (inout XMLWriter) -> Void,
         answered: @escaping @Sendable (ComponentAnswer, LoopContext) -> Void
     ) {
         let id = context.random.token()
@@ -177,11 +244,8 @@ package final class Component: DomainService {
         let deadline = mailbox.loop.scheduleTask(in: Router.answerWithin) { [self] in
             mailbox.run { [self] context in conclude(id, .noAnswer, context) }
         }
-        let hasRoom = state.withLockedValue { state in
-            guard state.requests.count < limits.requestsMax else { return false }
-            state.requests[id] = PendingRequest(answered: answered, deadline: deadline)
-            return true
-        }
+        let pending = PendingRequest(answered: answered, deadline: deadline, burden: burden)
+        let hasRoom = state.withLockedValue { $0.requests.insert(pending, as: id, limits) }
         guard hasRoom else {
             deadline.cancel()
             return context.after { context in answered(.error(StanzaError(.resourceConstraint, .wait)), context) }
@@ -198,16 +262,66 @@ package final class Component: DomainService {
         case .result: answer = .result(stanza)
         case .error: answer = .error(StanzaError(in: stanza))
         }
-        guard state.withLockedValue({ $0.requests[id] != nil }) else { return nil }
+        guard state.withLockedValue({ $0.requests.byName[id] != nil }) else { return nil }
         return { [self] context in conclude(id, answer, context) }
     }
 
     private func conclude(_ id: String, _ answer: ComponentAnswer, _ context: LoopContext) {
-        guard let request = state.withLockedValue({ $0.requests.removeValue(forKey: id) }) else { return }
+        guard let request = state.withLockedValue({ $0.requests.remove(id) }) else { return }
         request.deadline.cancel()
         request.answered(answer, context)
         context.runEffects()
     }
+
+    // MARK: What it says of itself
+
+    /// What it says that it can do at such addresses, in a domain's place (XEP-0355 §7.2); nothing while it is away.
+    package func nested(at scope: IQRoute.Scope) -> [NestedDisco] { state.withLockedValue { $0.nested[scope] ?? [] } }
+
+    /// It has said so.
+    package func note(_ nested: NestedDisco, at scope: IQRoute.Scope) {
+        state.withLockedValue { state in
+            guard state.connection != nil else { return }
+            state.nested[scope, default: []].removeAll { $0.namespace == nested.namespace }
+            state.nested[scope, default: []].append(nested)
+        }
+    }
+
+    // MARK: Presence
+
+    /// Tells it of somebody's presence, unless it has heard just that (XEP-0356 §8). Memory only: may be called under a shard's lock.
+    ///
+    /// - Returns: whether it is told, or need not be.
+    @discardableResult
+    package func show(_ presence: borrowing Stanza, _ context: LoopContext) -> Bool {
+        guard case .full(let session) = presence.from, isConnected, !serves(session.bare.domainpart) else { return true }
+        let encoded = presence.encoded(to: .bare(name))
+        guard !hasHeard(encoded, of: session) else { return true }
+        guard deliver(encoded, context) == nil else { return false }
+        state.withLockedValue { state in
+            if state.presences.count >= limits.presencesMax, state.presences[session] == nil { state.presences = [:] }
+            state.presences[session] = encoded.hashValue
+        }
+        return true
+    }
+
+    /// Whether it would hear something new.
+    package func isNews(_ presence: borrowing Stanza) -> Bool {
+        guard case .full(let session) = presence.from, isConnected, !serves(session.bare.domainpart) else { return false }
+        return !hasHeard(presence.encoded(to: .bare(name)), of: session)
+    }
+
+    private func hasHeard(_ presence: EncodedStanza, of session: FullJID) -> Bool { state.withLockedValue({ $0.presences[session] }) == presence.hashValue }
+
+    /// Whether somebody elsewhere is to be asked for it whether he is there: once while it is connected.
+    func mayAsk(after contact: BareJID) -> Bool {
+        state.withLockedValue { $0.probed.count < limits.presencesMax && $0.probed.insert(contact).inserted }
+    }
+
+    func isConnection(_ ref: ComponentRef) -> Bool { state.withLockedValue { $0.connection?.ref === ref } }
+
+    /// Whether so little waits for it that it can be told a lot.
+    package var isKeepingUp: Bool { state.withLockedValue { $0.stanzas <= limits.stanzasMax / 2 && $0.bytes <= limits.bytesMax / 2 } }
 
     // MARK: What operators see
 

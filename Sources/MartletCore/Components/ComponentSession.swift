@@ -80,8 +80,10 @@ package final class ComponentSession {
     private var host: Host? { component.settings.flatMap { context.hosts.host(of: $0.domain) } }
 
     /// Tells the component what it may do.
-    package func greet() {
-        for stage in host?.componentStages ?? [] { stage.greet(self) }
+    ///
+    /// - Parameter former: what it has been told before.
+    package func greet(replacing former: ComponentPowers = ComponentPowers()) {
+        for stage in host?.componentStages ?? [] { stage.greet(self, replacing: former) }
     }
 
     // MARK: From the component

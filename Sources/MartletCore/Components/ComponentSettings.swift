@@ -22,11 +22,6 @@ package struct ComponentSettings: Hashable, Sendable {
     }
 }
 
-/// What a component may do besides sending from its own addresses. Nothing, unless the operator says so.
-package struct ComponentPowers: Hashable, Sendable {
-    package init() {}
-}
-
 /// The components of the process by name. One for all loops; it outlives reloads, and so do the components in it.
 package final class ComponentRegistry: Sendable {
     // Read once per connection, changed by a reload.
@@ -48,11 +43,11 @@ package final class ComponentRegistry: Sendable {
     package func apply(_ settings: [ComponentSettings]) {
         let byName = Dictionary(settings.map { ($0.name.domainpart, $0) }) { $1 }
         for (name, component) in components.withLockedValue({ $0 }) {
-            let mustBeTold = component.apply(byName[name])
+            let former = component.apply(byName[name])
             if byName[name] == nil {
                 component.end(StreamError(.hostGone, "This server has no component \(name) any more."))
-            } else if mustBeTold {
-                component.withSession { session, _ in session.greet() }
+            } else if let former {
+                component.withSession { session, _ in session.greet(replacing: former) }
             }
         }
     }

@@ -27,6 +27,9 @@ package final class Host: Sendable {
     package let presenting: [any PresentingStage]
     package let registering: (any RegisteringStage)?
     package let componentStages: [any ComponentStage]
+    /// `nil` where the server answers everything itself.
+    package let delegating: (any DelegatingStage)?
+    package let watching: (any WatchingStage)?
     private let routes: [Namespace: [IQRoute]]
 
     package init(
@@ -52,6 +55,8 @@ package final class Host: Sendable {
         presenting = features.compactMap { $0 as? any PresentingStage }
         registering = features.lazy.compactMap { $0 as? any RegisteringStage }.first
         componentStages = features.compactMap { $0 as? any ComponentStage }
+        delegating = features.lazy.compactMap { $0 as? any DelegatingStage }.first { $0.isDelegating }
+        watching = features.lazy.compactMap { $0 as? any WatchingStage }.first
         eventing = features.lazy.compactMap { $0 as? any EventingStage }.first
         var routes: [Namespace: [IQRoute]] = [:]
         for route in features.flatMap({ ($0 as? any IQResponder)?.routes ?? [] }) {
@@ -71,6 +76,16 @@ package final class Host: Sendable {
             if child.isNamed(route.local, namespace) { return route.handler }
         }
         return nil
+    }
+
+    /// The same, or whoever answers such requests instead of the server (XEP-0355).
+    package func handler(_ kind: IQRequest.Kind, _ child: ElementView, at scope: IQRoute.Scope, by asker: BareJID) -> IQRoute.Handler? {
+        delegating?.handler(kind, child, at: scope, by: asker) ?? handler(kind, child, at: scope)
+    }
+
+    /// Whether one of the features answers requests of a namespace.
+    package static func answers(_ feature: any Feature, in namespace: String) -> Bool {
+        (feature as? any IQResponder)?.routes.contains { $0.namespace.name == namespace } ?? false
     }
 }
 
@@ -128,25 +143,34 @@ package final class HostTable: Sendable {
     private let services: [String: Host]
     /// Those of them that have the domains below their own.
     private let wideServices: [String: Host]
-    /// What the features of each domain announce to those who have logged in, as bytes: a digest over all that a domain supports is among it.
+    /// The domains with accounts at the presence of whose contacts somebody looks on.
+    let watched: [Host]
+    /// What the features of each domain announce to those who have logged in, as bytes: a digest over all that a domain supports is among it. Of
+    /// domains only that do everything themselves: what a component does there comes and goes with it.
     private let streamFeatures: [String: ByteBuffer]
 
     package init(_ all: [Host]) {
         let hosts = all.filter { $0.service == nil }
         services = Dictionary(all.filter { $0.service != nil }.map { ($0.domain.domainpart, $0) }, uniquingKeysWith: { first, _ in first })
+        watched = hosts.filter { $0.watching?.hearsContacts ?? false }
         wideServices = services.filter(\.value.servesSubdomains)
         byDomain = Dictionary(hosts.map { ($0.domain.domainpart, $0) }, uniquingKeysWith: { first, _ in first })
         few = byDomain.count <= Self.fewMax ? Array(byDomain.values) : []
-        streamFeatures = byDomain.mapValues { host in
+        streamFeatures = byDomain.filter { $0.value.delegating == nil }.mapValues { host in
             var writer = XMLWriter()
-            for case let feature as any StreamFeatureProvider in host.features { feature.writeStreamFeatures(to: &writer, of: host) }
+            Self.writeStreamFeatures(of: host, to: &writer)
             return writer.buffer
         }
     }
 
+    private static func writeStreamFeatures(of host: Host, to writer: inout XMLWriter) {
+        for case let feature as any StreamFeatureProvider in host.features { feature.writeStreamFeatures(to: &writer, of: host) }
+    }
+
     /// Writes what the domain of an account announces in stream features, in the content namespace.
     package func writeStreamFeatures(for account: BareJID, to writer: inout XMLWriter) {
-        if let features = streamFeatures[account.domainpart] { writer.raw(features) }
+        if let features = streamFeatures[account.domainpart] { return writer.raw(features) }
+        if let host = byDomain[account.domainpart] { Self.writeStreamFeatures(of: host, to: &writer) }
     }
 
     /// The domains that have accounts.

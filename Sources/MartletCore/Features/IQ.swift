@@ -19,6 +19,8 @@ package struct IQRequest: Sendable {
     package var account: AccountID?
     /// Whether who asks has the admin role in the owner's domain.
     package var isByAdmin = false
+    /// Whether the operator lets who asks do what the owner may (XEP-0356 §4); set by the router.
+    package var isForOwner = false
     /// Of the loop on which it is answered; set by the router.
     package var mailbox: LoopMailbox?
 
@@ -30,7 +32,7 @@ package struct IQRequest: Sendable {
         self.child = child
     }
 
-    package var isByOwner: Bool { actor.bare == owner }
+    package var isByOwner: Bool { actor.bare == owner || isForOwner }
 }
 
 /// The payload of a result; empty where the protocol wants only the acknowledgement.

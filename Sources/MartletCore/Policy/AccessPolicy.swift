@@ -48,4 +48,9 @@ package struct AccessPolicy: Sendable {
     package func refused(_ actor: BareJID, _ action: String, of owner: BareJID) {
         audit.record(.refused(Refusal(actor: actor.description, action: action, reason: "only \(owner) may")))
     }
+
+    /// Records that a component wanted what the configuration does not let it do (XEP-0356).
+    package func refused(component: BareJID, _ action: String) {
+        audit.record(.refused(Refusal(actor: component.description, action: action, reason: "the component's privileges do not include it")))
+    }
 }

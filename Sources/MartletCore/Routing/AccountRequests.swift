@@ -93,6 +93,7 @@ extension Router {
 
     /// An answer to a bare JID of this server: taken if the account has asked for it, else of no interest to anybody.
     func answered(_ stanza: Stanza, _ type: IQType, _ context: LoopContext) {
+        if answered(inName: stanza, context) { return context.runEffects() }
         guard case .bare(let account)? = stanza.to, let id = stanza.id else { return }
         let outcome: RequestOutcome
         switch type {

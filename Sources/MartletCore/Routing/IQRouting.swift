@@ -1,15 +1,21 @@
-import MartletXML
-import MartletXMPP
+package import MartletXML
+package import MartletXMPP
 
 /// Who asks, and where answers go: a session of this server, or, without one, whoever is in `from`, by another server.
 struct Asker: Sendable {
     let origin: SessionRef?
     let completion: Completion?
+    /// The component that asks in an account's name (XEP-0356 §6).
+    let proxy: BareJID?
 
-    init(origin: SessionRef?, _ completion: Completion?) {
+    init(origin: SessionRef?, _ completion: Completion?, proxy: BareJID? = nil) {
         self.origin = origin
         self.completion = completion
+        self.proxy = proxy
     }
+
+    /// Who has made a request that is from `sender`.
+    func author(_ sender: JID) -> BareJID { proxy ?? sender.bare }
 }
 
 /// Requests and answers (RFC 6120 §8.2.3): every get or set is answered exactly once, a result or an error never.
@@ -21,7 +27,7 @@ extension Router {
             if let error = refusal(of: stanza, to: to, from: session) { return refuse(stanza, error, asker, context) }
             return passOn(stanza, type, to: to, asker, context)
         }
-        guard let child = Self.onlyChild(of: stanza) else { return refuse(stanza, Self.notOneChild, asker, context) }
+        guard let child = stanza.element.root.onlyChild else { return refuse(stanza, Self.notOneChild, asker, context) }
         guard let to = stanza.to, to != .bare(session.account) else { return own(kind, child, stanza, from: session, asker) }
         if !isServer(to, context), let error = refusal(of: stanza, to: to, from: session) { return refuse(stanza, error, asker, context) }
         return request(kind, child, stanza, to: to, asker, context) { [self] host in isAdmin(session, in: host) }
@@ -30,20 +36,38 @@ extension Router {
     /// A request or an answer that another server has for an address of ours.
     func iq(_ stanza: Stanza, _ type: IQType, to: JID, byPeer asker: Asker, _ context: LoopContext) -> Progress {
         guard let kind = IQRequest.Kind(type) else { return passOn(stanza, type, to: to, asker, context) }
-        guard let child = Self.onlyChild(of: stanza) else { return refuse(stanza, Self.notOneChild, asker, context) }
+        guard let child = stanza.element.root.onlyChild else { return refuse(stanza, Self.notOneChild, asker, context) }
         // The server is not administered from elsewhere.
         return request(kind, child, stanza, to: to, asker, context) { _ in false }
+    }
+
+    /// A request that a component makes in the name of an account (XEP-0356 §6), from the account's bare address: what the account could not do, it
+    /// cannot. The answer comes to that address (`RequestsInName.swift`). With no lock held; the caller runs effects.
+    func iq(inName stanza: Stanza, _ kind: IQRequest.Kind, to: JID, by component: BareJID, _ context: LoopContext) {
+        let asker = Asker(origin: nil, nil, proxy: component)
+        guard let child = stanza.element.root.onlyChild else { return bounce(stanza, Self.notOneChild, nil, context) }
+        if to.bare != stanza.from.bare, !isServer(to, context), let error = refusal(of: stanza, to: to, context) {
+            return bounce(stanza, error, nil, context)
+        }
+        _ = request(kind, child, stanza, to: to, asker, context) { _ in false }
+    }
+
+    /// A request of a component about an account, answered as if the account had made it (XEP-0356 §4.3). With no lock held; the caller runs effects.
+    package func iq(forOwner stanza: Stanza, _ kind: IQRequest.Kind, of account: BareJID, _ completion: Completion, _ context: LoopContext) -> Progress {
+        let asker = Asker(origin: nil, completion)
+        guard let child = stanza.element.root.onlyChild else { return refuse(stanza, Self.notOneChild, asker, context) }
+        guard let host = context.hosts.host(of: account), case .home(let decide)? = host.handler(kind, child, at: .ownAccount) else {
+            return refuse(stanza, .serviceUnavailable, asker, context)
+        }
+        var request = IQRequest(kind: kind, stanza: stanza, actor: stanza.from, owner: account, child: child)
+        request.host = host
+        request.isForOwner = true
+        return runInHome(request, asker, context, decide)
     }
 
     /// Whether it is one of our domains as such, which nobody blocks for himself.
     private func isServer(_ address: JID, _ context: LoopContext) -> Bool {
         address.bare.isDomain && context.hosts.host(of: address.bare) != nil
-    }
-
-    private static func onlyChild(of stanza: Stanza) -> ElementView? {
-        var children = stanza.element.root.children.makeIterator()
-        guard let child = children.next(), children.next() == nil else { return nil }
-        return child
     }
 
     private static var notOneChild: StanzaError { .badRequest("a request has exactly one child") }
@@ -81,7 +105,7 @@ extension Router {
     private func own(_ kind: IQRequest.Kind, _ child: ElementView, _ stanza: Stanza, from session: ClientSession, _ asker: Asker) -> Progress {
         let context = session.context
         guard let host = context.hosts.host(of: session.account),
-            let handler = host.handler(kind, child, at: .ownAccount) ?? host.handler(kind, child, at: .account)
+            let handler = host.handler(kind, child, at: .ownAccount, by: asker.author(stanza.from)) ?? host.handler(kind, child, at: .account)
         else { return refuse(stanza, .serviceUnavailable, asker, context) }
         var request = IQRequest(kind: kind, stanza: stanza, actor: stanza.from, owner: session.account, child: child)
         request.host = host
@@ -93,7 +117,10 @@ extension Router {
         _ account: BareJID, _ host: Host, _ kind: IQRequest.Kind, _ child: ElementView, _ stanza: Stanza, _ asker: Asker, _ context: LoopContext,
         isByAdmin: Bool
     ) -> Progress {
-        guard let handler = host.handler(kind, child, at: .account) else {
+        let isOwn = stanza.from == .bare(account)
+        let own = isOwn ? host.handler(kind, child, at: .ownAccount) : nil
+        guard let handler = host.delegating?.handler(kind, child, at: .account, by: asker.author(stanza.from)) ?? own ?? host.handler(kind, child, at: .account)
+        else {
             if host.handler(kind, child, at: .ownAccount) != nil {
                 host.policy.refused(stanza.from.bare, "\(child.localName) \(kind)", of: account)
             }
@@ -169,7 +196,7 @@ extension Router {
     private func ask(
         _ host: Host, _ kind: IQRequest.Kind, _ child: ElementView, _ stanza: Stanza, _ asker: Asker, _ context: LoopContext, isByAdmin: Bool
     ) -> Progress {
-        guard case .bare? = stanza.to, let handler = host.handler(kind, child, at: .host) else {
+        guard case .bare? = stanza.to, let handler = host.handler(kind, child, at: .host, by: asker.author(stanza.from)) else {
             return refuse(stanza, .serviceUnavailable, asker, context)
         }
         var request = IQRequest(kind: kind, stanza: stanza, actor: stanza.from, owner: host.domain, child: child)
@@ -370,17 +397,36 @@ extension Router {
     private func refusal(of stanza: Stanza, to: JID, from session: ClientSession) -> StanzaError? {
         guard let host = session.context.hosts.host(of: session.account) else { return nil }
         let home = session.home
-        return home.shard.withLock {
-            let route = Route(account: home.address, direction: .sent, origin: session.ref, peer: to)
-            for stage in host.screening {
-                switch stage.screen(stanza, home, route) {
-                case .pass: continue
-                case .drop: return .notAcceptable()
-                case .bounce(let error): return error
-                }
+        return home.shard.withLock { refusal(of: stanza, to: to, host, home, session.ref) }
+    }
+
+    /// The same of a stanza that no session has sent. The account is in memory.
+    private func refusal(of stanza: Stanza, to: JID, _ context: LoopContext) -> StanzaError? {
+        let account = stanza.from.bare
+        guard let host = context.hosts.host(of: account) else { return .serviceUnavailable }
+        return withResidentHome(account) { home in refusal(of: stanza, to: to, host, home, nil) } ?? StanzaError(.internalServerError, .wait)
+    }
+
+    /// Under the lock.
+    private func refusal(of stanza: Stanza, to: JID, _ host: Host, _ home: AccountHome, _ origin: SessionRef?) -> StanzaError? {
+        let route = Route(account: home.address, direction: .sent, origin: origin, peer: to)
+        for stage in host.screening {
+            switch stage.screen(stanza, home, route) {
+            case .pass: continue
+            case .drop: return .notAcceptable()
+            case .bounce(let error): return error
             }
-            return nil
         }
+        return nil
+    }
+}
+
+extension ElementView {
+    /// The element in this one, if it is the only one there.
+    package var onlyChild: ElementView? {
+        var children = children
+        guard let child = children.next(), children.next() == nil else { return nil }
+        return child
     }
 }
 

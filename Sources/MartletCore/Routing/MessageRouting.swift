@@ -1,5 +1,5 @@
 import MartletXML
-import MartletXMPP
+package import MartletXMPP
 import NIOCore
 
 /// A message between the sender's account and the recipient's. It is handed on in place: a copy would count ten references, and again when it
@@ -64,6 +64,53 @@ extension Router {
         return progress
     }
 
+    /// A message in the name of an account that none of its sessions has sent (XEP-0356 §5): the account does with it what it does with those of
+    /// its sessions, all of which get copies. With no lock held; the caller runs effects.
+    ///
+    /// - Parameters:
+    ///   - stanza: from the account's bare address.
+    ///   - refused: called at most once, on this loop, with no lock held: if it does not leave the account.
+    package func message(
+        inName stanza: Stanza, _ type: MessageType, to: JID, _ completion: Completion, _ context: LoopContext,
+        refused: @escaping @Sendable (StanzaError, LoopContext) -> Void
+    ) -> Progress {
+        let account = stanza.from.bare
+        withHome(of: account, bytes: stanza.element.byteCount, context) { [self] home, context in
+            var message = MessageInTransit(stanza, type, to: to, origin: nil, completion)
+            let verdict: Verdict
+            switch (home.stage, context.hosts.host(of: account)) {
+            case (.resident, let host?): verdict = send(&message, host, home, context)
+            case (.absent, _): verdict = .bounce(.forbidden("there is no such account"))
+            case (.resident, nil), (.loading, _), (.stale, _), (.failed, _): verdict = .bounce(StanzaError(.internalServerError, .wait))
+            }
+            let leaving = message
+            context.after { [self] context in handOn(leaving, verdict, context, refused: refused) }
+        }
+        return .pending
+    }
+
+    private func handOn(
+        _ leaving: MessageInTransit, _ verdict: Verdict, _ context: LoopContext, refused: @Sendable (StanzaError, LoopContext) -> Void
+    ) {
+        var message = leaving
+        switch verdict {
+        case .pass:
+            let progress = deliver(&message, context)
+            guard progress != .pending else { return }
+            if let sent = message.sent { close(sent) }
+            message.completion?.complete(progress, in: context)
+        case .drop, .bounce:
+            if case .bounce(let error) = verdict { refused(error, context) }
+            message.completion?.complete(.done, in: context)
+        }
+    }
+
+    /// A message of one of our domains' own, such as a component sends in its name. With no lock held; the caller runs effects.
+    package func message(ofServer stanza: Stanza, _ type: MessageType, to: JID, _ completion: Completion, _ context: LoopContext) -> Progress {
+        var message = MessageInTransit(stanza, type, to: to, origin: nil, completion)
+        return deliver(&message, context)
+    }
+
     // MARK: The sender's account
 
     /// Under the lock of the sender's shard.
@@ -98,7 +145,7 @@ extension Router {
     private func copySent(
         _ message: borrowing MessageInTransit, _ host: Host, _ home: AccountHome, _ route: borrowing Route, _ context: LoopContext
     ) {
-        guard home.sessions.count > 1 else { return }
+        guard home.sessions.count > 1 || message.origin == nil else { return }
         let copies = copies(of: message.stanza, host, home, route, besides: [])
         post(copies, of: message.stanza, named: message.sent?.view.id, host, home, route, view: 0, context)
     }
@@ -249,7 +296,7 @@ extension Router {
     private func copies(
         of message: borrowing Stanza, _ host: Host, _ home: AccountHome, _ route: borrowing Route, besides recipients: SessionSet
     ) -> [Copies] {
-        guard home.sessions.count > 1 || (route.direction == .received && recipients.isEmpty) else { return [] }
+        guard home.sessions.count > 1 || (route.direction == .received ? recipients.isEmpty : route.origin == nil) else { return [] }
         var copies: [Copies] = []
         for stage in host.fanOut {
             let sessions = stage.copies(of: message, home, route, besides: recipients)

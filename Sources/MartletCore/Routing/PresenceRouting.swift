@@ -53,6 +53,7 @@ extension Router {
             home.sessions[index].priority = priority
             let entry = home.sessions[index]
             tellOwnSessions(stanza, home, context)
+            if !wasAvailable { context.hosts.host(of: home.address)?.watching?.presenceChanged(stanza, of: home, context) }
             broadcast(stanza, Array(home.roster.subscribers), home, context)
             if !wasAvailable {
                 introduce(entry, home, context)
@@ -131,6 +132,7 @@ extension Router {
     private func broadcast(_ stanza: Stanza, _ contacts: [BareJID], _ home: AccountHome, _ context: LoopContext) {
         guard !contacts.isEmpty else { return }
         let receivers = home.blockList.isEmpty ? contacts : contacts.filter { !home.blockList.blocks(.bare($0)) }
+        show(stanza, toWatchersOf: receivers, context)
         context.after { [self] context in multicast(stanza, to: receivers, context) }
     }
 
@@ -159,6 +161,7 @@ extension Router {
         if entry.isAvailable {
             // A session that the server ends hears only why it ended.
             tellOwnSessions(unavailable, home, except: stanza == nil ? entry.ref : nil, context)
+            context.hosts.host(of: home.address)?.watching?.presenceChanged(unavailable, of: home, context)
             broadcast(unavailable, Array(home.roster.subscribers), home, context)
         }
         withdrawDirected(entry, unavailable, home, context)
@@ -240,6 +243,7 @@ extension Router {
             stanza.to = to
             _ = deliver(Arrival(stanza, to: to, origin: origin), to: host, context)
         case .account(let host):
+            if isOfPeer, let watching = host.watching, watching.hearsContacts { show(stanza, to: watching, of: to.bare, context) }
             let shard = placement.shard(of: to.bare)
             let isHeard = shard.withLock {
                 guard let home = shard.home(to.bare), home.isInMemory, !home.sessions.isEmpty else { return false }

@@ -9,7 +9,12 @@ extension Namespace {
 package enum RosterPush {
     /// One change, as it is sent to one interested session (RFC 6121 §2.1.6).
     package static func encode(_ change: RosterChange, _ roster: Roster, to session: FullJID, id: String) -> EncodedStanza {
-        StanzaBuilder.iq(.set, from: nil, to: .full(session), id: id) { writer in
+        encode(change, roster, from: nil, to: .full(session), id: id)
+    }
+
+    /// The same for somebody else, who has to be told whose roster it is (XEP-0356 §4.4).
+    package static func encode(_ change: RosterChange, _ roster: Roster, from account: BareJID?, to address: JID, id: String) -> EncodedStanza {
+        StanzaBuilder.iq(.set, from: account.map(JID.bare), to: address, id: id) { writer in
             writer.element("query", .roster, ["ver": roster.versionName(of: change.version)]) { writer in
                 switch change {
                 case .item(let item): write(item, to: &writer)

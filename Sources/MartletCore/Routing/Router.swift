@@ -13,6 +13,8 @@ package final class Router: Sendable {
     package let audit: any AuditSink
     package let settings: RouterSettings
     package let credentials = CredentialChanges()
+    /// What components have asked in accounts' names.
+    let requestsInName = RequestsInName()
     /// What clients may send again that was logged before the start.
     let resent: ResentMessages
     /// Whose bytes go with an account.

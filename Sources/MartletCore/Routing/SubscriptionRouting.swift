@@ -248,6 +248,7 @@ extension Router {
         for entry in home.sessions where entry.flags.contains(.interested) {
             context.post(RosterPush.encode(change, home.roster, to: entry.address, id: context.random.token()), to: entry.ref)
         }
+        context.hosts.host(of: home.address)?.watching?.rosterChanged(change, of: home, context)
     }
 }
 

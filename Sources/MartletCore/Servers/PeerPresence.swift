@@ -62,6 +62,9 @@ package struct RemotePresences: Sendable {
         return nil
     }
 
+    /// Whose they are.
+    var contacts: Set<BareJID> { Set(present.keys.map(\.bare)) }
+
     /// Those of one contact of whom something is known.
     package func sessions(of contact: BareJID) -> [(address: FullJID, profile: EntityProfile)] {
         present.compactMap { address, capabilities in
@@ -100,8 +103,12 @@ extension Router {
 
     /// Under the lock.
     func tell(_ home: AccountHome, thatGone gone: [FullJID], _ context: LoopContext) {
+        guard !gone.isEmpty else { return }
+        let watching = context.hosts.host(of: home.address)?.watching
         for address in gone {
-            let absence = ServerPresence.unavailable(from: address).encoded(to: .bare(home.address))
+            let unavailable = ServerPresence.unavailable(from: address)
+            if let watching, watching.hearsContacts { watching.heard(unavailable, context) }
+            let absence = unavailable.encoded(to: .bare(home.address))
             for entry in home.sessions where entry.isAvailable { context.post(absence, to: entry.ref) }
         }
     }
@@ -137,9 +144,21 @@ extension Router {
     }
 
     /// Goes through all accounts of a domain that have sessions, some shards at a time. `visit` is called with the shard's lock held.
-    private func forEachOccupiedHome(
-        of domain: String, from first: Int = 0, _ context: LoopContext, _ visit: @escaping @Sendable (AccountHome, LoopContext) -> Void
+    ///
+    /// - Parameter pace: asked before each turn.
+    func forEachOccupiedHome(
+        of domain: String, from first: Int = 0, _ context: LoopContext, pace: @escaping @Sendable () -> Pace = { .goOn },
+        _ visit: @escaping @Sendable (AccountHome, LoopContext) -> Void
     ) {
+        switch pace() {
+        case .goOn: break
+        case .stop: return
+        case .wait:
+            _ = context.mailbox.loop.scheduleTask(in: Self.paceWait) { [self, mailbox = context.mailbox] in
+                mailbox.run { [self] context in forEachOccupiedHome(of: domain, from: first, context, pace: pace, visit) }
+            }
+            return
+        }
         let end = min(first + Self.shardsPerTurn, Placement.shardCount)
         for index in first..<end {
             placement.shard(at: index).withLock {
@@ -148,6 +167,10 @@ extension Router {
             context.runEffects()
         }
         guard end < Placement.shardCount else { return }
-        context.mailbox.run { [self] context in forEachOccupiedHome(of: domain, from: end, context, visit) }
+        context.mailbox.run { [self] context in forEachOccupiedHome(of: domain, from: end, context, pace: pace, visit) }
     }
+
+    /// Whether somebody who hears of all accounts keeps up.
+    enum Pace: Hashable, Sendable { case goOn, wait, stop }
+    private static let paceWait = TimeAmount.milliseconds(100)
 }

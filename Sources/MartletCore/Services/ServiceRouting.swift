@@ -30,14 +30,14 @@ extension Router {
     ///
     /// - Parameters:
     ///   - from: of this server, as in the stanza.
-    ///   - session: of this server; without one the stanza goes to another server, or is of no interest.
+    ///   - session: of this server; without one the stanza goes to another server, answers a request in an account's name, or is of no interest.
     package func send(_ stanza: EncodedStanza, from: BareJID, to address: JID, _ session: SessionRef?, _ context: LoopContext) {
         if let session { return context.post(stanza, to: session) }
         if let host = context.hosts.service(of: address.bare) {
             host.service?.take(stanza, to: address, self, context)
             return
         }
-        guard context.hosts.host(of: address.bare) == nil else { return }
+        guard context.hosts.host(of: address.bare) == nil else { return answerAccount(stanza, at: address, context) }
         // Under the lock of whoever sends: others of his are to hear it in the same order.
         _ = remote.deliver(stanza, from: from, to: address.bare, context)
     }
@@ -125,6 +125,7 @@ extension Router {
         if !context.hosts.isOurs(sender.bare), let answerer = stanza.to {
             return send(answer, from: answerer.bare, to: sender, nil, context)
         }
+        if context.hosts.host(of: sender.bare) != nil { return answerAccount(answer, at: sender, context) }
         guard let host = context.hosts.service(of: sender.bare), let error = Stanza(sent: answer) else { return }
         context.after { [self] context in _ = deliver(Arrival(error, to: sender, origin: nil), to: host, context) }
     }

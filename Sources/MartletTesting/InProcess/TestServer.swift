@@ -76,11 +76,13 @@ package final class TestServer {
                 preconditionFailure("there can be no proxy at \(domain): \(error)")
             }
         }
-        let hosts = domains.map { domain in
+        let hosts = domains.map { [registry = self.components] domain in
             do {
                 var configuration = configuration
                 configuration.services = [.init(try BareJID(parsing: "conference.\(domain)"), name: "Rooms")]
-                return try Host(domain: BareJID(parsing: domain), limits: limits, policy: policy, features: features(configuration))
+                let address = try BareJID(parsing: domain)
+                configuration.components = components.map { ComponentGrant(registry.component($0.name), $0.powers, over: address) }
+                return try Host(domain: address, limits: limits, policy: policy, features: features(configuration))
             } catch {
                 preconditionFailure("no host can be made of \(domain): \(error)")
             }
