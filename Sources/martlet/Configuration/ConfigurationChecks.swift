@@ -1,4 +1,6 @@
+import MartletFeatures
 import MartletNetwork
+import MartletXML
 import MartletXMPP
 
 /// What no single value can tell: values that contradict each other, names that occur twice, files that are not there.
@@ -92,7 +94,9 @@ struct ConfigurationChecks {
                 report("\(path).domain", "this server does not host \(ConfigurationSource.shortened(domain))")
             }
             checkReadable(component.secretFile, at: "\(path).secret-file", otherwise: "it holds the component's secret, on one line")
+            checkPowers(of: component, at: path)
         }
+        checkDelegatedOnce()
         if !configuration.components.isEmpty, !configuration.listeners.contains(where: \.kind.isForComponents) {
             warn("components", "there is no port on which components can connect", hint: "add a listener of kind component")
         }
@@ -128,6 +132,42 @@ struct ConfigurationChecks {
             if endpoint.scheme == .http, AddressPolicy().refusal(of: address) == .loopback { return }
         }
         if endpoint.scheme == .http { warn("uploads.s3.endpoint", "files cross the network in the clear", hint: "write https:// if the service speaks TLS") }
+    }
+
+    /// What a component may do is about domains that are there, and what the server does itself it goes on doing itself.
+    private mutating func checkPowers(of component: ServerConfiguration.Component, at path: String) {
+        for (index, domain) in component.managedDomains.enumerated() where !configuration.domains.contains(where: { $0.name == domain }) {
+            report("\(path).managed-domains[\(index)]", "this server does not host \(ConfigurationSource.shortened(domain))")
+        }
+        if component.privileges.presence == .roster, component.privileges.roster != .get, component.privileges.roster != .both {
+            report(
+                "\(path).privileges.presence", "who may not read rosters does not hear of contacts either (XEP-0356 §7.4)",
+                hint: "add a line with roster: get, or write managed_entity")
+        }
+        let publishes = component.delegations.contains { $0.name == Namespace.pubsub.name && $0.attributes.isEmpty }
+        for (index, delegation) in component.delegations.enumerated() {
+            let key = "\(path).delegations[\(index)]"
+            guard NamespaceDelegation.mayDelegate(delegation.name) else {
+                report(key, "\(ConfigurationSource.shortened(delegation.name)) is not delegated: the server answers for that itself")
+                continue
+            }
+            guard [NamespaceDelegation.remainingInfo, NamespaceDelegation.remainingItems].contains(delegation.name) else { continue }
+            if !delegation.attributes.isEmpty { report(key, "\(delegation.name) has no attributes") }
+            if !publishes { report(key, "what accounts publish is the server's", hint: "delegate \(Namespace.pubsub.name) as well") }
+        }
+    }
+
+    /// A namespace has one component at most that answers for a domain.
+    private mutating func checkDelegatedOnce() {
+        var answerers: [String: String] = [:]
+        for (index, component) in configuration.components.enumerated() {
+            for (place, delegation) in component.delegations.enumerated() {
+                let keys = configuration.managedDomains(of: component).map { "\($0) \(delegation.name)" }
+                let others = keys.compactMap { answerers.updateValue(component.name, forKey: $0) }
+                guard let other = others.first else { continue }
+                report("components[\(index)].delegations[\(place)]", "\(ConfigurationSource.shortened(delegation.name)) is delegated to \(other) already")
+            }
+        }
     }
 
     /// Secrets of components do not cross the network in the clear, but what is said behind them does.

@@ -105,8 +105,18 @@ private struct ExampleFile {
         line("#\(key.name):", indent: indent)
         for (index, inner) in keys.enumerated() {
             comment(summary(of: inner), indent: indent + 2)
+            if case .section(let keys) = inner.form { writeTemplate(inner, of: keys, indent: indent + 4); continue }
             let text = "\(inner.name): \(shown(inner, inner.standard))"
             line(index == 0 ? "#- \(text)" : "  #\(text)", indent: indent + 2)
+        }
+    }
+
+    /// A section of such an entry.
+    private mutating func writeTemplate(_ key: ConfigurationKey, of keys: [ConfigurationKey], indent: Int) {
+        line("#\(key.name):", indent: indent)
+        for inner in keys {
+            comment(summary(of: inner), indent: indent + 2)
+            line("#\(inner.name): \(shown(inner, inner.standard))", indent: indent + 2)
         }
     }
 

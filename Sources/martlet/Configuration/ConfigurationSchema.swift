@@ -599,6 +599,33 @@ package enum ConfigurationSchema {
         .value(
             "subdomains", \.servesSubdomains, .boolean, .reload,
             "Whether the domains below its own are its as well. Other servers reach those only where the certificate is good for them."),
+        .list(
+            "managed-domains", \.managedDomains, of: .domain, .reload, example: "example.org",
+            "The domains of this server that its privileges and delegations are about. Without it, all of them."),
+        .section("privileges", \.privileges, componentPrivileges, "What it may do with the accounts of these domains (XEP-0356)."),
+        .list(
+            "delegations", \.delegations, of: .delegatedNamespace, .reload, counts: 0...256, example: "http://jabber.org/protocol/pubsub",
+            """
+            Namespaces whose requests to these domains and to the bare addresses of their accounts it answers in the server's place (XEP-0355), each \
+            with the attributes that a request has to have for that, if any, after spaces, as in "urn:xmpp:mam:2 node".
+            """),
+    ])
+
+    static let componentPrivileges = ConfigurationMapping<ServerConfiguration.ComponentPrivileges>([
+        .value("roster", \.roster, .choice, .reload, "Whether it reads rosters (get), changes them (set), or both."),
+        .value("roster-push", \.rosterPushes, .boolean, .reload, "Whether it is told of changes of rosters, if it reads them."),
+        .value(
+            "message", \.message, .choice, .reload,
+            "outgoing: it sends messages in the names of accounts and of the domain; the account's archive and clients have them as if one of its clients had."),
+        .value(
+            "presence", \.presence, .choice, .reload,
+            "managed_entity: it hears when accounts come online and go. roster: of the presence of their contacts as well; for that it has to read rosters."),
+        .list(
+            "iq-get", \.get, of: .namespace, .reload, counts: 0...256, example: "http://jabber.org/protocol/pubsub",
+            "Namespaces in which it asks for something (get) in accounts' names."),
+        .list(
+            "iq-set", \.set, of: .namespace, .reload, counts: 0...256, example: "http://jabber.org/protocol/pubsub",
+            "Namespaces in which it has something done (set) in accounts' names."),
     ])
 
     static let federation = ConfigurationMapping<ServerConfiguration.Federation>([

@@ -396,6 +396,23 @@ extension ServerConfiguration {
         /// Whose accounts it is there for; the nearest domain above its own unless given.
         package var domain: String?
         package var servesSubdomains = false
+        /// The domains that its privileges and delegations are about; all unless given.
+        package var managedDomains: [String] = []
+        package var privileges = ComponentPrivileges()
+        package var delegations: [DelegatedNamespace] = []
+
+        package init() {}
+    }
+
+    /// What a component may do with accounts (XEP-0356).
+    package struct ComponentPrivileges: ConfigurationSection {
+        package var roster = ComponentRosterAccess.none
+        package var rosterPushes = true
+        package var message = ComponentMessageAccess.none
+        package var presence = ComponentPresenceAccess.none
+        /// Namespaces of requests in accounts' names.
+        package var get: [String] = []
+        package var set: [String] = []
 
         package init() {}
     }
@@ -545,6 +562,23 @@ package enum TLSVersion: String, Sendable, CaseIterable {
 /// Which messages an archive keeps for an account that has not said what it wants (XEP-0441).
 package enum ArchiveDefault: String, Sendable, CaseIterable {
     case always, roster, never
+}
+
+/// Whether a component reads and changes rosters (XEP-0356 §4.1).
+package enum ComponentRosterAccess: String, Sendable, CaseIterable {
+    case none, get, set, both
+}
+
+/// Whether a component sends messages in accounts' names (XEP-0356 §5.1).
+package enum ComponentMessageAccess: String, Sendable, CaseIterable {
+    case none, outgoing
+}
+
+/// Whose presence a component hears of (XEP-0356 §7).
+package enum ComponentPresenceAccess: String, Sendable, CaseIterable {
+    case none
+    case managedEntity = "managed_entity"
+    case roster
 }
 
 /// Who may create rooms (XEP-0045 §10.1.1).

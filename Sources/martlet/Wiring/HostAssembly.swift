@@ -56,6 +56,7 @@ struct HostAssembly {
             bytesMax: configuration.limits.stanzaBytesMax, idleSeconds: configuration.idle.pingAfter.map { Int($0.components.seconds) })
         features.outageStatus = domain.contacts.outage
         features.dataPolicy = statement(domain.dataPolicy)
+        features.components = componentAssembly.grants(components, over: domain)
         return features
     }
 
