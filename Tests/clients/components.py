@@ -1,4 +1,5 @@
-"""Checks of external components (XEP-0114): one made with slixmpp, and biboumi between a room of ours and an IRC server."""
+"""Checks of external components (XEP-0114): one made with slixmpp, one that the operator lets do more (XEP-0355, XEP-0356), and biboumi between a room
+of ours and an IRC server."""
 
 import asyncio
 import contextlib
@@ -11,6 +12,8 @@ import tempfile
 import slixmpp
 from slixmpp.componentxmpp import ComponentXMPP
 from slixmpp.exceptions import IqError
+from slixmpp.xmlstream.handler import Callback
+from slixmpp.xmlstream.matcher import MatchXPath
 
 from harness import STEP, Failed, check, equal, expect_error, is_message, is_presence, require
 from messages import text
@@ -69,8 +72,8 @@ class Component(ComponentXMPP):
 
 
 @contextlib.asynccontextmanager
-async def running(world, name, **options):
-    component = Component(world, name, **options)
+async def running(world, name, kind=Component, **options):
+    component = kind(world, name, **options)
     try:
         equal(await component.start(), "session", "the log-in of the component")
         yield component
@@ -140,6 +143,103 @@ async def _(world):
         await second["xep_0199"].send_ping(world.domain, ifrom=second.boundjid.bare, timeout=STEP)
         second.send_message(mto=world.jid("juliet"), mfrom=world.jid("romeo"), mbody="false")
         await asyncio.wait_for(second.gone.wait(), STEP)
+
+
+class Steward(Component):
+    """A component with privileges, which answers for a namespace in the server's place."""
+
+    NAMESPACE = "urn:example:steward"
+    DELEGATION = "{urn:xmpp:delegation:2}"
+    FORWARDING = "{urn:xmpp:forward:0}"
+
+    def __init__(self, world, name):
+        super().__init__(world, name, plugins=("xep_0030", "xep_0199", "xep_0356"))
+        matcher = MatchXPath(f"{{{self.default_ns}}}iq/{self.DELEGATION}delegation")
+        self.register_handler(Callback("delegated", matcher, self.delegated))
+        self["xep_0030"].add_feature(f"{self.NAMESPACE}#nested", node=f"urn:xmpp:delegation:2::{self.NAMESPACE}", jid=self.boundjid)
+
+    def delegated(self, request):
+        ET = slixmpp.xmlstream.ET
+        asked = request.xml.find(f"{self.DELEGATION}delegation/{self.FORWARDING}forwarded/{{jabber:client}}iq")
+        result = self.make_iq_result(id=request["id"], ito=request["from"], ifrom=request["to"])
+        forwarded = ET.SubElement(ET.SubElement(result.xml, f"{self.DELEGATION}delegation"), f"{self.FORWARDING}forwarded")
+        answer = ET.SubElement(forwarded, "{jabber:client}iq", {"type": "result", "id": asked.get("id"), "to": asked.get("from")})
+        ET.SubElement(answer, f"{{{self.NAMESPACE}}}served", {"asker": asked.get("from")})
+        result.send()
+
+
+def has(name):
+    return lambda stanza: isinstance(stanza, slixmpp.Message) and stanza.xml.find(name) is not None
+
+
+@check("slixmpp component with privileges: it changes a roster, sends and asks in an account's name, and hears who comes (XEP-0356)")
+async def _(world):
+    only_martlet(world)
+    ET = slixmpp.xmlstream.ET
+    romeo = await world.client("romeo")
+    async with running(world, "steward", Steward) as steward:
+        told = await steward.expect(has("{urn:xmpp:privilege:2}privilege"), "what it may do")
+        equal(told["from"], world.domain, "who lets it")
+        juliet = await world.client("juliet")
+        await steward.expect(is_presence(juliet.boundjid.full), "juliet's presence")
+        privileges = steward["xep_0356"]
+        contact = f"contact@{steward.boundjid.bare}"
+        await privileges.set_roster(world.jid("juliet"), {contact: {"name": "Contact", "subscription": "none", "groups": ["Steward"]}}, timeout=STEP)
+        roster = await privileges.get_roster(world.jid("juliet"), timeout=STEP)
+        equal(roster["roster"]["items"][contact]["name"], "Contact", "the name in the roster")
+        roster = await juliet.get_roster(timeout=STEP)
+        require(contact in roster["roster"]["items"], "juliet has the contact as well")
+        await privileges.set_roster(world.jid("juliet"), {contact: {"subscription": "remove"}}, timeout=STEP)
+        body = text()
+        privileges.send_privileged_message(steward.make_message(mto=world.jid("romeo"), mfrom=world.jid("juliet"), mbody=body, mtype="chat"))
+        heard = await romeo.expect(is_message(body), "the message in juliet's name")
+        equal(heard["from"], world.jid("juliet"), "who says it")
+        pubsub = "{http://jabber.org/protocol/pubsub}"
+        request = steward.make_iq_set(ifrom=world.jid("juliet"))
+        publish = ET.SubElement(ET.SubElement(request.xml, f"{pubsub}pubsub"), f"{pubsub}publish", {"node": "urn:example:stewarded"})
+        ET.SubElement(ET.SubElement(publish, f"{pubsub}item", {"id": "1"}), "{urn:example:thing}thing")
+        answer = await asyncio.wait_for(privileges.send_privileged_iq(request), STEP)
+        equal(answer["type"], "result", "what comes of a publication")
+        items = juliet.make_iq_get()
+        ET.SubElement(ET.SubElement(items.xml, f"{pubsub}pubsub"), f"{pubsub}items", {"node": "urn:example:stewarded"})
+        require((await items.send(timeout=STEP)).xml.find(".//{urn:example:thing}thing") is not None, "juliet has published it")
+        forbidden = steward.make_iq_get(ito=world.jid("juliet"), ifrom=f"other@{steward.boundjid.bare}", queryxmlns="jabber:iq:roster")
+        await expect_error(forbidden.send(timeout=STEP), "forbidden")
+
+
+@check("slixmpp component in the server's place: it answers for a namespace, and what it can do is said to be the server's (XEP-0355)")
+async def _(world):
+    only_martlet(world)
+    juliet = await world.client("juliet")
+
+    def request(to):
+        return juliet.make_iq_get(ito=to, queryxmlns=Steward.NAMESPACE).send(timeout=STEP)
+
+    await expect_error(request(world.domain), "service-unavailable")
+    async with running(world, "steward", Steward) as steward:
+        await steward.expect(has("{urn:xmpp:delegation:2}delegation"), "what it answers for")
+        for address in (world.domain, world.jid("juliet"), world.jid("romeo"), world.jid("nobody")):
+            answer = await request(address)
+            served = answer.xml.find(f"{{{Steward.NAMESPACE}}}served")
+            require(served is not None, f"{address}: the component has answered")
+            equal(served.get("asker"), juliet.boundjid.full, "who has asked")
+            equal(answer["from"], address, "who answers")
+        await until_true(lambda: said(juliet, world.domain, f"{Steward.NAMESPACE}#nested"), "the domain says what the component can do")
+    await expect_error(request(world.domain), "service-unavailable")
+
+
+async def said(client, address, feature):
+    info = await client["xep_0030"].get_info(jid=address, timeout=STEP)
+    return feature in info["disco_info"]["features"]
+
+
+async def until_true(question, what):
+    """What the server asks a component when it has connected takes a moment."""
+    for _ in range(80):
+        if await question():
+            return
+        await asyncio.sleep(0.1)
+    raise Failed(what)
 
 
 # biboumi
