@@ -120,18 +120,13 @@ package struct PubSubDirectory: IQResponder {
     }
 
     package var routes: [IQRoute] {
-        let requests = [(IQRequest.Kind.get, Namespace.pubsub), (.set, .pubsub), (.get, .pubsubOwner), (.set, .pubsubOwner)]
-        return requests.map { kind, namespace in .held(kind, "pubsub", namespace, at: .host) { held, context in take(held, context) } } + [
+        PubSubRequest.iqRoutes(at: .host) { request, held, context in take(request, held, context) } + [
             .held(.get, "query", .discoInfo, at: .host) { held, context in info(held, context) },
             .held(.get, "query", .discoItems, at: .host) { held, context in items(held, context) },
         ]
     }
 
-    private func take(_ held: HeldRequest, _ context: LoopContext) {
-        let request: PubSubRequest
-        do throws(PubSubError) { request = try PubSubRequest(held.request.child, held.request.kind == .get ? .get : .set) } catch {
-            return held.refuse(with: error.encoded(answering: held.request.stanza), context)
-        }
+    private func take(_ request: PubSubRequest, _ held: HeldRequest, _ context: LoopContext) {
         let actor = held.request.actor
         service.carryOut(held, context) { nodes, audience, moment, effects throws(PubSubError) in
             try nodes.take(request, by: actor, audience, moment, &effects)

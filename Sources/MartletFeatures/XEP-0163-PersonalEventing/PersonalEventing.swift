@@ -24,17 +24,11 @@ package struct PersonalEventing: IQResponder {
     }
 
     package var routes: [IQRoute] {
-        [(IQRequest.Kind.get, Namespace.pubsub), (.set, .pubsub), (.get, .pubsubOwner), (.set, .pubsubOwner)].map { kind, namespace in
-            .held(kind, "pubsub", namespace, at: .account) { held, context in take(held, context) }
-        }
+        PubSubRequest.iqRoutes(at: .account) { request, held, context in take(request, held, context) }
     }
 
     /// A request about the nodes of an account, by whomever.
-    private func take(_ held: HeldRequest, _ context: LoopContext) {
-        let request: PubSubRequest
-        do throws(PubSubError) { request = try PubSubRequest(held.request.child, held.request.kind == .get ? .get : .set) } catch {
-            return held.refuse(with: error.encoded(answering: held.request.stanza), context)
-        }
+    private func take(_ request: PubSubRequest, _ held: HeldRequest, _ context: LoopContext) {
         if held.request.isByOwner, OlderBookmarks.answer(request, held, self, context) { return }
         let actor = held.request.actor
         carryOut(held, context) { nodes, audience, moment, effects throws(PubSubError) in
