@@ -13,7 +13,7 @@ extension Namespace {
 /// says which answers the command has now, the command makes a ``CommandStep`` of them, and ``CommandSessions/conclude(_:_:by:now:_:)``
 /// remembers that and writes the reply.
 package enum AdHocCommands {
-    package static let specification = Specification.xep(50, "Ad-Hoc Commands", version: "1.3.0", note: "in rooms, and at the address of a domain")
+    package static let specification = Specification.xep(50, "Ad-Hoc Commands", version: "1.3.0", note: "in rooms, at the address of a domain, and of nodes' owners")
 
     /// §2.2.
     package static func items(_ commands: [CommandName], at address: BareJID) -> IQReply {

@@ -6,6 +6,12 @@ extension PubSubNodes {
     static let approvalType = "http://jabber.org/protocol/pubsub#subscribe_authorization"
 
     func askOwners(about subscription: NodeSubscription, _ node: PubSubNode, _ moment: NodeMoment, _ effects: inout NodeEffects) {
+        ask(owners(of: node), about: subscription, node, moment, &effects)
+    }
+
+    func ask(
+        _ owners: [BareJID], about subscription: NodeSubscription, _ node: PubSubNode, _ moment: NodeMoment, _ effects: inout NodeEffects
+    ) {
         var form = DataForm(.form, type: Self.approvalType, fields: [
             .init("pubsub#subid", .hidden, [subscription.id]), .text("pubsub#node", "Node", node.name),
             .init("pubsub#subscriber_jid", .jidSingle, "Who wants to subscribe", [subscription.address.description]),
@@ -15,7 +21,7 @@ extension PubSubNodes {
         form.instructions = ["Somebody wants to be told of what is published at one of your nodes."]
         var writer = XMLWriter()
         form.write(to: &writer)
-        effects.approvals.append(ApprovalRequest(owners: owners(of: node), id: moment.token(), form: writer.buffer))
+        effects.approvals.append(ApprovalRequest(owners: owners, id: moment.token(), form: writer.buffer))
     }
 
     /// Takes the form that an owner sends back in a message.

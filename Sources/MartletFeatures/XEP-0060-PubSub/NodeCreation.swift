@@ -58,6 +58,7 @@ extension PubSubNodes {
         var node = PubSubNode(NodeID(raw: nextPlace(moment)), name, created: moment.now, by: actor.bare, configuration)
         // An account owns its nodes anyway.
         if account == nil { node.affiliations[actor.bare] = .owner }
+        forgetMoved(name, &effects)
         set(node)
         effects.writes.append(.create(owner, node.stored(settings)))
         return node
@@ -127,7 +128,7 @@ extension PubSubNodes {
     // MARK: The end (§8.4, §8.5)
 
     mutating func delete(
-        _ name: String, _ redirect: String?, _ actor: JID, _ audience: some NodeAudience, _ effects: inout NodeEffects
+        _ name: String, _ redirect: String?, _ actor: JID, _ audience: some NodeAudience, _ moment: NodeMoment, _ effects: inout NodeEffects
     ) throws(PubSubError) {
         let node = try ownedNode(name, actor, audience)
         guard redirect?.utf8.count ?? 0 <= settings.textBytesMax else {
@@ -136,6 +137,7 @@ extension PubSubNodes {
         effects.writes.append(.delete(node.id))
         if node.configuration.notifiesDeletion { effects.notices.append(deletionNotice(node, redirect, actor)) }
         remove(node)
+        if let redirect { note(node, movedTo: redirect, moment, &effects) }
     }
 
     mutating func purge(

@@ -18,21 +18,34 @@ extension PubSubNodes {
     }
 
     /// What no request of its own stands for.
-    private static let always: Set<String> = ["meta-data"]
+    private static let always: Set<String> = ["meta-data", "get-pending"]
     /// What an account's nodes do besides. Whom they tell without being asked to is found by those who carry out a ``NodeNotice``.
     private static let personal: Set<String> = [
         "auto-create", "auto-subscribe", "filtered-notifications", "last-published", "presence-notifications", "presence-subscribe", "pubsub-on-a-jid",
     ]
 
     /// A node that somebody may know of: one that he may subscribe to, or ask to.
-    private func visible(_ node: PubSubNode, to actor: JID, _ audience: some NodeAudience) -> Bool {
+    func isVisible(_ node: PubSubNode, to actor: JID, _ audience: some NodeAudience) -> Bool {
         access(to: node).refusal(ofSubscribing: actor.bare, affiliation(of: actor, at: node, audience), audience) == nil
+    }
+
+    /// What is announced besides ``features(_:)``: what nodes do by protocols of their own.
+    package static let namespaces: [Namespace] = [.commands]
+
+    /// The answer to who wants to know of a node, or of one of those that there are by themselves: to those who may not know of it, it is not there.
+    package func answer(toInfoOf name: String, for actor: JID, _ audience: some NodeAudience) throws(PubSubError) -> IQReply {
+        switch name {
+        case Namespace.commands.name where isOwner(actor, audience): return AdHocCommands.listInfo
+        case Self.pendingCommand.node where isOwner(actor, audience): return AdHocCommands.info(Self.pendingCommand)
+        default: return try info(of: name, for: actor, audience).reply(node: name)
+        }
     }
 
     /// §5.3, §5.4. To those who may not know of it, a node is not there.
     package func info(of name: String, for actor: JID, _ audience: some NodeAudience) throws(PubSubError) -> DiscoInfo {
+        try checkMoved(name, actor, audience)
         let node = try node(name)
-        guard visible(node, to: actor, audience) else { throw .itemNotFound }
+        guard isVisible(node, to: actor, audience) else { throw .itemNotFound }
         let title = node.configuration.title
         return DiscoInfo(
             identities: [.init("pubsub", "leaf", name: title.isEmpty ? nil : title)], features: Self.features(settings), forms: [metadata(node)])
@@ -58,7 +71,7 @@ extension PubSubNodes {
     /// The nodes that somebody may know of (§5.2), by pages (XEP-0059).
     package func items(for actor: JID, _ audience: some NodeAudience, _ query: ElementView) throws(PubSubError) -> IQReply {
         let request = try asPubSub { () throws(StanzaError) in try ResultSetRequest(in: query) }
-        let page = NamePage(names { visible($0, to: actor, audience) }, request, settings.pageEntriesMax)
+        let page = NamePage(names { isVisible($0, to: actor, audience) }, request, settings.pageEntriesMax)
         return IQReply { writer in
             writer.element("query", .discoItems) { writer in
                 for name in page.names {
@@ -74,8 +87,12 @@ extension PubSubNodes {
     package func items(
         of name: String, for actor: JID, _ audience: some NodeAudience, _ query: ElementView, _ effects: inout NodeEffects
     ) throws(PubSubError) {
+        if name == Namespace.commands.name, isOwner(actor, audience) {
+            return effects.answer = .reply(AdHocCommands.items([Self.pendingCommand], at: address))
+        }
+        try checkMoved(name, actor, audience)
         let node = try node(name)
-        guard visible(node, to: actor, audience) else { throw .itemNotFound }
+        guard isVisible(node, to: actor, audience) else { throw .itemNotFound }
         if let refusal = access(to: node).refusal(ofReading: actor.bare, affiliation(of: actor, at: node, audience), audience) { throw refusal }
         guard let marks = marks[node.id] else { return effects.needsMarks = node.id }
         let request = try asPubSub { () throws(StanzaError) in try ResultSetRequest(in: query) }

@@ -151,6 +151,10 @@ extension PubSubNodes {
             }
             set(node)
         }
+        for node in moved.values where node.affiliations[account] != nil {
+            moved[OctetName(node.name)]?.affiliations[account] = nil
+            effects.writes.append(.setAffiliation(node.id, StoredNodeAffiliation(address: account, affiliation: 0)))
+        }
     }
 
     /// The node is open to others than before.

@@ -109,6 +109,8 @@ package struct NodeSubscriptions: Sendable {
     private var byAccount: [BareJID: [NodeSubscription]] = [:]
     /// Those included that wait for approval.
     private(set) var count = 0
+    /// Those that wait for approval.
+    private(set) var pendingCount = 0
     /// Whether some end by themselves.
     private(set) var haveEnds = false
 
@@ -127,13 +129,14 @@ package struct NodeSubscriptions: Sendable {
         own.insert(subscription, at: own.firstIndex { subscription.address.precedes($0.address) } ?? own.count)
         byAccount[subscription.address.bare] = own
         count += 1
+        if subscription.state == .pending { pendingCount += 1 }
         if subscription.options.expires != nil { haveEnds = true }
     }
 
     mutating func remove(_ address: JID) {
         let account = address.bare
         guard var own = byAccount[account], let index = own.firstIndex(where: { $0.address == address }) else { return }
-        own.remove(at: index)
+        if own.remove(at: index).state == .pending { pendingCount -= 1 }
         byAccount[account] = own.isEmpty ? nil : own
         count -= 1
     }

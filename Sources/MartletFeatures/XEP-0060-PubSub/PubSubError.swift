@@ -41,6 +41,12 @@ extension PubSubError {
     static func badRequest(_ text: String) -> Self { Self(.badRequest, text: text) }
     static func notAcceptable(_ text: String) -> Self { Self(.notAcceptable, text: text) }
     static let itemNotFound = Self(.itemNotFound)
+    /// §6.1.3.10.
+    static func gone(to address: String) -> Self {
+        var error = StanzaError(.gone)
+        error.alternative = address
+        return Self(error)
+    }
     static let forbidden = Self(.forbidden)
     /// The feature is without `http://jabber.org/protocol/pubsub#`, as in §10.
     static func unsupported(_ feature: String) -> Self { Self(.featureNotImplemented, .cancel, "unsupported", feature: feature) }

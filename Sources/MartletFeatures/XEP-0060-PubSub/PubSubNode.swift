@@ -12,13 +12,15 @@ struct PubSubNode: Sendable {
     /// Who created it.
     let creator: BareJID?
     var configuration: NodeConfiguration
+    /// Where it is now, as a URI, if it is here no more (§8.4.1); then only who may know of it counts of what else is here.
+    var movedTo: String?
     var affiliations: [BareJID: NodeAffiliation] = [:]
     var subscriptions = NodeSubscriptions()
     var itemCount = 0
     var itemBytes = 0
 
     /// A new one.
-    init(_ id: NodeID, _ name: String, created: Int64, by creator: BareJID, _ configuration: NodeConfiguration) {
+    init(_ id: NodeID, _ name: String, created: Int64, by creator: BareJID?, _ configuration: NodeConfiguration) {
         self.id = id
         self.name = name
         self.created = created
@@ -34,6 +36,7 @@ struct PubSubNode: Sendable {
         let content = NodeContent(stored.record, settings)
         configuration = content.configuration
         creator = content.creator
+        movedTo = content.movedTo
         for line in stored.affiliations { affiliations[line.address] = NodeAffiliation(rawValue: line.affiliation) ?? NodeAffiliation.none }
         for line in stored.subscriptions { subscriptions.set(NodeSubscription(line)) }
         itemCount = stored.itemCount
@@ -46,7 +49,9 @@ struct PubSubNode: Sendable {
         return StoredNode(id: id, name: name, created: created, record: record(settings), affiliations: lines)
     }
 
-    func record(_ settings: PubSubSettings) -> NodeRecord { NodeContent(configuration: configuration, creator: creator).record(settings) }
+    func record(_ settings: PubSubSettings) -> NodeRecord {
+        NodeContent(configuration: configuration, creator: creator, movedTo: movedTo).record(settings)
+    }
 
     func access(_ account: BareJID?) -> NodeAccess {
         NodeAccess(
@@ -59,14 +64,16 @@ struct PubSubNode: Sendable {
 struct NodeContent {
     var configuration: NodeConfiguration
     var creator: BareJID?
+    var movedTo: String?
 
     private static let namespace: Namespace = "urn:x-martlet:node"
     /// Of the form in which it is stored.
     private static let version = "1"
 
-    init(configuration: NodeConfiguration, creator: BareJID?) {
+    init(configuration: NodeConfiguration, creator: BareJID?, movedTo: String?) {
         self.configuration = configuration
         self.creator = creator
+        self.movedTo = movedTo
     }
 
     /// What cannot be read is for members only: nothing fails open.
@@ -75,6 +82,7 @@ struct NodeContent {
         configuration.accessModel = .whitelist
         guard let element = try? parseElement(record.content, limits: .ownWriting), element.attribute("version") == Self.version else { return }
         creator = element.attribute("creator").flatMap { try? BareJID(parsing: $0) }
+        movedTo = element.attribute("moved")
         var read = NodeConfiguration(defaultsOf: settings)
         guard let x = element.firstChild("x", .dataForms), let form = try? DataForm(x), (try? read.take(form, Self.lenient(settings))) != nil else { return }
         configuration = read
@@ -90,7 +98,7 @@ struct NodeContent {
 
     func record(_ settings: PubSubSettings) -> NodeRecord {
         var writer = XMLWriter()
-        writer.element("node", Self.namespace, ["version": Self.version, "creator": creator?.description]) { writer in
+        writer.element("node", Self.namespace, ["version": Self.version, "creator": creator?.description, "moved": movedTo]) { writer in
             configuration.form(.submit, settings).write(to: &writer)
         }
         return NodeRecord(itemExpiry: Int64(configuration.itemExpiry), content: writer.buffer)

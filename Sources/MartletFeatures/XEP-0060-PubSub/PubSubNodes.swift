@@ -4,13 +4,15 @@ package import MartletXMPP
 
 /// All nodes of one owner, an account or a service: requests in, effects out. They know no sockets, no clock and no store.
 ///
-/// The files beside this one have one part of it each: `NodeCreation`, `NodePublication`, `NodeItems`, `NodeSubscribing`, `NodeApproval`,
-/// `NodeOwnership`, `NodeLists`, `NodeDiscovery`; who is told of what is in `NodeNotices`.
+/// The files beside this one have one part of it each: `NodeCreation`, `NodeRelocation`, `NodePublication`, `NodeItems`, `NodeSubscribing`,
+/// `NodeApproval`, `NodePending`, `NodeOwnership`, `NodeLists`, `NodeDiscovery`; who is told of what is in `NodeNotices`.
 package struct PubSubNodes: Sendable {
     package let address: BareJID
     /// Those of a reload hold for what comes from then on.
     package var settings: PubSubSettings
     private(set) var nodes: [OctetName: PubSubNode] = [:]
+    /// Those that are elsewhere now (``PubSubNode/movedTo``).
+    var moved: [OctetName: PubSubNode] = [:]
     private var names: [NodeID: OctetName] = [:]
     private var sorted = SortedNames()
     /// Which items there are, of the nodes where somebody has needed to know.
@@ -18,6 +20,8 @@ package struct PubSubNodes: Sendable {
     /// Bytes of all items of this owner.
     package private(set) var byteCount = 0
     private var lastPlace: UInt64
+    /// Those that somebody has begun.
+    var commands = CommandSessions()
 
     /// - Parameter usedNames: the highest one that may have been given to a node or an item before (``StanzaIDSource/used``).
     package init(_ address: BareJID, _ settings: PubSubSettings, usedNames: UInt64 = 0) {
@@ -28,8 +32,10 @@ package struct PubSubNodes: Sendable {
 
     /// Takes over what is on disk, in place of what is known.
     package mutating func install(_ stored: [StoredNode]) {
-        (nodes, names, sorted, marks, byteCount) = ([:], [:], SortedNames(), [:], 0)
-        for node in stored { set(PubSubNode(node, settings)) }
+        (nodes, moved, names, sorted, marks, byteCount) = ([:], [:], [:], SortedNames(), [:], 0)
+        for node in stored.map({ PubSubNode($0, settings) }) {
+            if node.movedTo == nil { set(node) } else { moved[OctetName(node.name)] = node }
+        }
     }
 
     /// Takes over which items a node has.
@@ -47,7 +53,10 @@ package struct PubSubNodes: Sendable {
     package mutating func take(
         _ request: PubSubRequest, by actor: JID, _ audience: some NodeAudience, _ moment: NodeMoment, _ effects: inout NodeEffects
     ) throws(PubSubError) {
-        if let node = request.node { refresh(node, moment, &effects) }
+        if let node = request.node {
+            refresh(node, moment, &effects)
+            if !mayCreate(by: request, actor) { try checkMoved(node, actor, audience) }
+        }
         switch request {
         case .subscriptions(let node, let page): try listOwnSubscriptions(node, page, actor, &effects)
         case .affiliations(let node, let page): try listOwnAffiliations(node, page, actor, &effects)
@@ -63,12 +72,13 @@ package struct PubSubNodes: Sendable {
         case .configuration(let node): try answerConfiguration(node, actor, audience, &effects)
         case .configure(let node, let form): try configure(node, form, actor, audience, moment, &effects)
         case .defaultConfiguration: answerDefaultConfiguration(&effects)
-        case .delete(let node, let redirect): try delete(node, redirect, actor, audience, &effects)
+        case .delete(let node, let redirect): try delete(node, redirect, actor, audience, moment, &effects)
         case .purge(let node): try purge(node, actor, audience, moment, &effects)
         case .listSubscriptions(let node, let page): try listSubscriptions(node, page, actor, audience, &effects)
         case .changeSubscriptions(let node, let changes): try change(changes, at: node, actor, audience, moment, &effects)
         case .listAffiliations(let node, let page): try listAffiliations(node, page, actor, audience, &effects)
         case .changeAffiliations(let node, let changes): try change(changes, at: node, actor, audience, &effects)
+        case .command(let wish): try execute(wish, actor, audience, moment, &effects)
         }
     }
 

@@ -27,6 +27,8 @@ package enum PubSubRequest: Sendable {
     case changeSubscriptions(node: String, [SubscriptionChange])
     case listAffiliations(node: String, ResultSetRequest)
     case changeAffiliations(node: String, [AffiliationChange])
+    /// A command (XEP-0050), of those that nodes have (§8.7).
+    case command(CommandRequest)
 
     /// Whose subscription it is about.
     package struct Subscriber: Hashable, Sendable {
@@ -85,7 +87,7 @@ package enum PubSubRequest: Sendable {
         case .unsubscribe(let subscriber), .options(let subscriber), .setOptions(let subscriber, _): subscriber.node
         case .items(let query): query.node
         case .publish(let publication): publication.node
-        case .defaultConfiguration: nil
+        case .defaultConfiguration, .command: nil
         }
     }
 }
@@ -159,7 +161,7 @@ extension PubSubRequest {
             return .defaultConfiguration
         },
         PubSubRoute(.set, "delete", .pubsubOwner, ["delete-nodes"]) { child, _ throws(PubSubError) in
-            .delete(node: try child.node(), redirect: child.firstChild("redirect", .pubsubOwner)?.attribute("uri"))
+            .delete(node: try child.node(), redirect: child.firstChild("redirect", .pubsubOwner)?.attribute("uri").flatMap { $0.isEmpty ? nil : $0 })
         },
         PubSubRoute(.set, "purge", .pubsubOwner, ["purge-nodes"]) { child, _ throws(PubSubError) in .purge(node: try child.node()) },
         PubSubRoute(.get, "subscriptions", .pubsubOwner, ["manage-subscriptions"]) { child, pubsub throws(PubSubError) in

@@ -10,7 +10,11 @@ extension PubSubRequest {
     static func iqRoutes(at scope: IQRoute.Scope, _ take: @escaping Taking) -> [IQRoute] {
         [(IQRequest.Kind.get, Namespace.pubsub), (.set, .pubsub), (.get, .pubsubOwner), (.set, .pubsubOwner)].map { kind, namespace in
             route(kind, "pubsub", namespace, at: scope, take) { child, kind throws(PubSubError) in try PubSubRequest(child, kind) }
-        }
+        } + [
+            route(.set, "command", .commands, at: scope, take) { child, _ throws(PubSubError) in
+                .command(try asPubSub { () throws(StanzaError) in try CommandRequest(child) })
+            },
+        ]
     }
 
     private static func route(

@@ -114,7 +114,7 @@ package struct PubSubDirectory: IQResponder {
     }
 
     package var disco: DiscoFeatures {
-        var disco = DiscoFeatures(host: [.discoInfo, .discoItems, .resultSets])
+        var disco = DiscoFeatures(host: [.discoInfo, .discoItems, .resultSets] + PubSubNodes.namespaces)
         disco.hostNames = service.features
         return disco
     }
@@ -144,7 +144,7 @@ package struct PubSubDirectory: IQResponder {
             return held.answer(info.reply(node: nil), after: .none, context)
         }
         service.carryOut(held, context) { nodes, audience, _, effects throws(PubSubError) in
-            effects.answer = .reply(try nodes.info(of: node, for: actor, audience).reply(node: node))
+            effects.answer = .reply(try nodes.answer(toInfoOf: node, for: actor, audience))
         }
     }
 

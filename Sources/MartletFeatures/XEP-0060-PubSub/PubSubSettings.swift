@@ -15,6 +15,8 @@ package struct PubSubSettings: Hashable, Sendable {
     package var creators = Creators.localAccounts
     /// Nodes of this owner.
     package var nodesMax: Int
+    /// Nodes of which is known where they are now; the one that left first is forgotten.
+    package var movedMax = 64
     /// Items of one node: what `max` means as a value of `pubsub#max_items`.
     package var itemsMax: Int
     /// Bytes of all items of this owner, as they are stored.
@@ -27,6 +29,8 @@ package struct PubSubSettings: Hashable, Sendable {
     package var subscriptionsPerAccountMax = 20
     /// Affiliations at one node, but for `none`.
     package var affiliationsMax = 1_000
+    /// Requests to subscribe that an owner is asked about when he wants to know which wait for him.
+    package var approvalsMax = 256
     /// Affiliations or subscriptions that one request of an owner's may change.
     package var changesMax = 256
     /// Bytes of UTF-8.

@@ -16,8 +16,8 @@ extension PersonalEventing {
         let actor = held.request.actor
         guard let node = held.request.child.attribute("node"), !node.isEmpty else { return accountInfo(held, context) }
         carryOut(held, context) { nodes, audience, _, effects throws(PubSubError) in
-            let info = try Self.hidden(audience, actor) { () throws(PubSubError) in try nodes.info(of: node, for: actor, audience) }
-            effects.answer = .reply(info.reply(node: node))
+            effects.answer = .reply(
+                try Self.hidden(audience, actor) { () throws(PubSubError) in try nodes.answer(toInfoOf: node, for: actor, audience) })
         }
     }
 
@@ -42,12 +42,13 @@ extension PersonalEventing {
         }
     }
 
-    /// Strangers do not learn that there is an account, or a node of it, from how it refuses (`reliability.md` rule 23), whatever XEP-0060 has for it.
+    /// Strangers do not learn that there is an account, or a node of it, from how it refuses (`reliability.md` rule 23), whatever XEP-0060 has for it. That
+    /// a node is elsewhere only those hear who might have known of it.
     static func hidden<Value>(
         _ audience: AccountAudience, _ actor: JID, _ answer: () throws(PubSubError) -> Value
     ) throws(PubSubError) -> Value {
         do throws(PubSubError) { return try answer() } catch {
-            throw audience.seesPresence(actor.bare) ? error : PubSubError(.serviceUnavailable)
+            throw error.stanza.condition == .gone || audience.seesPresence(actor.bare) ? error : PubSubError(.serviceUnavailable)
         }
     }
 }

@@ -17,7 +17,7 @@ package struct PersonalEventing: IQResponder {
     var itemsMax: Int { settings.itemsMax }
 
     package var disco: DiscoFeatures {
-        var disco = DiscoFeatures()
+        var disco = DiscoFeatures(account: PubSubNodes.namespaces)
         disco.accountIdentities = [.init("pubsub", "pep")]
         disco.accountNames = PubSubNodes.features(settings.nodes(of: .nobody))
         return disco

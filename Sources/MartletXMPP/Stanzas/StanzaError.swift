@@ -40,6 +40,8 @@ public struct StanzaError: Error, Hashable, Sendable {
     public var condition: Condition
     public var kind: Kind
     public var text: String?
+    /// Where else to go, as `gone` and `redirect` have it in them: a URI (RFC 6120 §8.3.3.5, §8.3.3.16).
+    public var alternative: String?
     /// An application-specific condition (RFC 6120 §8.3.4), an empty element.
     public var application: QName?
     /// What the application-specific condition says is not supported: its attribute `feature` (XEP-0060 §12).
@@ -84,6 +86,7 @@ extension StanzaError {
     public func write(to writer: inout XMLWriter) {
         writer.element("error", .client, ["type": kind.rawValue]) { writer in
             writer.open(condition.rawValue, .stanzaErrors)
+            if let alternative { writer.text(alternative) }
             writer.close()
             if let text { writer.element("text", .stanzaErrors, text: text) }
             if let application {

@@ -64,7 +64,9 @@ struct NodeWalkTests {
         let address = one([String(actor.prefix { $0 != "/" }), actor])
         switch Int.random(in: 0..<20, using: &numbers) {
         case 0, 1: return Request(kind: .set, content: "<create node='\(node)'/>", actor: actor)
-        case 2: return Request(kind: .ownerSet, content: "<delete node='\(node)'/>", actor: one([actor, person, person, person]))
+        case 2:
+            let redirect = one(["", "<redirect uri='xmpp:elsewhere'/>"])
+            return Request(kind: .ownerSet, content: "<delete node='\(node)'>\(redirect)</delete>", actor: one([actor, person, person, person]))
         case 3, 4: return Request(kind: .ownerSet, content: "<configure node='\(node)'>\(form(one))</configure>", actor: actor)
         case 5, 6, 7, 8: return Request(kind: .set, content: "<publish node='\(node)'>\(payload)</publish>", actor: actor)
         case 9: return Request(kind: .set, content: "<retract node='\(node)'><item id='\(item)'/></retract>", actor: actor)

@@ -78,16 +78,38 @@ struct NodesOnPaper {
     mutating func ownerSet(_ content: String, by actor: String) -> TestStanza { ask(.set, "pubsub#owner", content, actor) }
 
     private mutating func ask(_ kind: IQType, _ namespace: String, _ content: String, _ actor: String) -> TestStanza {
-        let xml = "<iq id='1'><pubsub xmlns='http://jabber.org/protocol/\(namespace)'>\(content)</pubsub></iq>"
+        let answers = ask(kind, "<pubsub xmlns='http://jabber.org/protocol/\(namespace)'>\(content)</pubsub>", actor) { child throws(PubSubError) in
+            try PubSubRequest(child, kind)
+        }
+        return answers[0]
+    }
+
+    /// The owner's command, from its beginning or in a session.
+    mutating func command(
+        _ content: String = "", session: String? = nil, action: String = "execute", node: String = "http://jabber.org/protocol/pubsub#get-pending",
+        by actor: String = "hamlet@denmark.lit/elsinore"
+    ) -> TestStanza {
+        let session = session.map { "sessionid='\($0)'" } ?? ""
+        let xml = "<command xmlns='http://jabber.org/protocol/commands' node='\(node)' action='\(action)' \(session)>\(content)</command>"
+        return ask(.set, xml, actor) { child throws(PubSubError) in
+            do throws(StanzaError) { return .command(try CommandRequest(child)) } catch { throw PubSubError(error) }
+        }[0]
+    }
+
+    /// - Returns: what comes before the answer, and the answer.
+    private mutating func ask(
+        _ kind: IQType, _ content: String, _ actor: String, _ read: (ElementView) throws(PubSubError) -> PubSubRequest
+    ) -> [TestStanza] {
+        let xml = "<iq id='1'>\(content)</iq>"
         guard let iq = try? parseElement(ByteBuffer(string: xml), limits: .authenticated), let child = iq.root.firstChild else {
             preconditionFailure("no stanza: \(xml)")
         }
         let stanza = Stanza(iq, kind: .iq(kind), from: RoomOnPaper.jid(actor), to: nil)
         do throws(PubSubError) {
-            let request = try PubSubRequest(child, kind)
-            return Self.parse(try answer(request, RoomOnPaper.jid(actor)).encoded(answering: stanza))
+            let reply = try answer(try read(child), RoomOnPaper.jid(actor))
+            return (reply.before + [reply.encoded(answering: stanza)]).map(Self.parse)
         } catch {
-            return Self.parse(error.encoded(answering: stanza))
+            return [Self.parse(error.encoded(answering: stanza))]
         }
     }
 
@@ -116,6 +138,13 @@ struct NodesOnPaper {
         } catch {
             return error.stanza.condition.rawValue
         }
+    }
+
+    /// An account goes.
+    mutating func withdraw(_ account: String) {
+        var effects = NodeEffects()
+        nodes.withdraw(from: RoomOnPaper.bare(account), &effects)
+        _ = take(effects)
     }
 
     mutating func review(_ contact: String) {
