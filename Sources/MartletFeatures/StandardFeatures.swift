@@ -167,7 +167,7 @@ package enum StandardFeatures {
         .rfc(7711, "PKIX over Secure HTTP (POSH)", sections: "all", note: "between servers, where the operator allows it; SHA-256 only"),
         MultiUserChat.specification, PubSubService.specification, OccupantIDs.specification, MessageModeration.specification,
         ChannelSearch.specification, RoomAvatars.specification, VCard4.specification, OlderBookmarks.specification, BytestreamProxy.specification,
-        HTTPFileUpload.specification,
+        HTTPFileUpload.specification, SubscriptionHeaders.specification,
         Hats.specification, MentionNotifications.specification,
         .xep(59, "Result Set Management", version: "1.0", note: "in archives and lists; pages by number only in lists of affiliations and of occupants"),
         .xep(68, "Field Standardization for Data Forms", version: "1.3.0"),

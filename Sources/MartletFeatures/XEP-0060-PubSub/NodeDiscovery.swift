@@ -30,11 +30,12 @@ extension PubSubNodes {
     }
 
     /// What is announced besides ``features(_:)``: what nodes do by protocols of their own.
-    package static let namespaces: [Namespace] = [.commands]
+    package static let namespaces: [Namespace] = [.commands, .headers]
 
     /// The answer to who wants to know of a node, or of one of those that there are by themselves: to those who may not know of it, it is not there.
     package func answer(toInfoOf name: String, for actor: JID, _ audience: some NodeAudience) throws(PubSubError) -> IQReply {
         switch name {
+        case Namespace.headers.name where account == nil || audience.seesPresence(actor.bare): return SubscriptionHeaders.info
         case Namespace.commands.name where isOwner(actor, audience): return AdHocCommands.listInfo
         case Self.pendingCommand.node where isOwner(actor, audience): return AdHocCommands.info(Self.pendingCommand)
         default: return try info(of: name, for: actor, audience).reply(node: name)

@@ -73,21 +73,32 @@ package struct NodeNotice: Sendable {
         case subscribers(NodeSubscriptions, withPending: Bool, onlyIfAvailable: Bool)
     }
 
-    /// Who has subscribed and is told, in no order; each address once, so that no subscription needs a name in the message (§7.1.2.4). At an
-    /// account's node they may be among those who are told without having subscribed, whom the caller tells only once (XEP-0163 §4.3.2).
+    /// Who has subscribed and is told, in no order; each address once. Who has several is told with each by which subscription (§7.1.2.4), if it is about
+    /// items (§12.16). At an account's node they may be among those who are told without having subscribed, whom the caller tells only once (XEP-0163 §4.3.2).
     ///
     /// Made when it is asked for: there may be thousands, and whoever holds a lock while the node decides has no need of them.
     package var recipients: [NodeRecipient] {
         switch audience {
         case .addresses(let addresses): addresses.map(NodeRecipient.init)
         case .subscribers(let subscriptions, let withPending, let onlyIfAvailable):
-            subscriptions.all.compactMap { subscription in
-                let isTold = switch subscription.state {
-                case .subscribed: subscription.options.delivers
-                case .pending: withPending
-                }
-                return isTold ? NodeRecipient(subscription, onlyIfAvailable: onlyIfAvailable) : nil
+            subscriptions.byAccounts.flatMap { own in
+                let told = own.filter { isTold($0, withPending: withPending) }
+                return told.map { NodeRecipient($0, onlyIfAvailable: onlyIfAvailable, isNamed: told.count > 1 && isAboutItems) }
             }
+        }
+    }
+
+    private func isTold(_ subscription: NodeSubscription, withPending: Bool) -> Bool {
+        switch subscription.state {
+        case .subscribed: subscription.options.delivers
+        case .pending: withPending
+        }
+    }
+
+    private var isAboutItems: Bool {
+        switch kind {
+        case .items, .retraction: true
+        case .purge, .deletion, .configuration, .subscription: false
         }
     }
 }
@@ -95,6 +106,8 @@ package struct NodeNotice: Sendable {
 package struct NodeRecipient: Hashable, Sendable {
     package var address: JID
     package var includesBody = false
+    /// Which of several subscriptions of one account it is.
+    package var subscriptionID: String?
     /// Told only while available (`pubsub#presence_based_delivery`).
     package var isOnlyIfAvailable = false
     /// Told only in these presences; `nil` in any (`pubsub#show-values`).
@@ -102,8 +115,9 @@ package struct NodeRecipient: Hashable, Sendable {
 
     package init(_ address: JID) { self.address = address }
 
-    init(_ subscription: NodeSubscription, onlyIfAvailable: Bool) {
+    init(_ subscription: NodeSubscription, onlyIfAvailable: Bool, isNamed: Bool) {
         address = subscription.address
+        subscriptionID = isNamed ? subscription.id : nil
         includesBody = subscription.options.includesBody
         isOnlyIfAvailable = onlyIfAvailable
         shows = subscription.options.shows

@@ -116,6 +116,8 @@ package struct NodeSubscriptions: Sendable {
 
     /// In no order.
     var all: some Sequence<NodeSubscription> { byAccount.values.lazy.joined() }
+    /// The same, those of an account together.
+    var byAccounts: some Sequence<[NodeSubscription]> { byAccount.values }
     /// In the order of addresses.
     func of(_ account: BareJID) -> [NodeSubscription] { byAccount[account] ?? [] }
     subscript(address: JID) -> NodeSubscription? { byAccount[address.bare]?.first { $0.address == address } }

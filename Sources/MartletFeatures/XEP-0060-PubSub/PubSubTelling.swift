@@ -24,17 +24,19 @@ struct PubSubTelling: Sendable {
         }
     }
 
-    private func message(_ notice: NodeNotice, of owner: BareJID, to address: JID?, withBody: Bool, _ context: LoopContext) -> Stanza? {
-        let encoded = StanzaBuilder.message(notice.type, from: .bare(owner), to: address, id: context.random.token()) { writer in
-            if withBody, let body = notice.body { writer.element("body", .client, text: body) }
+    /// - Parameter recipient: `nil` for those who have not subscribed.
+    private func message(_ notice: NodeNotice, of owner: BareJID, to recipient: NodeRecipient?, _ context: LoopContext) -> Stanza? {
+        let encoded = StanzaBuilder.message(notice.type, from: .bare(owner), to: recipient?.address, id: context.random.token()) { writer in
+            if recipient?.includesBody == true, let body = notice.body { writer.element("body", .client, text: body) }
             writer.raw(notice.event)
+            if let id = recipient?.subscriptionID { SubscriptionHeaders.write(id, to: &writer) }
         }
         return Stanza(sent: encoded)
     }
 
     /// Who has subscribed.
     private func tell(_ recipient: NodeRecipient, _ notice: NodeNotice, _ owner: BareJID, _ context: LoopContext) {
-        guard let message = message(notice, of: owner, to: recipient.address, withBody: recipient.includesBody, context) else { return }
+        guard let message = message(notice, of: owner, to: recipient, context) else { return }
         let router = router
         context.after { context in
             guard recipient.isOnlyIfAvailable || recipient.shows != nil else { return router.notify(message, notice.type, to: recipient.address, context) }
@@ -50,7 +52,7 @@ struct PubSubTelling: Sendable {
             router.withHome(of: owner, context) { account, context in
                 guard account.isResident else { return }
                 for recipient in recipients where !account.blocks(recipient.address) { tell(recipient, notice, owner, context) }
-                guard let access = notice.implicit, let message = message(notice, of: owner, to: nil, withBody: false, context) else { return }
+                guard let access = notice.implicit, let message = message(notice, of: owner, to: nil, context) else { return }
                 let told = Set(recipients.map(\.address))
                 let audience = AccountAudience(account, context)
                 let others = account.tell(message, node: notice.name, besides: told, router, context) { access.mayReceive($0, audience) }
