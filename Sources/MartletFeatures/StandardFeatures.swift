@@ -107,6 +107,7 @@ package enum StandardFeatures {
             PushNotifications(configuration.push),
             ExternalServices(configuration.externalServices, time: configuration.time),
         ] + (eventing.map { [$0, AvatarConversion(), Bookmarks()] } ?? []) + archive(configuration)
+        ] + archive(configuration, eventing)
     }
 
     /// A domain of rooms (XEP-0045).
@@ -146,9 +147,9 @@ package enum StandardFeatures {
             domain: domain, policy: policy, features: [service, Ping(), SoftwareVersion(configuration), EntityTime(time: configuration.time)], service: service)
     }
 
-    private static func archive(_ configuration: FeatureConfiguration) -> [any Feature] {
+    private static func archive(_ configuration: FeatureConfiguration, _ eventing: PersonalEventing) -> [any Feature] {
         guard let archiveDefault = configuration.archiveDefault else { return [] }
-        return [MessageArchive(default: archiveDefault), ArchivePreferenceManagement(default: archiveDefault)]
+        return [MessageArchive(default: archiveDefault, eventing: eventing), ArchivePreferenceManagement(default: archiveDefault)]
     }
 
     /// What is implemented, but not as a feature of a domain: in the core, the streams, the network.
@@ -167,7 +168,7 @@ package enum StandardFeatures {
         .rfc(7711, "PKIX over Secure HTTP (POSH)", sections: "all", note: "between servers, where the operator allows it; SHA-256 only"),
         MultiUserChat.specification, PubSubService.specification, OccupantIDs.specification, MessageModeration.specification,
         ChannelSearch.specification, RoomAvatars.specification, VCard4.specification, OlderBookmarks.specification, BytestreamProxy.specification,
-        HTTPFileUpload.specification, SubscriptionHeaders.specification,
+        HTTPFileUpload.specification, SubscriptionHeaders.specification, PubSubArchive.specification,
         Hats.specification, MentionNotifications.specification,
         .xep(59, "Result Set Management", version: "1.0", note: "in archives and lists; pages by number only in lists of affiliations and of occupants"),
         .xep(68, "Field Standardization for Data Forms", version: "1.3.0"),

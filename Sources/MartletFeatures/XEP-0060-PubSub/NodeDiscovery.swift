@@ -48,8 +48,9 @@ extension PubSubNodes {
         let node = try node(name)
         guard isVisible(node, to: actor, audience) else { throw .itemNotFound }
         let title = node.configuration.title
+        let archive = node.configuration.persistsItems ? [Namespace.archive.name] : []
         return DiscoInfo(
-            identities: [.init("pubsub", "leaf", name: title.isEmpty ? nil : title)], features: Self.features(settings), forms: [metadata(node)])
+            identities: [.init("pubsub", "leaf", name: title.isEmpty ? nil : title)], features: Self.features(settings) + archive, forms: [metadata(node)])
     }
 
     private func metadata(_ node: PubSubNode) -> DiscoForm {

@@ -29,7 +29,7 @@ package struct NodeEffects: Sendable {
     package enum Answer: Sendable {
         case reply(IQReply)
         /// Once the items are read.
-        case read(ItemsReading)
+        case read(any ItemsAnswer)
     }
 
     /// Nothing is decided before the items of this node are known: they are loaded and installed, and the request is asked again.
@@ -47,6 +47,14 @@ package struct NodeEffects: Sendable {
     package init() {}
 
     mutating func reply(_ content: (inout XMLWriter) -> Void) { answer = .reply(IQReply(content)) }
+}
+
+/// Items that somebody has asked for and may have: what is to be read, and how it is answered.
+package protocol ItemsAnswer: Sendable {
+    var node: NodeID { get }
+    var which: ItemsReading.Which { get }
+    /// - Parameter items: what was read, in the order in which it was.
+    func reply(_ items: [NodeItem]) -> IQReply
 }
 
 /// One event, and who is told of it.

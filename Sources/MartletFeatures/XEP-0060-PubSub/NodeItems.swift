@@ -109,8 +109,8 @@ extension PubSubNodes {
     }
 }
 
-/// Items that somebody has asked for and may have: what is to be read, and how it is answered.
-package struct ItemsReading: Sendable {
+/// Items as they are answered by XEP-0060.
+package struct ItemsReading: ItemsAnswer {
     package enum Which: Hashable, Sendable { case page(NodeItemsRequest), names([String]) }
 
     package let node: NodeID
@@ -140,8 +140,6 @@ package struct ItemsReading: Sendable {
     }
 
     /// The answer (§6.5.3, §6.5.4): as many of the items as fit, and how many there are if these are not all.
-    ///
-    /// - Parameter items: what was read, in the order in which it was.
     package func reply(_ items: [NodeItem]) -> IQReply {
         let found = items.filter { $0.time >= start ?? .min }
         let shown = fitting(found)

@@ -113,11 +113,11 @@ struct PubSubKeeping: Sendable {
         }
     }
 
-    private func answer(_ held: HeldRequest, _ reading: ItemsReading, _ context: LoopContext) {
+    private func answer(_ held: HeldRequest, _ reading: any ItemsAnswer, _ context: LoopContext) {
         held.answer(context) { _ async throws(StanzaError) in reading.reply(try await items(reading)) }
     }
 
-    func items(_ reading: ItemsReading) async throws(StanzaError) -> [NodeItem] {
+    func items(_ reading: any ItemsAnswer) async throws(StanzaError) -> [NodeItem] {
         do throws(StoreError) {
             switch reading.which {
             case .names(let names): return try await router.store.items(of: reading.node, named: names)

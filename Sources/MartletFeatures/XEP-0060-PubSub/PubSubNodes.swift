@@ -78,6 +78,8 @@ package struct PubSubNodes: Sendable {
         case .changeSubscriptions(let node, let changes): try change(changes, at: node, actor, audience, moment, &effects)
         case .listAffiliations(let node, let page): try listAffiliations(node, page, actor, audience, &effects)
         case .changeAffiliations(let node, let changes): try change(changes, at: node, actor, audience, &effects)
+        case .archive(let node, let query): try readArchive(node, query, actor, audience, moment, &effects)
+        case .archiveForm(let node): try answerArchiveForm(node, actor, audience, &effects)
         case .command(let wish): try execute(wish, actor, audience, moment, &effects)
         }
     }

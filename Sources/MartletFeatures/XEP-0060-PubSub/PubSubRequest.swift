@@ -27,6 +27,9 @@ package enum PubSubRequest: Sendable {
     case changeSubscriptions(node: String, [SubscriptionChange])
     case listAffiliations(node: String, ResultSetRequest)
     case changeAffiliations(node: String, [AffiliationChange])
+    /// What a node has (XEP-0442), and how that is asked for.
+    case archive(node: String, ArchiveQuery)
+    case archiveForm(node: String)
     /// A command (XEP-0050), of those that nodes have (§8.7).
     case command(CommandRequest)
 
@@ -82,7 +85,7 @@ package enum PubSubRequest: Sendable {
         case .subscriptions(let node, _), .affiliations(let node, _), .defaultOptions(let node), .create(let node, _): node
         case .subscribe(let node, _, _), .retract(let node, _, _), .configuration(let node), .configure(let node, _), .delete(let node, _),
             .purge(let node), .listSubscriptions(let node, _), .changeSubscriptions(let node, _), .listAffiliations(let node, _),
-            .changeAffiliations(let node, _):
+            .changeAffiliations(let node, _), .archive(let node, _), .archiveForm(let node):
             node
         case .unsubscribe(let subscriber), .options(let subscriber), .setOptions(let subscriber, _): subscriber.node
         case .items(let query): query.node

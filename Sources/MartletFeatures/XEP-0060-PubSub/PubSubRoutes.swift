@@ -11,6 +11,8 @@ extension PubSubRequest {
         [(IQRequest.Kind.get, Namespace.pubsub), (.set, .pubsub), (.get, .pubsubOwner), (.set, .pubsubOwner)].map { kind, namespace in
             route(kind, "pubsub", namespace, at: scope, take) { child, kind throws(PubSubError) in try PubSubRequest(child, kind) }
         } + [
+            route(.get, "query", .archive, at: scope, take) { child, kind throws(PubSubError) in try .archive(child, kind) },
+            route(.set, "query", .archive, at: scope, take) { child, kind throws(PubSubError) in try .archive(child, kind) },
             route(.set, "command", .commands, at: scope, take) { child, _ throws(PubSubError) in
                 .command(try asPubSub { () throws(StanzaError) in try CommandRequest(child) })
             },

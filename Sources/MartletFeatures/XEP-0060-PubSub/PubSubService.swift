@@ -114,7 +114,7 @@ package struct PubSubDirectory: IQResponder {
     }
 
     package var disco: DiscoFeatures {
-        var disco = DiscoFeatures(host: [.discoInfo, .discoItems, .resultSets] + PubSubNodes.namespaces)
+        var disco = DiscoFeatures(host: [.discoInfo, .discoItems, .resultSets, .archive] + PubSubNodes.namespaces)
         disco.hostNames = service.features
         return disco
     }

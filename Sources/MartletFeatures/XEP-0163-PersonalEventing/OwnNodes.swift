@@ -32,7 +32,19 @@ struct OwnNodes: Sendable {
         }
     }
 
-    private func read(_ reading: ItemsReading) async throws(PubSubError) -> [NodeItem] {
+    /// What a node is asked, for one of the account's sessions.
+    func answer(_ request: PubSubRequest, to session: JID) async throws(StanzaError) -> IQReply {
+        do throws(PubSubError) {
+            switch try await ask(request, by: session) {
+            case .reply(let reply): return reply
+            case .read(let reading): return reading.reply(try await read(reading))
+            }
+        } catch {
+            throw error.stanza
+        }
+    }
+
+    private func read(_ reading: any ItemsAnswer) async throws(PubSubError) -> [NodeItem] {
         do throws(StanzaError) { return try await PubSubKeeping(router: router).items(reading) } catch { throw PubSubError(error) }
     }
 
@@ -80,9 +92,9 @@ struct OwnNodes: Sendable {
     }
 
     /// Once it is on disk.
-    private func ask(_ request: PubSubRequest) async throws(PubSubError) -> NodeEffects.Answer {
+    private func ask(_ request: PubSubRequest, by session: JID? = nil) async throws(PubSubError) -> NodeEffects.Answer {
         let keeping = PubSubKeeping(router: router)
-        let actor = JID.bare(account)
+        let actor = session ?? .bare(account)
         let result: Result<NodeEffects.Answer, PubSubError> = await withCheckedContinuation { continuation in
             mailbox.run { context in
                 eventing.enter(account, bytes: 0, keeping, context) { _, home, context in

@@ -59,4 +59,11 @@ package enum ArchiveAnswers {
             writer.element("query", .archive) { ArchiveQuery.form().write(to: &$0) }
         }
     }
+
+    /// The same of a node (XEP-0442).
+    package static func form(ofNode node: String) -> IQReply {
+        IQReply { writer in
+            writer.element("query", .archive, ["node": node]) { ArchiveQuery.formOfItems().write(to: &$0) }
+        }
+    }
 }

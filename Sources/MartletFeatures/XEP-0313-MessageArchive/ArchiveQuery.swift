@@ -60,8 +60,19 @@ extension ArchiveQuery {
     /// for names that this server never gives and for nodes, which archives of accounts do not have, `bad-request` and `policy-violation`
     /// otherwise.
     package init(_ query: ElementView) throws(StanzaError) {
-        self.init()
         if query.hasAttribute("node") { throw .itemNotFound() }
+        try self.init(content: query)
+    }
+
+    /// The same of a query that is about a node: what only messages have is not known there (XEP-0442).
+    package init(ofItems query: ElementView) throws(StanzaError) {
+        try self.init(content: query)
+        let unknown = [("with", with != nil), ("include-groupchat", includesGroupchat != nil), (Self.textField, text != nil)]
+        if let (name, _) = unknown.first(where: \.1) { throw StanzaError(.featureNotImplemented, text: "no such field: \(name)") }
+    }
+
+    private init(content query: ElementView) throws(StanzaError) {
+        self.init()
         queryID = query.attribute("queryid")
         guard queryID?.utf8.count ?? 0 <= Self.queryIDBytesMax else {
             throw .policyViolation("a queryid may have \(Self.queryIDBytesMax) bytes")
@@ -151,5 +162,12 @@ extension ArchiveQuery {
             .init(textField, .textSingle),
         ]
         return DataForm(.form, type: Namespace.archive.name, fields: fields)
+    }
+
+    /// The same of a node.
+    package static func formOfItems() -> DataForm {
+        var form = form()
+        form.fields.removeAll { ["with", "include-groupchat", textField].contains($0.name) }
+        return form
     }
 }

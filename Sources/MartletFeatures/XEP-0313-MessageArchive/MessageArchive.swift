@@ -10,14 +10,23 @@ package struct MessageArchive: IQResponder, ArchivingStage {
     package static let specification = Specification.xep(313, "Message Archive Management", version: "1.1.3", note: "for accounts")
     package var disco: DiscoFeatures { DiscoFeatures(account: [.archive, .archiveExtended, .archiveGroupchatField, .archiveFullText]) }
     private let `default`: ArchivePreferences.Default
+    /// What accounts have published, which is asked in the same way (XEP-0442).
+    private let eventing: PersonalEventing
 
     /// - Parameter default: for accounts that have not said what they want.
-    package init(default: ArchivePreferences.Default) { self.default = `default` }
+    package init(default: ArchivePreferences.Default, eventing: PersonalEventing) {
+        self.default = `default`
+        self.eventing = eventing
+    }
 
     package var routes: [IQRoute] {
         [
-            .suspending(.set, "query", .archive) { request, router throws(StanzaError) in try await Self.answer(request, router) },
-            .immediate(.get, "query", .archive, at: .ownAccount) { _, _ in ArchiveAnswers.form() },
+            .suspending(.set, "query", .archive) { request, router throws(StanzaError) in
+                request.child.hasAttribute("node") ? try await ofNode(request, router) : try await Self.answer(request, router)
+            },
+            .suspending(.get, "query", .archive) { request, router throws(StanzaError) in
+                request.child.hasAttribute("node") ? try await ofNode(request, router) : ArchiveAnswers.form()
+            },
             .suspending(.get, "metadata", .archive) { request, router throws(StanzaError) in
                 let account = try Self.account(request)
                 return try await reading { () throws(StoreError) in
@@ -40,6 +49,13 @@ package struct MessageArchive: IQResponder, ArchivingStage {
     private static func account(_ request: IQRequest) throws(StanzaError) -> AccountID {
         guard let account = request.account else { throw .serviceUnavailable }
         return account
+    }
+
+    private func ofNode(_ request: IQRequest, _ router: Router) async throws(StanzaError) -> IQReply {
+        let query: PubSubRequest
+        do throws(PubSubError) { query = try .archive(request.child, request.kind == .get ? .get : .set) } catch { throw error.stanza }
+        guard let mailbox = request.mailbox else { throw .internalServerError }
+        return try await OwnNodes(eventing: eventing, account: request.owner, router: router, mailbox: mailbox).answer(query, to: request.actor)
     }
 
     private static func answer(_ request: IQRequest, _ router: Router) async throws(StanzaError) -> IQReply {

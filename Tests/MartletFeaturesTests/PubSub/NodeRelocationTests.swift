@@ -33,6 +33,7 @@ struct NodeRelocationTests {
             }
             #expect(paper.publish("b", at: "n").refusal == "modify/gone")
             #expect(paper.ownerGet("<configure node='n'/>", by: hamlet).refusal == "modify/gone")
+            #expect(paper.archive("n").last?.refusal == "modify/gone")
             let info = { (paper: NodesOnPaper) in try paper.nodes.answer(toInfoOf: "n", for: RoomOnPaper.jid(francisco), paper.audience) }
             #expect { try info(paper) } throws: { ($0 as? PubSubError)?.stanza.alternative == elsewhere }
             #expect(paper.get("<subscriptions/>", by: francisco).error == nil && paper.nodes.nodeCount == 0)

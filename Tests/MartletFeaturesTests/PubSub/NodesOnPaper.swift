@@ -96,6 +96,17 @@ struct NodesOnPaper {
         }[0]
     }
 
+    /// A query of a node's archive.
+    ///
+    /// - Returns: what comes before the answer, and the answer.
+    mutating func archive(
+        _ node: String, _ content: String = "", attributes: String = "", kind: IQType = .set, by actor: String = "francisco@denmark.lit/barracks"
+    ) -> [TestStanza] {
+        ask(kind, "<query xmlns='urn:xmpp:mam:2' node='\(node)' \(attributes)>\(content)</query>", actor) { child throws(PubSubError) in
+            try PubSubRequest.archive(child, kind)
+        }
+    }
+
     /// - Returns: what comes before the answer, and the answer.
     private mutating func ask(
         _ kind: IQType, _ content: String, _ actor: String, _ read: (ElementView) throws(PubSubError) -> PubSubRequest
@@ -261,7 +272,7 @@ struct DiskOnPaper {
 
     func marks(of node: NodeID) -> [NodeItemMark] { (items[node] ?? []).map(\.mark) }
 
-    func read(_ reading: ItemsReading) -> [NodeItem] {
+    func read(_ reading: any ItemsAnswer) -> [NodeItem] {
         let all = items[reading.node] ?? []
         switch reading.which {
         case .names(let names): return all.filter { item in names.contains { $0.hasOctets(of: item.name) } }
