@@ -181,6 +181,12 @@ package enum StandardFeatures {
         .xep(379, "Pre-Authenticated Roster Subscription", version: "0.3.3", note: "tokens are the server's, which approves in the inviter's name"),
         .xep(445, "Pre-Authenticated In-Band Registration", version: "0.2.0", note: "where registration is open, or for whoever is invited"),
         .xep(82, "XMPP Date and Time Profiles", version: "1.1.1"),
+        .xep(84, "User Avatar", version: "1.1.4"),
+        .xep(222, "Persistent Storage of Public Data via PubSub", version: "1.0"),
+        .xep(223, "Persistent Storage of Private Data via PubSub", version: "1.1.1"),
+        .xep(470, "Pubsub Attachments", version: "0.2.0", note: "at nodes that authors make; without summaries, so that it is not announced"),
+        .xep(490, "Message Displayed Synchronization", version: "1.0.1"),
+        .xep(492, "Chat notification settings", version: "0.2.0", note: "kept in bookmarks, also when older clients write them; for clients to follow"),
         .xep(128, "Service Discovery Extensions", version: "1.0.1"),
         .xep(
             114, "Jabber Component Protocol", version: "1.6",
