@@ -27,6 +27,8 @@ package struct FeatureConfiguration: Sendable {
     package var streamLimits: PeerFeatures.Limits?
     /// Where it is said what is wrong when the server cannot be reached (XEP-0455).
     package var outageStatus: [String] = []
+    /// Where it is published which servers the domain has streams with (XEP-0485); `nil`: nowhere.
+    package var serverInformation: BareJID?
     /// What becomes of the people's data (XEP-0504).
     package var dataPolicy = DataPolicy.Statement()
     /// Who gets an account, and what accounts may do to themselves.
@@ -98,6 +100,7 @@ package enum StandardFeatures {
             LastActivityQueries(time: configuration.time, uptime: configuration.uptime),
             ContactAddresses(configuration.contacts),
             OutageStatus(configuration.outageStatus),
+            ServerInformation(at: configuration.serverInformation),
             DataPolicy(configuration.dataPolicy),
             StreamLimits(configuration.streamLimits),
             EntityCapabilities(cache: configuration.capabilities),
@@ -106,8 +109,7 @@ package enum StandardFeatures {
             ClientState(),
             PushNotifications(configuration.push),
             ExternalServices(configuration.externalServices, time: configuration.time),
-        ] + (eventing.map { [$0, AvatarConversion(), Bookmarks()] } ?? []) + archive(configuration)
-        ] + archive(configuration, eventing)
+        ] + (eventing.map { [$0, AvatarConversion(), Bookmarks()] } ?? []) + archive(configuration, eventing)
     }
 
     /// A domain of rooms (XEP-0045).
@@ -147,7 +149,7 @@ package enum StandardFeatures {
             domain: domain, policy: policy, features: [service, Ping(), SoftwareVersion(configuration), EntityTime(time: configuration.time)], service: service)
     }
 
-    private static func archive(_ configuration: FeatureConfiguration, _ eventing: PersonalEventing) -> [any Feature] {
+    private static func archive(_ configuration: FeatureConfiguration, _ eventing: PersonalEventing?) -> [any Feature] {
         guard let archiveDefault = configuration.archiveDefault else { return [] }
         return [MessageArchive(default: archiveDefault, eventing: eventing), ArchivePreferenceManagement(default: archiveDefault)]
     }

@@ -105,7 +105,7 @@ package struct DiscoInfo: Hashable, Sendable {
         let disco = host.features.map(\.disco)
         self.init(
             identities: [Identity("server", "im")], features: Self.sorted(disco.flatMap(\.host), disco.flatMap(\.hostNames)),
-            forms: Self.own(host.features, besides: nested).flatMap(\.hostForms))
+            forms: Self.merged(Self.own(host.features, besides: nested).flatMap(\.hostForms)))
         nest(nested)
     }
 
@@ -130,6 +130,13 @@ package struct DiscoInfo: Hashable, Sendable {
         features = Self.sorted([], features + nested.flatMap(\.features))
         for identity in nested.flatMap(\.identities) where !identities.contains(identity) { identities.append(identity) }
         for form in nested.flatMap(\.forms) where !forms.contains(where: { $0.type == form.type }) { forms.append(form) }
+    }
+
+    /// What several features say in forms of one type is in one form: nobody would know which to read (XEP-0128 §2).
+    private static func merged(_ forms: [DiscoForm]) -> [DiscoForm] {
+        forms.reduce(into: []) { merged, form in
+            if let index = merged.firstIndex(where: { $0.type == form.type }) { merged[index].fields += form.fields } else { merged.append(form) }
+        }
     }
 
     private static func sorted(_ namespaces: [Namespace], _ names: [String]) -> [String] {

@@ -91,10 +91,11 @@ extension Router {
 
     // MARK: Answers
 
-    /// An answer to a bare JID of this server: taken if the account has asked for it, else of no interest to anybody.
+    /// An answer to a bare JID of this server: taken if the account or the domain has asked for it, else of no interest to anybody.
     func answered(_ stanza: Stanza, _ type: IQType, _ context: LoopContext) {
         if answered(inName: stanza, context) { return context.runEffects() }
         guard case .bare(let account)? = stanza.to, let id = stanza.id else { return }
+        if account.isDomain { return domainRequests.conclude(id, by: account, from: stanza.from, type == .result ? stanza : nil) }
         let outcome: RequestOutcome
         switch type {
         case .get, .set: return

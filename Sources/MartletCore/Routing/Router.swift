@@ -15,6 +15,7 @@ package final class Router: Sendable {
     package let credentials = CredentialChanges()
     /// What components have asked in accounts' names.
     let requestsInName = RequestsInName()
+    let domainRequests = DomainRequests()
     /// What clients may send again that was logged before the start.
     let resent: ResentMessages
     /// Whose bytes go with an account.

@@ -9,7 +9,7 @@ extension PubSubNodes {
     mutating func create(
         _ name: String?, _ form: DataForm?, _ actor: JID, _ audience: some NodeAudience, _ moment: NodeMoment, _ effects: inout NodeEffects
     ) throws(PubSubError) {
-        guard mayCreate(actor, audience) else { throw .forbidden }
+        guard mayCreate(actor, audience), audience.isAdmin || name.map(settings.reservedNames.contains) != true else { throw .forbidden }
         if let name, nodes[OctetName(name)] != nil { throw PubSubError(.conflict) }
         var configuration = NodeConfiguration(defaultsOf: settings)
         if let form, form.kind != .cancel { configuration = try self.configuration(configuration, taking: form) }

@@ -66,6 +66,37 @@ package struct PubSubService: DomainService {
         ServiceAudience(isAdmin: settings.operators.contains(actor.bare), hosts: context.hosts)
     }
 
+    /// Asks the nodes something in the operator's name, and waits until it is on disk.
+    ///
+    /// - Parameter mailbox: of the loop on which it is asked.
+    func carryOut(
+        at address: BareJID, _ router: Router, _ mailbox: LoopMailbox,
+        _ decide: @escaping @Sendable (inout PubSubNodes, ServiceAudience, NodeMoment, inout NodeEffects) throws(PubSubError) -> Void
+    ) async throws(PubSubError) {
+        let keeping = PubSubKeeping(router: router)
+        let failure = PubSubError(StanzaError(.internalServerError, .wait))
+        let result: Result<Void, PubSubError> = await withCheckedContinuation { continuation in
+            mailbox.run { context in
+                enter(address, bytes: 0, router, context) { home, context in
+                    guard let home else { return continuation.resume(returning: .failure(failure)) }
+                    keeping.carryOut(home, context) { home, context, effects throws(PubSubError) in
+                        try decide(&home.nodes, ServiceAudience(isAdmin: true, hosts: context.hosts), keeping.moment(context), &effects)
+                    } done: { result, context in
+                        switch result {
+                        case .failure(let error): continuation.resume(returning: .failure(error))
+                        case .success((_, let ticket)):
+                            context.afterCommit(ticket) { _, outcome in
+                                continuation.resume(returning: (try? outcome.get()) == nil ? .failure(failure) : .success(()))
+                            }
+                        }
+                    }
+                }
+                context.runEffects()
+            }
+        }
+        try result.get()
+    }
+
     private func enter(_ address: BareJID, bytes: Int, _ router: Router, _ context: LoopContext, _ work: @escaping PubSubHome.Work) {
         router.shard(of: address).withLock {
             PubSubKeeping(router: router).enter(address, .service(address.domainpart), settings.nodes, bytes: bytes, context, work)

@@ -13,6 +13,8 @@ package struct PubSubSettings: Hashable, Sendable {
 
     package let kind: Kind
     package var creators = Creators.localAccounts
+    /// Names of nodes that only administrators create, as others believe what is there to be the operator's.
+    package var reservedNames: Set<String> = []
     /// Nodes of this owner.
     package var nodesMax: Int
     /// Nodes of which is known where they are now; the one that left first is forgotten.
@@ -55,7 +57,11 @@ package struct PubSubSettings: Hashable, Sendable {
     package static func personal(_ account: AccountID) -> Self {
         Self(kind: .personal(account), nodesMax: 200, itemsMax: 1_000, bytesMax: 10 * 1024 * 1024)
     }
-    package static let service = Self(kind: .service, nodesMax: 10_000, itemsMax: 10_000, bytesMax: 1024 * 1024 * 1024)
+    package static var service: Self {
+        var settings = Self(kind: .service, nodesMax: 10_000, itemsMax: 10_000, bytesMax: 1024 * 1024 * 1024)
+        settings.reservedNames = [ServerInformation.node]
+        return settings
+    }
 
     private init(kind: Kind, nodesMax: Int, itemsMax: Int, bytesMax: Int) {
         self.kind = kind

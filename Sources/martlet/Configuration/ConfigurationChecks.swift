@@ -33,6 +33,7 @@ struct ConfigurationChecks {
         checkComponents()
         checkUploads()
         checkWebAddresses()
+        checkServerInformation()
     }
 
     private mutating func report(_ path: String, _ message: String, hint: String? = nil) {
@@ -168,6 +169,12 @@ struct ConfigurationChecks {
                 report("components[\(index)].delegations[\(place)]", "\(ConfigurationSource.shortened(delegation.name)) is delegated to \(other) already")
             }
         }
+    }
+
+    /// What is told needs a place.
+    private mutating func checkServerInformation() {
+        guard configuration.pubsub.service.publishesServerInformation, !configuration.pubsub.service.isEnabled else { return }
+        report("pubsub.service.server-info", "there is no service to publish it at", hint: "set pubsub.service.enabled to true as well")
     }
 
     /// Secrets of components do not cross the network in the clear, but what is said behind them does.

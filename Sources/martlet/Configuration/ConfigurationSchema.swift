@@ -485,6 +485,12 @@ package enum ConfigurationSchema {
             "subdomain", \.subdomain, .domain, .reload,
             "Where the service of a domain is: with pubsub, that of example.org is at pubsub.example.org."),
         .value("creation", \.creation, .choice, .reload, "Who may create nodes: local (accounts of this server) or admins (of the domain)."),
+        .value(
+            "server-info", \.publishesServerInformation, .boolean, .reload,
+            """
+            Whether each domain tells everybody, at the node serverinfo, which other servers it has streams with (XEP-0485). Others are named only if \
+            they say that they do the same.
+            """),
         .value("nodes", \.nodesMax, .integer(10...1_000_000), .reload, "Most nodes that a service has."),
         .value("items", \.itemsMax, .integer(10...1_000_000), .reload, "Most items that a node keeps, if it is to keep as many as it may."),
         .value(

@@ -318,6 +318,8 @@ extension ServerConfiguration {
         /// The service of `example.org` is at `pubsub.example.org`.
         package var subdomain = "pubsub"
         package var creation = NodeCreation.local
+        /// Whether domains tell which servers they have streams with (XEP-0485).
+        package var publishesServerInformation = false
         package var nodesMax = 10_000
         package var itemsMax = 10_000
         package var bytesMax = 1024 * 1024 * 1024

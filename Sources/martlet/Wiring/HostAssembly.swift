@@ -55,6 +55,7 @@ struct HostAssembly {
         features.streamLimits = .init(
             bytesMax: configuration.limits.stanzaBytesMax, idleSeconds: configuration.idle.pingAfter.map { Int($0.components.seconds) })
         features.outageStatus = domain.contacts.outage
+        features.serverInformation = configuration.pubsub.service.publishesServerInformation ? configuration.pubsub(of: domain) : nil
         features.dataPolicy = statement(domain.dataPolicy)
         features.components = componentAssembly.grants(components, over: domain)
         return features

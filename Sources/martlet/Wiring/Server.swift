@@ -58,7 +58,8 @@ final class Server: Sendable {
         let components = ComponentListenerService(listeners, componentService, on: core.pool)
         core.components.apply(try ComponentAssembly(configuration: configuration).settings)
         let housekeeping = Housekeeping(core, certificates, start.logs, start.time, configuration)
-        let control = ServerControl(core, certificates, clients, federation, components, housekeeping, start)
+        let information = ServerInformationPublisher(core, federation, start.logs.server, start.time, configuration)
+        let control = ServerControl(core, certificates, clients, federation, components, housekeeping, information, start)
         let isReady = NIOLockedValueBox(false)
         Self.addProbes(to: start.logs.registry, passwords, clients, isReady, core)
         start.logs.registry.addProbe { ServerMetrics.set(core.components.reports, in: $0) }
@@ -88,7 +89,7 @@ final class Server: Sendable {
         certificateFiles = files
         // They stop in the opposite order: first no new clients and the end of those that are there.
         services = [
-            housekeeping, OpenService(stop: operations.stop), OpenService(stop: socket.stop),
+            housekeeping, information, OpenService(stop: operations.stop), OpenService(stop: socket.stop),
             OpenService {
                 await peers?.stopAccepting()
                 await components.stopAccepting()

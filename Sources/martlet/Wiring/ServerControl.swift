@@ -14,6 +14,7 @@ actor ServerControl {
     private let federation: FederationService?
     private let componentPorts: ComponentListenerService
     private let housekeeping: Housekeeping
+    private let information: ServerInformationPublisher
     private let logs: ServerLogs
     private let time: SystemClock
     private let notifier: SystemdNotifier
@@ -28,7 +29,7 @@ actor ServerControl {
 
     init(
         _ core: ServerCore, _ certificates: CertificateStore, _ clients: ClientListenerService, _ federation: FederationService?,
-        _ componentPorts: ComponentListenerService, _ housekeeping: Housekeeping, _ start: Server.Start
+        _ componentPorts: ComponentListenerService, _ housekeeping: Housekeeping, _ information: ServerInformationPublisher, _ start: Server.Start
     ) {
         self.federation = federation
         self.core = core
@@ -36,6 +37,7 @@ actor ServerControl {
         self.clients = clients
         self.componentPorts = componentPorts
         self.housekeeping = housekeeping
+        self.information = information
         logs = start.logs
         time = start.time
         notifier = start.notifier
@@ -173,6 +175,7 @@ actor ServerControl {
         housekeeping.apply(next)
         componentPorts.apply(NetworkAssembly(configuration: next).settings)
         await replaceHosts(hosts)
+        await information.apply(next)
         core.components.apply(components)
         if !components.isEmpty, !componentPorts.isOpen, next.listeners.contains(where: \.kind.isForComponents) {
             logs.server.warning("components can connect after a restart", metadata: ["why": "there were none at the start, so no port is open for them"])

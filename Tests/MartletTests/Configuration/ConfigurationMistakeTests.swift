@@ -137,6 +137,9 @@ struct ConfigurationMistakeTests {
             minimal + "pubsub:\n  service: {enabled: true, subdomain: conference}\n", 3, 39, "pubsub.service.subdomain",
             "conference.example.org would be both the rooms of example.org and nodes of example.org"),
         Mistake(
+            minimal + "pubsub:\n  service: {server-info: true}\n", 3, 26, "pubsub.service.server-info", "there is no service to publish it at",
+            hint: "set pubsub.service.enabled to true as well"),
+        Mistake(
             "domains: [{name: example.org}, {name: conference.example.org}]\nrooms: {subdomain: conference}\n", 2, 20, "rooms.subdomain",
             "conference.example.org would be both a domain and the rooms of example.org"),
         Mistake(

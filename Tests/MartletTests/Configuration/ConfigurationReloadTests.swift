@@ -174,6 +174,7 @@ struct ConfigurationReloadTests {
         KeyChange("pubsub.service.enabled", .configuration) { $0.pubsub.service.isEnabled.toggle() },
         KeyChange("pubsub.service.subdomain", .configuration) { $0.pubsub.service.subdomain = "nodes" },
         KeyChange("pubsub.service.creation", .configuration) { $0.pubsub.service.creation = .admins },
+        KeyChange("pubsub.service.server-info", .configuration) { $0.pubsub.service.publishesServerInformation.toggle() },
         KeyChange("pubsub.service.nodes", .configuration) { $0.pubsub.service.nodesMax += 1 },
         KeyChange("pubsub.service.items", .configuration) { $0.pubsub.service.itemsMax += 1 },
         KeyChange("pubsub.service.bytes", .configuration) { $0.pubsub.service.bytesMax += 1 },
