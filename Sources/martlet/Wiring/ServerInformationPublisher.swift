@@ -18,8 +18,8 @@ actor ServerInformationPublisher: Service {
     private let time: any TimeSource
     private var configuration: ServerConfiguration
     private var agreements = ServerInformation.Agreements()
-    /// What is at the nodes, by domain.
-    private var published: [String: ByteBuffer] = [:]
+    /// What is at the nodes, by services.
+    private var published: [BareJID: ByteBuffer] = [:]
     /// Domains for which it failed, so that it is told once.
     private var failing: Set<String> = []
 
@@ -31,10 +31,11 @@ actor ServerInformationPublisher: Service {
         self.configuration = configuration
     }
 
-    /// After a reload. What is not wanted any more is gone when it returns; what is wanted is there after the next turn.
+    /// After a reload. When it returns, what is not wanted any more is gone, and what is wanted is there, with the names that are known by then.
     func apply(_ configuration: ServerConfiguration) async {
         self.configuration = configuration
         await withdraw()
+        await publish(asks: false)
     }
 
     nonisolated func run() async throws {
@@ -46,26 +47,30 @@ actor ServerInformationPublisher: Service {
     private func takeTurns() async {
         await withdraw()
         while !Task.isCancelled {
-            if configuration.pubsub.service.publishesServerInformation { await publish() }
+            await publish(asks: true)
             guard (try? await Task.sleep(for: Self.interval)) != nil else { break }
         }
     }
 
     // MARK: Publishing
 
-    private func publish() async {
+    /// - Parameter asks: whether others are asked if they agree to be named, which may take a while.
+    private func publish(asks: Bool) async {
+        guard configuration.pubsub.service.publishesServerInformation else { return }
         let report = await federation?.report() ?? FederationReport()
         for domain in configuration.domains {
-            guard let name = try? BareJID(parsing: domain.name) else { continue }
+            guard let name = try? BareJID(parsing: domain.name), let service = configuration.pubsub(of: domain) else { continue }
             let connections = Self.connections(in: report, of: name.domainpart)
-            await ask(Set(connections.map(\.remote)), by: name)
+            if asks { await ask(Set(connections.map(\.remote)), by: name) }
             let content = ServerInformation.content(of: name, connections, named: agreements.agreeing(at: time.wallMilliseconds))
             // Somebody may have switched it off meanwhile.
-            guard configuration.pubsub.service.publishesServerInformation, published[domain.name] != content else { continue }
+            guard configuration.pubsub.service.publishesServerInformation, published[service] != content else { continue }
             await change(domain) { service, address, core throws(StanzaError) in
                 try await ServerInformation.publish(content, of: name, by: service, at: address, core.router, core.mailbox)
-            } done: { publisher in publisher.published[domain.name] = content }
+            } done: { publisher in publisher.published[service] = content }
         }
+        // If it was switched off meanwhile, what has just been published goes, too.
+        await withdraw()
     }
 
     /// Streams of the domain itself that are authenticated.

@@ -132,6 +132,31 @@ struct ServeTests {
         #expect(server.stop() == 0)
     }
 
+    @Test("which servers a domain has streams with is published and announced while the operator wants it, and not before and after (XEP-0485)")
+    func serverInformation() throws {
+        func set(_ isWanted: Bool) throws { try configure(more: "pubsub:\n  service: {enabled: true, server-info: \(isWanted)}\n") }
+        try set(false)
+        let server = try started()
+        let client = try PlainClient(port: household.ports[0])
+        _ = try client.logIn("nurse", "angelica")
+        func answer(_ address: String, _ query: String) throws -> String {
+            client.send("<iq type='get' id='q' to='\(address)'>\(query)</iq>")
+            return try client.read(until: "</iq>")
+        }
+        let items = "<pubsub xmlns='http://jabber.org/protocol/pubsub'><items node='serverinfo'/></pubsub>"
+        for isWanted in [false, true, false] {
+            try set(isWanted)
+            let result = try household.run("config", "reload", "--config", household.file)
+            #expect(result.status == 0, "\(result.errors)")
+            let info = try answer("capulet.example", "<query xmlns='http://jabber.org/protocol/disco#info'/>")
+            #expect(info.contains("urn:xmpp:serverinfo:0") == isWanted && info.contains("xmpp:pubsub.capulet.example?;node=serverinfo") == isWanted)
+            let published = try answer("pubsub.capulet.example", items)
+            #expect(published.contains("<domain name='capulet.example'><federation/></domain>") == isWanted, "\(published)")
+            #expect(published.contains("<item-not-found") == !isWanted)
+        }
+        #expect(server.stop() == 0)
+    }
+
     @Test("a bad file changes nothing, by command and by signal; the place of the mistake is said (P15)")
     func badReload() throws {
         let server = try started()
