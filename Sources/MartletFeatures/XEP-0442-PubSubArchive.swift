@@ -50,7 +50,7 @@ extension PubSubNodes {
         let node = try archivedNode(name, actor, audience)
         guard case .full(let recipient) = actor else { throw .badRequest("who asks an archive has a resource") }
         guard let known = marks[node.id] else { return effects.needsMarks = node.id }
-        let page = try NodeArchivePage(query, known.inOrder, bytesMax: settings.pageBytesMax)
+        let page = try NodeArchivePage(query, known, bytesMax: settings.pageBytesMax)
         effects.answer = .read(
             PubSubArchive.Page(
                 node: node.id, name: node.name, address: address, recipient: recipient, query: query, marks: page.marks, isComplete: page.isComplete,
@@ -74,34 +74,37 @@ struct NodeArchivePage: Hashable {
     let isComplete: Bool
     let count: Int
 
-    /// - Parameters:
-    ///   - all: in order.
-    ///   - bytesMax: of payloads on the page; one item is on it in any case.
-    init(_ query: ArchiveQuery, _ all: [NodeItemMark], bytesMax: Int) throws(PubSubError) {
+    /// - Parameter bytesMax: of payloads on the page; one item is on it in any case.
+    init(_ query: ArchiveQuery, _ all: NodeItemMarks, bytesMax: Int) throws(PubSubError) {
         let request = query.request
         // Whatever is named has to be there (XEP-0313 §4.1.3, §4.3.2).
-        guard request.named.isSubset(of: all.lazy.map(\.place)) else { throw .itemNotFound }
-        var filter = query
-        filter.page = .first
-        let passing = filter.request
-        count = all.count { passing.passes($0) }
-        let found = all.filter(request.passes)
-        let inOrderAsked = request.isBackwards ? found.reversed() : found
+        guard request.named.allSatisfy(all.contains) else { throw .itemNotFound }
+        var whole = query
+        whole.page = .first
+        count = Self.found(whole.request, in: all).count
+        let found = Self.found(request, in: all)
+        let asked = request.isBackwards ? Array(found.suffix(request.limit).reversed()) : Array(found.prefix(request.limit))
         var bytes = 0
-        let fitting = inOrderAsked.prefix(request.limit).enumerated().prefix { index, mark in
+        let fitting = asked.enumerated().prefix { index, mark in
             bytes += mark.byteCount
             return index == 0 || bytes <= bytesMax
         }.map(\.element)
         marks = request.isBackwards ? fitting.reversed() : fitting
         isComplete = fitting.count == found.count
     }
+
+    /// Only times and lists of names make it necessary to look at each item.
+    private static func found(_ request: ArchiveRequest, in all: NodeItemMarks) -> ArraySlice<NodeItemMark> {
+        let end = request.before.map(all.index(from:)) ?? all.count
+        let first = request.after.map { all.index(from: $0 + 1) } ?? 0
+        let between = all.inOrder[min(first, end)..<end]
+        return request.isByName ? between : between.filter(request.passes)[...]
+    }
 }
 
 extension ArchiveRequest {
-    /// Whether an item passes.
+    /// Whether an item passes that is where it may be.
     fileprivate func passes(_ mark: NodeItemMark) -> Bool {
-        if let after, mark.place <= after { return false }
-        if let before, mark.place >= before { return false }
         if let start, mark.time < start { return false }
         if let end, mark.time > end { return false }
         return ids?.contains(mark.place) ?? true

@@ -17,6 +17,11 @@ struct NodeItemMarks: Sendable {
     func place(of name: String) -> UInt64? { places[OctetName(name)] }
     subscript(name: String) -> NodeItemMark? { places[OctetName(name)].map { inOrder[index(from: $0)] } }
 
+    func contains(_ place: UInt64) -> Bool {
+        let index = index(from: place)
+        return index < count && inOrder[index].place == place
+    }
+
     /// Where the first item is whose place is not below `place`.
     func index(from place: UInt64) -> Int {
         var (low, high) = (0, inOrder.count)
