@@ -11,10 +11,10 @@ package struct MessageArchive: IQResponder, ArchivingStage {
     package var disco: DiscoFeatures { DiscoFeatures(account: [.archive, .archiveExtended, .archiveGroupchatField, .archiveFullText]) }
     private let `default`: ArchivePreferences.Default
     /// What accounts have published, which is asked in the same way (XEP-0442).
-    private let eventing: PersonalEventing
+    private let eventing: PersonalEventing?
 
     /// - Parameter default: for accounts that have not said what they want.
-    package init(default: ArchivePreferences.Default, eventing: PersonalEventing) {
+    package init(default: ArchivePreferences.Default, eventing: PersonalEventing?) {
         self.default = `default`
         self.eventing = eventing
     }
@@ -54,6 +54,7 @@ package struct MessageArchive: IQResponder, ArchivingStage {
     private func ofNode(_ request: IQRequest, _ router: Router) async throws(StanzaError) -> IQReply {
         let query: PubSubRequest
         do throws(PubSubError) { query = try .archive(request.child, request.kind == .get ? .get : .set) } catch { throw error.stanza }
+        guard let eventing else { throw .serviceUnavailable }
         guard let mailbox = request.mailbox else { throw .internalServerError }
         return try await OwnNodes(eventing: eventing, account: request.owner, router: router, mailbox: mailbox).answer(query, to: request.actor)
     }
