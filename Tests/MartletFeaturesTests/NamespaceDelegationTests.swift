@@ -9,7 +9,7 @@ import Testing
 @Suite("components that answer in the server's place (XEP-0355)")
 struct NamespaceDelegationTests {
     private let wire = TestWire()
-    private static let name = "pubsub.capulet.example"
+    private static let name = "steward.capulet.example"
     private static let pubsub = "http://jabber.org/protocol/pubsub"
 
     private static func settings(_ delegations: [Delegation], domains: [String] = ["capulet.example"]) throws -> ComponentSettings {
@@ -45,7 +45,7 @@ struct NamespaceDelegationTests {
         let server = try world([Delegation(Self.pubsub), Delegation("urn:xmpp:mam:2", attributes: ["node"])])
         let told = TestComponent(server, Self.name).received()
         #expect(told.first == """
-            <message from='capulet.example' to='pubsub.capulet.example' id='\(told.first?.id ?? "")'><delegation xmlns='urn:xmpp:delegation:2'>\
+            <message from='capulet.example' to='steward.capulet.example' id='\(told.first?.id ?? "")'><delegation xmlns='urn:xmpp:delegation:2'>\
             <delegated namespace='http://jabber.org/protocol/pubsub'/><delegated namespace='urn:xmpp:mam:2'><attribute name='node'/></delegated>\
             </delegation></message>
             """)
@@ -66,7 +66,7 @@ struct NamespaceDelegationTests {
         server.components.apply([try Self.settings([])])
         server.run()
         let told = component.received()
-        #expect(told == ["<message from='capulet.example' to='pubsub.capulet.example' id='\(told.first?.id ?? "")'><delegation xmlns='urn:xmpp:delegation:2'/></message>"])
+        #expect(told == ["<message from='capulet.example' to='steward.capulet.example' id='\(told.first?.id ?? "")'><delegation xmlns='urn:xmpp:delegation:2'/></message>"])
     }
 
     // MARK: Requests (§4.3)
@@ -81,7 +81,7 @@ struct NamespaceDelegationTests {
             juliet.send("<iq type='set' id='q'\(address)><query xmlns='a:b' node='n'><x/></query></iq>")
             let forwarded = component.received().first
             #expect(forwarded == """
-                <iq from='capulet.example' to='pubsub.capulet.example' id='\(forwarded?.id ?? "")' type='set'><delegation xmlns='urn:xmpp:delegation:2'>\
+                <iq from='capulet.example' to='steward.capulet.example' id='\(forwarded?.id ?? "")' type='set'><delegation xmlns='urn:xmpp:delegation:2'>\
                 <forwarded xmlns='urn:xmpp:forward:0'><iq xmlns='jabber:client' from='juliet@capulet.example/balcony' type='set' id='q'\(address)>\
                 <query xmlns='a:b' node='n'><x/></query></iq></forwarded></delegation></iq>
                 """)

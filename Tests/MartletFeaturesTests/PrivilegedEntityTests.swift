@@ -10,7 +10,7 @@ import Testing
 struct PrivilegedEntityTests {
     private let wire = TestWire()
     private let refusals = Refusals()
-    private static let name = "pubsub.capulet.example"
+    private static let name = "steward.capulet.example"
 
     private static func settings(domains: [String] = ["capulet.example"], _ change: (inout ComponentPrivileges) -> Void) throws -> ComponentSettings {
         var privileges = ComponentPrivileges()
@@ -46,7 +46,7 @@ struct PrivilegedEntityTests {
         let told = TestComponent(server, Self.name).received()
         #expect(told.compactMap { $0.element.attribute("from") } == ["capulet.example", "verona.example"])
         #expect(told.first == """
-            <message from='capulet.example' to='pubsub.capulet.example' id='\(told.first?.id ?? "")'><privilege xmlns='urn:xmpp:privilege:2'>\
+            <message from='capulet.example' to='steward.capulet.example' id='\(told.first?.id ?? "")'><privilege xmlns='urn:xmpp:privilege:2'>\
             <perm access='roster' type='both' push='true'/><perm access='message' type='outgoing'/><perm access='iq'><namespace ns='a:b' type='both'/>\
             <namespace ns='http://jabber.org/protocol/pubsub' type='set'/></perm><perm access='presence' type='roster'/></privilege></message>
             """)
@@ -80,12 +80,12 @@ struct PrivilegedEntityTests {
         let told = pubsub.received()
         #expect(told.count == 1)
         #expect(told.first == """
-            <message from='capulet.example' to='pubsub.capulet.example' id='\(told.first?.id ?? "")'><privilege xmlns='urn:xmpp:privilege:2'>\
+            <message from='capulet.example' to='steward.capulet.example' id='\(told.first?.id ?? "")'><privilege xmlns='urn:xmpp:privilege:2'>\
             <perm access='roster' type='none'/><perm access='message' type='outgoing'/><perm access='iq'><namespace ns='a:b' type='none'/></perm>\
             </privilege></message>
             """)
         server.createAccount("juliet")
-        pubsub.send("<iq from='pubsub.capulet.example' to='juliet@capulet.example' id='1' type='get'><query xmlns='jabber:iq:roster'/></iq>")
+        pubsub.send("<iq from='steward.capulet.example' to='juliet@capulet.example' id='1' type='get'><query xmlns='jabber:iq:roster'/></iq>")
         #expect(pubsub.received().map(\.error) == ["auth/forbidden"])
     }
 
@@ -120,7 +120,7 @@ struct PrivilegedEntityTests {
         #expect(pushed.map { $0.child("query")?.firstChild?.attribute("name") } == ["Nurse"])
         #expect(pushed.first?.child("query")?.firstChild?.attribute("subscription") == "none")
         let told = pubsub.received()
-        #expect(told.count == 2 && told.contains("<iq from='juliet@capulet.example' to='pubsub.capulet.example' id='s' type='result'/>"))
+        #expect(told.count == 2 && told.contains("<iq from='juliet@capulet.example' to='steward.capulet.example' id='s' type='result'/>"))
         let push = told.first { $0.element.attribute("type") == "set" }
         #expect(push?.element.attribute("from") == "juliet@capulet.example" && push?.child("query")?.firstChild?.attribute("jid") == "nurse@capulet.example")
         juliet.send("<iq type='set' id='own'><query xmlns='jabber:iq:roster'><item jid='nurse@capulet.example' subscription='remove'/></query></iq>")
@@ -136,7 +136,7 @@ struct PrivilegedEntityTests {
         let server = try world { $0.roster = .get }
         let pubsub = component(server)
         let juliet = server.online("juliet/balcony")
-        juliet.send("<iq type='set' id='b'><block xmlns='urn:xmpp:blocking'><item jid='pubsub.capulet.example'/></block></iq>")
+        juliet.send("<iq type='set' id='b'><block xmlns='urn:xmpp:blocking'><item jid='steward.capulet.example'/></block></iq>")
         pubsub.send(Self.rosterGet("juliet@capulet.example"))
         #expect(pubsub.received().map { $0.element.attribute("type") } == ["result"])
     }
@@ -310,7 +310,7 @@ struct PrivilegedEntityTests {
         peer.send("<iq from='romeo@montague.example' to='juliet@capulet.example' id='\(id)' type='result'><pubsub xmlns='http://jabber.org/protocol/pubsub'/></iq>")
         peer.send("<iq from='romeo@montague.example' to='juliet@capulet.example' id='\(id)' type='result'/>")
         #expect(pubsub.received() == ["""
-            <iq from='juliet@capulet.example' to='pubsub.capulet.example' id='priv1' type='result'><privilege xmlns='urn:xmpp:privilege:2'>\
+            <iq from='juliet@capulet.example' to='steward.capulet.example' id='priv1' type='result'><privilege xmlns='urn:xmpp:privilege:2'>\
             <forwarded xmlns='urn:xmpp:forward:0'><iq xmlns='jabber:client' from='romeo@montague.example' to='juliet@capulet.example' id='sub_1' type='result'>\
             <pubsub xmlns='http://jabber.org/protocol/pubsub'/></iq></forwarded></privilege></iq>
             """])
@@ -414,7 +414,7 @@ struct PrivilegedEntityTests {
         request("<iq xmlns='jabber:client' type='get' id='1'><x xmlns='a:b'/></iq>", "get", to: "juliet@capulet.example/balcony"),
         request("<iq xmlns='jabber:client' type='get' id='1'><x xmlns='a:b'/></iq>", "get", to: "capulet.example"),
         request("<iq xmlns='jabber:client' type='get' id='1'><x xmlns='a:b'/></iq>", "get", to: "juliet@verona.example"),
-        request("<iq xmlns='jabber:client' type='get' id='1'><x xmlns='a:b'/></iq>", "get", from: "x@pubsub.capulet.example"),
+        request("<iq xmlns='jabber:client' type='get' id='1'><x xmlns='a:b'/></iq>", "get", from: "x@steward.capulet.example"),
     ])
     func forbiddenRequest(_ xml: String) throws {
         let server = try pubsubWorld()
@@ -446,7 +446,7 @@ struct PrivilegedEntityTests {
         #expect(pubsub.received().map { $0.element.attribute("from") } == ["capulet.example", "nurse@capulet.example/kitchen"])
         let juliet = server.client("juliet/balcony")
         juliet.send("<presence id='p'><status>here</status></presence>")
-        #expect(pubsub.received() == ["<presence from='juliet@capulet.example/balcony' to='pubsub.capulet.example' id='p'><status>here</status></presence>"])
+        #expect(pubsub.received() == ["<presence from='juliet@capulet.example/balcony' to='steward.capulet.example' id='p'><status>here</status></presence>"])
         juliet.send("<presence><show>away</show></presence>")
         juliet.send("<presence to='romeo@capulet.example' type='subscribe'/>")
         #expect(pubsub.received() == [])
@@ -469,14 +469,14 @@ struct PrivilegedEntityTests {
         }
         let peer = TestPeer(server, ["montague.example": "capulet.example"])
         for name in ["juliet", "nurse"] { peer.send("<presence from='romeo@montague.example/orchard' to='\(name)@capulet.example'/>") }
-        #expect(pubsub.received() == ["<presence from='romeo@montague.example/orchard' to='pubsub.capulet.example'/>"])
+        #expect(pubsub.received() == ["<presence from='romeo@montague.example/orchard' to='steward.capulet.example'/>"])
         peer.send("<presence from='romeo@montague.example/orchard' to='juliet@capulet.example'><show>away</show></presence>")
         #expect(pubsub.received().count == 1)
         peer.send("<presence from='tybalt@montague.example/street' to='juliet@capulet.example'/>")
         peer.send("<presence from='romeo@montague.example' to='juliet@capulet.example' type='subscribe'/>")
         #expect(pubsub.received() == [])
         for name in ["juliet", "nurse"] { peer.send("<presence from='romeo@montague.example/orchard' to='\(name)@capulet.example' type='unavailable'/>") }
-        #expect(pubsub.received() == ["<presence from='romeo@montague.example/orchard' to='pubsub.capulet.example' type='unavailable'/>"])
+        #expect(pubsub.received() == ["<presence from='romeo@montague.example/orchard' to='steward.capulet.example' type='unavailable'/>"])
     }
 
     @Test("contacts at other domains of this server are heard as well, with all that they say; and a server that vanishes takes its users along")
@@ -496,7 +496,7 @@ struct PrivilegedEntityTests {
         _ = (juliet.received(), pubsub.received())
         server.router.peerVanished("montague.example", from: "capulet.example", server.context)
         server.run()
-        #expect(pubsub.received() == ["<presence from='tybalt@montague.example/street' to='pubsub.capulet.example' type='unavailable'/>"])
+        #expect(pubsub.received() == ["<presence from='tybalt@montague.example/street' to='steward.capulet.example' type='unavailable'/>"])
     }
 
     @Test("when it connects it is told of contacts who are there, and those of other servers are asked, once each")

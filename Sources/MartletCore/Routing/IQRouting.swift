@@ -155,7 +155,8 @@ extension Router {
                 let admitted = admission(request, home, host, asker.origin)
                 context.post(.run { context in
                     self.goOn(as: asker, context) { asker, context in
-                        asker.completion?.complete(self.run(handler, admitted, request, host, asker, context), in: context)
+                        let progress = self.run(handler, admitted, request, host, asker, context)
+                        asker.completion?.complete(progress, in: context)
                     }
                 }, to: mailbox)
             }
@@ -253,7 +254,8 @@ extension Router {
         return shard.withLock {
             if let home = readyHome(request.owner, in: shard, context) { return self.decide(request, home, asker, context, decide) }
             let isParked = park(request.owner, bytes: request.stanza.element.byteCount, in: shard, context) { [self] home, context in
-                asker.completion?.complete(self.decide(request, home, asker, context, decide), in: context)
+                let progress = self.decide(request, home, asker, context, decide)
+                asker.completion?.complete(progress, in: context)
             }
             if isParked { return .pending }
             return refuse(request.stanza, StanzaError(.resourceConstraint, .wait), asker, context)
