@@ -90,5 +90,7 @@ struct DomainRequestTests {
         let outcomes = (0..<65).map { _ in ask() }
         #expect(outcomes.prefix(64).allSatisfy { $0.text == "waiting" } && outcomes.last?.text == "nothing")
         #expect(wire.take().count == 64)
+        server.advance(by: .seconds(30))
+        #expect(outcomes.allSatisfy { $0.text == "nothing" })
     }
 }
