@@ -27,8 +27,8 @@ struct WebCheckupTests {
             if let other = change(path, port) { return (other, true) }
             switch path {
             case "/.well-known/host-meta.json":
-                let links = #"{"links":[{"rel":"urn:xmpp:alt-connections:websocket","href":"wss://verona.example:\(port)/xmpp-websocket"},"#
-                    + #"{"rel":"urn:xmpp:alt-connections:xbosh","href":"https://verona.example:\(port)/http-bind"},{"rel":"other","href":"https://verona.example/"}]}"#
+                let links = #"{"links":[{"rel":"urn:xmpp:alt-connections:websocket","href":"wss://verona.example:\#(port)/xmpp-websocket"},"#
+                    + #"{"rel":"urn:xmpp:alt-connections:xbosh","href":"https://verona.example:\#(port)/http-bind"},{"rel":"other","href":"https://verona.example/"}]}"#
                 return HTTPFetchTests.ok(links)
             case "/xmpp-websocket": return (Self.accepted, true)
             case "/http-bind": return HTTPFetchTests.ok(Self.terminated)

@@ -233,7 +233,8 @@ package final class S3FileStore: FileStore {
 /// A file on its way to the service. On its loop.
 private final class S3Writing: FileWriting {
     private enum State {
-        case writing(SHA256, bytes: Int)
+        /// The last piece waits for the end: with it the service has the whole file, and would keep it.
+        case writing(SHA256, bytes: Int, last: ByteBuffer?)
         /// The service has been asked whether it has it, or the file is given up.
         case ended
     }
@@ -248,24 +249,25 @@ private final class S3Writing: FileWriting {
 
     init(_ store: S3FileStore, _ key: FileKey, _ stream: HTTPStream, bytes: Int, on loop: any EventLoop) {
         (self.store, self.key, self.stream, self.bytes, self.loop) = (store, key, stream, bytes, loop)
-        state = NIOLoopBoundBox(.writing(SHA256(), bytes: 0), eventLoop: loop)
+        state = NIOLoopBoundBox(.writing(SHA256(), bytes: 0, last: nil), eventLoop: loop)
     }
 
     func append(_ piece: ByteBuffer, _ done: @escaping @Sendable (FileStoreError?) -> Void) {
         loop.execute { [self] in
-            guard case .writing(var sum, let before) = state.value else { return done(.failed("\(key.name) has ended")) }
+            guard case .writing(var sum, let before, _) = state.value else { return done(.failed("\(key.name) has ended")) }
             guard piece.readableBytes <= bytes - before else { return done(.failed("\(key.name) is longer than it should be")) }
             guard piece.readableBytes > 0 else { return done(nil) }
             if let early = stream.earlyAnswer { return refuse(early) { done($0) } }
             piece.withUnsafeReadableBytes { sum.update(bufferPointer: $0) }
-            state.value = .writing(sum, bytes: before + piece.readableBytes)
+            let isLast = before + piece.readableBytes == bytes
+            state.value = .writing(sum, bytes: before + piece.readableBytes, last: isLast ? piece : nil)
+            guard !isLast else { return done(nil) }
             stream.send(piece).whenComplete { [self] result in
                 switch result {
                 case .success: done(nil)
                 case .failure(let error):
                     guard case .writing = state.value else { return done(.failed("\(key.name) was given up")) }
-                    // It may have said why before it closed.
-                    if let early = stream.earlyAnswer { refuse(early) { done($0) } } else { done(store.failure(error)) }
+                    failed(error) { done($0) }
                 }
             }
         }
@@ -273,22 +275,28 @@ private final class S3Writing: FileWriting {
 
     func finish(_ done: @escaping @Sendable (Result<[UInt8], FileStoreError>) -> Void) {
         loop.execute { [self] in
-            guard case .writing(let sum, bytes) = state.value else {
+            guard case .writing(let sum, bytes, let last) = state.value else {
                 stream.close()
                 return done(.failure(.failed("\(key.name) is not complete")))
             }
             state.value = .ended
-            stream.end().whenComplete { [self] result in
+            let sent = last.map { stream.send($0) } ?? loop.makeSucceededVoidFuture()
+            sent.flatMap { self.stream.end() }.whenComplete { [self] result in
                 switch result {
                 case .success(let head) where head.status == .ok:
                     stream.close()
                     store.isWell()
                     done(.success(Array(sum.finalize())))
                 case .success(let head): refuse(head) { done(.failure($0)) }
-                case .failure(let error): done(.failure(store.failure(error)))
+                case .failure(let error): failed(error) { done(.failure($0)) }
                 }
             }
         }
+    }
+
+    /// The service may have said why before it closed.
+    private func failed(_ error: any Error, _ done: @escaping @Sendable (FileStoreError) -> Void) {
+        if let early = stream.earlyAnswer { refuse(early, done) } else { done(store.failure(error)) }
     }
 
     /// The service does not take it, and may say why.
