@@ -276,7 +276,8 @@ struct S3FileStoreTests {
             await #expect(throws: FileStoreError.failed("no answer within 200 ms")) { try await put(store, Self.key, "soft!") }
             await #expect(throws: FileStoreError.failed("no answer within 200 ms")) { try await store.files(of: Self.key.owner) }
             try await bucket.stop()
-            await #expect(throws: FileStoreError.self) { try await begin(store, Self.key, bytes: 5) }
+            // Perhaps somebody else has the port by now, who is no such service either.
+            await #expect(throws: FileStoreError.self) { try await put(store, Self.key, "soft!") }
             #expect(lines.all.withLockedValue { $0 }.count == 1)
         }
     }
