@@ -74,6 +74,10 @@ final class DiscardingStore: Store {
     func uploads(of account: AccountID?, after: String, limit: Int) async throws(StoreError) -> [StoredUpload] { [] }
     func uploadOwners() async throws(StoreError) -> [AccountID] { [] }
     func uploadUsage(of scope: UploadScope, now: Int64, since: Int64) async throws(StoreError) -> UploadUsage { UploadUsage() }
+    func cards(_ search: CardSearch) async throws(StoreError) -> [FoundCard] { [] }
+    func reports(before: Int64?, limit: Int) async throws(StoreError) -> [StoredReport] { [] }
+    func report(_ id: Int64) async throws(StoreError) -> StoredReport? { nil }
+    func sharedLists() async throws(StoreError) -> [StoredSharedList] { [] }
     func document(_ account: AccountID, _ key: DocumentKey) async throws(StoreError) -> ByteBuffer? { nil }
     func credentials(of address: BareJID) async throws(StoreError) -> StoredIdentity? { nil }
     func accounts(domain: String?, after: BareJID?, limit: Int) async throws(StoreError) -> [AccountSummary] { [] }

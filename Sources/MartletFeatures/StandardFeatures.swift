@@ -150,6 +150,16 @@ package enum StandardFeatures {
     }
 
     private static func archive(_ configuration: FeatureConfiguration, _ eventing: PersonalEventing?) -> [any Feature] {
+    /// A domain where accounts are found (XEP-0055).
+    package static func search(
+        at domain: BareJID, _ settings: UserSearch.Settings, policy: AccessPolicy = AccessPolicy(), _ configuration: FeatureConfiguration
+    ) throws(RouteConflict) -> Host {
+        let service = UserSearch(settings, time: configuration.time)
+        return try Host(
+            domain: domain, policy: policy, features: [service, Ping(), SoftwareVersion(configuration), EntityTime(time: configuration.time)], service: service)
+    }
+
+    private static func archive(_ configuration: FeatureConfiguration) -> [any Feature] {
         guard let archiveDefault = configuration.archiveDefault else { return [] }
         return [MessageArchive(default: archiveDefault, eventing: eventing), ArchivePreferenceManagement(default: archiveDefault)]
     }
@@ -171,6 +181,7 @@ package enum StandardFeatures {
         MultiUserChat.specification, PubSubService.specification, OccupantIDs.specification, MessageModeration.specification,
         ChannelSearch.specification, RoomAvatars.specification, VCard4.specification, OlderBookmarks.specification, BytestreamProxy.specification,
         HTTPFileUpload.specification, SubscriptionHeaders.specification, PubSubArchive.specification,
+        HTTPFileUpload.specification, UserSearch.specification,
         Hats.specification, MentionNotifications.specification,
         .xep(59, "Result Set Management", version: "1.0", note: "in archives and lists; pages by number only in lists of affiliations and of occupants"),
         .xep(68, "Field Standardization for Data Forms", version: "1.3.0"),

@@ -1,10 +1,6 @@
 package import MartletCore
-package import MartletXML
+import MartletXML
 import MartletXMPP
-
-extension Namespace {
-    package static let vCard: Namespace = "vcard-temp"
-}
 
 /// An account's card, for everybody to read.
 ///
@@ -13,7 +9,7 @@ extension Namespace {
 package struct VCardTemp: IQResponder {
     package static let specification = Specification.xep(54, "vcard-temp", version: "1.3.0")
     package let disco = DiscoFeatures.everywhere(.vCard)
-    static let key = DocumentKey(namespace: "vcard-temp")
+    static let key = DocumentKey.vCard
     /// Where avatars are besides; `nil` where they are in cards only.
     private let eventing: PersonalEventing?
 

@@ -14,6 +14,9 @@ final class ReadStatements {
     private let grants: GrantReads
     let invitations: InvitationReads
     private let uploads: UploadReads
+    let cards: CardReads
+    let reports: ReportReads
+    let sharedLists: SharedListReads
     private let slice: ArchiveSearch.Slice
 
     /// Up to where an owner's archive has forgotten, and the last view in there.
@@ -30,6 +33,9 @@ final class ReadStatements {
         grants = try GrantReads(connection)
         invitations = try InvitationReads(connection)
         uploads = try UploadReads(connection)
+        cards = try CardReads(connection)
+        reports = try ReportReads(connection)
+        sharedLists = try SharedListReads(connection)
         accountNumber = try connection.prepare("SELECT id FROM account WHERE domainpart = $1 AND localpart = $2")
         standing = try connection.prepare("SELECT enabled, admin FROM account WHERE id = $1")
         rosterItems = try connection.prepare(

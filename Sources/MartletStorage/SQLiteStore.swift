@@ -316,6 +316,23 @@ extension SQLiteStore {
         try await readArchive(of: .nobody) { statements throws(SQLError) in try statements.uploadUsage(of: scope, now: now, since: since) }
     }
 
+    /// Beside archives: all searches together have the turns of one account.
+    package func cards(_ search: CardSearch) async throws(StoreError) -> [FoundCard] {
+        try await readArchive(of: .nobody) { statements throws(SQLError) in try statements.cards.cards(search) }
+    }
+
+    package func reports(before: Int64?, limit: Int) async throws(StoreError) -> [StoredReport] {
+        try await read { statements throws(SQLError) in try statements.reports.reports(before: before, limit: limit) }
+    }
+
+    package func report(_ id: Int64) async throws(StoreError) -> StoredReport? {
+        try await read { statements throws(SQLError) in try statements.reports.report(id) }
+    }
+
+    package func sharedLists() async throws(StoreError) -> [StoredSharedList] {
+        try await read { statements throws(SQLError) in try statements.sharedLists.all() }
+    }
+
     package func document(_ account: AccountID, _ key: DocumentKey) async throws(StoreError) -> ByteBuffer? {
         try await read { statements throws(SQLError) in try statements.document(account, key) }
     }

@@ -107,7 +107,7 @@ final class StoreWriter: @unchecked Sendable {
         self.onSettled = onSettled
         self.onCommit = onCommit
         self.onFatal = onFatal
-        statements = try WriteStatements(connection, replacement: index.replacement)
+        statements = try WriteStatements(connection, replacement: index.replacement, cards: index.cards)
     }
 
     func start() {
@@ -394,7 +394,11 @@ final class StoreWriter: @unchecked Sendable {
         guard failure == nil else { return }
         do throws(SQLError) {
             try connection.tidy()
-            if !indexRests, index.isDue || (isIdle && index.hasWork) { try index.step() }
+            guard !indexRests, index.isDue || (isIdle && index.hasWork) else { return }
+            try index.step()
+            guard let count = index.cards.takeNews() else { return }
+            let metadata: Logger.Metadata = ["accounts": "\(count)", "remain": "\(index.cards.hasUnread)"]
+            logger.info("accounts were read, so that searches find them", metadata: metadata)
         } catch {
             indexRests = true
             _ = refuse(error)
@@ -446,7 +450,10 @@ extension Write {
         case .room(.setAffiliation(_, let affiliation)): row + (affiliation.details?.readableBytes ?? 0)
         case .node(let change): row + change.footprint
         case .rosterItem(_, let item): row + (item.request?.bytes.readableBytes ?? 0)
-        case .rosterRemoval, .cursor, .archiveFloor, .archiveFloors, .lastActivity, .idCeiling, .account, .invitation, .upload,
+        case .report(.add(let report, _)): row + report.content.readableBytes
+        case .sharedList(.replace(let list)): row + row * list.entries.count
+        case .sharedList(.change(_, let added, let removed)): row + row * (added.count + removed.count)
+        case .report(.remove), .sharedList(.forget), .rosterRemoval, .cursor, .archiveFloor, .archiveFloors, .lastActivity, .idCeiling, .account, .invitation, .upload,
             .room(.removeAffiliation), .room(.delete): row
         }
     }

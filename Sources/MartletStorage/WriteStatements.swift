@@ -27,16 +27,22 @@ final class WriteStatements {
     private let nodes: NodeWrites
     private let invitations: InvitationWrites
     private let uploads: UploadWrites
+    private let cards: CardIndex
+    private let reports: ReportWrites
+    private let sharedLists: SharedListWrites
     private let replacement: StanzaReplacement
     /// Used for every entry, so that it grows once.
     private var encodedViews = ByteBuffer()
 
-    init(_ connection: any SQLConnection, replacement: StanzaReplacement) throws(SQLError) {
+    init(_ connection: any SQLConnection, replacement: StanzaReplacement, cards: CardIndex) throws(SQLError) {
         self.replacement = replacement
+        self.cards = cards
         rooms = try RoomWrites(connection)
         nodes = try NodeWrites(connection)
         invitations = try InvitationWrites(connection)
         uploads = try UploadWrites(connection)
+        reports = try ReportWrites(connection)
+        sharedLists = try SharedListWrites(connection)
         putRosterItem = try connection.prepare(
             """
             INSERT INTO roster (account, contact, name, group_names, subscription, request, version) VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -121,6 +127,8 @@ final class WriteStatements {
         case .node(let change): try nodes.apply(change)
         case .invitation(let change): try invitations.apply(change)
         case .upload(let change): try uploads.apply(change)
+        case .report(let change): try reports.apply(change)
+        case .sharedList(let change): try sharedLists.apply(change)
         }
     }
 
@@ -168,6 +176,7 @@ final class WriteStatements {
     private func put(_ content: ByteBuffer?, as key: DocumentKey, of id: AccountID) throws(SQLError) {
         guard let content else {
             try deleteDocument.run { $0.bind(key, of: id) }
+            try cards.changed(key, nil, of: id)
             return try rooms.removeDocument(key, of: id)
         }
         if try rooms.put(content, as: key, of: id) { return }
@@ -175,6 +184,7 @@ final class WriteStatements {
             $0.bind(key, of: id)
             $0.bind(content, at: 4)
         }
+        try cards.changed(key, content, of: id)
     }
 
     // MARK: The log and what is noted in passing
@@ -289,6 +299,7 @@ final class WriteStatements {
             $0.bind(isAdmin, at: 5)
         }) { $0.integer(0) }
         guard created == id else { throw SQLError(.constraint, "the account exists: \(address)") }
+        try cards.created(id, at: address)
         return id
     }
 

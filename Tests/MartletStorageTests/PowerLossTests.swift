@@ -337,7 +337,7 @@ extension Write {
     fileprivate var forgets: Bool {
         switch self {
         case .cursor, .archiveFloor, .archiveFloors: true
-        case .rosterItem, .rosterRemoval, .document, .log, .replaceStanza, .lastActivity, .idCeiling, .account, .room, .node, .invitation, .upload: false
+        case .rosterItem, .rosterRemoval, .document, .log, .replaceStanza, .lastActivity, .idCeiling, .account, .room, .node, .invitation, .upload, .report, .sharedList: false
         }
     }
 }

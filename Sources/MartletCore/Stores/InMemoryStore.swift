@@ -257,6 +257,22 @@ package final class InMemoryStore: Store {
         try await read { $0.uploads.usage(of: scope, now: now, since: since) }
     }
 
+    package func cards(_ search: CardSearch) async throws(StoreError) -> [FoundCard] {
+        try await read { $0.cards(search) }
+    }
+
+    package func reports(before: Int64?, limit: Int) async throws(StoreError) -> [StoredReport] {
+        try await read { $0.reports.page(before: before, limit: limit) }
+    }
+
+    package func report(_ id: Int64) async throws(StoreError) -> StoredReport? {
+        try await read { $0.reports[id] }
+    }
+
+    package func sharedLists() async throws(StoreError) -> [StoredSharedList] {
+        try await read { Array($0.sharedLists.all.values) }
+    }
+
     package func document(_ account: AccountID, _ key: DocumentKey) async throws(StoreError) -> ByteBuffer? {
         try await read { $0.document(account, key) }
     }

@@ -122,6 +122,8 @@ package enum Write: Sendable {
     case node(NodeChange)
     case invitation(InvitationChange)
     case upload(UploadChange)
+    case report(ReportChange)
+    case sharedList(SharedListChange)
 }
 
 /// Small data of an account or a room: vCards, private XML, the block list, preferences.
@@ -258,7 +260,7 @@ package struct StoredQueue: Sendable {
 }
 
 /// Durable truth. SQLite or memory now; the in-memory one is the reference meaning.
-package protocol Store: NodeStore, InvitationStore, UploadStore {
+package protocol Store: NodeStore, InvitationStore, UploadStore, CardStore, ReportStore, SharedListStore {
     /// Queues writes for the next group commit and returns at once. First in, first out. Never blocks, never fails here:
     /// see ``outcome(of:)``.
     func submit(_ writes: [Write]) -> CommitTicket

@@ -17,6 +17,8 @@ package struct StoreContents: Sendable {
     private(set) package var nodes = NodeContents()
     private(set) package var invitations = InvitationContents()
     private(set) package var uploads = UploadContents()
+    private(set) package var reports = ReportContents()
+    private(set) package var sharedLists = SharedListContents()
     /// For other servers.
     private var queues: [AccountID: Queue] = [:]
     private var roomIDs: [BareJID: AccountID] = [:]
@@ -86,7 +88,7 @@ extension StoreContents {
 extension StoreContents {
     /// All of `writes`, or, when one of them is refused, none.
     package mutating func apply(_ writes: [Write], now: Int64) throws(StoreError) {
-        var undo = Undo(invitations: invitations, idCeiling: idCeiling, archiveFloor: archiveFloor)
+        var undo = Undo(invitations: invitations, reports: reports, sharedLists: sharedLists, idCeiling: idCeiling, archiveFloor: archiveFloor)
         do throws(StoreError) {
             for write in writes { try apply(write, now: now, &undo) }
         } catch {
@@ -102,6 +104,8 @@ extension StoreContents {
         var queuesBefore: [AccountID: Queue?] = [:]
         var nodesBefore: NodeContents.Before = [:]
         let invitations: InvitationContents
+        let reports: ReportContents
+        let sharedLists: SharedListContents
         var uploadsBefore: UploadContents.Before = [:]
         var idCeiling: UInt64
         var archiveFloor: UInt64
@@ -111,6 +115,8 @@ extension StoreContents {
         idCeiling = undo.idCeiling
         archiveFloor = undo.archiveFloor
         invitations = undo.invitations
+        reports = undo.reports
+        sharedLists = undo.sharedLists
         for id in undo.before.keys {
             if let address = accounts[id]?.address { ids[address] = nil }
         }
@@ -175,6 +181,10 @@ extension StoreContents {
             try invitations.apply(change)
         case .upload(let change):
             try uploads.apply(change, exists: { accounts[$0] != nil }, &undo.uploadsBefore)
+        case .report(let change):
+            try reports.apply(change) { accounts[$0]?.address }
+        case .sharedList(let change):
+            sharedLists.apply(change)
         }
     }
 
@@ -222,6 +232,7 @@ extension StoreContents {
             nodes.removeAll(of: .account(id), &undo.nodesBefore)
             invitations.remove(by: address)
             uploads.removeAll(of: id, &undo.uploadsBefore)
+            reports.removeAll(of: id)
         }
     }
 
@@ -481,6 +492,17 @@ extension StoreContents {
             guard let first = messages.first?.message, let last = messages.last?.message else { return nil }
             return StoredQueue(id: id, count: messages.count, bytes: queue.deliveries.bytes, lastView: last.view, first: first)
         }
+    }
+
+    /// Looks at every account there is: a store for many has an index.
+    package func cards(_ search: CardSearch) -> [FoundCard] {
+        let found = accounts.values.lazy.filter { $0.isEnabled && $0.address.domainpart == search.domain }.compactMap { account -> FoundCard? in
+            let card = PublicCard(stored: account.documents[.vCard]) ?? PublicCard()
+            guard !card.isEmpty || search.findsEmpty, search.finds(card.words(at: account.address.localpart ?? "")) else { return nil }
+            let isBlocked = search.names.contains { account.documents[DocumentKey(namespace: DocumentKey.blockList, key: $0)] != nil }
+            return isBlocked ? nil : FoundCard(account.address, card)
+        }
+        return Array(found.prefix(max(0, search.limit)))
     }
 
     package func summaries(domain: String?, after: BareJID?, limit: Int) -> [AccountSummary] {

@@ -48,7 +48,7 @@ enum Verification {
         report.problems += try cursors(connection) + postings(connection) + archives(connection) + entries(connection)
         report.problems += try roomAddresses(connection) + affiliations(connection)
         report.problems += try nodes(connection) + nodeLines(connection) + nodeItems(connection)
-        report.problems += try uploads(connection)
+        report.problems += try uploads(connection) + cards(connection) + reports(connection) + sharedLists(connection)
         report.problems += try words(connection) + leftWords(connection)
         report.problems = Array(report.problems.prefix(VerificationReport.problemsMax))
         return report
@@ -161,6 +161,53 @@ enum Verification {
             }
             return nil
         }.compactMap { $0 }
+    }
+
+    /// What is found of an account is what its card says, as far as that has been read.
+    private static func cards(_ connection: any SQLConnection) throws(SQLError) -> [String] {
+        let rules = try connection.rows("SELECT value FROM meta WHERE name = 'card_rules'") { $0.integer(0) }.first
+        // Else all is read anew at the next start.
+        guard rules == CardTables.rules else { return [] }
+        let shown = try connection.prepare("SELECT published, \(CardTables.columns) FROM card WHERE account = $1")
+        let words = try connection.prepare("SELECT word, fields FROM card_word WHERE account = $1 AND domainpart = $2")
+        return try connection.rows(
+            """
+            SELECT a.id, a.domainpart, a.localpart, d.content FROM account a
+            LEFT JOIN document d ON d.account = a.id AND d.namespace = $1 AND d.name = $2
+            WHERE a.id <= (SELECT value FROM meta WHERE name = 'cards_read_up_to')
+            """,
+            {
+                $0.bind(DocumentKey.vCard.namespace, at: 1)
+                $0.bind(DocumentKey.vCard.key, at: 2)
+            }
+        ) { row throws(SQLError) -> String? in
+            let card = PublicCard(stored: row.isNull(3) ? nil : row.buffer(3)) ?? PublicCard()
+            let found = try shown.first({ $0.bind(row.integer(0), at: 1) }) { (isPublished: $0.flag(0), card: $0.card(at: 1)) }
+            let pairs = try words.rows {
+                $0.bind(row.integer(0), at: 1)
+                $0.bind(row.text(1), at: 2)
+            } _: { ($0.text(0), CardFields(rawValue: $0.integer(1))) }
+            let isGood = found?.card == card && found?.isPublished == !card.isEmpty
+            guard isGood, Dictionary(pairs, uniquingKeysWith: { first, _ in first }) == card.words(at: row.text(2)) else {
+                return "what is found of the account \(row.integer(0)) is not what its card says"
+            }
+            return nil
+        }.compactMap { $0 }
+    }
+
+    private static func reports(_ connection: any SQLConnection) throws(SQLError) -> [String] {
+        try connection.rows("SELECT id, reported, id <= (SELECT value FROM meta WHERE name = 'last_report') FROM report") { row in
+            (try? row.anyAddress(1)) != nil && row.flag(2) ? nil : "the report \(row.integer(0)) is none"
+        }.compactMap { (problem: String?) in problem }
+    }
+
+    private static func sharedLists(_ connection: any SQLConnection) throws(SQLError) -> [String] {
+        try connection.rows(
+            """
+            SELECT e.service, e.node FROM shared_list_entry e LEFT JOIN shared_list l ON l.service = e.service AND l.node = e.node
+            WHERE l.service IS NULL OR LENGTH(e.entry) <> \(SharedListEntry.byteCount) GROUP BY e.service, e.node
+            """
+        ) { "the block list \($0.text(0)) \($0.text(1)) has entries that are none" }
     }
 
     private static func credentials(_ connection: any SQLConnection) throws(SQLError) -> [String] {

@@ -54,6 +54,8 @@ final class LogIndex {
     private var fullArchives: Set<AccountID> = []
     private let text: TextIndex
     let replacement: StanzaReplacement
+    /// Has nothing to do with the log, but its steps are done in the same moments.
+    let cards: CardIndex
     private let time: any TimeSource
     private var lastPositionsPurge: Int64 = 0
     /// How often positions are looked for that are too old, in milliseconds.
@@ -156,6 +158,7 @@ final class LogIndex {
         archive = try ArchiveIndex(connection, quota: quota)
         text = try TextIndex(connection)
         replacement = try StanzaReplacement(connection, tail: tail, text: text)
+        cards = try CardIndex(connection)
         archiveFloor = try statements.archiveFloor.first({ _ in }) { $0.unsigned(0) } ?? 0
         sweep = .min
         archiveSweep = 0
@@ -234,6 +237,7 @@ final class LogIndex {
     var hasWork: Bool {
         merge != nil || sweep != nil || archiveSweep != nil || hasDeletedOwners || !fullArchives.isEmpty || cursorMoves >= Self.idlePurgeThreshold
             || tail.count >= max(1, mergeThreshold / 2) || text.upTo < indexedUpTo || isCleaningDue
+            || cards.hasUnread
     }
 
     private var isCleaningDue: Bool { text.remains > 0 && time.monotonic >= cleaningTime }
@@ -247,6 +251,7 @@ final class LogIndex {
         if let position = sweep { return try stepSweep(after: position) }
         if let position = archiveSweep { return try stepArchiveSweep(after: position) }
         if text.upTo < indexedUpTo { return try stepText() }
+        if cards.hasUnread { return try stepCards() }
         if isCleaningDue { try stepCleaning() }
     }
 
@@ -261,6 +266,7 @@ final class LogIndex {
         while !movedOwners.isEmpty { try stepMovedOwners() }
         while text.upTo < indexedUpTo { try stepText() }
         while text.remains > 0 { try stepCleaning() }
+        while cards.hasUnread { try stepCards() }
     }
 
     private func transaction<Result>(_ body: () throws(SQLError) -> Result) throws(SQLError) -> Result {
@@ -356,6 +362,10 @@ final class LogIndex {
 
     private func stepText() throws(SQLError) {
         try transaction { () throws(SQLError) in try text.fill(upTo: indexedUpTo) }
+    }
+
+    private func stepCards() throws(SQLError) {
+        try transaction { () throws(SQLError) in try cards.step() }
     }
 
     private func stepCleaning() throws(SQLError) {

@@ -22,6 +22,7 @@ package enum Schema {
         Migration(version: 7, statements: nodes),
         Migration(version: 8, statements: InvitationTable.migration),
         Migration(version: 9, statements: uploads),
+        Migration(version: 10, statements: searchesAndReports),
     ]
 
     /// Numbers of accounts come from `meta` and are never given twice; `log.id` ascends with the order of commits.
@@ -213,6 +214,13 @@ extension Schema {
             """,
             "CREATE INDEX node_item_place ON node_item (node, place, name, time, size)",
         ]
+    }
+}
+
+extension Schema {
+    /// By what accounts are found, what they have reported, and who is on block lists.
+    private static let searchesAndReports: @Sendable (SQLDialect) -> [String] = { d in
+        CardTables.migration(d) + ReportTable.migration(d) + SharedListTables.migration(d)
     }
 }
 

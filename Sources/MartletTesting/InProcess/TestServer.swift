@@ -38,7 +38,7 @@ package final class TestServer {
         roomSettings: MultiUserChat.Settings = .init(identities: OccupantIDs(secret: Array("occupants".utf8))),
         pubsub: PubSubService.Settings = .init(), registration: RegistrationSettings = .init(),
         invitations: InvitationSettings = .init(), components: [ComponentSettings] = [], bytestreams: (any BytestreamRelay)? = nil,
-        uploads uploadSettings: UploadSettings = .init(),
+        uploads uploadSettings: UploadSettings = .init(), search: UserSearch.Settings? = nil,
         features: ((FeatureConfiguration) -> [any Feature])? = nil
     ) {
         self.settings = settings
@@ -96,6 +96,17 @@ package final class TestServer {
                 preconditionFailure("there can be no uploads at \(domain): \(error)")
             }
         }
+        let searches = domains.map { domain in
+            do {
+                let accounts = try BareJID(parsing: domain)
+                var settings = search ?? UserSearch.Settings(domain: accounts)
+                settings.domain = accounts
+                settings.askers.insert(domain)
+                return try StandardFeatures.search(at: BareJID(parsing: "vjud.\(domain)"), settings, configuration)
+            } catch {
+                preconditionFailure("there can be no search at \(domain): \(error)")
+            }
+        }
         let others = components.map { [registry = self.components] component in
             do {
                 return try Host(
@@ -107,7 +118,7 @@ package final class TestServer {
         self.components.apply(components)
         guard let first = hosts.first else { preconditionFailure("a server has a domain") }
         domain = first.domain
-        self.hosts = HostTable(hosts + rooms + nodes + others + proxies + files)
+        self.hosts = HostTable(hosts + rooms + nodes + others + proxies + files + searches)
         context = LoopContext(loop: loop, hosts: self.hosts, store: store, time: time, random: random)
     }
 

@@ -68,6 +68,7 @@ struct ConfigurationChecks {
                 (configuration.rooms.isEnabled, configuration.rooms.subdomain, "rooms.subdomain", "the rooms of \(domain.name)"),
                 (configuration.pubsub.service.isEnabled, configuration.pubsub.service.subdomain, "pubsub.service.subdomain", "nodes of \(domain.name)"),
                 (configuration.bytestreams.isEnabled, configuration.bytestreams.subdomain, "bytestreams.subdomain", "the proxy of \(domain.name)"),
+                (configuration.search.isEnabled, configuration.search.subdomain, "search.subdomain", "the search of \(domain.name)"),
                 (configuration.offersUploads, configuration.uploads.subdomain, "uploads.subdomain", "the uploads of \(domain.name)"),
             ]
             for (isEnabled, subdomain, path, description) in services where isEnabled {

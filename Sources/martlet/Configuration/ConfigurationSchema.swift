@@ -23,6 +23,7 @@ package enum ConfigurationSchema {
         .section("pubsub", \.pubsub, pubsub, "What accounts and services publish (XEP-0163, XEP-0060)."),
         .section("bytestreams", \.bytestreams, bytestreams, "A proxy for files between clients that cannot reach each other (XEP-0065)."),
         .section("uploads", \.uploads, uploads, "Files that accounts upload by HTTP (XEP-0363), for which there is a listener of kind https or http."),
+        .section("search", \.search, search, "Where accounts find each other by what they say of themselves in their vCards (XEP-0055)."),
         .entries(
             "external-services", \.externalServices, externalService, .reload, counts: 0...64,
             identity: { "\($0.type.rawValue) \($0.address?.description ?? "") \($0.transport?.rawValue ?? "")" },
@@ -572,6 +573,22 @@ package enum ConfigurationSchema {
     ) -> ConfigurationField<ServerConfiguration.UploadRetention> {
         .value(name, property, .duration(.zero...(.seconds(36_500 * 86_400))), .reload, summary)
     }
+
+    static let search = ConfigurationMapping<ServerConfiguration.Search>([
+        .value("enabled", \.isEnabled, .boolean, .reload, "Whether accounts of this server can search for others of their domain."),
+        .value(
+            "subdomain", \.subdomain, .domain, .reload,
+            "Where the service of a domain is: with vjud, that of example.org is at vjud.example.org. Clients find it among the services of their domain."),
+        .value(
+            "who", \.finds, .choice, .reload,
+            """
+            Who is found. published: whoever has a vCard that says something; everybody may read those anyway. all: whoever has an account that is not \
+            disabled, by the name of the account if there is no vCard.
+            """),
+        .value("by", \.askers, .choice, .reload, "Who may search: accounts of the same domain, or of any domain of this server. Nobody else may."),
+        .value("results", \.resultsMax, .integer(1...500), .reload, "Most accounts that one search shows."),
+        .value("per-minute", \.perMinuteMax, .integer(1...10_000), .reload, "Most searches of one account within a minute."),
+    ])
 
     static let externalService = ConfigurationMapping<ServerConfiguration.ExternalService>([
         .value(

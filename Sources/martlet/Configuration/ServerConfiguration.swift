@@ -30,6 +30,7 @@ package struct ServerConfiguration: ConfigurationSection {
     package var pubsub = PubSub()
     package var bytestreams = Bytestreams()
     package var uploads = Uploads()
+    package var search = Search()
     package var externalServices: [ExternalService] = []
     package var components: [Component] = []
     package var federation = Federation()
@@ -378,6 +379,19 @@ extension ServerConfiguration {
         package init() {}
     }
 
+    /// Where accounts find each other (XEP-0055).
+    package struct Search: ConfigurationSection {
+        package var isEnabled = true
+        /// The service of `example.org` is at `vjud.example.org`, where other servers have it.
+        package var subdomain = "vjud"
+        package var finds = SearchFinds.published
+        package var askers = SearchAskers.domain
+        package var resultsMax = 50
+        package var perMinuteMax = 30
+
+        package init() {}
+    }
+
     /// A server beside this one that clients use, such as for calls (XEP-0215).
     package struct ExternalService: ConfigurationSection {
         package var address: HostAndPort?
@@ -591,6 +605,16 @@ package enum RoomCreation: String, Sendable, CaseIterable {
 /// Who may create nodes at a service (XEP-0060 §8.1).
 package enum NodeCreation: String, Sendable, CaseIterable {
     case local, admins
+}
+
+/// Which accounts are found (XEP-0055): those whose cards say something, or all.
+package enum SearchFinds: String, Sendable, CaseIterable {
+    case published, all
+}
+
+/// Whose accounts may search those of a domain.
+package enum SearchAskers: String, Sendable, CaseIterable {
+    case domain, server
 }
 
 /// What a server beside this one is there for: STUN (RFC 5389) and TURN (RFC 5766), without and with TLS.

@@ -28,6 +28,7 @@ struct HostAssembly {
             if let address = configuration.pubsub(of: domain) { hosts.append(try pubsub(at: address, of: domain)) }
             if let address = configuration.bytestreams(of: domain), let host = try bytestreams(at: address, of: domain) { hosts.append(host) }
             if let address = configuration.uploads(of: domain) { hosts.append(try uploads(at: address, of: domain)) }
+            if let address = configuration.search(of: domain) { hosts.append(try search(at: address, of: domain)) }
         }
         do throws(RouteConflict) { hosts += try componentAssembly.hosts(components) } catch { throw CommandFailure(error) }
         return HostTable(hosts)
@@ -92,7 +93,8 @@ struct HostAssembly {
         let pubsub = configuration.pubsub(of: domain).map { ServiceDiscovery.Item($0, name: Self.pubsubName) }
         let uploads = configuration.uploads(of: domain).map { ServiceDiscovery.Item($0, name: Self.uploadsName) }
         let bytestreams = bytestreams == nil ? nil : configuration.bytestreams(of: domain).map { ServiceDiscovery.Item($0, name: "File transfers") }
-        return [rooms, pubsub, bytestreams, uploads].compactMap(\.self) + componentAssembly.items(of: domain)
+        let search = configuration.search(of: domain).map { ServiceDiscovery.Item($0, name: Self.searchName) }
+        return [rooms, pubsub, bytestreams, uploads, search].compactMap(\.self) + componentAssembly.items(of: domain)
     }
 
     // MARK: Files
@@ -135,6 +137,29 @@ struct HostAssembly {
         let features = try features(of: domain)
         do throws(RouteConflict) {
             return try StandardFeatures.uploads(at: address, settings, uploads, policy: policy(of: domain.name), features)
+        } catch {
+            throw CommandFailure(error)
+        }
+    }
+
+    // MARK: Search
+
+    private static let searchName = "People"
+
+    private func search(at address: BareJID, of domain: ServerConfiguration.Domain) throws(CommandFailure) -> Host {
+        guard let accounts = try? BareJID(parsing: domain.name) else { throw CommandFailure(.configuration, "\(domain.name) is not a domain") }
+        var settings = UserSearch.Settings(domain: accounts)
+        settings.name = Self.searchName
+        settings.findsEmpty = configuration.search.finds == .all
+        settings.resultsMax = configuration.search.resultsMax
+        settings.perMinuteMax = configuration.search.perMinuteMax
+        switch configuration.search.askers {
+        case .domain: break
+        case .server: settings.askers = Set(configuration.domains.map(\.name))
+        }
+        let features = try features(of: domain)
+        do throws(RouteConflict) {
+            return try StandardFeatures.search(at: address, settings, policy: policy(of: domain.name), features)
         } catch {
             throw CommandFailure(error)
         }

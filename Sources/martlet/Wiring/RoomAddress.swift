@@ -79,8 +79,14 @@ extension ServerConfiguration {
         bytestreams.isEnabled ? try? BareJID(parsing: "\(bytestreams.subdomain).\(domain.name)") : nil
     }
 
+    /// Where accounts of a domain are searched for, if they are.
+    func search(of domain: Domain) -> BareJID? {
+        search.isEnabled ? try? BareJID(parsing: "\(search.subdomain).\(domain.name)") : nil
+    }
+
     func services(of domain: Domain) -> [BareJID] {
         let components = components.filter { self.domain(of: $0) == domain.name && $0.name.hasSuffix(".\(domain.name)") }
-        return [rooms(of: domain), pubsub(of: domain), bytestreams(of: domain), uploads(of: domain)].compactMap(\.self) + components.compactMap { try? BareJID(parsing: $0.name) }
+        let services = [rooms(of: domain), pubsub(of: domain), bytestreams(of: domain), uploads(of: domain), search(of: domain)]
+        return services.compactMap(\.self) + components.compactMap { try? BareJID(parsing: $0.name) }
     }
 }

@@ -119,6 +119,8 @@ struct ConfigurationRangeTests {
         KeyRange("uploads.retention.message", ["0s", "36500d"], not: ["-1s", "36501d"]),
         KeyRange("uploads.retention.profile", ["0s", "36500d"], not: ["-1s", "36501d"]),
         KeyRange("uploads.retention.ephemeral", ["0s", "36500d"], not: ["-1s", "36501d"]),
+        KeyRange("search.results", ["1", "500"], not: ["0", "501"]),
+        KeyRange("search.per-minute", ["1", "10000"], not: ["0", "10001"]),
         KeyRange("uploads.retention.permanent", ["0s", "36500d"], not: ["-1s", "36501d"]),
         KeyRange("storage.readers", ["1", "64"], not: ["0", "65"]),
         KeyRange("metrics.port", ["1", "65535", "off"], not: ["0", "65536"]),
