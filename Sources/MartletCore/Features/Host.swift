@@ -30,6 +30,7 @@ package final class Host: Sendable {
     /// `nil` where the server answers everything itself.
     package let delegating: (any DelegatingStage)?
     package let watching: (any WatchingStage)?
+    package let listening: (any DomainStage)?
     private let routes: [Namespace: [IQRoute]]
 
     package init(
@@ -54,6 +55,7 @@ package final class Host: Sendable {
         interested = features.compactMap { $0 as? any InterestStage }
         presenting = features.compactMap { $0 as? any PresentingStage }
         registering = features.lazy.compactMap { $0 as? any RegisteringStage }.first
+        listening = features.lazy.compactMap { $0 as? any DomainStage }.first
         componentStages = features.compactMap { $0 as? any ComponentStage }
         delegating = features.lazy.compactMap { $0 as? any DelegatingStage }.first { $0.isDelegating }
         watching = features.lazy.compactMap { $0 as? any WatchingStage }.first

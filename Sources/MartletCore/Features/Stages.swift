@@ -150,6 +150,15 @@ package struct StrangersRequest: Sendable {
     }
 }
 
+/// Hears what comes for a domain itself besides requests: answers to what has been asked in its name (``Router/request(_:id:from:to:_:_:)``), and
+/// messages. A domain has one at most.
+package protocol DomainStage: Feature {
+    /// With no lock held. The sender is who it says it is; whatever else it says is not believed yet.
+    ///
+    /// - Returns: whether it was expected. A message that was not is answered as where nobody is.
+    func heard(_ stanza: Stanza, _ router: Router, _ context: LoopContext) -> Bool
+}
+
 /// Looks on as messages and requests for subscriptions come for an account, and may have somebody told, such as to wake a device that has no connection.
 ///
 /// Only accounts that have the stage's document are looked at; for the others it costs nothing. All is called under the lock of the

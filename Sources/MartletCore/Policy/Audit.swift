@@ -29,6 +29,10 @@ package enum AuditEvent: Hashable, Sendable {
     case roomCommand(BareJID, node: String, by: String)
     /// An operator has deleted files that an account had uploaded, by the server's names for them.
     case uploadsDeleted(of: BareJID, names: [String], by: String)
+    /// An account has told the operator of somebody whom it has blocked (XEP-0377).
+    case reported(JID, reason: String, by: BareJID)
+    /// An operator has deleted reports, by their numbers.
+    case reportsDeleted([Int64], by: String)
     /// An operator has ended the streams with another server; how many there were.
     case peerStreamsClosed(String, count: Int, by: String)
     case accountEnabled(BareJID, Bool, by: String)

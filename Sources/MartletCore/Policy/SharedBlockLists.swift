@@ -68,6 +68,11 @@ package struct SharedListEntry: Hashable, Sendable {
 ///
 /// Whoever is at a domain of this server is never on any: a list of somebody else's does not part our own people.
 package final class SharedBlockLists: Sendable {
+    /// Entries of one list; a further one is not taken.
+    package static let entriesMax = 100_000
+    /// Lists that an operator may choose.
+    package static let listsMax = 16
+
     private struct State {
         var lists: [SharedListName: Set<SharedListEntry>] = [:]
         /// The domains of this server.
@@ -76,8 +81,14 @@ package final class SharedBlockLists: Sendable {
     // A leaf: asked under the locks of shards, and nothing is called from within. Most servers have no lists: those only look at the flag.
     private let state = Mutex(State())
     private let hasEntries = Atomic<Bool>(false)
+    private let refusals = Atomic<Int>(0)
 
     package init() {}
+
+    /// Messages, requests for subscriptions and entrances into rooms that were refused, for the metrics.
+    package var refusalCount: Int { refusals.load(ordering: .relaxed) }
+    package func countRefusal() { refusals.add(1, ordering: .relaxed) }
+    package func count(of list: SharedListName) -> Int { state.withLock { $0.lists[list]?.count ?? 0 } }
 
     package var isEmpty: Bool { !hasEntries.load(ordering: .relaxed) }
 
@@ -94,18 +105,32 @@ package final class SharedBlockLists: Sendable {
     /// - Parameter own: the domains of this server, those of services included.
     package func setOwn(_ own: Set<String>) { state.withLock { $0.own = own } }
 
-    package func set(_ entries: Set<SharedListEntry>, of list: SharedListName) {
-        change { $0[list] = entries }
+    /// - Returns: what was in the list before; `nil` if there was none.
+    @discardableResult
+    package func set(_ entries: Set<SharedListEntry>, of list: SharedListName) -> Set<SharedListEntry>? {
+        change { $0.updateValue(entries, forKey: list) }
     }
 
-    package func remove(_ list: SharedListName) {
-        change { $0[list] = nil }
+    /// - Returns: what that has changed.
+    package func change(
+        _ list: SharedListName, adding added: Set<SharedListEntry>, removing removed: Set<SharedListEntry>
+    ) -> (added: Set<SharedListEntry>, removed: Set<SharedListEntry>) {
+        change { lists in
+            var entries = lists.removeValue(forKey: list) ?? []
+            let removed = removed.filter { entries.remove($0) != nil }
+            let added = added.filter { entries.count < Self.entriesMax && entries.insert($0).inserted }
+            lists[list] = entries
+            return (added, removed)
+        }
     }
 
-    private func change(_ change: (inout [SharedListName: Set<SharedListEntry>]) -> Void) {
+    package func remove(_ list: SharedListName) { change { $0[list] = nil } }
+
+    private func change<Result>(_ change: (inout [SharedListName: Set<SharedListEntry>]) -> sending Result) -> sending Result {
         state.withLock { state in
-            change(&state.lists)
+            let result = change(&state.lists)
             hasEntries.store(state.lists.values.contains { !$0.isEmpty }, ordering: .relaxed)
+            return result
         }
     }
 }

@@ -1,5 +1,5 @@
 import MartletXML
-import MartletXMPP
+package import MartletXMPP
 package import NIOCore
 
 /// A request in an account's name that waits for its answer.
@@ -95,7 +95,11 @@ extension Router {
     func answered(_ stanza: Stanza, _ type: IQType, _ context: LoopContext) {
         if answered(inName: stanza, context) { return context.runEffects() }
         guard case .bare(let account)? = stanza.to, let id = stanza.id else { return }
-        if account.isDomain { return domainRequests.conclude(id, by: account, from: stanza.from, type == .result ? stanza : nil) }
+        if account.isDomain {
+            guard !domainRequests.conclude(id, by: account, from: stanza.from, type == .result ? stanza : nil) else { return }
+            if let host = context.hosts.host(of: account) { _ = isHeard(stanza, by: host, context) }
+            return
+        }
         let outcome: RequestOutcome
         switch type {
         case .get, .set: return
@@ -124,7 +128,7 @@ extension Router {
 
 extension StanzaError {
     /// What an error says; `undefined-condition` where it says nothing that is known (RFC 6120 §8.3).
-    init(in stanza: Stanza) {
+    package init(in stanza: Stanza) {
         let error = stanza.element.root.firstChild("error", .client)
         let condition = error?.children.lazy.filter { $0.isIn(.stanzaErrors) }.compactMap { Condition(rawValue: String($0.localName)) }.first
         self.init(condition ?? .undefinedCondition, error?.attribute("type").flatMap(Kind.init(rawValue:)))

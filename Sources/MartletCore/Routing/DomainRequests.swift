@@ -30,13 +30,16 @@ final class DomainRequests: Sendable {
     }
 
     /// - Parameter answer: a result; `nil` if there is none.
-    func conclude(_ id: String, by domain: BareJID, from peer: JID, _ answer: Stanza?) {
+    /// - Returns: whether it was waited for.
+    @discardableResult
+    func conclude(_ id: String, by domain: BareJID, from peer: JID, _ answer: Stanza?) -> Bool {
         let found = pending.withLock { pending -> Pending? in
             guard let found = pending[id], found.domain == domain, peer == .bare(found.peer) else { return nil }
             pending[id] = nil
             return found
         }
         found?.answered(answer)
+        return found != nil
     }
 }
 
@@ -63,5 +66,42 @@ extension Router {
                 context.runEffects()
             }
         }
+    }
+}
+
+/// Requests in the name of one of our domains, and what comes for it (``DomainStage``).
+extension Router {
+    /// Asks a service, of this server or of another. Who asks sees to it that the identifier cannot be guessed, that an answer counts only from whom was
+    /// asked, and that none is waited for without end. With no lock held.
+    ///
+    /// - Parameters:
+    ///   - domain: one that has accounts.
+    ///   - payload: the one child element.
+    /// - Returns: why it is not sent.
+    package func request(
+        _ kind: IQRequest.Kind, id: String, from domain: BareJID, to address: BareJID, _ payload: ByteBuffer, _ context: LoopContext
+    ) -> StanzaError? {
+        let type: IQType = kind == .get ? .get : .set
+        let encoded = StanzaBuilder.iq(type, from: .bare(domain), to: .bare(address), id: id) { $0.raw(payload) }
+        if context.hosts.service(of: address) != nil {
+            guard let stanza = Stanza(sent: encoded) else { return .internalServerError }
+            _ = iq(stanza, type, to: .bare(address), byPeer: Asker(origin: nil, nil), context)
+            return nil
+        }
+        guard context.hosts.host(of: address) == nil else { return .serviceUnavailable }
+        if case .refused(let error) = remote.deliver(encoded, from: domain, to: address, context) { return error }
+        return nil
+    }
+
+    /// - Returns: whether the domain had expected it. With no lock held.
+    func isHeard(_ stanza: Stanza, by host: Host, _ context: LoopContext) -> Bool {
+        guard let listening = host.listening, stanza.to == .bare(host.domain) else { return false }
+        return listening.heard(stanza, self, context)
+    }
+
+    /// What a service of this server has for one of its domains. May be called under a shard's lock.
+    func pass(_ encoded: EncodedStanza, to host: Host, _ context: LoopContext) {
+        guard host.listening != nil, let stanza = Stanza(sent: encoded) else { return }
+        context.after { [self] context in _ = isHeard(stanza, by: host, context) }
     }
 }

@@ -155,7 +155,9 @@ extension Router {
     func deliver(_ message: inout MessageInTransit, _ context: LoopContext) -> Progress {
         switch Destination(message.to, context) {
         case .remote: return deliverRemote(message, context).map(Progress.done) ?? logSent(message, after: .done, context)
-        case .host: return refuse(message, .serviceUnavailable, context)
+        case .host(let host):
+            if isHeard(message.stanza, by: host, context) { return logSent(message, after: .done, context) }
+            return refuse(message, .serviceUnavailable, context)
         case .service(let host):
             var arrival = Arrival(message.stanza, to: message.to, origin: message.origin, message.completion)
             arrival.position = message.position

@@ -37,7 +37,10 @@ extension Router {
             host.service?.take(stanza, to: address, self, context)
             return
         }
-        guard context.hosts.host(of: address.bare) == nil else { return answerAccount(stanza, at: address, context) }
+        if let host = context.hosts.host(of: address.bare) {
+            if address.bare.isDomain { pass(stanza, to: host, context) } else { answerAccount(stanza, at: address, context) }
+            return
+        }
         // Under the lock of whoever sends: others of his are to hear it in the same order.
         _ = remote.deliver(stanza, from: from, to: address.bare, context)
     }

@@ -15,7 +15,9 @@ package struct StoredSharedList: Hashable, Sendable {
 package enum SharedListChange: Hashable, Sendable {
     case replace(StoredSharedList)
     /// Nothing happens if there is no such list.
-    case change(SharedListName, adding: Set<SharedListEntry>, removing: Set<SharedListEntry>)
+    ///
+    /// - Parameter fetched: when all of it was seen, if it was.
+    case change(SharedListName, adding: Set<SharedListEntry>, removing: Set<SharedListEntry>, fetched: Int64?)
     case forget(SharedListName)
 }
 
@@ -33,7 +35,8 @@ package struct SharedListContents: Sendable {
     mutating func apply(_ change: SharedListChange) {
         switch change {
         case .replace(let list): all[list.name] = list
-        case .change(let name, let added, let removed):
+        case .change(let name, let added, let removed, let fetched):
+            if let fetched { all[name]?.fetched = fetched }
             all[name]?.entries.subtract(removed)
             all[name]?.entries.formUnion(added)
         case .forget(let name): all[name] = nil
