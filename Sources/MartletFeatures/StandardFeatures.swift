@@ -39,6 +39,8 @@ package struct FeatureConfiguration: Sendable {
     package var derivation: any KeyDerivation
     /// Components that may do something for the domain.
     package var components: [ComponentGrant] = []
+    /// Who is on block lists that others share; `nil` where none are followed. One for all domains.
+    package var sharedLists: SharedListKeeper?
 
     package init(
         softwareName: String = "Martlet", softwareVersion: String, operatingSystem: String? = nil,
@@ -76,6 +78,7 @@ package enum StandardFeatures {
             configuration.registration, configuration.invitations, configuration.derivation, time: configuration.time)
         let administration = ServiceAdministration(registration: registration)
         let invitations = InvitationCommands(settings: configuration.invitations, registration: registration, random: SystemRandom())
+        let reporting = SpamReporting(configuration.sharedLists)
         let commands = ServerCommands(administration.commands + invitations.commands)
         return [
             RosterManagement(),
@@ -86,7 +89,8 @@ package enum StandardFeatures {
             delegation,
             PrivilegedEntity(configuration.components),
             registration,
-            Blocking(),
+            Blocking(reporting: reporting),
+            reporting,
             MessageCarbons(),
             StanzaIDs(),
             DelayedDelivery(),

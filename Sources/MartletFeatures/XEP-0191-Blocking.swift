@@ -12,12 +12,15 @@ extension Namespace {
 package struct Blocking: IQResponder, ScreeningStage {
     package static let specification = Specification.xep(191, "Blocking Command", version: "1.3")
     package var disco: DiscoFeatures { .everywhere(.blocking) }
-    package init() {}
+    /// Takes what is said of those who are blocked (XEP-0377); `nil` where nobody hears that.
+    private let reporting: SpamReporting?
+
+    package init(reporting: SpamReporting? = nil) { self.reporting = reporting }
 
     package var routes: [IQRoute] {
         [
             .home(.get, "blocklist", .blocking) { request, home, _ throws(StanzaError) in Self.list(request, home) },
-            .home(.set, "block", .blocking) { request, home, context throws(StanzaError) in try Self.block(request, home, context) },
+            .home(.set, "block", .blocking) { request, home, context throws(StanzaError) in try block(request, home, context) },
             .home(.set, "unblock", .blocking) { request, home, _ throws(StanzaError) in try Self.unblock(request, home) },
         ]
     }
@@ -48,8 +51,8 @@ package struct Blocking: IQResponder, ScreeningStage {
         return HomeDecision(IQReply { write("blocklist", addresses, to: &$0) })
     }
 
-    private static func block(_ request: IQRequest, _ home: AccountHome, _ context: LoopContext) throws(StanzaError) -> HomeDecision {
-        let addresses = try addresses(in: request.child)
+    private func block(_ request: IQRequest, _ home: AccountHome, _ context: LoopContext) throws(StanzaError) -> HomeDecision {
+        let addresses = try Self.addresses(in: request.child)
         guard !addresses.isEmpty else { throw .badRequest("nobody to block") }
         let limit = context.hosts.host(of: home.address)?.limits.blockedMax ?? 0
         let new = Set(addresses).subtracting(home.blockList.addresses)
@@ -58,11 +61,19 @@ package struct Blocking: IQResponder, ScreeningStage {
         for address in new { _ = home.blockList.insert(address) }
         let hidden = watchers.hide(from: home)
         let account = home.address
-        return HomeDecision(.empty, writes: new.map { .document(home.id, DocumentKey(blocking: $0), XMLWriter().buffer) }) { router, context in
-            push("block", addresses, to: account, router, context)
+        let reports = reporting == nil ? [] : SpamReport.inside(request.child)
+        let blocking = new.map { Write.document(home.id, DocumentKey(blocking: $0), XMLWriter().buffer) }
+        return HomeDecision(.empty, writes: blocking + writes(of: reports, by: home, context)) { router, context in
+            for (address, report) in reports { router.audit.record(.reported(address, reason: report.reason, by: account)) }
+            Self.push("block", addresses, to: account, router, context)
             router.hidePresence(of: account, from: hidden.subscribers, context)
             for (session, receivers) in hidden.directed { router.hidePresence(ofSession: session, from: receivers, context) }
         }
+    }
+
+    private func writes(of reports: [(reported: JID, report: SpamReport)], by home: AccountHome, _ context: LoopContext) -> [Write] {
+        guard let reporting else { return [] }
+        return reports.map { .report(.add($0.report.stored(about: $0.reported, by: home, at: context.wallMilliseconds), reporting.limits)) }
     }
 
     /// Without items everybody (§3.5).

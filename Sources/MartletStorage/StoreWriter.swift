@@ -452,7 +452,7 @@ extension Write {
         case .rosterItem(_, let item): row + (item.request?.bytes.readableBytes ?? 0)
         case .report(.add(let report, _)): row + report.content.readableBytes
         case .sharedList(.replace(let list)): row + row * list.entries.count
-        case .sharedList(.change(_, let added, let removed)): row + row * (added.count + removed.count)
+        case .sharedList(.change(_, let added, let removed, _)): row + row * (added.count + removed.count)
         case .report(.remove), .sharedList(.forget), .rosterRemoval, .cursor, .archiveFloor, .archiveFloors, .lastActivity, .idCeiling, .account, .invitation, .upload,
             .room(.removeAffiliation), .room(.delete): row
         }

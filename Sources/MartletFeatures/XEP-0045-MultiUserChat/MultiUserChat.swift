@@ -19,6 +19,8 @@ package struct MultiUserChat: DomainService {
         package var identities: OccupantIDs
         /// For the metrics; the same after a reload, as rooms stay.
         package var counters = RoomCounters()
+        /// Who enters no room unless it knows him (XEP-0377); `nil` where no lists are followed.
+        package var blockLists: SharedBlockLists?
         package init(identities: OccupantIDs) { self.identities = identities }
     }
 
@@ -194,8 +196,10 @@ package struct MultiUserChat: DomainService {
     // MARK: Deciding
 
     func moment(_ router: Router, _ context: LoopContext) -> RoomMoment {
-        RoomMoment(
+        var moment = RoomMoment(
             now: context.wallMilliseconds, ids: router.ids, random: context.random, limits: settings.limits, identities: settings.identities)
+        moment.blockLists = settings.blockLists
+        return moment
     }
 
     /// Under the lock.

@@ -109,6 +109,8 @@ package struct RoomMoment {
     package var random: any RandomSource
     package var limits: RoomLimits
     package var identities: OccupantIDs
+    /// Who is not let in, if nobody in the room has said otherwise.
+    package var blockLists: SharedBlockLists?
 
     package init(now: Int64, ids: StanzaIDSource, random: any RandomSource, limits: RoomLimits, identities: OccupantIDs) {
         self.now = now

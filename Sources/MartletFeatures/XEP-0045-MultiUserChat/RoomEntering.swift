@@ -61,6 +61,10 @@ extension Room {
     ) throws(StanzaError) {
         if isLocked, affiliation != .owner { throw .itemNotFound("the room is not ready yet") }
         if let refusal = configuration.refusal(of: .enter, by: RoomStanding(affiliation, .none)) { throw refusal }
+        if affiliation == .none, let lists = moment.blockLists, lists.contains(session.address.bare) {
+            lists.countRefusal()
+            throw .forbidden("you are on a block list that this server goes by")
+        }
         if let secret = configuration.secret, entry.password != secret { throw StanzaError(.notAuthorized, text: "the password is wrong") }
         try checkNickname(nickname, for: session.address.bare, moment)
         if let key = occupants.key(ofNickname: nickname) {

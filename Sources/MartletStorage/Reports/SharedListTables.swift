@@ -39,18 +39,23 @@ final class SharedListWrites {
     func apply(_ change: SharedListChange) throws(SQLError) {
         switch change {
         case .replace(let list):
-            try put.run {
-                $0.bind(list.name)
-                $0.bind(list.fetched, at: 3)
-            }
+            try put(list.name, list.fetched)
             try removeAll.run { $0.bind(list.name) }
             for entry in list.entries { try run(insert, list.name, entry) }
-        case .change(let name, let added, let removed):
+        case .change(let name, let added, let removed, let fetched):
             guard try known.first({ $0.bind(name) }, { _ in true }) == true else { return }
+            if let fetched { try put(name, fetched) }
             for entry in removed { try run(remove, name, entry) }
             for entry in added { try run(insert, name, entry) }
         case .forget(let name):
             for statement in [forget, removeAll] { try statement.run { $0.bind(name) } }
+        }
+    }
+
+    private func put(_ name: SharedListName, _ fetched: Int64) throws(SQLError) {
+        try put.run {
+            $0.bind(name)
+            $0.bind(fetched, at: 3)
         }
     }
 

@@ -19,6 +19,8 @@ package final class TestServer {
     package let files = InMemoryFileStore()
     package let loop = EmbeddedEventLoop()
     package let components = ComponentRegistry()
+    /// Follows no list until a test says so.
+    package let sharedLists: SharedListKeeper
     private let hosts: HostTable
     private let settings: RouterSettings
     private var otherLoops: [EmbeddedEventLoop] = []
@@ -51,9 +53,14 @@ package final class TestServer {
             store: store, ids: StanzaIDSource(floor: 0), remote: remote, audit: audit, settings: settings, uploads: uploads, executor: executor)
         var registration = registration
         registration.keys = KeyPolicy(hashes: [.sha256], iterations: ScramKeys.iterationRange.lowerBound)
-        let configuration = FeatureConfiguration(
+        let sharedLists = SharedListKeeper(time: time, random: random)
+        self.sharedLists = sharedLists
+        var roomSettings = roomSettings
+        roomSettings.blockLists = sharedLists.lists
+        var configuration = FeatureConfiguration(
             softwareVersion: "1.0", contacts: contacts, time: time, uptime: Uptime(time), registration: registration, invitations: invitations,
             derivation: DerivationAtOnce())
+        configuration.sharedLists = sharedLists
         let features = features ?? StandardFeatures.all
         let rooms = domains.map { domain in
             do {
@@ -136,6 +143,7 @@ package final class TestServer {
             settings: settings, resent: resent, uploads: uploads, executor: executor)
         domain = crashed.domain
         hosts = crashed.hosts
+        sharedLists = crashed.sharedLists
         context = LoopContext(loop: loop, hosts: hosts, store: store, time: time, random: random)
     }
 

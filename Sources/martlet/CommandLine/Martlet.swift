@@ -10,8 +10,8 @@ struct Martlet: AsyncParsableCommand {
         discussion: "Set it up with 'martlet init', run it with 'martlet serve', add people with 'martlet account add'.",
         version: "martlet \(MartletVersion.current)",
         subcommands: [
-            ServeCommand.self, InitCommand.self, AccountCommand.self, InviteCommand.self, RoomCommand.self, ArchiveCommand.self, UploadsCommand.self, ConfigCommand.self,
-            StatusCommand.self,
+            ServeCommand.self, InitCommand.self, AccountCommand.self, InviteCommand.self, RoomCommand.self, ArchiveCommand.self, UploadsCommand.self, ReportCommand.self,
+            ConfigCommand.self, StatusCommand.self,
             SessionCommand.self, FederationCommand.self, ComponentCommand.self, DoctorCommand.self, LogCommand.self, BackupCommand.self, VerifyCommand.self,
             RestoreCommand.self, FeaturesCommand.self,
         ])

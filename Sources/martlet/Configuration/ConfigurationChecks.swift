@@ -34,6 +34,7 @@ struct ConfigurationChecks {
         checkUploads()
         checkWebAddresses()
         checkServerInformation()
+        checkBlockLists()
     }
 
     private mutating func report(_ path: String, _ message: String, hint: String? = nil) {
@@ -176,6 +177,17 @@ struct ConfigurationChecks {
     private mutating func checkServerInformation() {
         guard configuration.pubsub.service.publishesServerInformation, !configuration.pubsub.service.isEnabled else { return }
         report("pubsub.service.server-info", "there is no service to publish it at", hint: "set pubsub.service.enabled to true as well")
+    }
+
+    /// Each list once: it would be asked for twice, and be forgotten when one of the two goes.
+    private mutating func checkBlockLists() {
+        var firstByList: [String: Int] = [:]
+        for (index, list) in configuration.blockLists.enumerated() where !list.service.isEmpty {
+            let first = firstByList["\(list.service) \(list.node)", default: index]
+            firstByList["\(list.service) \(list.node)"] = first
+            guard first != index else { continue }
+            report("block-lists[\(index)].service", "the list \(list.service) \(list.node) is there twice", hint: alreadyHint("block-lists[\(first)].service"))
+        }
     }
 
     /// Secrets of components do not cross the network in the clear, but what is said behind them does.

@@ -1,3 +1,5 @@
+import MartletCore
+
 /// Every key of the configuration, once: the parser, the example file, the reference page and the names of environment
 /// variables all come from these tables.
 package enum ConfigurationSchema {
@@ -24,6 +26,12 @@ package enum ConfigurationSchema {
         .section("bytestreams", \.bytestreams, bytestreams, "A proxy for files between clients that cannot reach each other (XEP-0065)."),
         .section("uploads", \.uploads, uploads, "Files that accounts upload by HTTP (XEP-0363), for which there is a listener of kind https or http."),
         .section("search", \.search, search, "Where accounts find each other by what they say of themselves in their vCards (XEP-0055)."),
+        .entries(
+            "block-lists", \.blockLists, blockList, .reload, counts: 0...SharedBlockLists.listsMax, identity: { "\($0.service) \($0.node)" },
+            """
+            Block lists that others share by PubSub, as SHA-256 of addresses and domains. Whoever is on one enters no room that does not know him, and strangers \
+            among them send nothing to accounts.
+            """),
         .entries(
             "external-services", \.externalServices, externalService, .reload, counts: 0...64,
             identity: { "\($0.type.rawValue) \($0.address?.description ?? "") \($0.transport?.rawValue ?? "")" },
@@ -588,6 +596,13 @@ package enum ConfigurationSchema {
         .value("by", \.askers, .choice, .reload, "Who may search: accounts of the same domain, or of any domain of this server. Nobody else may."),
         .value("results", \.resultsMax, .integer(1...500), .reload, "Most accounts that one search shows."),
         .value("per-minute", \.perMinuteMax, .integer(1...10_000), .reload, "Most searches of one account within a minute."),
+    ])
+
+    static let blockList = ConfigurationMapping<ServerConfiguration.BlockListSource>([
+        .value(
+            "service", \.service, .serviceAddress, .reload, isRequired: true, example: "pubsub.example.net",
+            "The address of the service that shares the list. The first domain of this server subscribes there."),
+        .value("node", \.node, .nodeName, .reload, "The name of the node: its items are named by the digests."),
     ])
 
     static let externalService = ConfigurationMapping<ServerConfiguration.ExternalService>([

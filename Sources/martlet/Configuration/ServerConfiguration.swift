@@ -31,6 +31,7 @@ package struct ServerConfiguration: ConfigurationSection {
     package var bytestreams = Bytestreams()
     package var uploads = Uploads()
     package var search = Search()
+    package var blockLists: [BlockListSource] = []
     package var externalServices: [ExternalService] = []
     package var components: [Component] = []
     package var federation = Federation()
@@ -388,6 +389,15 @@ extension ServerConfiguration {
         package var askers = SearchAskers.domain
         package var resultsMax = 50
         package var perMinuteMax = 30
+
+        package init() {}
+    }
+
+    /// A list of people and domains that somebody shares, and that nothing is taken from.
+    package struct BlockListSource: ConfigurationSection {
+        package var service = ""
+        /// The name under which such lists of Prosody's and ejabberd's users are.
+        package var node = "muc_bans_sha256"
 
         package init() {}
     }

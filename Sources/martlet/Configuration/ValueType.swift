@@ -247,6 +247,29 @@ extension ValueType where Value == String {
         }
     }
 
+    /// Of a service: a domain, mostly.
+    static var serviceAddress: Self {
+        ValueType(expected: "an address such as pubsub.example.org") { text, context throws(ValueFault) in
+            guard let address = context.addresses.domain(text) ?? context.addresses.bareAddress(text) else { throw .unexpected() }
+            return address
+        } write: {
+            $0
+        }
+    }
+
+    /// Longest name of a node, in bytes.
+    private static var nodeNameBytesMax: Int { 1_023 }
+
+    /// Of a node (XEP-0060): nearly anything.
+    static var nodeName: Self {
+        ValueType(expected: "the name of a node") { text, _ throws(ValueFault) in
+            guard !text.isEmpty, text.utf8.count <= nodeNameBytesMax, !text.unicodeScalars.contains(where: { $0.value < 0x20 || $0.value == 0x7f }) else { throw .unexpected() }
+            return text
+        } write: {
+            $0
+        }
+    }
+
     /// Longest contact address, in bytes.
     private static var uriBytesMax: Int { 2048 }
 

@@ -55,6 +55,11 @@ package struct AuditLog: AuditSink {
             log.notice("command of a room carried out", metadata: ["room": "\(room)", "command": "\(node)", "by": "\(by)"])
         case .uploadsDeleted(let account, let names, let by):
             log.notice("uploads deleted", metadata: ["account": "\(account)", "count": "\(names.count)", "names": "\(names.prefix(20).joined(separator: " "))", "by": "\(by)"])
+        case .reported(let address, let reason, let by):
+            log.notice("somebody was reported", metadata: ["address": "\(address)", "reason": "\(reason)", "by": "\(by)"])
+        case .reportsDeleted(let ids, let by):
+            let numbers = ids.prefix(20).map(String.init).joined(separator: " ")
+            log.notice("reports deleted", metadata: ["count": "\(ids.count)", "numbers": "\(numbers)", "by": "\(by)"])
         case .peerStreamsClosed(let peer, let count, let by):
             log.notice("streams with another server closed", metadata: ["peer": "\(peer)", "count": "\(count)", "by": "\(by)"])
         case .accountEnabled(let account, let isEnabled, let by):

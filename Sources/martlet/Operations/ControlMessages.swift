@@ -16,6 +16,8 @@ package enum ControlProtocol {
     package static let roomsMax = 500
     /// Uploaded files in one response.
     package static let uploadsMax = 500
+    /// Reports in one response.
+    package static let reportsMax = 500
     /// Messages of a room in one response.
     package static let messagesMax = 1_000
 }
@@ -51,6 +53,7 @@ package enum ControlOrder: Codable, Hashable, Sendable {
     case archive(ArchiveOrder)
     case room(RoomOrder)
     case upload(UploadOrder)
+    case report(ReportOrder)
     case federation(FederationOrder)
     case invitation(InvitationOrder)
 }
@@ -140,6 +143,8 @@ package enum ControlResponse: Codable, Hashable, Sendable {
     case affiliations([AffiliationLine])
     case history([UtteranceLine])
     case uploads([UploadLine])
+    case reports([ReportLine])
+    case blockLists([BlockListLine])
     /// How many.
     case deleted(Int)
     case federation(FederationReport)

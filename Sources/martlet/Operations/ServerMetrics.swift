@@ -1,6 +1,8 @@
 package import CoreMetrics
 package import MartletCore
+package import MartletFeatures
 package import MartletNetwork
+import MartletXMPP
 import NIOConcurrencyHelpers
 package import NIOCore
 
@@ -67,6 +69,9 @@ package final class ServerMetrics: Sendable {
         registry.describe("martlet_files", .gauge, "Uploaded files that are kept, as counted once an hour.")
         registry.describe("martlet_file_bytes", .gauge, "Bytes of them.")
         registry.describe("martlet_files_missing", .gauge, "Uploaded files that should be there and are not.")
+        registry.describe("martlet_reports", .counter, "Reports of accounts about those whom they blocked since the start, by reason.")
+        registry.describe("martlet_block_list_entries", .gauge, "Who is on a block list that the server goes by.")
+        registry.describe("martlet_block_list_refusals", .counter, "What was refused since the start to those who are on block lists.")
         registry.describe("martlet_certificate_end_seconds", .gauge, "When the certificate of a domain ends, in seconds since 1970.")
         registry.describe("martlet_data_free_bytes", .gauge, "Free space on the disk of the data folder.")
         registry.describe("martlet_data_free_percent", .gauge, "The same in percent of the disk.")
@@ -100,9 +105,10 @@ package final class ServerMetrics: Sendable {
             sessionsStarted.increment()
         case .sessionEnded: sessions.decrement()
         case .refused: refusals.increment()
+        case .reported(_, let reason, _): reported(reason)
         case .sessionDetached, .sessionResumed, .accountCreated, .accountDeleted, .accountEnabled, .passwordChanged, .archiveRead, .archivePurged,
             .roomRead, .roomPurged, .roomCreated, .roomDestroyed, .roomAffiliationSet, .roomConfigured, .roomCommand, .sessionClosed, .announced, .invited, .invitationRevoked,
-            .uploadsDeleted, .peerStreamsClosed, .configurationReloaded: break
+            .uploadsDeleted, .reportsDeleted, .peerStreamsClosed, .configurationReloaded: break
         }
     }
 
@@ -110,6 +116,12 @@ package final class ServerMetrics: Sendable {
     package func storeCommit(submits: Int, _ time: TimeAmount) {
         storeCommits.recordNanoseconds(time.nanoseconds)
         storeCommitSubmits.record(submits)
+    }
+
+    /// Reasons that are not known here are counted together: there may be any number of them.
+    private func reported(_ reason: String) {
+        let known = ["spam", "abuse"].first { reason == "urn:xmpp:reporting:\($0)" }
+        Counter(label: "martlet_reports", dimensions: [("reason", known ?? "other")], factory: factory).increment()
     }
 
     /// The mechanism is one of ours: others end before they are an attempt.
@@ -183,6 +195,17 @@ package final class ServerMetrics: Sendable {
                 counter.increment(by: Int64(count))
             }
         }
+    }
+
+    /// Block lists that others share. Before a reading.
+    package static func set(_ keeper: SharedListKeeper, in registry: OpenMetricsRegistry) {
+        for report in keeper.reports {
+            let dimensions = [("service", report.name.service.description), ("node", report.name.node)]
+            registry.makeMeter(label: "martlet_block_list_entries", dimensions: dimensions).set(Int64(report.entries))
+        }
+        let refusals = registry.makeCounter(label: "martlet_block_list_refusals", dimensions: [])
+        refusals.reset()
+        refusals.increment(by: Int64(keeper.lists.refusalCount))
     }
 
     /// What has been uploaded and downloaded. Before a reading.

@@ -10,6 +10,7 @@ struct AccountAdministration: Sendable {
     let domains: Set<String>
     let rooms: RoomAdministration
     let invitations: InvitationAdministration
+    let reports: ReportAdministration
 
     init(_ core: ServerCore, _ configuration: ServerConfiguration) {
         self.core = core
@@ -17,6 +18,7 @@ struct AccountAdministration: Sendable {
         domains = Set(configuration.domains.map(\.name))
         rooms = RoomAdministration(core, configuration)
         invitations = InvitationAdministration(core, configuration)
+        reports = ReportAdministration(core, configuration)
     }
 
     /// Carries out an order about accounts and rooms and what is theirs; `nil` for others.
@@ -30,6 +32,7 @@ struct AccountAdministration: Sendable {
         case .archive(let order): return try await ArchiveAdministration(core: core, folder: folder, rooms: rooms).answer(order, by: by)
         case .room(let order): return try await rooms.answer(order, by: by)
         case .invitation(let order): return try await invitations.answer(order, by: by)
+        case .report(let order): return try await reports.answer(order, by: by)
         case .upload(let order): return try await UploadAdministration(core: core, folder: folder).answer(order, by: by)
         case .status, .sessions, .closeSessions, .logLevel, .reload, .federation, .components: return nil
         }

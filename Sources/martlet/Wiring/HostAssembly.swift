@@ -15,6 +15,7 @@ struct HostAssembly {
     let derivation: any KeyDerivation
     let components: ComponentRegistry
     let uploads: Uploads
+    let sharedLists: SharedListKeeper
     /// `nil` where no files are relayed.
     var bytestreams: (any BytestreamRelay)?
 
@@ -59,6 +60,7 @@ struct HostAssembly {
         features.serverInformation = configuration.pubsub.service.publishesServerInformation ? configuration.pubsub(of: domain) : nil
         features.dataPolicy = statement(domain.dataPolicy)
         features.components = componentAssembly.grants(components, over: domain)
+        features.sharedLists = sharedLists
         return features
     }
 
@@ -172,6 +174,7 @@ struct HostAssembly {
     private func rooms(at address: BareJID, of domain: ServerConfiguration.Domain) throws(CommandFailure) -> Host {
         var settings = MultiUserChat.Settings(identities: OccupantIDs(secret: occupantSecret))
         settings.counters = roomCounters
+        settings.blockLists = sharedLists.lists
         settings.operators = admins(of: domain.name)
         settings.limits = RoomLimits(configuration.rooms)
         settings.limits.vCardBytesMax = configuration.limits.vCardBytesMax

@@ -8,7 +8,8 @@ import NIOCore
 import ServiceLifecycle
 
 /// What the server does for itself every few seconds: sees whether the store answers, reserves names for messages, looks at its
-/// certificates and its disk, lets archives forget, looks after uploaded files, and sees to rooms that nobody has come back to and to occupants who are not there any more.
+/// certificates and its disk, lets archives forget, looks after uploaded files, follows block lists, and sees to rooms that nobody has come back
+/// to and to occupants who are not there any more.
 final class Housekeeping: Service {
     static let interval = Duration.seconds(5)
     /// Without a sign of life of the store for so long the server counts as ill.
@@ -78,6 +79,7 @@ final class Housekeeping: Service {
         var ghosts: Task<Void, Never>?
         while !Task.isCancelled {
             await lookAtStore()
+            core.sharedLists.wake(core.router, on: core.mailbox)
             if turns % Self.minuteTurns == 0 {
                 lookAtDisk(&disk)
                 let last = ghosts

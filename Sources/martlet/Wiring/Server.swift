@@ -69,6 +69,7 @@ final class Server: Sendable {
         let socket = ControlListener(path: configuration.controlSocketPath, on: core.pool.group) { await control.answer($0, $1) }
         await Self.restoreSessions(core, folder, start.logs.server)
         if let federation { try await Self.resume(federation, core, start.logs.server) }
+        await Self.followLists(core, configuration, start.logs.server)
         do throws(ListenerError) {
             try await clients.start()
             try await peers?.start()
@@ -191,6 +192,14 @@ final class Server: Sendable {
         }
     }
 
+    /// Block lists that others share. What was known of them when the last run ended is in force already.
+    private static func followLists(_ core: ServerCore, _ configuration: ServerConfiguration, _ log: Logger) async {
+        do throws(StoreError) { try await core.sharedLists.forgetOthers(than: configuration.sharedLists, in: core.store) } catch {
+            log.warning("block lists that are not in the configuration any more cannot be forgotten", metadata: ["why": "\(error)"])
+        }
+        core.sharedLists.follow(configuration, core)
+    }
+
     private static func addProbes(
         to registry: OpenMetricsRegistry, _ passwords: PasswordThreads, _ clients: ClientListenerService, _ isReady: NIOLockedValueBox<Bool>,
         _ core: ServerCore
@@ -209,6 +218,7 @@ final class Server: Sendable {
         let counters = core.pool.loops.map(\.context.counters)
         registry.addProbe { ServerMetrics.set(counters, in: $0) }
         registry.addProbe { ServerMetrics.set(core.uploads.counters, in: $0) }
+        registry.addProbe { ServerMetrics.set(core.sharedLists, in: $0) }
     }
 
     private static func operations(

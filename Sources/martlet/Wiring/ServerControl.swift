@@ -73,7 +73,7 @@ actor ServerControl {
             return try await FederationControl(service: federation, domains: configuration.allDomains, audit: logs.audit).answer(order, by: by) {
                 tell(.step($0))
             }
-        case .accounts, .account, .create, .archive, .room, .invitation, .upload: throw CommandFailure(.software, "the order was not carried out")
+        case .accounts, .account, .create, .archive, .room, .invitation, .upload, .report: throw CommandFailure(.software, "the order was not carried out")
         }
     }
 
@@ -158,7 +158,7 @@ actor ServerControl {
         let hosts = try HostAssembly(
             configuration: next, time: time, uptime: core.uptime, audit: logs.audit, occupantSecret: core.occupantSecret, roomCounters: core.roomCounters,
             capabilities: core.capabilities, derivation: core.derivation, components: core.components, uploads: core.uploads,
-            bytestreams: core.bytestreams
+            sharedLists: core.sharedLists, bytestreams: core.bytestreams
         ).table()
         let components = try ComponentAssembly(configuration: next).settings
         let peers = federation == nil ? nil : try FederationAssembly(configuration: next).settingsWithTrust()
@@ -177,6 +177,7 @@ actor ServerControl {
         await replaceHosts(hosts)
         await information.apply(next)
         core.components.apply(components)
+        core.sharedLists.follow(next, core)
         if !components.isEmpty, !componentPorts.isOpen, next.listeners.contains(where: \.kind.isForComponents) {
             logs.server.warning("components can connect after a restart", metadata: ["why": "there were none at the start, so no port is open for them"])
         }

@@ -20,6 +20,7 @@ struct ServerCore: Sendable {
     let derivation: any KeyDerivation
     let uploads: Uploads
     let components: ComponentRegistry
+    let sharedLists: SharedListKeeper
     let bytestreams: (any BytestreamRelay)?
 
     struct Surroundings {
@@ -44,6 +45,7 @@ struct ServerCore: Sendable {
         let uptime = Uptime(surroundings.time)
         let store = try openStore(configuration, surroundings)
         let (roomCounters, capabilities, components) = (RoomCounters(), CapabilityCache(), ComponentRegistry())
+        let sharedLists = SharedListKeeper(time: surroundings.time)
         let (uploads, secret, hosts): (Uploads, [UInt8], HostTable)
         do throws(CommandFailure) {
             uploads = Uploads(
@@ -53,13 +55,14 @@ struct ServerCore: Sendable {
             hosts = try HostAssembly(
                 configuration: configuration, time: surroundings.time, uptime: uptime, audit: surroundings.audit, occupantSecret: secret,
                 roomCounters: roomCounters, capabilities: capabilities, derivation: surroundings.derivation, components: components, uploads: uploads,
-                bytestreams: surroundings.bytestreams
+                sharedLists: sharedLists, bytestreams: surroundings.bytestreams
             ).table()
         } catch {
             store.close()
             throw error
         }
         do throws(StoreError) {
+            try await sharedLists.load(configuration.sharedLists, from: store)
             let ids = StanzaIDSource(floor: try await store.idCeiling())
             try await ids.reserve(in: store, surroundings.time)
             let resent = ResentMessages(
@@ -74,7 +77,7 @@ struct ServerCore: Sendable {
             return ServerCore(
                 store: store, router: router, pool: pool, uptime: uptime, time: surroundings.time, occupantSecret: secret,
                 roomCounters: roomCounters, capabilities: capabilities, derivation: surroundings.derivation, uploads: uploads, components: components,
-                bytestreams: surroundings.bytestreams)
+                sharedLists: sharedLists, bytestreams: surroundings.bytestreams)
         } catch {
             store.close()
             throw CommandFailure(error, in: configuration.server.dataFolder)

@@ -134,6 +134,12 @@ struct ConfigurationMistakeTests {
             "domains:\n  - name: example.org\n  - name: EXAMPLE.org\n", 3, 11, "domains[1].name",
             "the domain example.org is there twice", hint: "see domains[0].name, /etc/martlet/martlet.yaml:2"),
         Mistake(
+            minimal + "block-lists:\n  - {service: a.example}\n  - {service: A.example}\n", 4, 15, "block-lists[1].service",
+            "the list a.example muc_bans_sha256 is there twice", hint: "see block-lists[0].service, /etc/martlet/martlet.yaml:3"),
+        Mistake(
+            minimal + "search: {subdomain: conference}\n", 2, 21, "search.subdomain",
+            "conference.example.org would be both the rooms of example.org and the search of example.org"),
+        Mistake(
             minimal + "pubsub:\n  service: {enabled: true, subdomain: conference}\n", 3, 39, "pubsub.service.subdomain",
             "conference.example.org would be both the rooms of example.org and nodes of example.org"),
         Mistake(

@@ -143,6 +143,14 @@ struct ConfigurationRangeTests {
         }
     }
 
+    @Test("the name of a node has so many bytes, and no control characters; a service is a domain or an address")
+    func blockLists() {
+        func isTaken(_ service: String, _ node: String) -> Bool { problems(minimal + "block-lists: [{service: \(service), node: \"\(node)\"}]\n").isEmpty }
+        let longest = String(repeating: "a", count: 1_023)
+        #expect(isTaken("a.example", longest) && isTaken("a@b.example", "urn:x:y"))
+        #expect(!isTaken("a.example", longest + "a") && !isTaken("a.example", "") && !isTaken("a.example", "\\e") && !isTaken("a.example/x", "a"))
+    }
+
     @Test("no key with a range is missing from this table")
     func complete() {
         #expect(Set(Self.ranges.map(\.path)) == Set(Self.paths(ConfigurationSchema.keys, prefix: "")))

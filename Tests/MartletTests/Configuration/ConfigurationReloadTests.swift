@@ -203,6 +203,8 @@ struct ConfigurationReloadTests {
         KeyChange("uploads.retention.message", .configuration) { $0.uploads.retention.message = .seconds(60) },
         KeyChange("uploads.retention.profile", .configuration) { $0.uploads.retention.profile = .seconds(60) },
         KeyChange("uploads.retention.ephemeral", .configuration) { $0.uploads.retention.ephemeral = .seconds(60) },
+        KeyChange("block-lists.service", .configuration) { $0.blockLists[0].service = "other.example.net" },
+        KeyChange("block-lists.node", .configuration) { $0.blockLists[0].node = "spam" },
         KeyChange("search.enabled", .configuration) { $0.search.isEnabled.toggle() },
         KeyChange("search.subdomain", .configuration) { $0.search.subdomain = "people" },
         KeyChange("search.who", .configuration) { $0.search.finds = .all },
@@ -283,6 +285,9 @@ struct ConfigurationReloadTests {
         component.name = "irc.example.org"
         component.secretFile = "/irc.secret"
         old.components = [component]
+        var list = ServerConfiguration.BlockListSource()
+        list.service = "pubsub.example.net"
+        old.blockLists = [list]
         var new = old
         key.change(&new)
         let difference = ConfigurationDifference(from: old, to: new)
