@@ -188,10 +188,10 @@ struct SharedListTests {
     // MARK: Start and reload
 
     @Test("what was known of a list is in force after a start, before anybody is asked")
-    func restarted() async throws {
+    func restarted() throws {
         try fetched(["tybalt@spam.example"])
         let keeper = SharedListKeeper(time: server.time, random: server.random)
-        let store = server.store
+        let (store, name) = (server.store, name)
         _ = server.wait { try? await keeper.load([name], from: store) }
         #expect(keeper.lists.contains(RoomOnPaper.bare("tybalt@spam.example")))
         let other = SharedListKeeper(time: server.time, random: server.random)
@@ -285,6 +285,16 @@ struct SharedListTests {
         #expect(juliet.received().map(\.id) == ["m"])
         say(from: "heath@spam.example/x", to: "juliet@capulet.example/balcony", type: "groupchat")
         #expect(juliet.received().isEmpty)
+    }
+
+    @Test("whoever has asked for a subscription before he was listed is a stranger all the same")
+    func asked() throws {
+        let juliet = server.online("juliet/balcony")
+        peer.send("<presence from='tybalt@spam.example' to='juliet@capulet.example' type='subscribe'/>")
+        #expect(juliet.received().count == 1)
+        try fetched(["tybalt@spam.example"])
+        say()
+        #expect(juliet.received().isEmpty && errors() == ["cancel/service-unavailable"])
     }
 
     @Test("accounts of this server hear each other, whatever a list says")

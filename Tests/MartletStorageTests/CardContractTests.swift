@@ -191,6 +191,30 @@ struct CardTablesTests {
         #expect(result.count == 200 && result.problems == [])
     }
 
+    @Test("accounts of a database from before there was a search are found after its upgrade (P16)")
+    func upgraded() async throws {
+        let folder = TemporaryFolder()
+        let path = folder.path + "/data"
+        // Its tables are made; statements about those that are missing are not.
+        #expect(throws: StorageError.self) { try SQLiteStore.open(folder: path, options: options(FatalErrors()) { $0.migrations = Array(Schema.migrations.prefix(9)) }) }
+        let connection = try SQLiteDriver(file: path + "/martlet.db").openWriter()
+        try connection.execute(
+            """
+            INSERT INTO account (id, domainpart, localpart, created, enabled, admin) VALUES (1, 'capulet.example', 'juliet', 0, 1, 0);
+            INSERT INTO document (account, namespace, name, content)
+                VALUES (1, 'vcard-temp', '', CAST('<vCard xmlns="vcard-temp"><NICKNAME>JuliC</NICKNAME></vCard>' AS BLOB));
+            UPDATE meta SET value = 1 WHERE name = 'last_account'
+            """)
+        connection.close()
+        let store = try SQLiteStore.open(folder: path, options: options())
+        defer { store.close() }
+        try await store.finishIndex()
+        let found = try await store.cards(CardSearch(at: "capulet.example", for: [.init("jul", in: .nick)], by: .bare(romeo), limit: 9))
+        #expect(found.map(\.address) == [juliet])
+        #expect(try SQLiteStore.verify(folder: path).problems == [])
+        withExtendedLifetime(folder) {}
+    }
+
     @Test("what is found of an account and is not in its card is a problem that verification finds")
     func verification() async throws {
         #expect(try await reopened("UPDATE card SET nick = 'x' WHERE account = 7").problems.count == 1)

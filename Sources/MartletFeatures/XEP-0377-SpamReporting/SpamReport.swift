@@ -31,6 +31,11 @@ package struct SpamReport: Hashable, Sendable {
     package struct Message: Hashable, Sendable {
         package var id: String
         package var archive: JID
+
+        package init(id: String, archive: JID) {
+            self.id = id
+            self.archive = archive
+        }
     }
 
     /// §4 names two; others may be registered (§10.3).

@@ -34,7 +34,8 @@ package struct SpamReporting: ScreeningStage, DomainStage {
         case .presence, .iq: return .pass
         }
         let stranger = route.peer.bare
-        guard home.roster[stranger] == nil, !home.hasDirectedPresence(to: stranger), lists.contains(stranger) else { return .pass }
+        // Whoever has only asked for a subscription is in the roster's memory, and not in the roster.
+        guard home.roster[stranger]?.subscription.isInRoster != true, !home.hasDirectedPresence(to: stranger), lists.contains(stranger) else { return .pass }
         lists.countRefusal()
         return verdict
     }

@@ -44,7 +44,9 @@ final class CardIndex {
         let found = try connection.rows("SELECT value FROM meta WHERE name = 'card_rules'") { $0.integer(0) }.first
         guard found != CardTables.rules else { return }
         try connection.transaction { () throws(SQLError) in
-            try connection.execute("UPDATE meta SET value = 0 WHERE name = 'cards_read_up_to'")
+            // Without accounts there is nothing to read.
+            let begin = "CASE WHEN EXISTS (SELECT 1 FROM account) THEN 0 ELSE \(CardTables.allRead) END"
+            try connection.execute("UPDATE meta SET value = \(begin) WHERE name = 'cards_read_up_to'")
             try connection.execute("UPDATE meta SET value = \(CardTables.rules) WHERE name = 'card_rules'")
         }
     }
