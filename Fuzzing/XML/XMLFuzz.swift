@@ -3,17 +3,21 @@ import NIOCore
 
 /// The first byte says how the rest is cut into pieces. It trusts nothing of the parser's answers:
 ///
-/// - whole and in pieces, a stream gives the same elements and the same error;
+/// - whole and in pieces, a stream gives the same elements and the same error, and so does a document that is read part by part;
 /// - what was accepted is accepted again after it has been written anew, and means the same;
 /// - canonical bytes are written as they came.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzz(_ data: UnsafePointer<UInt8>, _ size: Int) -> CInt {
     guard size > 1 else { return 0 }
     let bytes = Array(UnsafeBufferPointer(start: data + 1, count: size - 1))
+    let piece = 1 + Int(data[0]) % 16
     let whole = read(bytes, piece: bytes.count)
-    let pieces = read(bytes, piece: 1 + Int(data[0]) % 16)
+    let pieces = read(bytes, piece: piece)
     precondition(whole.elements == pieces.elements && whole.error == pieces.error, "the pieces matter")
-    for element in whole.flat {
+    let document = readDocument(bytes, piece: bytes.count)
+    let documentInPieces = readDocument(bytes, piece: piece)
+    precondition(document.elements == documentInPieces.elements && document.error == documentInPieces.error, "the pieces of a document matter")
+    for element in whole.flat + document.flat {
         let written = element.rewritten()
         if element.isCanonical { precondition(written == element.bytes, "canonical bytes were changed") }
         guard let again = try? parseElement(written, limits: XMLLimits(stanzaBytesMax: 1 << 24, nodesMax: 1 << 20, namespacesMax: 1 << 12)) else {
@@ -33,6 +37,27 @@ private struct Reading {
 private func read(_ bytes: [UInt8], piece: Int) -> Reading {
     var reading = Reading()
     var parser = XMLStreamParser(limits: .unauthenticated)
+    var rest = bytes[...]
+    do {
+        while !rest.isEmpty {
+            var input = ByteBuffer(bytes: rest.prefix(piece))
+            rest = rest.dropFirst(piece)
+            while let event = try parser.next(from: &input) {
+                guard case .element(let element) = event else { continue }
+                reading.flat.append(element)
+                reading.elements.append(element.rewritten())
+            }
+        }
+    } catch {
+        reading.error = error
+    }
+    return reading
+}
+
+/// Everything down to the third level is a container.
+private func readDocument(_ bytes: [UInt8], piece: Int) -> Reading {
+    var reading = Reading()
+    var parser = XMLDocumentParser(limits: .unauthenticated) { _, path in path.count < 3 }
     var rest = bytes[...]
     do {
         while !rest.isEmpty {

@@ -52,14 +52,25 @@ final class StreamScope: Sendable {
     private static let usualDocument = StreamScope(
         [Outer(prefix: [], namespace: Namespace.client.id, name: Array("jabber:client".utf8))], headerName: [])
 
-    static func of(header: FlatElement, content: Namespace) -> StreamScope {
-        let declared = header.root.namespaceDeclarations.map { declaration in
+    /// What is declared on an element that is read part by part, and what was declared around it and is not declared anew.
+    static func of(container: FlatElement, within outer: StreamScope) -> StreamScope {
+        let own = declarations(on: container, content: .client)
+        let inherited = outer.declared.filter { one in !own.contains { $0.prefix == one.prefix } }
+        return StreamScope(own + inherited, headerName: Array(container.root.qualifiedName.utf8))
+    }
+
+    private static func declarations(on header: FlatElement, content: Namespace) -> [Outer] {
+        header.root.namespaceDeclarations.map { declaration in
             let known = header.known(declaration.name)
             let isContent = known == content || known == .client
             return Outer(
                 prefix: Array(declaration.prefix.utf8), namespace: isContent ? Namespace.client.id : known?.id ?? Namespace.unknownID,
                 name: Array(declaration.name.utf8))
         }
+    }
+
+    static func of(header: FlatElement, content: Namespace) -> StreamScope {
+        let declared = declarations(on: header, content: content)
         let made = StreamScope(declared, headerName: Array(header.root.qualifiedName.utf8))
         return made.isUsual ? .usual : made
     }

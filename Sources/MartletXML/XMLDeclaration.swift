@@ -5,6 +5,26 @@ enum XMLDeclaration {
     /// Longest declaration that is waited for.
     static let bytesMax = 256
 
+    /// Moves over the beginning of a stream or a document, which tells its encoding: UTF-8 without a mark (RFC 6120 §11.6).
+    ///
+    /// - Returns: `false` if more bytes are needed.
+    static func isPassed(_ buffer: inout ByteBuffer) throws(XMLError) -> Bool {
+        guard let first = buffer.getInteger(at: buffer.readerIndex, as: UInt8.self) else { return false }
+        switch first {
+        case 0x00, 0xEF, 0xFE, 0xFF: throw .unsupportedEncoding
+        case UInt8(ascii: "<"):
+            guard let second = buffer.getInteger(at: buffer.readerIndex + 1, as: UInt8.self) else { return false }
+            if second == 0x00 { throw .unsupportedEncoding }
+            if second == UInt8(ascii: "?") {
+                guard let length = try length(buffer) else { return false }
+                buffer.moveReaderIndex(forwardBy: length)
+            }
+        case 0x20, 0x09, 0x0A, 0x0D: break
+        default: throw .notWellFormed
+        }
+        return true
+    }
+
     /// Length of the declaration at the reader index, or nil if its end has not arrived.
     static func length(_ buffer: ByteBuffer) throws(XMLError) -> Int? {
         let bytes = buffer.readableBytesView.prefix(bytesMax)

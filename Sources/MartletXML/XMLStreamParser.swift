@@ -128,7 +128,8 @@ extension XMLStreamParser {
             switch phase {
             case .beginning(let afterRestart):
                 if afterRestart { Self.skipSpace(&buffer) }
-                guard try beginning(&buffer) else { return nil }
+                guard try XMLDeclaration.isPassed(&buffer) else { return nil }
+                phase = .prolog
             case .prolog:
                 Self.skipSpace(&buffer)
                 guard let byte = Self.byte(buffer, 0) else { return nil }
@@ -205,25 +206,6 @@ extension XMLStreamParser {
         scope = StreamScope.of(header: flat, content: contentNamespace)
         phase = flat.root.node.flags.contains(.selfClosing) ? .selfClosed : .between
         return .opened(flat)
-    }
-
-    /// The first bytes of a stream tell its encoding, which must be UTF-8 without a mark (RFC 6120 §11.6).
-    private mutating func beginning(_ buffer: inout ByteBuffer) throws(XMLError) -> Bool {
-        guard let first = Self.byte(buffer, 0) else { return false }
-        switch first {
-        case 0x00, 0xEF, 0xFE, 0xFF: throw .unsupportedEncoding
-        case UInt8(ascii: "<"):
-            guard let second = Self.byte(buffer, 1) else { return false }
-            if second == 0x00 { throw .unsupportedEncoding }
-            if second == UInt8(ascii: "?") {
-                guard let length = try XMLDeclaration.length(buffer) else { return false }
-                buffer.moveReaderIndex(forwardBy: length)
-            }
-        case 0x20, 0x09, 0x0A, 0x0D: break
-        default: throw .notWellFormed
-        }
-        phase = .prolog
-        return true
     }
 
     private func endTag(_ buffer: inout ByteBuffer) throws(XMLError) -> Bool {
