@@ -91,6 +91,8 @@ package enum StandardFeatures {
             registration,
             Blocking(reporting: reporting),
             reporting,
+            Blocking(),
+            Moved(),
             MessageCarbons(),
             StanzaIDs(),
             DelayedDelivery(),

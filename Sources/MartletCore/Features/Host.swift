@@ -23,6 +23,7 @@ package final class Host: Sendable {
     package let archiving: (any ArchivingStage)?
     package let observing: [any ObservingStage]
     package let interested: [any InterestStage]
+    package let moving: (any MovingStage)?
     package let eventing: (any EventingStage)?
     package let presenting: [any PresentingStage]
     package let registering: (any RegisteringStage)?
@@ -59,6 +60,7 @@ package final class Host: Sendable {
         componentStages = features.compactMap { $0 as? any ComponentStage }
         delegating = features.lazy.compactMap { $0 as? any DelegatingStage }.first { $0.isDelegating }
         watching = features.lazy.compactMap { $0 as? any WatchingStage }.first
+        moving = features.lazy.compactMap { $0 as? any MovingStage }.first
         eventing = features.lazy.compactMap { $0 as? any EventingStage }.first
         var routes: [Namespace: [IQRoute]] = [:]
         for route in features.flatMap({ ($0 as? any IQResponder)?.routes ?? [] }) {

@@ -200,6 +200,18 @@ package protocol InterestStage: RequestingStage {
     func heard(_ presence: borrowing Stanza, of address: FullJID, at home: AccountHome, _ context: LoopContext) -> Consequences
 }
 
+/// Knows contacts again that have moved to another address (XEP-0283).
+package protocol MovingStage: Feature {
+    /// The address that whoever asks for a subscription says to have had before; `nil` if it says nothing of the kind.
+    func formerAddress(in request: borrowing Stanza) -> BareJID?
+    /// What the former address is asked.
+    func question() -> ByteBuffer
+    /// Whether the former address says that `address` is its owner's new one.
+    ///
+    /// - Parameter answer: what came of ``question()``, with the stanza around it.
+    func isConfirmed(_ outcome: RequestOutcome, _ answer: ElementView?, as address: BareJID) -> Bool
+}
+
 /// Tells of what an account has published (XEP-0163).
 ///
 /// All is called under the lock of the account's shard, memory only, unless it says otherwise.

@@ -4,8 +4,11 @@ package import NIOCore
 
 /// A request in an account's name that waits for its answer.
 struct PendingRequest {
+    /// Hears what comes of it, under the lock of the account's shard.
+    typealias Conclude = @Sendable (RequestOutcome, _ answer: ElementView?, AccountHome, LoopContext) -> Void
+
     let request: AccountRequest
-    let stage: any RequestingStage
+    let conclude: Conclude
     let deadline: Scheduled<Void>
 }
 
@@ -26,7 +29,11 @@ extension Router {
     /// Does what a stage wants done. Under the lock.
     func perform(_ consequences: Consequences, of stage: any RequestingStage, _ home: AccountHome, _ context: LoopContext) {
         submit(consequences.writes, of: home, context)
-        for request in consequences.requests { ask(request, of: stage, home, context) }
+        for request in consequences.requests {
+            ask(request, home, context) { [self] outcome, answer, home, context in
+                perform(stage.answered(request, outcome, answer, at: home, context), of: stage, home, context)
+            }
+        }
         guard !consequences.wishes.isEmpty, let eventing = context.hosts.host(of: home.address)?.eventing else { return }
         for wish in consequences.wishes { eventing.wish(wish, at: home, self, context) }
     }
@@ -41,27 +48,36 @@ extension Router {
         }
     }
 
-    private func ask(_ request: AccountRequest, of stage: any RequestingStage, _ home: AccountHome, _ context: LoopContext) {
+    /// Under the lock.
+    ///
+    /// - Parameter reachesAccounts: whether another account of this server may be asked, as one of another server's would be.
+    func ask(
+        _ request: AccountRequest, reachesAccounts: Bool = false, _ home: AccountHome, _ context: LoopContext, _ conclude: @escaping PendingRequest.Conclude
+    ) {
         let account = home.address
         let mailbox = context.mailbox
         let hasRoom = home.requests.count < AccountHome.requestsMax
         let deadline = mailbox.loop.scheduleTask(in: Self.answerWithin) { [self] in
-            mailbox.run { [self] context in conclude(request.id, of: account, .noAnswer, context) }
+            mailbox.run { [self] context in self.conclude(request.id, of: account, .noAnswer, context) }
         }
-        home.requests[request.id] = PendingRequest(request: request, stage: stage, deadline: deadline)
+        home.requests[request.id] = PendingRequest(request: request, conclude: conclude, deadline: deadline)
         context.after { [self] context in
-            let refusal = hasRoom ? send(request, of: account, context) : StanzaError(.resourceConstraint, .wait)
-            if let refusal { conclude(request.id, of: account, .error(refusal), context) }
+            let refusal = hasRoom ? send(request, of: account, reachesAccounts, context) : StanzaError(.resourceConstraint, .wait)
+            if let refusal { self.conclude(request.id, of: account, .error(refusal), context) }
         }
     }
 
     /// - Returns: why it was not sent.
-    private func send(_ request: AccountRequest, of account: BareJID, _ context: LoopContext) -> StanzaError? {
+    private func send(_ request: AccountRequest, of account: BareJID, _ reachesAccounts: Bool, _ context: LoopContext) -> StanzaError? {
         let type: IQType = request.kind == .get ? .get : .set
         let encoded = StanzaBuilder.iq(type, from: .bare(account), to: request.to, id: request.id) { $0.raw(request.payload) }
         guard let stanza = Stanza(sent: encoded), isAllowed(stanza, to: request.to, of: account, context) else { return .notAcceptable() }
         guard let host = context.hosts.host(of: request.to.bare) else {
             if case .refused(let error) = remote.deliver(encoded, from: account, to: request.to.bare, context) { return error }
+            return nil
+        }
+        if reachesAccounts, case .bare(let other) = request.to, !other.isDomain, let child = stanza.element.root.firstChild {
+            _ = ask(other, host, request.kind, child, stanza, Asker(origin: nil, nil), context, isByAdmin: false)
             return nil
         }
         // What the server itself and its accounts answer is not for accounts to ask.
@@ -119,7 +135,7 @@ extension Router {
             home.requests[id] = nil
             pending.deadline.cancel()
             guard home.isInMemory else { return }
-            perform(pending.stage.answered(pending.request, outcome, answer, at: home, context), of: pending.stage, home, context)
+            pending.conclude(outcome, answer, home, context)
             shardIdle(home)
         }
         context.runEffects()

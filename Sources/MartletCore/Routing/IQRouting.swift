@@ -113,7 +113,7 @@ extension Router {
         return run(handler, request, host, asker, context)
     }
 
-    private func ask(
+    func ask(
         _ account: BareJID, _ host: Host, _ kind: IQRequest.Kind, _ child: ElementView, _ stanza: Stanza, _ asker: Asker, _ context: LoopContext,
         isByAdmin: Bool
     ) -> Progress {

@@ -69,11 +69,12 @@ extension Router {
             _ = deliverRemote(stanza, origin: origin, context)
             return
         }
-        guard kind == .subscribe, let token = Self.token(in: stanza) else { return receiveSubscription(kind, stanza, at: contact, context) }
-        redeem(token, stanza, at: contact, context)
+        guard kind == .subscribe else { return receiveSubscription(kind, stanza, at: contact, context) }
+        if let token = Self.token(in: stanza) { return redeem(token, stanza, at: contact, context) }
+        verifyMove(stanza, at: contact, context)
     }
 
-    private func receiveSubscription(_ kind: SubscriptionStanza, _ stanza: Stanza, at contact: BareJID, _ context: LoopContext) {
+    func receiveSubscription(_ kind: SubscriptionStanza, _ stanza: Stanza, at contact: BareJID, _ context: LoopContext) {
         guard let host = context.hosts.host(of: contact) else { return }
         withHome(of: contact, bytes: stanza.element.byteCount, context) { [self] home, context in
             guard home.isResident else { return }
@@ -81,7 +82,7 @@ extension Router {
         }
     }
 
-    private func receive(_ kind: SubscriptionStanza, _ stanza: Stanza, _ host: Host, _ home: AccountHome, _ context: LoopContext) {
+    func receive(_ kind: SubscriptionStanza, _ stanza: Stanza, _ host: Host, _ home: AccountHome, _ context: LoopContext) {
         let contact = stanza.from.bare
         let route = Route(account: home.address, direction: .received, origin: nil, peer: .bare(contact))
         for stage in host.screening where stage.screen(stanza, home, route) != .pass { return }
@@ -131,7 +132,7 @@ extension Router {
     }
 
     /// A subscription stanza in an account's name. An approval of what has not been asked for yet is kept for when it is (RFC 6121 §3.4).
-    private func say(
+    func say(
         _ kind: SubscriptionStanza, from account: BareJID, to contact: BareJID, _ context: LoopContext, _ then: @escaping @Sendable (LoopContext) -> Void
     ) {
         withHome(of: account, context) { [self] home, context in
@@ -185,7 +186,7 @@ extension Router {
     // MARK: One side's change
 
     /// Under the lock.
-    private func submit(_ result: RosterStep, _ home: AccountHome) -> CommitTicket {
+    func submit(_ result: RosterStep, _ home: AccountHome) -> CommitTicket {
         guard let change = result.change else { return .none }
         let isPushed = result.step.pushes
         let ticket = store.submit([change.write(home.id)])
@@ -196,7 +197,7 @@ extension Router {
 
     /// What follows once the change is on disk, in this order: the stanza's way on, roster pushes, presence that starts or stops
     /// (RFC 6121 §3.1.5, §3.1.6).
-    private func settled(
+    func settled(
         _ result: RosterStep, _ contact: BareJID, _ home: AccountHome, _ ticket: CommitTicket, _ context: LoopContext,
         _ goOn: @escaping (LoopContext) -> Void, refused: @escaping (StoreError, LoopContext) -> Void = { _, _ in }
     ) {
