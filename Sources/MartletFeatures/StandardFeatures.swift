@@ -76,7 +76,7 @@ package enum StandardFeatures {
         let eventing = delegation.takesAway(.pubsub) ? nil : PersonalEventing(configuration.eventing)
         let registration = InBandRegistration(
             configuration.registration, configuration.invitations, configuration.derivation, time: configuration.time)
-        let administration = ServiceAdministration(registration: registration)
+        let administration = ServiceAdministration(registration: registration, greetings: Greetings())
         let invitations = InvitationCommands(settings: configuration.invitations, registration: registration, random: SystemRandom())
         let reporting = SpamReporting(configuration.sharedLists)
         let commands = ServerCommands(administration.commands + invitations.commands)

@@ -12,7 +12,9 @@ import MartletXMPP
 package struct ServiceAdministration: Feature {
     package static let specification = Specification.xep(
         133, "Service Administration", version: "1.3.1",
-        note: "accounts, sessions, numbers, lists and announcements; without passwords, rosters and addresses of people, and without what is configuration")
+        note:
+            "accounts, sessions, numbers, lists, announcements, the message of the day and the welcome; without passwords, rosters and addresses of people, "
+            + "and without what is configuration")
 
     /// Accounts that one command is about, at most.
     package static let accountsMax = 100
@@ -23,6 +25,8 @@ package struct ServiceAdministration: Feature {
 
     /// Makes accounts and passwords.
     let registration: InBandRegistration
+    /// What the domain says to those who come.
+    let greetings: Greetings
 
     var commands: [ServerCommand] {
         [
@@ -39,10 +43,10 @@ package struct ServiceAdministration: Feature {
             list("get-disabled-users-list", "List of disabled users", "disableduserjids") { !$0.isEnabled },
             command("get-online-users-list", "List of online users", onlineList),
             command("announce", "Send an announcement to all who are online", announce),
-        ]
+        ] + greetingCommands
     }
 
-    private func command(_ node: String, _ name: String, _ perform: @escaping ServerCommand.Perform) -> ServerCommand {
+    func command(_ node: String, _ name: String, _ perform: @escaping ServerCommand.Perform) -> ServerCommand {
         ServerCommand("\(Self.formType)#\(node)", name, for: .administrators, perform)
     }
 
@@ -289,7 +293,7 @@ extension ServiceAdministration {
 // MARK: Forms
 
 extension ServiceAdministration {
-    private static func ask(_ title: String, _ fields: [DataForm.Field]) -> CommandStep {
+    static func ask(_ title: String, _ fields: [DataForm.Field]) -> CommandStep {
         var form = DataForm(.form, type: formType, fields: fields)
         form.title = title
         return .ask(form, isLast: true)
@@ -300,14 +304,14 @@ extension ServiceAdministration {
     }
 
     /// One that has to be filled in.
-    private static func field(_ name: String, _ kind: DataForm.Field.Kind, _ label: String) -> DataForm.Field {
+    static func field(_ name: String, _ kind: DataForm.Field.Kind, _ label: String) -> DataForm.Field {
         var field = DataForm.Field(name, kind, label, [])
         field.isRequired = true
         return field
     }
 
     /// `nil` at the beginning.
-    private static func submission(_ call: ServerCommand.Call) throws(StanzaError) -> FormSubmission? {
+    static func submission(_ call: ServerCommand.Call) throws(StanzaError) -> FormSubmission? {
         guard let answer = call.answers.first else { return nil }
         return try FormSubmission(answer, type: formType)
     }

@@ -24,6 +24,7 @@ package final class Host: Sendable {
     package let observing: [any ObservingStage]
     package let interested: [any InterestStage]
     package let moving: (any MovingStage)?
+    package let greeting: (any GreetingStage)?
     package let eventing: (any EventingStage)?
     package let presenting: [any PresentingStage]
     package let registering: (any RegisteringStage)?
@@ -61,6 +62,7 @@ package final class Host: Sendable {
         delegating = features.lazy.compactMap { $0 as? any DelegatingStage }.first { $0.isDelegating }
         watching = features.lazy.compactMap { $0 as? any WatchingStage }.first
         moving = features.lazy.compactMap { $0 as? any MovingStage }.first
+        greeting = features.lazy.compactMap { $0 as? any GreetingStage }.first
         eventing = features.lazy.compactMap { $0 as? any EventingStage }.first
         var routes: [Namespace: [IQRoute]] = [:]
         for route in features.flatMap({ ($0 as? any IQResponder)?.routes ?? [] }) {

@@ -212,6 +212,23 @@ package protocol MovingStage: Feature {
     func isConfirmed(_ outcome: RequestOutcome, _ answer: ElementView?, as address: BareJID) -> Bool
 }
 
+/// Says something to those who come (XEP-0133).
+package protocol GreetingStage: Feature {
+    /// A session of the account's takes messages from now on. Under the lock of the account's shard: memory only.
+    func greeting(for home: AccountHome, _ router: Router, _ context: LoopContext) -> Greeting
+}
+
+/// What an account is told at its session, or at all of them.
+package struct Greeting: Sendable {
+    package var messages: [EncodedStanza]
+    /// That it was told; what is in memory already.
+    package var writes: [Write]
+    package init(messages: [EncodedStanza] = [], writes: [Write] = []) {
+        self.messages = messages
+        self.writes = writes
+    }
+}
+
 /// Tells of what an account has published (XEP-0163).
 ///
 /// All is called under the lock of the account's shard, memory only, unless it says otherwise.

@@ -44,6 +44,8 @@ package enum AuditEvent: Hashable, Sendable {
     case sessionClosed(FullJID, by: String)
     /// An administrator has told something to all who are online at a domain; how many sessions that were.
     case announced(BareJID, sessions: Int, by: String)
+    /// An administrator has changed what the domain tells those who come (XEP-0133); whether there is something now.
+    case greetingSet(BareJID, String, isSet: Bool, by: String)
     case configurationReloaded(by: String, changed: [String])
 }
 

@@ -106,3 +106,33 @@ extension Router {
         return sessions.values.reduce(0) { $0 + $1.count }
     }
 }
+
+// MARK: Greetings (XEP-0133)
+
+extension Router {
+    /// Tells sessions of an account what its domain has to say to it. Under the lock.
+    func greet(_ sessions: [SessionRef], of home: AccountHome, _ context: LoopContext) {
+        guard let stage = context.hosts.host(of: home.address)?.greeting, home.isResident else { return }
+        let greeting = stage.greeting(for: home, self, context)
+        for message in greeting.messages {
+            for session in sessions { context.post(message, to: session) }
+        }
+        submit(greeting.writes, of: home, context)
+    }
+
+    /// The same for those who have come already. With no lock held.
+    package func greet(_ accounts: some Sequence<BareJID>, _ context: LoopContext) {
+        for account in accounts {
+            withResidentHome(account) { home in
+                let sessions = home.sessions.filter(\.takesMessages).map(\.ref)
+                if !sessions.isEmpty { greet(sessions, of: home, context) }
+            }
+        }
+        context.runEffects()
+    }
+
+    /// Accounts of a domain that take messages just now. For administration only.
+    package func accountsOnline(at domain: BareJID) -> Set<BareJID> {
+        Set(allSessions().lazy.filter { $0.priority.map { $0 >= 0 } == true && domain.isInDomain(of: $0.address.bare) }.map(\.address.bare))
+    }
+}

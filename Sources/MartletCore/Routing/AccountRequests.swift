@@ -38,7 +38,7 @@ extension Router {
         for wish in consequences.wishes { eventing.wish(wish, at: home, self, context) }
     }
 
-    private func submit(_ writes: [Write], of home: AccountHome, _ context: LoopContext) {
+    func submit(_ writes: [Write], of home: AccountHome, _ context: LoopContext) {
         guard !writes.isEmpty else { return }
         let ticket = store.submit(writes)
         home.lastTicket = ticket

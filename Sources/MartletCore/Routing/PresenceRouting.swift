@@ -60,7 +60,10 @@ extension Router {
                 probeContacts(of: entry, home, context)
                 if isFirst { repeatRequests(of: home, context) }
             }
-            if !tookMessages, entry.takesMessages { startReplay(to: entry, home, context) }
+            if !tookMessages, entry.takesMessages {
+                greet([entry.ref], of: home, context)
+                startReplay(to: entry, home, context)
+            }
             noteInterests(of: index, home, context)
         }
         return .done

@@ -141,8 +141,10 @@ package struct DocumentKey: Hashable, Sendable {
     package static let pushRegistrations = DocumentKey(namespace: "urn:xmpp:push:0")
     /// Where the digest of an account's avatar is kept that its presence has (XEP-0153).
     package static let avatarDigest = DocumentKey(namespace: "vcard-temp:x:update")
+    /// Where it is kept what an account has been told by its domain (XEP-0133).
+    package static let greetings = DocumentKey(namespace: "urn:x-martlet:greetings")
     /// Documents that decide about stanzas: they are in memory while the account is (``StoredAccount/documents``).
-    package static let resident = [archivePreferences, pushRegistrations, avatarDigest]
+    package static let resident = [archivePreferences, pushRegistrations, avatarDigest, greetings]
 }
 
 /// The documents of an account that decide about its stanzas, each read by the feature it belongs to when it is first wanted.

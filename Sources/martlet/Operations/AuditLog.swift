@@ -76,6 +76,8 @@ package struct AuditLog: AuditSink {
             log.notice("session closed by an administrator", metadata: ["session": "\(session)", "by": "\(by)"])
         case .announced(let domain, let sessions, let by):
             log.notice("announcement sent", metadata: ["domain": "\(domain)", "sessions": "\(sessions)", "by": "\(by)"])
+        case .greetingSet(let domain, let kind, let isSet, let by):
+            log.notice(isSet ? "greeting set" : "greeting deleted", metadata: ["domain": "\(domain)", "kind": "\(kind)", "by": "\(by)"])
         case .configurationReloaded(let by, let changed):
             log.notice("configuration reloaded", metadata: ["by": "\(by)", "changed": "\(changed.joined(separator: "; "))"])
         }
