@@ -189,6 +189,8 @@ package enum StandardFeatures {
         HTTPFileUpload.specification, SubscriptionHeaders.specification, PubSubArchive.specification,
         HTTPFileUpload.specification, UserSearch.specification,
         Hats.specification, MentionNotifications.specification,
+        HTTPFileUpload.specification,
+        Hats.specification, MentionNotifications.specification, PortableAccounts.specification,
         .xep(59, "Result Set Management", version: "1.0", note: "in archives and lists; pages by number only in lists of affiliations and of occupants"),
         .xep(68, "Field Standardization for Data Forms", version: "1.3.0"),
         .xep(122, "Data Forms Validation", version: "1.0.2", note: "in forms of rooms"),

@@ -122,6 +122,40 @@ package struct PrivateStorage: IQResponder {
     }
 }
 
+// MARK: Moving accounts (XEP-0227)
+
+extension PrivateStorage {
+    /// All that an account keeps, in the order of the names.
+    static func all(of account: AccountID, _ store: any Store) async throws(StoreError) -> [ByteBuffer] {
+        var elements: [ByteBuffer] = []
+        for key in try await index(of: account, store).sizes.keys.sorted() {
+            if let element = try await store.document(account, DocumentKey(namespace: Namespace.privateStorage.name, key: key)) { elements.append(element) }
+        }
+        return elements
+    }
+
+    /// Throws ``StoreError/corrupt(_:)`` where it cannot be read.
+    static func index(of account: AccountID, _ store: any Store) async throws(StoreError) -> PrivateIndex {
+        let document = try await store.document(account, PrivateIndex.key)
+        do throws(StanzaError) { return try PrivateIndex(document) } catch { throw .corrupt("the list of private elements of account \(account.raw)") }
+    }
+
+    /// Keeps an element as if its owner had set it.
+    ///
+    /// - Returns: `nil` where it is more than an account may keep; then the index is as it was.
+    static func write(keeping element: ElementView, in index: inout PrivateIndex, of account: AccountID, _ limits: HostLimits) -> Write? {
+        let key = DocumentKey(element)
+        var writer = XMLWriter(contentNamespace: .none)
+        writer.append(element)
+        var changed = index
+        changed.sizes[key.key] = writer.buffer.readableBytes
+        guard key.key.utf8.count <= keyBytesMax, changed.sizes.count <= limits.privateElementsMax, changed.byteCount <= limits.privateBytesMax
+        else { return nil }
+        index = changed
+        return .document(account, key, writer.buffer)
+    }
+}
+
 extension DocumentKey {
     fileprivate init(_ element: ElementView) {
         self.init(namespace: Namespace.privateStorage.name, key: "{\(element.namespaceName)}\(element.localName)")
@@ -130,7 +164,7 @@ extension DocumentKey {
 
 /// Which elements an account keeps, and how many bytes each has: a document beside them, because a store is only asked for
 /// documents by name.
-private struct PrivateIndex {
+struct PrivateIndex {
     /// No element has an empty name.
     static let key = DocumentKey(namespace: Namespace.privateStorage.name)
     /// By key.
@@ -138,6 +172,8 @@ private struct PrivateIndex {
 
     /// Of all elements, as they are stored.
     var byteCount: Int { sizes.values.reduce(0) { $0 &+ $1 } }
+
+    init(sizes: [String: Int]) { self.sizes = sizes }
 
     init(_ document: ByteBuffer?) throws(StanzaError) {
         guard let document else { return }

@@ -123,7 +123,7 @@ package struct Blocking: IQResponder, ScreeningStage {
 }
 
 extension DocumentKey {
-    fileprivate init(blocking address: JID) { self.init(namespace: DocumentKey.blockList, key: address.description) }
+    init(blocking address: JID) { self.init(namespace: DocumentKey.blockList, key: address.description) }
 }
 
 /// Who sees that an account is there, before its block list changes: subscribers, and those who got directed presence.

@@ -123,6 +123,14 @@ package struct AvatarConversion: PresentingStage {
         try await nodes.publish(digest, metadata.buffer, at: Namespace.avatarMetadata.name, configuration)
     }
 
+    /// Of the picture in a card (XEP-0153 §3.1), if there is one.
+    static func digest(ofCard card: ElementView) -> String? {
+        guard let text = card.firstChild("PHOTO", .vCard)?.firstChild("BINVAL", .vCard)?.text.filter({ !$0.isWhitespace }), !text.isEmpty,
+            let picture = Base64.decode(text)
+        else { return nil }
+        return hexadecimal(ScramHash.sha1.digest(picture))
+    }
+
     private static func hexadecimal(_ bytes: [UInt8]) -> String {
         bytes.map { $0 < 16 ? "0" + String($0, radix: 16) : String($0, radix: 16) }.joined()
     }

@@ -59,6 +59,20 @@ package struct Bookmarks: Feature {
     }
 }
 
+// MARK: Moving accounts (XEP-0227)
+
+extension Bookmarks {
+    /// The items that an older list stands for, each room once.
+    static func items(of list: ElementView) -> [(name: String, payload: ByteBuffer)] {
+        var names: Set<String> = []
+        return list.children.compactMap { element in
+            guard element.isNamed("conference", .bookmarkStorage), let bookmark = Bookmark(element) else { return nil }
+            let name = bookmark.room.description
+            return names.insert(name).inserted ? (name, bookmark.payload(extensions: nil)) : nil
+        }
+    }
+}
+
 /// The older list at a node of its own (XEP-0048 §3), which clients read and write as if it were one: it is the same as the newer node and the list
 /// in private storage (XEP-0411). Who wants to hear of changes has to know the newer node.
 enum OlderBookmarks {

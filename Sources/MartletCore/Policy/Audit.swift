@@ -12,6 +12,9 @@ package enum AuditEvent: Hashable, Sendable {
     case refused(Refusal)
     case accountCreated(BareJID, by: String)
     case accountDeleted(BareJID, by: String)
+    /// An operator has written all of an account into a document (XEP-0227), keys of its password included, or has taken it out of one.
+    case accountExported(BareJID, by: String)
+    case accountImported(BareJID, by: String)
     /// An operator has read, or emptied, the archive of an account.
     case archiveRead(BareJID, by: String)
     case archivePurged(BareJID, by: String)

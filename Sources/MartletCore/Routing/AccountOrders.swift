@@ -136,3 +136,40 @@ extension Router {
         Set(allSessions().lazy.filter { $0.priority.map { $0 >= 0 } == true && domain.isInDomain(of: $0.address.bare) }.map(\.address.bare))
     }
 }
+
+// MARK: Moving accounts (XEP-0227)
+
+extension Router {
+    /// Makes an account that nobody can log in to until ``finishImport(of:_:isEnabled:by:on:)``: until then it is one that is being imported, and
+    /// no other account is without keys and disabled.
+    ///
+    /// - Parameter replacing: whether an account of that name goes with all its data. Its contacts are not told: for them it is the same one.
+    package func beginImport(of address: BareJID, replacing: Bool, by: String, on mailbox: LoopMailbox) async throws(AccountRefusal) {
+        if replacing {
+            try await apply(to: address, on: mailbox) { [self] context, done in
+                changeAccount(address, .delete(address), ending: Self.accountDeleted, context, done)
+            }
+            audit.record(.accountDeleted(address, by: by))
+        }
+        try await createAccounts([AccountCreation(address, [])], with: [.account(.setEnabled(address, false))], by: by, on: mailbox)
+    }
+
+    /// Everything of the account is on disk: from now on its people can log in, unless they could not where it comes from.
+    package func finishImport(
+        of address: BareJID, _ keys: [ScramKeys], isEnabled: Bool, by: String, on mailbox: LoopMailbox
+    ) async throws(AccountRefusal) {
+        let changes: [Write] = [.account(.setCredentials(address, keys)), .account(.setEnabled(address, isEnabled))]
+        do throws(StoreError) { try await store.commit(changes) } catch { throw .store(error) }
+        // What came in meanwhile was decided by what there was then.
+        let shard = placement.shard(of: address)
+        shard.withLock { if let nodes = shard.serviceHome(address) { shard.remove(nodes) } }
+        forget(address)
+        if shard.withLock({ shard.home(address) != nil }) {
+            // Somebody is waiting for it just now.
+            try await apply(to: address, on: mailbox) { [self] context, done in
+                changeAccount(address, .setEnabled(address, isEnabled), ending: nil, context, done)
+            }
+        }
+        audit.record(.accountImported(address, by: by))
+    }
+}

@@ -85,7 +85,7 @@ package struct ImportFile: Sendable {
         return keys
     }
 
-    private static func explain(_ error: ScramKeysError) -> String {
+    static func explain(_ error: ScramKeysError) -> String {
         switch error {
         case .iterations(let count): "\(count) iterations; from \(ScramKeys.iterationRange.lowerBound) to \(ScramKeys.iterationRange.upperBound) are accepted"
         case .saltBytes(let count): "a salt of \(count) bytes; from \(ScramKeys.saltBytesRange.lowerBound) to \(ScramKeys.saltBytesRange.upperBound) are accepted"

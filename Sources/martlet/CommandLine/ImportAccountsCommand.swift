@@ -1,12 +1,17 @@
 import ArgumentParser
 import Foundation
 import MartletCore
+import MartletFeatures
 import MartletXMPP
 
 struct ImportAccountsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "import", abstract: "Add many accounts from a file.",
         discussion: """
+            The file is a document of XEP-0227, as 'martlet account export' and other servers write it, or lines. A document is read twice: it is \
+            checked as a whole before anything is taken from it. Then accounts come in one by one, each with everything it has; what cannot be \
+            taken is told.
+
             Each line has an address, a tab, and a password or SCRAM keys (SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey, tabs between \
             several). The whole file is checked first; a mistake in it adds nothing. Then accounts are added \(ControlProtocol.accountsMax) \
             at a time, each such group together or not at all.
@@ -15,7 +20,14 @@ struct ImportAccountsCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Rounds of hashing for passwords, instead of authentication.scram-iterations: fewer are faster.", valueName: "count"))
     var iterations: Int?
     @Flag(help: "Pass over accounts that exist already; without it they are mistakes.") var skipExisting = false
+    @Flag(help: "Of a document: first delete accounts that exist already, with everything they have.") var replace = false
+    @Flag(help: "Of a document: pass over accounts of domains that this server does not host; without it they are mistakes.") var skipForeign = false
+    @Flag(help: "Of a document: only say what would be taken and what would not.") var dryRun = false
     @Argument(help: "The file; - is standard input.", completion: .file()) var file: String
+
+    func validate() throws {
+        if replace, skipExisting { throw ValidationError("--replace and --skip-existing contradict each other") }
+    }
 
     func run() async throws {
         let loaded = try options.load()
@@ -27,13 +39,32 @@ struct ImportAccountsCommand: AsyncParsableCommand {
             }
             maker.policy.iterations = iterations
         }
+        if file != "-", let beginning = try? FileHandle(forReadingFrom: URL(fileURLWithPath: file)).read(upToCount: 4_096), ImportDocument.isDocument(beginning) {
+            return try await take(ImportDocument(path: file), loaded, maker)
+        }
+        guard !replace, !skipForeign, !dryRun else { throw ValidationError("--replace, --skip-foreign and --dry-run are for documents of XEP-0227") }
         let bytes = try file == "-" ? Array(FileHandle.standardInput.readDataToEndOfFile()) : PrivateFiles.read(file, bytesMax: ImportFile.bytesMax)
+        guard !ImportDocument.isDocument(bytes) else { throw CommandFailure(.usage, "a document of XEP-0227 is read twice", hint: "name a file") }
         let keys = maker
         try await AccountCommand.atDesk(loaded) { desk in
             let lines = try await read(bytes, configuration, desk)
             try await add(lines, keys, desk)
             if Terminal.showsProgress { Terminal.progress("") }
             Terminal.say("added \(lines.count) \(lines.count == 1 ? "account" : "accounts")")
+        }
+    }
+
+    private func take(_ document: ImportDocument, _ loaded: LoadedConfiguration, _ maker: KeyMaker) async throws {
+        try await AccountCommand.atDesk(loaded) { desk in
+            let work = DocumentImport(
+                document: document, desk: desk, maker: maker, policy: replace ? .replaced : skipExisting ? .skipped : .refused, skipsForeign: skipForeign,
+                configuration: loaded.configuration)
+            let (count, report) = try await work.run(try await work.survey(), isDry: dryRun)
+            Terminal.say("\(dryRun ? "would add" : "added") \(count) \(count == 1 ? "account" : "accounts")")
+            for (kind, count) in report.taken.sorted(by: { $0.key < $1.key }) { Terminal.say("  \(count)  \(kind)") }
+            if report.skipped.isEmpty { return }
+            Terminal.say("left out:")
+            for (reason, count) in report.skipped.sorted(by: { $0.key < $1.key }) { Terminal.say("  \(count)  \(reason)") }
         }
     }
 

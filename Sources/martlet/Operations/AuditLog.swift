@@ -34,6 +34,10 @@ package struct AuditLog: AuditSink {
             log.notice("account created", metadata: ["account": "\(account)", "by": "\(by)"])
         case .accountDeleted(let account, let by):
             log.notice("account deleted", metadata: ["account": "\(account)", "by": "\(by)"])
+        case .accountExported(let account, let by):
+            log.notice("account exported", metadata: ["account": "\(account)", "by": "\(by)"])
+        case .accountImported(let account, let by):
+            log.notice("account imported", metadata: ["account": "\(account)", "by": "\(by)"])
         case .archiveRead(let account, let by):
             log.notice("archive read", metadata: ["account": "\(account)", "by": "\(by)"])
         case .archivePurged(let account, let by):

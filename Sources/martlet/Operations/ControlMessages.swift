@@ -1,5 +1,5 @@
 package import MartletCore
-import MartletFeatures
+package import MartletFeatures
 package import MartletNetwork
 
 /// What commands ask of a running server, over its local socket: one request and one response, each a line of JSON.
@@ -50,6 +50,7 @@ package enum ControlOrder: Codable, Hashable, Sendable {
     case account(AccountOrder)
     /// Created together or not at all.
     case create([NewAccount])
+    case portable(PortableOrder)
     case archive(ArchiveOrder)
     case room(RoomOrder)
     case upload(UploadOrder)
@@ -137,6 +138,8 @@ package enum ControlResponse: Codable, Hashable, Sendable {
     case sessions([SessionLine])
     case closed(Int)
     case accounts([AccountLine])
+    case portable(PortablePage)
+    case imported(PortableReport, lastView: UInt64)
     case archive(ArchiveLines)
     case rooms([RoomLine])
     case room(RoomReport)

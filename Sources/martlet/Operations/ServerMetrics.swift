@@ -106,7 +106,8 @@ package final class ServerMetrics: Sendable {
         case .sessionEnded: sessions.decrement()
         case .refused: refusals.increment()
         case .reported(_, let reason, _): reported(reason)
-        case .sessionDetached, .sessionResumed, .accountCreated, .accountDeleted, .accountEnabled, .passwordChanged, .archiveRead, .archivePurged, .greetingSet,
+        case .sessionDetached, .sessionResumed, .accountCreated, .accountDeleted, .accountExported, .accountImported, .accountEnabled, .passwordChanged,
+            .archiveRead, .archivePurged, .greetingSet,
             .roomRead, .roomPurged, .roomCreated, .roomDestroyed, .roomAffiliationSet, .roomConfigured, .roomCommand, .sessionClosed, .announced, .invited, .invitationRevoked,
             .uploadsDeleted, .reportsDeleted, .peerStreamsClosed, .configurationReloaded: break
         }

@@ -11,6 +11,7 @@ struct AccountAdministration: Sendable {
     let rooms: RoomAdministration
     let invitations: InvitationAdministration
     let reports: ReportAdministration
+    let portable: PortableAdministration
 
     init(_ core: ServerCore, _ configuration: ServerConfiguration) {
         self.core = core
@@ -19,6 +20,7 @@ struct AccountAdministration: Sendable {
         rooms = RoomAdministration(core, configuration)
         invitations = InvitationAdministration(core, configuration)
         reports = ReportAdministration(core, configuration)
+        portable = PortableAdministration(core, configuration)
     }
 
     /// Carries out an order about accounts and rooms and what is theirs; `nil` for others.
@@ -29,6 +31,7 @@ struct AccountAdministration: Sendable {
         case .account(.setKeys(let address, let keys)): try await setKeys(of: address, keys, by: by)
         case .account(.setEnabled(let address, let isEnabled)): try await setEnabled(address, isEnabled, by: by)
         case .account(.delete(let address)): try await delete(address, by: by)
+        case .portable(let order): return try await portable.answer(order, by: by)
         case .archive(let order): return try await ArchiveAdministration(core: core, folder: folder, rooms: rooms).answer(order, by: by)
         case .room(let order): return try await rooms.answer(order, by: by)
         case .invitation(let order): return try await invitations.answer(order, by: by)
@@ -78,12 +81,7 @@ struct AccountAdministration: Sendable {
 
     // MARK: Steps
 
-    private func failure(_ refusal: AccountRefusal) -> CommandFailure {
-        switch refusal {
-        case .noAccount(let address): CommandFailure(.noAccount, "there is no account \(address)")
-        case .store(let error): CommandFailure(error, in: folder)
-        }
-    }
+    private func failure(_ refusal: AccountRefusal) -> CommandFailure { CommandFailure(refusal, in: folder) }
 
     private func address(_ text: String) throws(CommandFailure) -> BareJID { try AccountAddress.parse(text) }
 
@@ -92,12 +90,28 @@ struct AccountAdministration: Sendable {
     }
 
     private func keys(_ texts: [String]) throws(CommandFailure) -> [ScramKeys] {
+        let keys = try ScramKeys.parsed(texts)
+        guard !keys.isEmpty, Set(keys.map(\.hash)).count == keys.count else { throw CommandFailure(.data, "an account needs keys, one of each hash") }
+        return keys
+    }
+}
+
+extension ScramKeys {
+    static func parsed(_ texts: [String]) throws(CommandFailure) -> [ScramKeys] {
         var keys: [ScramKeys] = []
         for text in texts {
             do throws(ScramKeysError) { keys.append(try ScramKeys(parsing: text)) } catch { throw CommandFailure(.data, "not SCRAM keys: \(error)") }
         }
-        guard !keys.isEmpty, Set(keys.map(\.hash)).count == keys.count else { throw CommandFailure(.data, "an account needs keys, one of each hash") }
         return keys
+    }
+}
+
+extension CommandFailure {
+    init(_ refusal: AccountRefusal, in folder: String) {
+        switch refusal {
+        case .noAccount(let address): self.init(.noAccount, "there is no account \(address)")
+        case .store(let error): self.init(error, in: folder)
+        }
     }
 }
 

@@ -100,6 +100,10 @@ final class Household {
 
     /// Runs a command to its end.
     func run(_ arguments: String..., input: String = "", environment: [String: String] = [:]) throws -> CommandResult {
+        try run(arguments: arguments, input: input, environment: environment)
+    }
+
+    func run(arguments: [String], input: String = "", environment: [String: String] = [:]) throws -> CommandResult {
         let process = try MartletBinary.process(arguments, environment)
         let (stdin, stdout, stderr) = (Pipe(), folder + "/stdout-\(UUID().uuidString)", folder + "/stderr-\(UUID().uuidString)")
         for path in [stdout, stderr] { _ = FileManager.default.createFile(atPath: path, contents: nil) }
