@@ -91,7 +91,6 @@ package enum StandardFeatures {
             registration,
             Blocking(reporting: reporting),
             reporting,
-            Blocking(),
             Moved(),
             MessageCarbons(),
             StanzaIDs(),
@@ -155,7 +154,6 @@ package enum StandardFeatures {
             domain: domain, policy: policy, features: [service, Ping(), SoftwareVersion(configuration), EntityTime(time: configuration.time)], service: service)
     }
 
-    private static func archive(_ configuration: FeatureConfiguration, _ eventing: PersonalEventing?) -> [any Feature] {
     /// A domain where accounts are found (XEP-0055).
     package static func search(
         at domain: BareJID, _ settings: UserSearch.Settings, policy: AccessPolicy = AccessPolicy(), _ configuration: FeatureConfiguration
@@ -165,7 +163,7 @@ package enum StandardFeatures {
             domain: domain, policy: policy, features: [service, Ping(), SoftwareVersion(configuration), EntityTime(time: configuration.time)], service: service)
     }
 
-    private static func archive(_ configuration: FeatureConfiguration) -> [any Feature] {
+    private static func archive(_ configuration: FeatureConfiguration, _ eventing: PersonalEventing?) -> [any Feature] {
         guard let archiveDefault = configuration.archiveDefault else { return [] }
         return [MessageArchive(default: archiveDefault, eventing: eventing), ArchivePreferenceManagement(default: archiveDefault)]
     }

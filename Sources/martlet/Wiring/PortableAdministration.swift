@@ -67,7 +67,10 @@ struct PortableAdministration: Sendable {
         } catch {
             throw CommandFailure(error, in: folder)
         }
-        if let known { try? await core.uploads.removeFiles(of: known.id) }
+        if let known {
+            core.uploads.accountDeleted(known.id, executor: nil)
+            await core.uploads.removal(of: known.id)
+        }
     }
 
     private func take(_ pieces: [PortablePiece], of address: BareJID, after lastView: UInt64) async throws(CommandFailure) -> ControlResponse {
