@@ -4,13 +4,13 @@ What moto has is looked at by boto3, so that server and check share nothing but 
 """
 
 import asyncio
-import contextlib
 import hashlib
 import json
-import os
 import random
 import signal
+import ssl
 import sys
+import tempfile
 import urllib.request
 
 import boto3
@@ -26,13 +26,24 @@ START = 60.0  # seconds that moto may take to begin
 
 
 class Bucket:
-    """moto, with one user who may do everything in one bucket."""
+    """moto, with one user who may do everything in one bucket; with TLS where a folder is given for its certificate."""
+
+    def __init__(self, folder=None):
+        self.certificate = folder and f"{folder}/s3.pem"
+        self.key_file = folder and f"{folder}/s3.key"
 
     async def __aenter__(self):
         self.port, = free_ports(1)
-        self.endpoint = f"http://127.0.0.1:{self.port}"
+        self.endpoint = f"{'https' if self.certificate else 'http'}://127.0.0.1:{self.port}"
+        if self.certificate:
+            made = await asyncio.create_subprocess_exec(
+                *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=moto"),
+                *("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", self.key_file, "-out", self.certificate),
+                stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL)
+            equal(await made.wait(), 0, "openssl's status")
+        secure = ("-s", "-c", self.certificate, "-k", self.key_file) if self.certificate else ()
         self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port),
+            sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port), *secure,
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL)
         try:
             await asyncio.wait_for(self.until_ready(), START)
@@ -48,7 +59,8 @@ class Bucket:
             await asyncio.sleep(0.1)
 
     def prepare(self):
-        options = dict(endpoint_url=self.endpoint, region_name="us-east-1", aws_access_key_id="root", aws_secret_access_key="root")
+        options = dict(endpoint_url=self.endpoint, region_name="us-east-1", aws_access_key_id="root", aws_secret_access_key="root",
+            verify=self.certificate)
         iam = boto3.client("iam", **options)
         iam.create_user(UserName="martlet")
         policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
@@ -57,14 +69,15 @@ class Bucket:
         self.key, self.secret = key["AccessKeyId"], key["SecretAccessKey"]
         self.client = boto3.client(
             "s3", endpoint_url=self.endpoint, region_name="us-east-1", aws_access_key_id=self.key, aws_secret_access_key=self.secret,
-            config=Config(s3={"addressing_style": "path"}))
+            verify=self.certificate, config=Config(s3={"addressing_style": "path"}))
         self.client.create_bucket(Bucket=BUCKET)
 
     async def checks_signatures(self, does):
         """While it does, lists are refused: it takes encoded slashes in queries for others than were signed."""
         request = urllib.request.Request(
             f"{self.endpoint}/moto-api/reset-auth", data=b"0" if does else b"inf", headers={"Content-Type": "text/plain"}, method="POST")
-        await asyncio.to_thread(lambda: urllib.request.urlopen(request, timeout=STEP).read())
+        context = ssl.create_default_context(cafile=self.certificate) if self.certificate else None
+        await asyncio.to_thread(lambda: urllib.request.urlopen(request, timeout=STEP, context=context).read())
 
     async def keys(self):
         await self.checks_signatures(False)
@@ -100,11 +113,12 @@ class BucketServer(Server):
         self.secret_file.write_text(bucket.secret + "\n")
         self.write(bucket, retention)
 
-    def write(self, bucket, retention):
+    def write(self, bucket, retention, anchors=None):
         text = self.configuration.read_text().split("uploads:")[0]
         self.configuration.write_text(
             f"{text}uploads:\n  store: s3\n  retention: {{message: {retention}}}\n  s3:\n    endpoint: {bucket.endpoint}\n    bucket: {BUCKET}\n"
-            f"    prefix: {PREFIX}\n    access-key: {bucket.key}\n    secret-key-file: {self.secret_file}\n    path-style: true\n    timeout: 2s\n")
+            f"    prefix: {PREFIX}\n    access-key: {bucket.key}\n    secret-key-file: {self.secret_file}\n    path-style: true\n    timeout: 2s\n"
+            + (f"    trust-anchors: {anchors}\n" if anchors else ""))
 
     def world(self, port=None):
         world = super().world(port)
@@ -232,3 +246,20 @@ async def _(world):
         equal((await put(here, url, headers, data))[0], 201, "the same slot")
         status, _, body = await curl(here, get)
         equal((status, hashlib.sha256(body).hexdigest()), (200, hashlib.sha256(data).hexdigest()), "what is fetched")
+
+
+@check("moto over TLS: a service is believed if the authorities of the machine, or those in a file, speak for it", only="martlet")
+async def _(world):
+    with tempfile.TemporaryDirectory() as folder:
+        async with Bucket(folder) as bucket, BucketServer(world, bucket) as server:
+            here, data = server.world(), random.randbytes(300_000)
+            async with connected(server.world()) as romeo:
+                url, headers, get = await slot(here, romeo, "a.bin", len(data))
+            equal((await put(here, url, headers, data))[0], 503, "an upload to a stranger")
+            await until(lambda: "its certificate is not trusted" in server.text(), "the reason in the log")
+            server.write(bucket, "1h", bucket.certificate)
+            await server.restart()
+            await bucket.checks_signatures(True)
+            equal((await put(here, url, headers, data))[0], 201, "the same slot")
+            status, _, body = await curl(here, get)
+            equal((status, hashlib.sha256(body).hexdigest()), (200, hashlib.sha256(data).hexdigest()), "what is fetched")
