@@ -210,7 +210,8 @@ struct NodeConfigurationTests {
                 """)
         #expect(paper.ownerSet("<delete node='n'/>", by: hamlet).refusal == "modify/gone")
         #expect(paper.ownerSet("<delete node='x'/>", by: hamlet).refusal == "cancel/item-not-found")
-        #expect(paper.disk.stored.isEmpty)
+        // Where it has gone is kept, and nothing else of it.
+        #expect(paper.disk.stored.map(\.name) == ["n"] && paper.disk.stored.map(\.itemCount) == [0])
         paper.create("m", ["notify_delete": "0"])
         paper.subscribe("francisco@denmark.lit", to: "m")
         paper.ownerSet("<delete node='m'/>", by: hamlet)
