@@ -100,9 +100,12 @@ package struct PortableReport: Hashable, Sendable, Codable {
 
     package init() {}
 
-    package mutating func take(_ kind: String, _ count: Int = 1) { taken[kind, default: 0] += count }
+    package mutating func take(_ kind: String, _ count: Int = 1) {
+        if count > 0 { taken[kind, default: 0] += count }
+    }
 
     package mutating func skip(_ reason: String, _ count: Int = 1) {
+        guard count > 0 else { return }
         let isCounted = skipped[reason] != nil || skipped.count < Self.reasonsMax
         skipped[isCounted ? reason : Self.otherReasons, default: 0] += count
     }

@@ -124,15 +124,30 @@ package struct PortableReader: ~Copyable {
             return element.attribute("disabled") == "true" ? .isDisabled : .skipped(name(of: element))
         }
         let isKnown =
-            element.isNamed("vCard", .vCard) || element.isNamed("presence", .client) || element.isNamed("query", .privacyLists)
+            element.isNamed("vCard", .vCard) || isStanza(element, "presence") || element.isNamed("query", .privacyLists)
             || element.isNamed("blocklist", .blocking) || element.isNamed("prefs", .archive)
         return isKnown ? .piece(PortablePiece(.account, xml: text(of: element))) : .skipped(name(of: element))
     }
 
+    /// Prosody leaves out the namespace of stanzas (§4.8), which then are in the one around them.
+    private static func isStanza(_ element: FlatElement, _ local: StaticString) -> Bool {
+        element.isNamed(local, .client) || element.isNamed(local, .portable)
+    }
+
     private static func text(of element: FlatElement) -> String {
         var writer = XMLWriter(contentNamespace: .none)
-        writer.append(element)
+        if element.root.isIn(.portable) { writer.append(inClientNamespace(element)) } else { writer.append(element) }
         return String(buffer: writer.buffer)
+    }
+
+    private static func inClientNamespace(_ stanza: FlatElement) -> Element {
+        let tree = Element(stanza.root)
+        var pending = [tree]
+        while let next = pending.popLast() {
+            if next.namespaceName == Namespace.portable.name { next.namespaceName = Namespace.client.name }
+            pending += next.children
+        }
+        return tree
     }
 
     /// Longest name that is told, in characters.
