@@ -270,7 +270,8 @@ struct WebListenerTests {
             let unknown = try await client.say(frame: "<iq xmlns='jabber:client' type='get' id='q1'><query xmlns='urn:example:q'/></iq>", hear: "</iq>")
             #expect(unknown.contains("<iq xmlns='jabber:client' "))
             _ = try await client.say(frame: "<close xmlns='urn:ietf:params:xml:ns:xmpp-framing'/>", hear: "<close xmlns='urn:ietf:params:xml:ns:xmpp-framing'/>")
-            try await client.send(ClientFrame.close(1000))
+            // The server's own frame may have come already, and the end of the connection behind it.
+            try? await client.send(ClientFrame.close(1000))
             _ = try await client.hearEnd()
         }
     }
