@@ -86,6 +86,7 @@ package struct InBandRegistration: IQResponder, RegisteringStage {
     private func change(_ held: HeldRequest, _ context: LoopContext) {
         do throws(StanzaError) {
             guard let host = held.request.host else { throw .serviceUnavailable }
+            guard held.isByAccount else { throw .notAllowed }
             let account = try Self.account(of: held.request, host)
             if held.request.child.hasChild("remove", .register) {
                 try remove(account, held, context)

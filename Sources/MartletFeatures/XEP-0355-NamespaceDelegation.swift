@@ -62,7 +62,7 @@ extension NamespaceDelegation: DelegatingStage {
     package var isDelegating: Bool { !answerers.isEmpty }
 
     package func handler(_ kind: IQRequest.Kind, _ child: ElementView, at scope: IQRoute.Scope, by asker: BareJID) -> IQRoute.Handler? {
-        guard let answerer = answerer(kind, child, at: scope), !answerer.component.serves(asker.domainpart) else { return nil }
+        guard let answerer = answerer(kind, child, at: scope), answerer.component.name != asker else { return nil }
         let component = answerer.component
         return .held { held, context in Self.forward(held, to: component, context) }
     }

@@ -221,8 +221,8 @@ extension PrivilegedEntity: WatchingStage {
         for grant in grants where grant.privileges.hearsContacts { grant.component.show(presence, context) }
     }
 
-    package func isNews(_ presence: borrowing Stanza) -> Bool {
-        for grant in grants where grant.privileges.hearsContacts && grant.component.isNews(presence) { return true }
+    package func isNews(_ presence: borrowing Stanza, _ context: LoopContext) -> Bool {
+        for grant in grants where grant.privileges.hearsContacts && grant.component.isNews(presence, context) { return true }
         return false
     }
 }

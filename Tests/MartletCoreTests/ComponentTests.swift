@@ -154,6 +154,43 @@ struct ComponentTests {
         #expect(sms.received() == [] && sent().count == 1)
     }
 
+    /// The component `example` with all below it, beside domains and services that are.
+    private func wide() throws -> TestServer {
+        TestServer(
+            domains: ["capulet.example", "verona.example"], remote: wire,
+            components: [try Self.settings("example", servesSubdomains: true), try Self.settings("irc.example"), try Self.settings("sms.example", servesSubdomains: true)])
+    }
+
+    @Test("but for those that are somebody else's: the server's, its services', other components' (reliability.md rules 18, 22)", arguments: [
+        "juliet@capulet.example", "capulet.example", "conference.capulet.example", "hall@conference.capulet.example/x", "n@irc.example", "n@sms.example",
+        "n@uk.sms.example",
+    ])
+    func othersBelow(_ from: String) throws {
+        let server = try wide()
+        let (component, juliet) = (TestComponent(server, "example"), server.online("juliet/balcony"))
+        component.send("<message from='n@x.irc.example' to='juliet@capulet.example' type='headline'><body>b</body></message>")
+        #expect(juliet.received().count == 1 && component.error == nil)
+        component.send("<message from='\(from)' to='juliet@capulet.example' type='headline'><body>b</body></message>")
+        #expect(component.error?.condition == .invalidFrom && juliet.received() == [])
+    }
+
+    @Test("a component that is gone takes no presence of others with it that are below its name")
+    func vanishesAlone() throws {
+        let server = try wide()
+        let (component, irc) = (TestComponent(server, "example"), TestComponent(server, "irc.example"))
+        server.createAccount("juliet")
+        for (version, name) in ["nurse@irc.example", "friar@x.example"].enumerated() {
+            let (contact, both) = (server.address(name), SubscriptionState(to: true, from: true, isInRoster: true))
+            server.edit("juliet") { .rosterItem($0, RosterItem(contact: contact, subscription: both, version: UInt64(version + 1))) }
+        }
+        let juliet = server.online("juliet/balcony")
+        irc.send("<presence from='nurse@irc.example/x' to='juliet@capulet.example'/>")
+        component.send("<presence from='friar@x.example/x' to='juliet@capulet.example'/>")
+        juliet.forget()
+        component.breakConnection()
+        #expect(juliet.received() == ["<presence from='friar@x.example/x' to='juliet@capulet.example' type='unavailable'/>"])
+    }
+
     @Test("a stanza without 'to', or for an address that is none, is answered with an error; the stream goes on")
     func unaddressed() {
         let irc = TestComponent(server, "irc.capulet.example")

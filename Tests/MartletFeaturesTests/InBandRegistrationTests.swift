@@ -48,6 +48,11 @@ struct InBandRegistrationTests {
         }
     }
 
+    private func exists(_ name: String, on server: TestServer) -> Bool? {
+        let address = server.address(name)
+        return server.wait { [store = server.store] in (try? await store.credentials(of: address)) != nil }
+    }
+
     // MARK: Before log-in
 
     @Test("nobody listens to strangers unless registration is open")
@@ -229,6 +234,32 @@ struct InBandRegistrationTests {
         }
         let files = server.files
         #expect(server.wait { try? await files.owners() } == [ids[1]])
+    }
+
+    @Test("whoever is in 'from', only the account's own sessions change and remove it (§3.2, §3.3)", arguments: [
+        "<remove/>", "<username>juliet</username><password>stolen</password>",
+    ])
+    func notBySession(_ content: String) {
+        let server = TestServer(registration: Self.settings(.closed) { $0.removesAccounts = true; $0.changesPasswords = true })
+        server.createAccount("juliet")
+        // What every other check has missed.
+        let peer = TestPeer(server, ["capulet.example": "capulet.example"])
+        peer.send("<iq from='juliet@capulet.example/x' to='capulet.example' id='x' type='set'><query xmlns='jabber:iq:register'>\(content)</query></iq>")
+        #expect(isPassword("stolen", of: "juliet", on: server) == false && exists("juliet", on: server) == true)
+    }
+
+    @Test("a component may remove an account in its name where the operator lets it (XEP-0356)")
+    func removedInName() throws {
+        var component = ComponentSettings(try BareJID(parsing: "steward.capulet.example"), domain: try BareJID(parsing: "capulet.example"), secret: [1])
+        component.powers.domains = [component.domain]
+        component.powers.privileges.requests = ["jabber:iq:register": .set]
+        let server = TestServer(registration: Self.settings(.closed) { $0.removesAccounts = true }, components: [component])
+        server.createAccount("juliet")
+        TestComponent(server, "steward.capulet.example").send("""
+            <iq from='steward.capulet.example' to='juliet@capulet.example' id='1' type='set'><privileged_iq xmlns='urn:xmpp:privilege:2'>\
+            <iq xmlns='jabber:client' id='p' type='set'><query xmlns='jabber:iq:register'><remove/></query></iq></privileged_iq></iq>
+            """)
+        #expect(exists("juliet", on: server) == false)
     }
 
     @Test("removal is off unless the operator allows it, and goes with nothing else (§3.2)")

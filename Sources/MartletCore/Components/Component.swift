@@ -294,7 +294,7 @@ package final class Component: DomainService {
     /// - Returns: whether it is told, or need not be.
     @discardableResult
     package func show(_ presence: borrowing Stanza, _ context: LoopContext) -> Bool {
-        guard case .full(let session) = presence.from, isConnected, !serves(session.bare.domainpart) else { return true }
+        guard case .full(let session) = presence.from, isConnected, !serves(session.bare, context.hosts) else { return true }
         let encoded = presence.encoded(to: .bare(name))
         guard !hasHeard(encoded, of: session) else { return true }
         guard deliver(encoded, context) == nil else { return false }
@@ -306,8 +306,8 @@ package final class Component: DomainService {
     }
 
     /// Whether it would hear something new.
-    package func isNews(_ presence: borrowing Stanza) -> Bool {
-        guard case .full(let session) = presence.from, isConnected, !serves(session.bare.domainpart) else { return false }
+    package func isNews(_ presence: borrowing Stanza, _ context: LoopContext) -> Bool {
+        guard case .full(let session) = presence.from, isConnected, !serves(session.bare, context.hosts) else { return false }
         return !hasHeard(presence.encoded(to: .bare(name)), of: session)
     }
 

@@ -16,7 +16,7 @@ extension Router {
         case .presence, .message, .iq: return
         }
         // Of what several accounts hear, only the first one has to be in memory.
-        guard watching.isNews(presence) else { return }
+        guard watching.isNews(presence, context) else { return }
         withHome(of: account, bytes: presence.element.byteCount, context) { [self] home, context in
             guard home.isResident, home.roster.state(of: presence.from.bare).to, !home.blocks(presence.from) else { return }
             watching.heard(presence, context)

@@ -120,7 +120,7 @@ package final class ComponentSession {
     }
 
     private func sender(_ text: String) throws(StreamError) -> JID {
-        guard let from = try? JID(text), component.serves(from.bare.domainpart) else {
+        guard let from = try? JID(text), component.serves(from.bare, context.hosts) else {
             throw StreamError(.invalidFrom, "Stanzas of this component are from \(component.name.domainpart).")
         }
         return from
@@ -203,16 +203,18 @@ package final class ComponentSession {
         for stanza in waiting { ref.handBack(stanza, context) }
         waiting.removeAll()
         guard isAway else { return }
-        let domains = context.hosts.hosts.map(\.domain.domainpart)
+        let hosts = context.hosts
         context.after { [router, component] context in
-            for domain in domains { router.vanished(context, from: domain) { component.serves($0.domainpart) } }
+            for host in hosts.hosts { router.vanished(context, from: host.domain.domainpart) { component.serves($0, hosts) } }
         }
     }
 }
 
 extension Component {
-    /// Whether a domain is its to speak for.
-    package func serves(_ domain: String) -> Bool { domain == name.domainpart || (servesSubdomains && domain.hasSuffix(".\(name.domainpart)")) }
-
-    private var servesSubdomains: Bool { settings?.servesSubdomains ?? false }
+    /// Whether an address is its to speak for: one to which stanzas are routed by it. A domain below its own that is somebody else's, this server's or
+    /// another component's, is not, whatever the operator says of those below (`reliability.md` rules 18, 22).
+    package func serves(_ address: BareJID, _ hosts: HostTable) -> Bool {
+        if address.domainpart == name.domainpart { return true }
+        return hosts.host(of: address) == nil && (hosts.service(of: address)?.service as? Component) === self
+    }
 }

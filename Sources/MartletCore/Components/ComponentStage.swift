@@ -17,7 +17,7 @@ package protocol DelegatingStage: Feature {
     var isDelegating: Bool { get }
     /// Who answers a request instead of the server; `nil` if the server does.
     ///
-    /// - Parameter asker: who has sent it, or has had it sent in an account's name: nobody answers himself (§4.3.1).
+    /// - Parameter asker: who has sent it, or has had it sent in an account's name, the domain if it is a service's: nobody answers himself (§4.3.1).
     func handler(_ kind: IQRequest.Kind, _ child: ElementView, at scope: IQRoute.Scope, by asker: BareJID) -> IQRoute.Handler?
     /// What they say that they can do at such addresses: it takes the place of what the server would say for the namespace (§7.2).
     func nested(at scope: IQRoute.Scope) -> [NestedDisco]
@@ -50,5 +50,5 @@ package protocol WatchingStage: Feature {
     /// What accounts hear of a contact; called for one or several of them.
     func heard(_ presence: borrowing Stanza, _ context: LoopContext)
     /// Whether that would tell anybody something new.
-    func isNews(_ presence: borrowing Stanza) -> Bool
+    func isNews(_ presence: borrowing Stanza, _ context: LoopContext) -> Bool
 }

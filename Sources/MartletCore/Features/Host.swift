@@ -85,8 +85,10 @@ package final class Host: Sendable {
     }
 
     /// The same, or whoever answers such requests instead of the server (XEP-0355).
-    package func handler(_ kind: IQRequest.Kind, _ child: ElementView, at scope: IQRoute.Scope, by asker: BareJID) -> IQRoute.Handler? {
-        delegating?.handler(kind, child, at: scope, by: asker) ?? handler(kind, child, at: scope)
+    package func handler(
+        _ kind: IQRequest.Kind, _ child: ElementView, at scope: IQRoute.Scope, by asker: @autoclosure () -> BareJID
+    ) -> IQRoute.Handler? {
+        delegating?.handler(kind, child, at: scope, by: asker()) ?? handler(kind, child, at: scope)
     }
 
     /// Whether one of the features answers requests of a namespace.

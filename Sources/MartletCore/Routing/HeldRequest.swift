@@ -12,6 +12,10 @@ package struct HeldRequest: Sendable {
         self.router = router
     }
 
+    /// Whether an account of this server asks as such: by a session of its own, or by a component that may do so in its name (XEP-0356). What is in
+    /// `from` alone does not say that.
+    package var isByAccount: Bool { asker.isAccount }
+
     /// Answers once everything up to `ticket` is on disk; with an error if it is not (P7).
     package func answer(_ reply: IQReply, after ticket: CommitTicket, _ context: LoopContext) {
         if ticket <= context.settled {

@@ -14,8 +14,13 @@ struct Asker: Sendable {
         self.proxy = proxy
     }
 
-    /// Who has made a request that is from `sender`.
-    func author(_ sender: JID) -> BareJID { proxy ?? sender.bare }
+    /// Who has made a request that is from `sender`; the domain itself, if that is a service's.
+    func author(_ sender: JID, _ context: LoopContext) -> BareJID {
+        proxy ?? context.hosts.service(of: sender.bare)?.domain ?? sender.bare
+    }
+
+    /// Whether an account of this server asks as such: by a session of its own, or by a component that may do so in its name.
+    var isAccount: Bool { origin != nil || proxy != nil }
 }
 
 /// Requests and answers (RFC 6120 §8.2.3): every get or set is answered exactly once, a result or an error never.
@@ -105,7 +110,7 @@ extension Router {
     private func own(_ kind: IQRequest.Kind, _ child: ElementView, _ stanza: Stanza, from session: ClientSession, _ asker: Asker) -> Progress {
         let context = session.context
         guard let host = context.hosts.host(of: session.account),
-            let handler = host.handler(kind, child, at: .ownAccount, by: asker.author(stanza.from)) ?? host.handler(kind, child, at: .account)
+            let handler = host.handler(kind, child, at: .ownAccount, by: asker.author(stanza.from, context)) ?? host.handler(kind, child, at: .account)
         else { return refuse(stanza, .serviceUnavailable, asker, context) }
         var request = IQRequest(kind: kind, stanza: stanza, actor: stanza.from, owner: session.account, child: child)
         request.host = host
@@ -119,7 +124,7 @@ extension Router {
     ) -> Progress {
         let isOwn = stanza.from == .bare(account)
         let own = isOwn ? host.handler(kind, child, at: .ownAccount) : nil
-        guard let handler = host.delegating?.handler(kind, child, at: .account, by: asker.author(stanza.from)) ?? own ?? host.handler(kind, child, at: .account)
+        guard let handler = host.delegating?.handler(kind, child, at: .account, by: asker.author(stanza.from, context)) ?? own ?? host.handler(kind, child, at: .account)
         else {
             if host.handler(kind, child, at: .ownAccount) != nil {
                 host.policy.refused(stanza.from.bare, "\(child.localName) \(kind)", of: account)
@@ -197,7 +202,7 @@ extension Router {
     private func ask(
         _ host: Host, _ kind: IQRequest.Kind, _ child: ElementView, _ stanza: Stanza, _ asker: Asker, _ context: LoopContext, isByAdmin: Bool
     ) -> Progress {
-        guard case .bare? = stanza.to, let handler = host.handler(kind, child, at: .host, by: asker.author(stanza.from)) else {
+        guard case .bare? = stanza.to, let handler = host.handler(kind, child, at: .host, by: asker.author(stanza.from, context)) else {
             return refuse(stanza, .serviceUnavailable, asker, context)
         }
         var request = IQRequest(kind: kind, stanza: stanza, actor: stanza.from, owner: host.domain, child: child)
