@@ -31,6 +31,7 @@ struct ConfigurationChecks {
         checkPeers()
         checkAnchors()
         checkComponents()
+        checkExternalServices()
         checkUploads()
         checkWebAddresses()
         checkServerInformation()
@@ -65,29 +66,38 @@ struct ConfigurationChecks {
         var reported: Set<String> = []
         var seen: Set<String> = []
         for domain in configuration.domains where !domain.name.isEmpty && seen.insert(domain.name).inserted {
-            let services = [
-                (configuration.rooms.isEnabled, configuration.rooms.subdomain, "rooms.subdomain", "the rooms of \(domain.name)"),
-                (configuration.pubsub.service.isEnabled, configuration.pubsub.service.subdomain, "pubsub.service.subdomain", "nodes of \(domain.name)"),
-                (configuration.bytestreams.isEnabled, configuration.bytestreams.subdomain, "bytestreams.subdomain", "the proxy of \(domain.name)"),
-                (configuration.search.isEnabled, configuration.search.subdomain, "search.subdomain", "the search of \(domain.name)"),
-                (configuration.offersUploads, configuration.uploads.subdomain, "uploads.subdomain", "the uploads of \(domain.name)"),
-            ]
-            for (isEnabled, subdomain, path, description) in services where isEnabled {
-                let address = "\(subdomain).\(domain.name)"
-                guard let owner = owners.updateValue(description, forKey: address), reported.insert(path).inserted else { continue }
-                report(path, "\(address) would be both \(owner) and \(description)", hint: "choose another name")
+            for service in services(of: domain) {
+                guard let owner = owners.updateValue(service.description, forKey: service.address), reported.insert(service.path).inserted else { continue }
+                report(service.path, "\(service.address) would be both \(owner) and \(service.description)", hint: "choose another name")
             }
         }
+    }
+
+    /// What the server has at an address below a domain.
+    private struct Service {
+        let address: String
+        let path: String
+        let description: String
+    }
+
+    private func services(of domain: ServerConfiguration.Domain) -> [Service] {
+        let all = [
+            (configuration.rooms.isEnabled, configuration.rooms.subdomain, "rooms.subdomain", "the rooms of \(domain.name)"),
+            (configuration.pubsub.service.isEnabled, configuration.pubsub.service.subdomain, "pubsub.service.subdomain", "nodes of \(domain.name)"),
+            (configuration.bytestreams.isEnabled, configuration.bytestreams.subdomain, "bytestreams.subdomain", "the proxy of \(domain.name)"),
+            (configuration.search.isEnabled, configuration.search.subdomain, "search.subdomain", "the search of \(domain.name)"),
+            (configuration.offersUploads, configuration.uploads.subdomain, "uploads.subdomain", "the uploads of \(domain.name)"),
+        ]
+        return all.filter(\.0).map { Service(address: "\($1).\(domain.name)", path: $2, description: $3) }
     }
 
     /// A component has a name of its own, and a domain that is there.
     private mutating func checkComponents() {
         var owners = Dictionary(configuration.domains.map { ($0.name, "a domain of this server") }) { first, _ in first }
         for domain in configuration.domains {
-            for service in [configuration.rooms(of: domain), configuration.pubsub(of: domain)].compactMap(\.self) {
-                owners[service.domainpart] = "a service of \(domain.name)"
-            }
+            for service in services(of: domain) { owners[service.address] = "a service of \(domain.name)" }
         }
+        checkBelow(Set(owners.keys).union(configuration.components.map(\.name)))
         for (index, component) in configuration.components.enumerated() {
             let path = "components[\(index)]"
             if !component.name.isEmpty, let owner = owners.updateValue("another component", forKey: component.name) {
@@ -96,12 +106,22 @@ struct ConfigurationChecks {
             if let domain = component.domain, !configuration.domains.contains(where: { $0.name == domain }) {
                 report("\(path).domain", "this server does not host \(ConfigurationSource.shortened(domain))")
             }
-            checkReadable(component.secretFile, at: "\(path).secret-file", otherwise: "it holds the component's secret, on one line")
+            checkSecret(component.secretFile, at: "\(path).secret-file", otherwise: "it holds the component's secret, on one line")
             checkPowers(of: component, at: path)
         }
         checkDelegatedOnce()
         if !configuration.components.isEmpty, !configuration.listeners.contains(where: \.kind.isForComponents) {
             warn("components", "there is no port on which components can connect", hint: "add a listener of kind component")
+        }
+    }
+
+    /// What is below a component's name and somebody else's is not the component's, whatever it is said to serve. It may have been meant otherwise.
+    private mutating func checkBelow(_ names: Set<String>) {
+        for (index, component) in configuration.components.enumerated() where component.servesSubdomains && !component.name.isEmpty {
+            let others = names.filter { $0.hasSuffix(".\(component.name)") }.sorted()
+            guard let first = others.first else { continue }
+            let more = others.count > 1 ? " and \(others.count - 1) more below it are" : " is"
+            warn("components[\(index)].subdomains", "\(ConfigurationSource.shortened(first))\(more) not the component's")
         }
     }
 
@@ -121,7 +141,7 @@ struct ConfigurationChecks {
             let path = "uploads.s3.\(name)"
             if value == nil, !faulty.contains(path) { report("uploads.store", "a bucket needs \(path)", hint: "set it, or take this line out") }
         }
-        checkReadable(s3.secretKeyFile, at: "uploads.s3.secret-key-file", otherwise: "it holds the secret of the access key, on one line")
+        checkSecret(s3.secretKeyFile, at: "uploads.s3.secret-key-file", otherwise: "it holds the secret of the access key, on one line")
         checkReadable(
             s3.trustAnchors, at: "uploads.s3.trust-anchors",
             otherwise: "correct the path, or take the line out: then the authorities of this machine are believed")
@@ -216,6 +236,27 @@ struct ConfigurationChecks {
         guard let file, let fault = files.fault(file) else { return }
         let hint = fault == .notPermitted ? "give the server's user the right to read it" : hint
         report(path, "\(ConfigurationSource.shortened(file)) cannot be read: \(fault)", hint: hint)
+    }
+
+    /// A secret is there, is one, and is one still when the server starts.
+    private mutating func checkSecret(_ file: String?, at path: String, otherwise hint: String) {
+        checkReadable(file, at: path, otherwise: hint)
+        guard let file, files.fault(file) == nil else { return }
+        let name = ConfigurationSource.shortened(file)
+        switch files.read(file, SecretFile.bytesMax) {
+        case .failure(.tooLarge): report(path, "\(name) \(SecretFile.Fault.tooLong)", hint: hint)
+        case .failure(let fault): report(path, "\(name) cannot be read: \(fault)", hint: hint)
+        case .success(let bytes):
+            do throws(SecretFile.Fault) { _ = try SecretFile.secret(in: bytes) } catch { report(path, "\(name) \(error)", hint: hint) }
+        }
+        if files.isOpenToAll(file) { warn(path, "whoever is on this machine can read \(name)", hint: "chmod 600 \(name)") }
+    }
+
+    private mutating func checkExternalServices() {
+        for (index, service) in configuration.externalServices.enumerated() {
+            checkSecret(
+                service.secretFile, at: "external-services[\(index)].secret-file", otherwise: "it holds what the service shares with this server, on one line")
+        }
     }
 
     private mutating func checkPeers() {

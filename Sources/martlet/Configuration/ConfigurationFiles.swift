@@ -35,13 +35,17 @@ package struct ConfigurationFiles: Sendable {
     package var read: @Sendable (_ path: String, _ bytesMax: Int) -> Result<[UInt8], ConfigurationFileFault>
     /// Why the file cannot be read, if it cannot.
     package var fault: @Sendable (_ path: String) -> ConfigurationFileFault?
+    /// Whether users of the machine may read the file who are neither its owner nor of its group.
+    package var isOpenToAll: @Sendable (_ path: String) -> Bool
 
     package init(
         read: @escaping @Sendable (_ path: String, _ bytesMax: Int) -> Result<[UInt8], ConfigurationFileFault>,
-        fault: @escaping @Sendable (_ path: String) -> ConfigurationFileFault?
+        fault: @escaping @Sendable (_ path: String) -> ConfigurationFileFault?,
+        isOpenToAll: @escaping @Sendable (_ path: String) -> Bool = { _ in false }
     ) {
         self.read = read
         self.fault = fault
+        self.isOpenToAll = isOpenToAll
     }
 
     /// The files of this machine.
@@ -57,6 +61,10 @@ package struct ConfigurationFiles: Sendable {
             } catch {
                 return error
             }
+        },
+        isOpenToAll: { path in
+            var status = stat()
+            return stat(path, &status) == 0 && status.st_mode & S_IROTH != 0
         })
 
     private static func withRegularFile<Value>(

@@ -56,6 +56,27 @@ struct ComponentPowersTests {
         #expect(found.contains { $0.path == path && $0.message.contains(message) }, "\(found)")
     }
 
+    @Test("a component's name is nobody else's, neither a domain's nor a service's", arguments: [
+        ("example.net", "a domain of this server"), ("conference.example.net", "a service of example.net"), ("pubsub.example.net", "a service of example.net"),
+        ("proxy.example.net", "a service of example.net"), ("vjud.example.net", "a service of example.net"), ("upload.example.net", "a service of example.net"),
+        ("x.example.org", "another component"), ("y.example.net", nil),
+    ] as [(String, String?)])
+    func names(_ name: String, owner: String?) {
+        let services = "pubsub: {service: {enabled: true}}\nbytestreams: {enabled: true}\n"
+        let found = problems(services + text("- name: \(name)\n  secret-file: /secret\n"), readable: ["/secret"])
+        #expect(found.map { "\($0.path): \($0.message)" } == (owner.map { ["components[1].name: \(name) is \($0) already"] } ?? []))
+    }
+
+    @Test("what is below one with subdomains and somebody else's is told", arguments: [
+        ("org", true, "example.org and 1 more below it are not the component's"), ("org", false, nil), ("b.example.net", true, nil),
+    ] as [(String, Bool, String?)])
+    func below(_ name: String, isWide: Bool, warning: String?) throws {
+        let alone = "rooms: {enabled: false}\nsearch: {enabled: false}\nuploads: {enabled: false}\n"
+        let second = alone + text("- name: \(name)\n  secret-file: /secret\n  subdomains: \(isWide)\n")
+        let warnings = try load(second, readable: ["/secret"]).warnings.filter { $0.path == "components[1].subdomains" }.map(\.message)
+        #expect(warnings == (warning.map { [$0] } ?? []))
+    }
+
     @Test("two components do not answer for the same namespace of one domain, but of two")
     func twice() {
         func both(_ one: String, _ other: String) -> [ConfigurationProblem] {

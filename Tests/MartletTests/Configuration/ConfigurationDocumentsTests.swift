@@ -22,7 +22,7 @@ struct ConfigurationDocumentsTests {
     /// What the example names.
     private static let namedFiles: Set = [
         "/etc/martlet/example.org.pem", "/etc/martlet/example.org.key", "/etc/martlet/authorities.pem", "/etc/martlet/example.net.pem",
-        "/usr/share/dns/root.key", "/etc/martlet/irc.secret",
+        "/usr/share/dns/root.key", "/etc/martlet/irc.secret", "/etc/martlet/turn.secret",
     ]
 
     @Test("the example file means the defaults")

@@ -8,10 +8,17 @@ func loader(_ text: String, readable: Set<String> = []) -> ConfigurationLoader {
 }
 
 extension ConfigurationFiles {
-    static func containing(_ bytes: [UInt8], readable: Set<String> = []) -> ConfigurationFiles {
+    /// - Parameters:
+    ///   - readable: has one line each.
+    ///   - secrets: further files and what is in them.
+    ///   - open: what whoever is on the machine may read.
+    static func containing(_ bytes: [UInt8], readable: Set<String> = [], secrets: [String: String] = [:], open: Set<String> = []) -> ConfigurationFiles {
         ConfigurationFiles(
-            read: { _, bytesMax in bytes.count <= bytesMax ? .success(bytes) : .failure(.tooLarge(bytesMax: bytesMax)) },
-            fault: { readable.contains($0) ? nil : .missing })
+            read: { path, bytesMax in
+                let contents = (secrets[path] ?? (readable.contains(path) ? "secret\n" : nil)).map { Array($0.utf8) } ?? bytes
+                return contents.count <= bytesMax ? .success(contents) : .failure(.tooLarge(bytesMax: bytesMax))
+            },
+            fault: { readable.contains($0) || secrets[$0] != nil ? nil : .missing }, isOpenToAll: { open.contains($0) })
     }
 }
 
