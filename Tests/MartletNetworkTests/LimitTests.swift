@@ -216,6 +216,22 @@ private final class Guest: DeadlineWheelMember {
         admission.leaveUnauthenticated()
         #expect(admission.unauthenticatedBytes == 0)
     }
+
+    @Test("bodies of requests hold no more than a quarter of that, and leave the rest to others (P17)", arguments: [0, 1])
+    func bodyBytes(more: Int) {
+        var limits = Admission.Limits()
+        limits.unauthenticatedBytesMax = 4 * Admission.connectionBytes
+        let admission = Admission(limits)
+        #expect(admission.admit() == nil && admission.admit() == nil)
+        #expect(admission.holdBody(Admission.connectionBytes + more, insteadOf: 0) == (more == 0 ? nil : .tooManyUnauthenticatedBytes))
+        guard more == 0 else { return }
+        #expect(admission.holdBody(1, insteadOf: 0) == .tooManyUnauthenticatedBytes)
+        #expect(admission.hold(1, insteadOf: 0) == nil && admission.hold(0, insteadOf: 1) == nil)
+        #expect(admission.admit() == nil)
+        admission.leaveUnauthenticated(bodyBytes: Admission.connectionBytes)
+        #expect(admission.unauthenticatedBytes == 2 * Admission.connectionBytes)
+        #expect(admission.holdBody(1, insteadOf: 0) == nil)
+    }
 }
 
 @Suite struct OpenFileLimitTests {

@@ -168,6 +168,20 @@ struct UploadListenerTests {
         }
     }
 
+    @Test("nothing but a file has a body: of GET, HEAD and OPTIONS not one byte is kept", arguments: ["GET", "HEAD", "OPTIONS"])
+    func bodies(method: String) async throws {
+        for length in ["Content-Length: 1", "Transfer-Encoding: chunked"] {
+            try await with { server, client, slot in
+                try await client.send(slot.get([length], method))
+                if length.hasPrefix("Transfer") { try await client.send("1\r\nx\r\n") }
+                let answer = try await client.hear("\r\n\r\n")
+                #expect(answer.contains("HTTP/1.1 413 ") && answer.contains("Connection: close"), "\(answer)")
+                #expect(server.service.unauthenticatedBytes <= Admission.connectionBytes)
+            }
+        }
+        try await with { _, client, slot in _ = try await client.say(slot.get(["Content-Length: 0"], method), hear: "HTTP/1.1 ") }
+    }
+
     @Test("without encryption no file is taken or given, unless log-ins in clear are allowed")
     func encryption() async throws {
         var listener = ListenerConfiguration.http

@@ -11,6 +11,8 @@ package final class Admission: Sendable {
         package var unauthenticatedMax = 4_096
         /// Bytes of memory for them: ``Admission/connectionBytes`` each, and what they sent and was not taken yet.
         package var unauthenticatedBytesMax = 192 << 20
+        /// Of these, bytes for bodies of HTTP requests that are not complete: who fills it up keeps nobody else from connecting.
+        package var bodyBytesMax: Int { unauthenticatedBytesMax / 4 }
         package init() {}
     }
 
@@ -26,6 +28,8 @@ package final class Admission: Sendable {
         var unauthenticated = 0
         /// Held beyond ``Admission/connectionBytes``.
         var unauthenticatedBytes = 0
+        /// Of these, those of bodies.
+        var bodyBytes = 0
 
         func hasRoom(for bytes: Int) -> Bool {
             unauthenticated * Admission.connectionBytes + unauthenticatedBytes + bytes <= limits.unauthenticatedBytesMax
@@ -75,13 +79,27 @@ package final class Admission: Sendable {
         }
     }
 
+    /// The same of the body of a request.
+    package func holdBody(_ bytes: Int, insteadOf before: Int) -> Refusal? {
+        state.withLockedValue { state in
+            let more = bytes - before
+            guard more <= 0 || (state.hasRoom(for: more) && state.bodyBytes + more <= state.limits.bodyBytesMax) else { return .tooManyUnauthenticatedBytes }
+            state.unauthenticatedBytes += more
+            state.bodyBytes += more
+            return nil
+        }
+    }
+
     /// A connection logged in, or went without having.
     ///
-    /// - Parameter bytes: what it held last.
-    package func leaveUnauthenticated(holding bytes: Int = 0) {
+    /// - Parameters:
+    ///   - bytes: what it held last.
+    ///   - bodyBytes: what it held last of a body, besides.
+    package func leaveUnauthenticated(holding bytes: Int = 0, bodyBytes: Int = 0) {
         state.withLockedValue { state in
             state.unauthenticated -= 1
-            state.unauthenticatedBytes -= bytes
+            state.unauthenticatedBytes -= bytes + bodyBytes
+            state.bodyBytes -= bodyBytes
         }
     }
 
@@ -99,6 +117,8 @@ struct ConnectionCount {
     private(set) var isUnauthenticated = false
     /// What is counted as waiting here before log-in.
     private var bytes = 0
+    /// The same of a request's body, besides.
+    private var bodyBytes = 0
     private var address: NetworkAddress?
 
     /// A new connection, which has not logged in.
@@ -123,11 +143,19 @@ struct ConnectionCount {
         return nil
     }
 
+    /// So many bytes of a request's body are held for it.
+    mutating func holdBody(_ bytes: Int, _ admission: Admission) -> Admission.Refusal? {
+        guard isUnauthenticated, bytes != bodyBytes else { return nil }
+        if let refusal = admission.holdBody(bytes, insteadOf: bodyBytes) { return refusal }
+        bodyBytes = bytes
+        return nil
+    }
+
     /// It has logged in.
     mutating func leaveUnauthenticated(_ admission: Admission) {
-        if isUnauthenticated { admission.leaveUnauthenticated(holding: bytes) }
+        if isUnauthenticated { admission.leaveUnauthenticated(holding: bytes, bodyBytes: bodyBytes) }
         isUnauthenticated = false
-        bytes = 0
+        (bytes, bodyBytes) = (0, 0)
     }
 
     /// It is gone.

@@ -245,12 +245,21 @@ extension WebConnection {
         let isKnown = head.method == .OPTIONS || (head.method == .HEAD && resource.methods.contains(.GET)) || resource.methods.contains(head.method)
         guard isKnown else { return refused(.methodNotAllowed, "this is not done here", ["Allow": Self.allowed(resource)]) }
         let length = head.headers.first(name: "Content-Length").flatMap { Int($0) } ?? 0
-        guard length <= resource.bodyBytesMax else { return refused(.payloadTooLarge, "the longest body here has \(resource.bodyBytesMax) bytes") }
+        let bytesMax = Self.bodyBytesMax(head.method, resource)
+        guard length <= bytesMax else { return refused(.payloadTooLarge, "the longest body here has \(bytesMax) bytes") }
         let forwarded = isFromProxy ? ForwardedRequest(head.headers) { [listener] in listener.isProxy($0) } : nil
         let request = WebRequest(
             head: head, path: path, authority: authority, body: ByteBuffer(), sender: forwarded?.sender ?? peer,
             isSecure: listener.configuration.kind.beginsWithTLS || forwarded?.isSecure == true)
         return (request, resource)
+    }
+
+    /// What is asked for with these has no use for a body (RFC 9110 §9.3.1, §9.3.2, §9.3.7), which would be kept until it is whole.
+    private static func bodyBytesMax(_ method: HTTPMethod, _ resource: any WebResource) -> Int {
+        switch method {
+        case .GET, .HEAD, .OPTIONS: 0
+        default: resource.bodyBytesMax
+        }
     }
 
     private func refused(_ status: HTTPResponseStatus, _ text: String, _ headers: HTTPHeaders = [:]) -> (WebRequest, any WebResource)? {
@@ -277,14 +286,15 @@ extension WebConnection {
             return reader.take(bytes)
         }
         guard case .receiving(var request, let resource, let until) = state else { return }
-        guard request.body.readableBytes + bytes.readableBytes <= resource.bodyBytesMax else {
+        let bytesMax = Self.bodyBytesMax(request.head.method, resource)
+        guard request.body.readableBytes + bytes.readableBytes <= bytesMax else {
             state = .answering(request.head, resource)
-            return refuse(.payloadTooLarge, "the longest body here has \(resource.bodyBytesMax) bytes")
+            return refuse(.payloadTooLarge, "the longest body here has \(bytesMax) bytes")
         }
         // Taken out, so that it grows in place.
         state = .closing(until: until)
         request.body.writeImmutableBuffer(bytes)
-        if let refusal = count.hold(request.body.capacity, service.admission) {
+        if let refusal = count.holdBody(request.body.capacity, service.admission) {
             state = .answering(request.head, resource)
             service.log.debug("request refused", metadata: ["address": "\(remoteAddress)", "reason": "\(refusal)"])
             return refuse(.serviceUnavailable, "too much waits here")
@@ -300,7 +310,7 @@ extension WebConnection {
         }
         guard case .receiving(let request, let resource, _) = state else { return }
         state = .answering(request.head, resource)
-        _ = count.hold(0, service.admission)
+        _ = count.holdBody(0, service.admission)
         if request.head.method == .OPTIONS { return answer(WebAnswer(.noContent, type: "text/plain", ByteBuffer(), ["Allow": Self.allowed(resource)])) }
         resource.answer(request, on: self)
     }

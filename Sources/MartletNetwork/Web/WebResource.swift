@@ -6,7 +6,7 @@ import NIOHTTP1
 protocol WebResource: Sendable {
     /// Besides `OPTIONS`, and `HEAD` where there is `GET`.
     var methods: [HTTPMethod] { get }
-    /// Longest body of a request, in bytes.
+    /// Longest body of a request, in bytes; of `GET`, `HEAD` and `OPTIONS` there is none.
     var bodyBytesMax: Int { get }
     /// Whether scripts of any origin may ask: so with all that is for XMPP clients.
     var isForScripts: Bool { get }

@@ -195,7 +195,7 @@ package enum ConfigurationSchema {
             "unauthenticated-bytes", \.unauthenticatedBytesMax, .bytes(4 * mebibyte...(64 * 1024 * mebibyte)), .reload,
             """
             Most memory for connections that have not logged in, all together: 40 KiB for each, and what they have sent of \
-            elements that are not complete. Past it new connections are refused.
+            elements that are not complete. Past it new connections are refused. A quarter is the most for bodies of HTTP requests.
             """),
         .value(
             "login-deadline", \.loginDeadline, .duration(.seconds(5)...(.seconds(600))), .reload,
