@@ -3,6 +3,7 @@ import MartletNetwork
 import MartletXMPP
 import NIOCore
 import NIOHTTP1
+import NIOPosix
 import Testing
 
 @Suite("Files by HTTP (XEP-0363)")
@@ -23,16 +24,16 @@ struct UploadListenerTests {
 
     /// A client at the plain listener, with a slot for ``text``.
     private func with(
-        _ settings: NetworkSettings = .test, listener: ListenerConfiguration = .http, type: String? = nil,
-        _ body: (TestServer, TestClient, Slot) async throws -> Void
+        _ settings: NetworkSettings = .test, listener: ListenerConfiguration = .http, type: String? = nil, files: InMemoryFileStore = InMemoryFileStore(),
+        bytes: Int = Self.text.utf8.count, _ body: (TestServer, TestClient, Slot) async throws -> Void
     ) async throws {
         var settings = settings
         settings.web.offersUploads = true
-        let server = try await TestServer([listener], settings: settings, files: InMemoryFileStore())
+        let server = try await TestServer([listener], settings: settings, files: files)
         let result: Result<Void, any Error>
         do {
             let uploads = try #require(server.uploads)
-            let request = SlotRequest(fileName: "très cool.png", bytes: Self.text.utf8.count, type: type.flatMap { MediaType($0) })
+            let request = SlotRequest(fileName: "très cool.png", bytes: bytes, type: type.flatMap { MediaType($0) })
             let slot = try await uploads.slot(for: request, of: BareJID(parsing: "juliet@verona.example"))
             let client = try await TestClient.connect(to: try #require(server.service.ports.first))
             try await body(server, client, Slot(path: UploadPath.path(slot.name, label: request.fileName), token: slot.token))
@@ -182,6 +183,41 @@ struct UploadListenerTests {
         try await with { _, client, slot in _ = try await client.say(slot.get(["Content-Length: 0"], method), hear: "HTTP/1.1 ") }
     }
 
+    /// A server with a file of 16 MiB, given as one piece, which no system takes at once; and somebody who has asked for it and reads nothing yet.
+    private func withSlowReader(_ body: (TestServer, SlowReader, Slot) async throws -> Void) async throws {
+        var settings = NetworkSettings.test
+        (settings.web.transferStall, settings.web.transferReserve) = (.seconds(1_000), .seconds(1_000_000))
+        let bytes = 16 << 20
+        try await with(settings, files: InMemoryFileStore(pieceBytes: bytes), bytes: bytes) { server, client, slot in
+            _ = try await client.say(slot.put(String(repeating: "b", count: bytes)), hear: "the file is there\n")
+            let reader = try await SlowReader.connect(to: try #require(server.service.ports.first))
+            try await reader.send(slot.get())
+            while server.uploads?.counters.openDownloads == 0 { await Task.yield() }
+            try await body(server, reader, slot)
+            try await reader.close()
+        }
+    }
+
+    @Test("a download goes on while the other side takes some of it, however much of it waits in the system")
+    func slowDownload() async throws {
+        try await withSlowReader { server, reader, _ in
+            for mebibytes in 1...16 {
+                try await reader.read(upTo: mebibytes << 20)
+                try await server.pass(seconds: 450)
+            }
+            #expect(server.uploads?.counters.downloadedBytes == 16 << 20)
+        }
+    }
+
+    @Test("one of which nothing is taken is given up")
+    func stalledDownload() async throws {
+        try await withSlowReader { server, _, _ in
+            // What the system has at the beginning is acknowledged.
+            for _ in 0..<20 where server.uploads?.counters.openDownloads != 0 { try await server.pass(seconds: 500) }
+            #expect(server.uploads?.counters.openDownloads == 0)
+        }
+    }
+
     @Test("without encryption no file is taken or given, unless log-ins in clear are allowed")
     func encryption() async throws {
         var listener = ListenerConfiguration.http
@@ -206,6 +242,74 @@ struct UploadListenerTests {
             try await second.close()
         }
     }
+}
+
+/// Who reads only when it is told to.
+private final class SlowReader: Sendable {
+    private final class Eye: ChannelInboundHandler {
+        typealias InboundIn = ByteBuffer
+        private var count = 0
+        private var wanted: (bytes: Int, promise: EventLoopPromise<Void>)?
+
+        func read(upTo bytes: Int, _ promise: EventLoopPromise<Void>, on channel: any Channel) {
+            wanted = (bytes, promise)
+            look(channel)
+        }
+
+        private func look(_ channel: any Channel) {
+            guard let (bytes, promise) = wanted else { return }
+            guard count < bytes else {
+                wanted = nil
+                return promise.succeed()
+            }
+            channel.read()
+        }
+
+        func channelRead(context: ChannelHandlerContext, data: NIOAny) { count += unwrapInboundIn(data).readableBytes }
+        func channelReadComplete(context: ChannelHandlerContext) { look(context.channel) }
+
+        func channelInactive(context: ChannelHandlerContext) {
+            wanted?.promise.fail(ChannelError.eof)
+            wanted = nil
+        }
+    }
+
+    private let channel: any Channel
+    private let eye: NIOLoopBound<Eye>
+
+    private init(_ channel: any Channel, _ eye: NIOLoopBound<Eye>) {
+        self.channel = channel
+        self.eye = eye
+    }
+
+    static func connect(to port: Int) async throws -> SlowReader {
+        let (channel, eye) = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .channelOption(.autoRead, value: false)
+            .channelOption(.maxMessagesPerRead, value: 1)
+            .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 65_536))
+            .connect(to: SocketAddress(ipAddress: "127.0.0.1", port: port)) { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    let eye = Eye()
+                    try channel.pipeline.syncOperations.addHandler(eye)
+                    return (channel, NIOLoopBound(eye, eventLoop: channel.eventLoop))
+                }
+            }
+        return SlowReader(channel, eye)
+    }
+
+    func send(_ text: String) async throws { try await channel.writeAndFlush(ByteBuffer(string: text)) }
+
+    /// Reads until it has so many bytes from the beginning on.
+    func read(upTo bytes: Int) async throws {
+        let (channel, eye) = (channel, eye)
+        try await channel.eventLoop.flatSubmit {
+            let promise = channel.eventLoop.makePromise(of: Void.self)
+            eye.value.read(upTo: bytes, promise, on: channel)
+            return promise.futureResult
+        }.get()
+    }
+
+    func close() async throws { try? await channel.close() }
 }
 
 @Suite("What is asked of a file (RFC 9110)")

@@ -7,9 +7,9 @@ package final class InMemoryFileStore: FileStore {
     // Any thread may write; held for a dictionary's look-up.
     private let contents = NIOLockedValueBox<[FileKey: ByteBuffer]>([:])
     /// Pieces that are given, in bytes.
-    private static let pieceBytes = 16
+    private let pieceBytes: Int
 
-    package init() {}
+    package init(pieceBytes: Int = 16) { self.pieceBytes = pieceBytes }
 
     package let place = "memory"
     package func close() {}
@@ -22,7 +22,7 @@ package final class InMemoryFileStore: FileStore {
         guard let bytes = contents.withLockedValue({ $0[key] })?.getSlice(at: range.lowerBound, length: range.count) else {
             return done(.failure(.missing))
         }
-        done(.success(Reading(bytes)))
+        done(.success(Reading(bytes, pieceBytes: pieceBytes)))
     }
 
     package func remove(_ key: FileKey) async throws(FileStoreError) { set(key, nil) }
@@ -65,10 +65,15 @@ package final class InMemoryFileStore: FileStore {
     private final class Reading: FileReading {
         private let rest: NIOLockedValueBox<ByteBuffer>
 
-        init(_ bytes: ByteBuffer) { rest = NIOLockedValueBox(bytes) }
+        private let pieceBytes: Int
+
+        init(_ bytes: ByteBuffer, pieceBytes: Int) {
+            rest = NIOLockedValueBox(bytes)
+            self.pieceBytes = pieceBytes
+        }
 
         func next(_ done: @escaping @Sendable (Result<ByteBuffer, FileStoreError>) -> Void) {
-            let piece = rest.withLockedValue { $0.readSlice(length: min($0.readableBytes, InMemoryFileStore.pieceBytes)) }
+            let piece = rest.withLockedValue { [pieceBytes] in $0.readSlice(length: min($0.readableBytes, pieceBytes)) }
             done(.success(piece ?? ByteBuffer()))
         }
 

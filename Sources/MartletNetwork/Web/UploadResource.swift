@@ -280,16 +280,16 @@ private final class FileDelivery {
         // What has been said of its length cannot be taken back: the client sees that the file is not complete.
         guard case .success(let bytes) = piece, bytes.readableBytes > 0, bytes.readableBytes <= length - sent else { return connection.drop() }
         sent += bytes.readableBytes
-        let isLast = sent == length
         let bound = bound
-        connection.send(bytes, isLast: isLast).whenSuccess { bound.value.written() }
-        if isLast { end() }
+        connection.send(bytes).whenSuccess { bound.value.written() }
     }
 
     private func written() {
         guard !hasEnded else { return }
         connection.noteProgress()
-        next()
+        guard sent == length else { return next() }
+        end()
+        connection.endSending()
     }
 
     private func end() {

@@ -191,8 +191,11 @@ final class WebConnection: LoopConnection, ChannelDuplexHandler, RemovableChanne
             guard loop.now >= transfer.until else { return hang(until: transfer.until) }
             hang(until: loop.now + 1)
             giveUp(WebAnswer(.requestTimeout, "the request took too long"))
-        case .sending(let transfer, _):
-            guard loop.now >= transfer.until else { return hang(until: transfer.until) }
+        case .sending(var transfer, let keepsAlive):
+            // A piece may have gone that far long before the system takes the next one: it holds some megabytes.
+            if let bytes = acknowledgedBytes { transfer.acknowledged(bytes, at: loop.now) }
+            state = .sending(transfer, keepsAlive: keepsAlive)
+            guard loop.now >= transfer.until else { return hang(until: transfer.nextLook(at: loop.now)) }
             drop()
         // Whoever owes the answer has deadlines of its own.
         case .answering, .handedOver: break
@@ -474,21 +477,32 @@ extension WebConnection {
     /// - Returns: whether there is somebody to answer.
     func begin(_ answer: WebAnswer, bytes: Int, gone: @escaping () -> Void) -> Bool {
         guard case .answering(let request, let resource) = state, let context else { return false }
-        let transfer = WebTransfer(bytes: bytes, settings, at: loop.now)
+        let transfer = WebTransfer(bytes: bytes, settings, at: loop.now, acknowledgedBytes: acknowledgedBytes ?? 0)
         state = .sending(transfer, keepsAlive: sendHead(answer, to: request, resource, closes: false, context))
         self.gone = gone
-        hang(until: transfer.until)
+        hang(until: transfer.nextLook(at: loop.now))
         return true
     }
 
+    /// Bytes that the other side has acknowledged since the connection began; `nil` where the system does not say.
+    private var acknowledgedBytes: UInt64? {
+        guard let context else { return nil }
+        var bytes: UInt64?
+        // On its own loop the channel answers at once.
+        AcknowledgedBytes.ask(context.channel)?.assumeIsolated().whenSuccess { bytes = $0 }
+        return bytes
+    }
+
     /// - Returns: completes when the network has taken the piece.
-    func send(_ piece: ByteBuffer, isLast: Bool) -> EventLoopFuture<Void> {
-        guard case .sending(_, let keepsAlive) = state, let context else { return loop.loop.makeFailedFuture(ChannelError.ioOnClosedChannel) }
-        let written = context.writeAndFlush(wrapOutboundOut(.body(.byteBuffer(piece))))
-        if isLast {
-            gone = nil
-            endAnswer(keepsAlive: keepsAlive && !isEnding, context)
-        }
-        return written
+    func send(_ piece: ByteBuffer) -> EventLoopFuture<Void> {
+        guard case .sending = state, let context else { return loop.loop.makeFailedFuture(ChannelError.ioOnClosedChannel) }
+        return context.writeAndFlush(wrapOutboundOut(.body(.byteBuffer(piece))))
+    }
+
+    /// The network has taken the last piece. Not before: until then it is the other side that the connection waits for, and not its next request.
+    func endSending() {
+        guard case .sending(_, let keepsAlive) = state, let context else { return }
+        gone = nil
+        endAnswer(keepsAlive: keepsAlive && !isEnding, context)
     }
 }

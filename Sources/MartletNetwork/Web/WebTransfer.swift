@@ -15,14 +15,28 @@ struct WebTransfer {
     private let end: Int
     private let patience: Int
     private var lastProgress: Int
+    /// What the other side had acknowledged when it was last looked at, in bytes.
+    private var acknowledgedBytes: UInt64
 
-    init(bytes: Int, _ settings: WebSettings, at now: Int) {
+    /// - Parameter acknowledgedBytes: what the other side has acknowledged on the connection before.
+    init(bytes: Int, _ settings: WebSettings, at now: Int, acknowledgedBytes: UInt64 = 0) {
+        self.acknowledgedBytes = acknowledgedBytes
         patience = NetworkLoop.ticks(settings.transferStall)
         lastProgress = now
         end = now + NetworkLoop.ticks(settings.transferReserve) + bytes / max(settings.transferBytesPerSecondMin, 1)
     }
 
     mutating func progress(at now: Int) { lastProgress = now }
+
+    /// - Parameter bytes: what the other side has acknowledged of all that was sent on the connection.
+    mutating func acknowledged(_ bytes: UInt64, at now: Int) {
+        if bytes > acknowledgedBytes { lastProgress = now }
+        acknowledgedBytes = bytes
+    }
+
+    /// When it is to be looked at next: several times while it may stand still, since what is acknowledged says nothing of when.
+    func nextLook(at now: Int) -> Int { min(until, now + max(patience / 6, 1)) }
+
     /// When it is to be given up.
     var until: Int { min(end, lastProgress + patience) }
 }
