@@ -162,11 +162,26 @@ struct UploadLedgerTests {
         #expect(ledger.beginUpload("e", of: romeo, settings) == .tooMany)
         ledger.endUpload("d")
         #expect(ledger.beginUpload("e", of: romeo, settings) == nil)
-        for _ in 0..<1 + more { #expect(ledger.beginDownload(of: juliet, settings) == nil) }
-        #expect(ledger.beginDownload(of: juliet, settings) == (more == 1 ? .tooManyOfAccount : nil))
-        #expect(ledger.beginDownload(of: romeo, settings) == nil)
-        #expect(ledger.beginDownload(of: romeo, settings) == .tooMany)
-        ledger.endDownload(of: romeo)
+        for _ in 0..<1 + more { #expect(ledger.beginDownload(of: juliet, to: nil, settings) == nil) }
+        #expect(ledger.beginDownload(of: juliet, to: nil, settings) == (more == 1 ? .tooManyOfAccount : nil))
+        #expect(ledger.beginDownload(of: romeo, to: nil, settings) == nil)
+        #expect(ledger.beginDownload(of: romeo, to: nil, settings) == .tooMany)
+        ledger.endDownload(of: romeo, to: nil)
         #expect(ledger.downloads == 2)
+    }
+
+    @Test("so are downloads to one network, which does not keep an account's files from another one")
+    func networks() {
+        let settings = UploadSettings()
+        #expect(settings.networkDownloadsMax == 64 && settings.accountDownloadsMax >= 2 * settings.networkDownloadsMax)
+        var ledger = UploadLedger()
+        for _ in 0..<settings.networkDownloadsMax { #expect(ledger.beginDownload(of: juliet, to: "192.0.2.7", settings) == nil) }
+        #expect(ledger.beginDownload(of: juliet, to: "192.0.2.7", settings) == .tooManyToNetwork)
+        #expect(ledger.beginDownload(of: romeo, to: "192.0.2.7", settings) == .tooManyToNetwork)
+        #expect(ledger.beginDownload(of: juliet, to: "192.0.2.8", settings) == nil)
+        #expect(ledger.beginDownload(of: juliet, to: nil, settings) == nil)
+        ledger.endDownload(of: juliet, to: "192.0.2.7")
+        #expect(ledger.beginDownload(of: romeo, to: "192.0.2.7", settings) == nil)
+        #expect(ledger.beginDownload(of: romeo, to: "192.0.2.7", settings) == .tooManyToNetwork)
     }
 }

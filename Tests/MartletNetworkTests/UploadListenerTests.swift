@@ -218,6 +218,19 @@ struct UploadListenerTests {
         }
     }
 
+    @Test("one network has so many downloads at a time")
+    func networks() async throws {
+        var settings = UploadSettings()
+        settings.networkDownloadsMax = 1
+        try await withSlowReader { server, _, slot in
+            server.uploads?.apply(settings)
+            let second = try await TestClient.connect(to: try #require(server.service.ports.first))
+            let answer = try await second.say(slot.get(), hear: "to where you are\n")
+            #expect(answer.hasPrefix("HTTP/1.1 429 ") && answer.contains("Retry-After: 10\r\n"))
+            try await second.close()
+        }
+    }
+
     @Test("without encryption no file is taken or given, unless log-ins in clear are allowed")
     func encryption() async throws {
         var listener = ListenerConfiguration.http

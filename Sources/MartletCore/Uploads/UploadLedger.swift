@@ -20,6 +20,8 @@ package struct UploadLedger: Sendable {
     /// Names of what is being uploaded.
     private var uploading: [String: AccountID] = [:]
     private var downloading: [AccountID: Int] = [:]
+    /// The same by those who are given the files.
+    private var downloadingTo: [String: Int] = [:]
     package private(set) var downloads = 0
 
     package init() {}
@@ -75,6 +77,7 @@ package struct UploadLedger: Sendable {
         /// The same file is being uploaded.
         case alreadyUploading
         case tooManyOfAccount
+        case tooManyToNetwork
         case tooMany
     }
 
@@ -88,18 +91,24 @@ package struct UploadLedger: Sendable {
 
     package mutating func endUpload(_ name: String) { uploading[name] = nil }
 
-    package mutating func beginDownload(of account: AccountID, _ settings: UploadSettings) -> Refusal? {
+    /// - Parameter network: where whoever asks is; `nil` if that is not known.
+    package mutating func beginDownload(of account: AccountID, to network: String?, _ settings: UploadSettings) -> Refusal? {
         guard downloads < settings.downloadsMax else { return .tooMany }
+        let neighbours = network.map { downloadingTo[$0, default: 0] } ?? 0
+        guard neighbours < settings.networkDownloadsMax else { return .tooManyToNetwork }
         let count = downloading[account, default: 0]
         guard count < settings.accountDownloadsMax else { return .tooManyOfAccount }
         downloads += 1
         downloading[account] = count + 1
+        if let network { downloadingTo[network] = neighbours + 1 }
         return nil
     }
 
-    package mutating func endDownload(of account: AccountID) {
+    package mutating func endDownload(of account: AccountID, to network: String?) {
         guard let count = downloading[account] else { return }
         downloads -= 1
         downloading[account] = count > 1 ? count - 1 : nil
+        guard let network, let neighbours = downloadingTo[network] else { return }
+        downloadingTo[network] = neighbours > 1 ? neighbours - 1 : nil
     }
 }

@@ -80,7 +80,10 @@ package struct UploadSettings: Hashable, Sendable {
     package var retention: [UploadPurpose: Duration] = [.message: .seconds(90 * 86_400), .ephemeral: .seconds(86_400)]
     /// Files that one account may be uploading at a time, and that of one account may be downloaded at a time.
     package var accountTransfersMax = 8
-    package var accountDownloadsMax = 128
+    package var accountDownloadsMax = 256
+    /// Files that may be downloaded at a time from one network (/32, /64): an office behind one address has as many, and no stranger alone keeps an
+    /// account's files from others.
+    package var networkDownloadsMax = 64
     /// The same of all accounts together: each holds some 400 KiB.
     package var uploadsMax = 128
     package var downloadsMax = 512

@@ -155,6 +155,8 @@ package enum TransferRefusal: Error, Hashable, Sendable {
     case tooMany
     /// Its owner does as much as he may at a time.
     case tooManyOfAccount
+    /// Whoever asks, or his neighbours, are given as much as they may have at a time.
+    case tooManyToNetwork
     case full
     case unavailable
 }
@@ -269,6 +271,13 @@ extension Uploads {
 
 // MARK: Downloads
 
+/// A part of a file that is being given. Ended by ``Uploads/end(_:bytes:)``, once.
+package struct Download: Sendable {
+    package let upload: StoredUpload
+    package let reading: any FileReading
+    fileprivate let network: String?
+}
+
 extension Uploads {
     /// A file that whoever asks may have.
     package func file(named name: String) async throws(TransferRefusal) -> StoredUpload {
@@ -277,25 +286,28 @@ extension Uploads {
         return upload
     }
 
-    /// Makes ready to give a part of a file. What is returned is ended by ``end(_:of:)``, once.
-    package func read(_ upload: StoredUpload, _ range: Range<Int>) async throws(TransferRefusal) -> any FileReading {
-        if let refusal = ledger.withLockedValue({ [settings] in $0.beginDownload(of: upload.account, settings) }) { throw TransferRefusal(refusal) }
+    /// Makes ready to give a part of a file.
+    ///
+    /// - Parameter network: where whoever asks is, in whatever notation; `nil` if that is not known.
+    package func read(_ upload: StoredUpload, _ range: Range<Int>, to network: String?) async throws(TransferRefusal) -> Download {
+        let refusal = ledger.withLockedValue { [settings] in $0.beginDownload(of: upload.account, to: network, settings) }
+        if let refusal { throw TransferRefusal(refusal) }
         let begun: Result<any FileReading, FileStoreError> = await withCheckedContinuation { continuation in
             files.read(upload.key, range) { continuation.resume(returning: $0) }
         }
         do throws(FileStoreError) {
             let reading = try begun.get()
             count { $0.downloads += 1 }
-            return reading
+            return Download(upload: upload, reading: reading, network: network)
         } catch {
-            ledger.withLockedValue { $0.endDownload(of: upload.account) }
+            ledger.withLockedValue { $0.endDownload(of: upload.account, to: network) }
             throw TransferRefusal(error)
         }
     }
 
-    package func end(_ reading: any FileReading, of upload: StoredUpload, bytes: Int) {
-        reading.close()
-        ledger.withLockedValue { $0.endDownload(of: upload.account) }
+    package func end(_ download: Download, bytes: Int) {
+        download.reading.close()
+        ledger.withLockedValue { $0.endDownload(of: download.upload.account, to: download.network) }
         count { $0.downloadedBytes += bytes }
     }
 }
@@ -314,6 +326,7 @@ extension TransferRefusal {
         case .alreadyUploading: self = .conflict
         case .tooMany: self = .tooMany
         case .tooManyOfAccount: self = .tooManyOfAccount
+        case .tooManyToNetwork: self = .tooManyToNetwork
         }
     }
 }

@@ -46,6 +46,7 @@ struct UploadResource: WebResource {
         guard let name = UploadPath.name(in: request.path) else { return connection.answer(TransferRefusal.notFound.answer) }
         guard isPrivate(request, connection) else { return connection.answer(TransferRefusal.forbidden.answer) }
         let (head, loop, uploads) = (request.head, connection.loop.loop, uploads)
+        let network = Self.network(of: request, connection)
         let bound = NIOLoopBound(connection, eventLoop: loop)
         // The store is asked, which takes a while.
         Task {
@@ -55,12 +56,17 @@ struct UploadResource: WebResource {
                     head.headers, of: upload.bytes, tag: upload.entityTag, modified: upload.lastModified, isGet: head.method == .GET)
                 let range = head.method == .GET ? asked.range(of: upload) : nil
                 guard let range else { return loop.execute { bound.value.answer(Self.answer(asked, upload)) } }
-                let reading = try await uploads.read(upload, range)
-                loop.execute { FileDelivery(bound.value, uploads, upload, reading, range).begin(Self.answer(asked, upload)) }
+                let download = try await uploads.read(upload, range, to: network)
+                loop.execute { FileDelivery(bound.value, uploads, download, range).begin(Self.answer(asked, upload)) }
             } catch {
                 loop.execute { bound.value.answer(error.answer) }
             }
         }
+    }
+
+    /// A proxy that does not say for whom it asks is nobody in particular.
+    private static func network(of request: WebRequest, _ connection: WebConnection) -> String? {
+        request.sender.flatMap { connection.listener.isProxy($0) ? nil : "\($0.network)" }
     }
 
     /// Without the bytes.
@@ -101,6 +107,7 @@ extension TransferRefusal {
         case .wrongType: WebAnswer(.unsupportedMediaType, "the slot is for a file of another type")
         case .tooMany: WebAnswer(.serviceUnavailable, "too many files are on their way", ["Retry-After": "10"])
         case .tooManyOfAccount: WebAnswer(.tooManyRequests, "too many files of one account are on their way", ["Retry-After": "10"])
+        case .tooManyToNetwork: WebAnswer(.tooManyRequests, "too many files are on their way to where you are", ["Retry-After": "10"])
         case .full: WebAnswer(.insufficientStorage, "there is no room for the file")
         case .unavailable: WebAnswer(.serviceUnavailable, "the file cannot be kept or given at the moment", ["Retry-After": "60"])
         }
@@ -248,17 +255,15 @@ private final class UploadReception: WebBodyReader {
 private final class FileDelivery {
     private let connection: WebConnection
     private let uploads: Uploads
-    private let upload: StoredUpload
-    private let reading: any FileReading
+    private let download: Download
     private let length: Int
     private var sent = 0
     private var hasEnded = false
 
-    init(_ connection: WebConnection, _ uploads: Uploads, _ upload: StoredUpload, _ reading: any FileReading, _ range: Range<Int>) {
+    init(_ connection: WebConnection, _ uploads: Uploads, _ download: Download, _ range: Range<Int>) {
         self.connection = connection
         self.uploads = uploads
-        self.upload = upload
-        self.reading = reading
+        self.download = download
         length = range.count
     }
 
@@ -272,7 +277,7 @@ private final class FileDelivery {
 
     private func next() {
         let (bound, loop) = (bound, loop)
-        reading.next { piece in loop.execute { bound.value.take(piece) } }
+        download.reading.next { piece in loop.execute { bound.value.take(piece) } }
     }
 
     private func take(_ piece: Result<ByteBuffer, FileStoreError>) {
@@ -295,6 +300,6 @@ private final class FileDelivery {
     private func end() {
         guard !hasEnded else { return }
         hasEnded = true
-        uploads.end(reading, of: upload, bytes: sent)
+        uploads.end(download, bytes: sent)
     }
 }
