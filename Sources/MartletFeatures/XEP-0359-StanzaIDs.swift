@@ -6,7 +6,7 @@ extension Namespace {
     package static let stanzaIDs: Namespace = "urn:xmpp:sid:0"
 }
 
-/// Each account's own name for a message it got, which nobody else can give in its name (§5).
+/// Each account's own name for a message it got, which nobody else can give in its name (§5). It is told where the archive answers for it.
 package struct StanzaIDs: AnnotatingStage, NamingStage {
     package static let specification = Specification.xep(359, "Unique and Stable Stanza IDs", version: "0.7.0")
     package var disco: DiscoFeatures { .everywhere(.stanzaIDs) }

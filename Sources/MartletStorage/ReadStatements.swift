@@ -56,7 +56,8 @@ final class ReadStatements {
         archive = try ArchiveStatements(connection, slice: slice)
         messages = try connection.prepare(
             """
-            SELECT p.view_id, l.time, l.stanza FROM posting p JOIN log l ON l.id = p.log
+            SELECT p.view_id, l.time, l.stanza, EXISTS (SELECT 1 FROM archive a WHERE a.owner = p.owner AND a.view_id = p.view_id)
+            FROM posting p JOIN log l ON l.id = p.log
             WHERE p.owner = $1 AND p.view_id > $2 ORDER BY p.view_id LIMIT $3
             """)
         entry = try connection.prepare("SELECT time, stanza FROM log WHERE id = $1")
@@ -246,7 +247,7 @@ final class ReadStatements {
             $0.bind(owner.raw, at: 1)
             $0.bind(Int64(clamping: view), at: 2)
             $0.bind(Int64(max(0, limit)), at: 3)
-        } _: { LoggedMessage(view: $0.unsigned(0), time: $0.integer(1), stanza: EncodedStanza($0.buffer(2))) }
+        } _: { LoggedMessage(view: $0.unsigned(0), time: $0.integer(1), stanza: EncodedStanza($0.buffer(2)), isArchived: $0.flag(3)) }
     }
 
     /// Nearly always the tail comes after what is merged.
@@ -270,7 +271,7 @@ final class ReadStatements {
     /// `nil` if it was delivered and forgotten since the tail was copied.
     private func message(_ posting: Posting) throws(SQLError) -> LoggedMessage? {
         try entry.first({ $0.bind(posting.log, at: 1) }) {
-            LoggedMessage(view: posting.view, time: $0.integer(0), stanza: EncodedStanza($0.buffer(1)))
+            LoggedMessage(view: posting.view, time: $0.integer(0), stanza: EncodedStanza($0.buffer(1)), isArchived: posting.archived != nil)
         }
     }
 

@@ -1,3 +1,4 @@
+import MartletFeatures
 import MartletTesting
 import MartletXML
 import MartletXMPP
@@ -75,6 +76,49 @@ struct StanzaIDsTests {
         let received = juliet.received().first
         #expect(ids(in: received) == ["room@chat.example s1"])
         #expect(received?.child("origin-id")?.attribute("id") == "o1")
+    }
+
+    @Test(
+        "what the archive does not keep has no name: clients would go on reading after it (XEP-0313 §3)",
+        arguments: [
+            "<composing xmlns='http://jabber.org/protocol/chatstates'/><no-store xmlns='urn:xmpp:hints'/>", "<active xmlns='http://jabber.org/protocol/chatstates'/>",
+            "<body>b</body><no-store xmlns='urn:xmpp:hints'/>", "<body>b</body><no-permanent-store xmlns='urn:xmpp:hints'/>",
+        ])
+    func notArchived(content: String) {
+        let (balcony, chamber) = (server.online("juliet/balcony"), server.online("juliet/chamber"))
+        let (romeo, garden) = (server.online("romeo/orchard"), server.online("romeo/garden"))
+        for client in [balcony, chamber, garden] {
+            client.send("<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>")
+            client.manage(.enable(resumes: true, secondsMax: nil))
+            client.forget()
+        }
+        romeo.send("<message to='juliet@capulet.example/balcony' type='chat' id='m'>\(content)</message>")
+        for client in [balcony, chamber, garden] {
+            let messages = client.received().filter { $0.element.localName == "message" }
+            #expect(messages.count == 1 && !messages[0].description.contains("urn:xmpp:sid:0"))
+        }
+        romeo.send("<message to='juliet@capulet.example/balcony' type='chat'><body>b</body></message>")
+        #expect(balcony.received().contains { ids(in: $0).count == 1 })
+    }
+
+    @Test("what waits for delivery and is not archived has no name either, and where there are no archives it has one")
+    func waiting() {
+        for (archive, expected) in [(ArchivePreferences.Default?.some(.always), 0), (.some(.never), 0), (nil, 1)] {
+            let server = TestServer { configuration in
+                var configuration = configuration
+                configuration.archiveDefault = archive
+                return StandardFeatures.all(configuration)
+            }
+            server.createAccount("juliet")
+            let hint = archive == .always ? "<no-permanent-store xmlns='urn:xmpp:hints'/>" : ""
+            server.online("romeo/orchard").send("<message to='juliet@capulet.example' type='chat'><body>one</body>\(hint)</message>")
+            let juliet = server.online("juliet/balcony")
+            let waiting = juliet.receivedBesidesPresence()
+            #expect(waiting.count == 1 && ids(in: waiting.first).count == expected)
+            server.online("romeo/garden").send("<message to='juliet@capulet.example' type='chat'><body>two</body>\(hint)</message>")
+            let live = juliet.receivedBesidesPresence()
+            #expect(live.count == 1 && ids(in: live.first).count == expected)
+        }
     }
 
     @Test("an offline message has the same name each time it is delivered")

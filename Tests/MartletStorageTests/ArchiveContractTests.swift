@@ -47,6 +47,7 @@ struct ArchiveContractTests {
                 received(1, by: id, awaitsDelivery: true), received(2, by: id), entry("only delivered", (id, 3)), received(4, by: id, awaitsDelivery: true),
             ])
             #expect(try await store.messages(of: id).map(\.view) == [1, 3, 4])
+            #expect(try await store.messages(of: id).map(\.isArchived) == [true, false, true])
             let account = try #require(try await store.load(juliet))
             #expect(account.undelivered == 3 && account.lastViewID == 4)
             try await store.commit([.cursor(id, upTo: 4)])

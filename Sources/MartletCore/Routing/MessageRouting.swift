@@ -241,16 +241,17 @@ extension Router {
         var view: LogEntry.View?
         if let id { view = receivedView(id, &message, to: holders, host, home, route) }
         let handedOut = view.map { $0.awaitsDelivery ? $0.id : Post.archivedOnly } ?? (holders.rawValue.nonzeroBitCount > 1 ? Post.shared : 0)
-        post(copies, of: message.stanza, named: id, host, home, route, view: handedOut, context)
+        let told = host.tells(nameOfArchived: view?.archived != nil) ? id : nil
+        post(copies, of: message.stanza, named: told, host, home, route, view: handedOut, context)
         for stage in host.redacting { stage.redact(&message.stanza, route) }
         defer { shardIdle(home) }
         observe(message.stanza, isLogged: view != nil, host, home, context)
         guard let view else {
             let progress = logSent(message, after: .done, context)
-            post(encode(message.stanza, id, host, home), to: recipients, of: home, view: handedOut, context)
+            post(encode(message.stanza, told, host, home), to: recipients, of: home, view: handedOut, context)
             return progress
         }
-        let (logged, named) = message.stanza.encodedTwice { writer in name(view.id, host, home, &writer) }
+        let (logged, named) = encodeTwice(message.stanza, told, host, home)
         let ticket = log(message, logged, view, to: holders, home, context)
         post(named, to: recipients, of: home, view: handedOut, context)
         return .done(ticket)
@@ -290,6 +291,18 @@ extension Router {
     private func encode(_ message: borrowing Stanza, _ id: UInt64?, _ host: Host, _ home: AccountHome) -> EncodedStanza {
         guard let id else { return message.encoded() }
         return message.encoded { writer in name(id, host, home, &writer) }
+    }
+
+    /// As the log keeps it, and as it goes out: with its name, if that is told.
+    private func encodeTwice(
+        _ message: borrowing Stanza, _ id: UInt64?, _ host: Host, _ home: AccountHome
+    ) -> (logged: EncodedStanza, named: EncodedStanza) {
+        guard let id else {
+            let encoded = message.encoded()
+            return (encoded, encoded)
+        }
+        let (logged, named) = message.encodedTwice { writer in name(id, host, home, &writer) }
+        return (logged, named)
     }
 
     private typealias Copies = (stage: any FanOutStage, sessions: SessionSet)
@@ -419,6 +432,13 @@ extension StanzaError {
         case .unavailable, .constraint, .corrupt: self.init(.internalServerError, .wait)
         }
     }
+}
+
+extension Host {
+    /// Whether clients are told an account's name for a message: where its archive answers for that (XEP-0313 §3). They go on reading
+    /// after the last one that they were told, and after one that the archive does not know there is nothing. Without archives nobody asks, and a
+    /// name tells what comes again from what is new.
+    func tells(nameOfArchived isArchived: Bool) -> Bool { isArchived || archiving == nil }
 }
 
 extension MessageType {

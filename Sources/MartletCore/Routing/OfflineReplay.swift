@@ -79,7 +79,9 @@ extension Router {
         guard isTaken else { return }
         // The log's bytes are no stanza with a sender: the log is damaged, and nobody will ever take delivery of that.
         guard var message else { return home.offline.deliveries.deliver(logged.view) }
-        for stage in host.naming { message.add { stage.name(logged.view, by: home.address, to: &$0) } }
+        if host.tells(nameOfArchived: logged.isArchived) {
+            for stage in host.naming { message.add { stage.name(logged.view, by: home.address, to: &$0) } }
+        }
         for stage in host.delaying { stage.delay(&message, by: host.domain, since: logged.time) }
         context.post(.deliverStored(message.encoded(), to: recipient, view: logged.view), to: recipient.mailbox)
     }

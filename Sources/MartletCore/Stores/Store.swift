@@ -240,7 +240,15 @@ package struct LoggedMessage: Sendable {
     package var view: UInt64
     package var time: Int64
     package var stanza: EncodedStanza
-    package init(view: UInt64, time: Int64, stanza: EncodedStanza) { self.view = view; self.time = time; self.stanza = stanza }
+    /// Whether the owner's archive has it under that name.
+    package var isArchived: Bool
+
+    package init(view: UInt64, time: Int64, stanza: EncodedStanza, isArchived: Bool = true) {
+        self.view = view
+        self.time = time
+        self.stanza = stanza
+        self.isArchived = isArchived
+    }
 }
 
 /// What waits in the log for another server (P10).

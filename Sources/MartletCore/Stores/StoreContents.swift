@@ -197,7 +197,7 @@ extension StoreContents {
         lastEntry += 1
         let (number, floor) = (lastEntry, archiveFloor)
         for view in entry.views {
-            let message = LoggedMessage(view: view.id, time: entry.time, stanza: entry.stanza)
+            let message = LoggedMessage(view: view.id, time: entry.time, stanza: entry.stanza, isArchived: view.archived != nil)
             if view.awaitsDelivery { changeDeliveries(of: view.owner, &undo) { $0.append(message, number) } }
             if let mark = view.archived { changeArchive(of: view.owner, &undo) { $0.append(message, mark, number, archiveFloor: floor) } }
         }

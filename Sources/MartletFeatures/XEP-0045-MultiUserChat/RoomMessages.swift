@@ -61,7 +61,8 @@ extension Room {
         return nil
     }
 
-    /// Serialised once, however many get it, and once for the archive.
+    /// Serialised once, however many get it, and once for the archive. The room's name for it is told of what is kept, in the archive or at
+    /// least in the history, where moderators find it: what nothing answers for has none (XEP-0313 §3).
     private mutating func publish(
         _ sent: Stanza, of occupant: RoomOccupant, isSubject: Bool, _ position: StreamPosition?, _ moment: RoomMoment, _ effects: inout RoomEffects
     ) {
@@ -73,7 +74,7 @@ extension Room {
         stanza.add { OccupantIDs.write(occupant.id, to: &$0) }
         let isKept = ArchiveRules.isWorthKeepingInRoom(sent)
         if configuration.isArchived(within: moment.limits), isKept { log(stanza, of: occupant, position, moment, &effects) }
-        stanza.add { writer in address.withUTF8 { writer.emptyElement("stanza-id", .stanzaIDs, ("id", lastViewID), ("by", $0)) } }
+        if isKept { stanza.add { writer in address.withUTF8 { writer.emptyElement("stanza-id", .stanzaIDs, ("id", lastViewID), ("by", $0)) } } }
         tellAll(SharedStanza(stanza), &effects)
         if isKept, !isSubject {
             notifyAbsent(of: stanza, moment, &effects)

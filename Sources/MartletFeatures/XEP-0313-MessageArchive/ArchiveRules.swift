@@ -45,6 +45,8 @@ package enum ArchiveRules {
         ("urn:xmpp:reactions:0", ["reactions"]),
         ("urn:xmpp:message-retract:0", ["retract"]),
         ("urn:xmpp:message-retract:1", ["retract"]),
+        // Calls, so that those are shown that were missed (XEP-0353). Senders should ask for it by a hint, and not all do.
+        ("urn:xmpp:jingle-message:0", ["propose", "ringing", "proceed", "accept", "retract", "reject", "finish"]),
         // What was said in a room that one was not in (XEP-0452).
         ("urn:xmpp:mmn:0", ["mentions"]),
         // An invitation to a room (XEP-0249).
