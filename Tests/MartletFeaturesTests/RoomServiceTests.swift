@@ -40,6 +40,8 @@ struct RoomServiceTests {
         client.send("<message type='groupchat' id='\(text)' to='\(room)'><body>\(text)</body>\(more)</message>")
     }
 
+    private func presences(_ client: TestClient) -> [TestStanza] { client.received().filter { $0.element.localName == "presence" } }
+
     private func bodies(_ stanzas: [TestStanza]) -> [String] { stanzas.compactMap { $0.child("body")?.text } }
 
     private func archive(_ client: TestClient, _ query: String = "") -> [TestStanza] {
@@ -265,6 +267,23 @@ struct RoomServiceTests {
             #expect(received.first?.item?.attribute("affiliation") == "owner")
             #expect(received.first?.statuses.contains(201) == false)
             #expect(bodies(received) == ["one"])
+        }
+    }
+
+    @Test("who resumes his stream on the next server hears there that he is in the room no more, not on the connection that breaks, and may enter")
+    func stoppedAndResumed() {
+        let crone = found("crone1/desktop", as: "firstwitch")
+        crone.manage(.enable(resumes: true, secondsMax: nil))
+        let id = crone.received().first { $0.element.localName == "enabled" }?.element.attribute("id") ?? ""
+        let next = server.restarted()
+        #expect(crone.received().isEmpty && crone.isClosed)
+        withExtendedLifetime(server) {
+            let resumed = next.resume("crone1", previous: id, handled: 0)
+            #expect(presences(resumed).map(\.statuses) == [[110, 332]])
+            enter(resumed, "firstwitch")
+            #expect(presences(resumed).last?.statuses.contains(110) == true)
+            say(resumed, "one")
+            #expect(bodies(resumed.received()) == ["one"])
         }
     }
 

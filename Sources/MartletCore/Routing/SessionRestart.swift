@@ -6,18 +6,23 @@ import NIOCore
 extension Router {
     // MARK: The server that stops
 
-    /// Ends the loop's sessions that cannot be resumed, and takes no more from the others. Called on the loop.
+    /// Takes no more from the loop's sessions that can be resumed, and says no more to them: what comes from here on, such as that a room does
+    /// not know them any more, they hear once they are resumed. Said on a connection that is about to break it would be lost on clients that
+    /// act on it at once. Called on the loop, before services stop.
+    package func beginLeaving(_ context: LoopContext) {
+        for session in sessions(on: context) where session.canBeSaved { session.beginLeaving() }
+    }
+
+    /// Ends the loop's other sessions. Called on the loop.
     package func beginStop(_ context: LoopContext) {
-        for session in sessions(on: context) {
-            if session.canBeSaved { session.stopReading() } else { session.end(StreamError(.systemShutdown)) }
-        }
+        for session in sessions(on: context) where !session.canBeSaved { session.end(StreamError(.systemShutdown)) }
         context.flush()
     }
 
     /// The loop's sessions that can be resumed, which end here without a word. Called on the loop, once everything that they took is on
     /// disk.
     package func saveSessions(_ context: LoopContext) -> [SavedSession] {
-        // Whoever waited for the disk is told now: what is handled is handled.
+        // Who waited for the disk: what is handled is handled.
         context.post(.settled, to: context.mailbox)
         context.flush()
         return sessions(on: context).compactMap { save($0, context) }

@@ -46,6 +46,8 @@ package final class ClientSession {
     /// What carries the session's stanzas.
     enum Link {
         case attached(any SessionTransport)
+        /// The server stops: nothing more is taken from the connection or written to it. What comes is for the stream as it goes on.
+        case leaving(any SessionTransport)
         /// What the earlier session had is on its way (XEP-0198 §5).
         case inheriting(Inheritance)
         /// The connection is lost, and another one may take over.
@@ -342,10 +344,13 @@ package final class ClientSession {
         transport.setReading(shouldRead)
     }
 
-    /// The server stops: nothing more is taken from the client.
-    func stopReading() {
+    /// The server stops: nothing more is taken from the client, and nothing is said to it before it resumes its stream.
+    func beginLeaving() {
         isStopping = true
         updateReading()
+        guard case .attached(let transport) = link else { return }
+        flush()
+        link = .leaving(transport)
     }
 
     /// Nobody reports that a stanza which is done but for the disk has reached it: a session that waits for that asks.
@@ -407,7 +412,7 @@ package final class ClientSession {
         let ended = link
         transportClosed()
         switch ended {
-        case .attached(let transport): transport.close(error)
+        case .attached(let transport), .leaving(let transport): transport.close(error)
         case .inheriting(let inheritance): inheritance.refuse()
         case .hibernating: router.audit.record(.sessionEnded(address, reason: error?.text ?? "ended by the server"))
         }
@@ -418,7 +423,10 @@ package final class ClientSession {
         let ended = link
         isSaved = true
         leave(to: nil)
-        if case .attached(let transport) = ended { transport.drop() }
+        switch ended {
+        case .attached(let transport), .leaving(let transport): transport.drop()
+        case .inheriting, .hibernating: break
+        }
     }
 
     /// Nothing reaches this session any more; what is posted to it goes to its heir, if there is one.

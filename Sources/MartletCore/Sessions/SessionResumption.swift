@@ -41,7 +41,7 @@ extension ClientSession {
             inheritance.transport = nil
             link = .inheriting(inheritance)
             return true
-        case .hibernating: return true
+        case .leaving, .hibernating: return true
         case .attached:
             guard let resumption = management?.resumption else {
                 transportClosed()
@@ -54,7 +54,10 @@ extension ClientSession {
 
     /// Whether the session has a connection, or had one when it ended.
     var isAttached: Bool {
-        if case .attached = link { true } else { false }
+        switch link {
+        case .attached, .leaving: true
+        case .inheriting, .hibernating: false
+        }
     }
 
     private func hibernate(for seconds: Int) {

@@ -151,6 +151,7 @@ package final class TestServer {
     ///
     /// - Returns: the server that is started after this one.
     package func restarted() -> TestServer {
+        router.beginLeaving(context)
         router.stopServices(context)
         router.beginStop(context)
         run()

@@ -48,6 +48,7 @@ package enum SavedSessions {
 extension ServerCore {
     /// Ends what cannot be resumed, and takes the rest out of the server once everything that it took is on disk.
     func suspendSessions() async -> [SavedSession] {
+        await onEachLoop { [router] in router.beginLeaving($0) }
         await withCheckedContinuation { continuation in
             mailbox.run { [router] context in
                 router.stopServices(context)
