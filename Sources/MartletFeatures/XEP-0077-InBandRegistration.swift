@@ -173,8 +173,10 @@ package struct InBandRegistration: IQResponder, RegisteringStage {
 
     private func invitation(_ token: String, at domain: BareJID, _ router: Router) async throws(StanzaError) -> StoredInvitation? {
         do throws(StoreError) {
-            let invitation = try await router.store.invitation(InvitationKey(token: token))
-            return invitation?.domain == domain.domainpart ? invitation : nil
+            guard let invitation = try await router.store.invitation(InvitationKey(token: token)), invitation.domain == domain.domainpart,
+                try await router.store.isUpheld(invitation)
+            else { return nil }
+            return invitation
         } catch { throw StanzaError(refusal: error) }
     }
 
@@ -182,7 +184,7 @@ package struct InBandRegistration: IQResponder, RegisteringStage {
 
     package func offer(of token: String, _ router: Router) async throws(StoreError) -> InvitationOffer? {
         guard let invitation = try await router.store.invitation(InvitationKey(token: token)), isGood(invitation),
-            let domain = try? BareJID(parsing: invitation.domain)
+            try await router.store.isUpheld(invitation), let domain = try? BareJID(parsing: invitation.domain)
         else { return nil }
         return InvitationOffer(
             domain: domain, inviter: invitation.inviter, localpart: invitation.localpart, makesAccounts: invitation.makesAccounts && takesStrangers,

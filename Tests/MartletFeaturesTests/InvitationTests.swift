@@ -107,7 +107,7 @@ struct InvitationTests {
         let chief = server.online("chief/desk")
         let answer = execute("create-account", [("username", "Juliet")], by: chief)
         #expect(field("uri", in: answer)?.hasPrefix("xmpp:juliet@capulet.example?register;preauth=") == true)
-        #expect(execute("create-account", [("username", "juliet")], by: chief)?.error == "wait/resource-constraint")
+        #expect(execute("create-account", [("username", "juliet")], by: chief)?.error == "cancel/conflict")
         #expect(execute("create-account", [("username", "chief")], by: chief)?.error == "cancel/conflict")
         #expect(execute("create-account", [("username", "ju liet")], by: chief)?.error == "modify/not-acceptable")
         #expect(field("uri", in: execute("create-account", [], by: chief))?.hasPrefix("xmpp:capulet.example?register;preauth=") == true)
@@ -178,6 +178,37 @@ struct InvitationTests {
             return
         }
         #expect(try parseElement(payload, limits: .authenticated).firstChild("username", .register)?.text == "juliet")
+    }
+
+    @Test("while whoever has made it, or stands behind it, is disabled, an invitation is as good as none")
+    func disabled() throws {
+        let server = try Self.server()
+        let (romeo, chief, juliet) = (server.online("romeo/orchard"), server.online("chief/desk"), server.online("juliet/balcony"))
+        let tokens = [try #require(newToken(execute("invite", by: romeo))), try #require(newToken(execute("create-account", [], by: chief)))]
+        let stage = try #require(server.context.hosts.host(of: server.domain)?.registering)
+        for (name, token) in zip(["romeo", "chief"], tokens) {
+            for isEnabled in [false, true] {
+                server.edit(name) { _ in .account(.setEnabled(server.address(name), isEnabled)) }
+                #expect(outcome(server.stranger(preauth(token))) == (isEnabled ? "admitted" : "item-not-found"))
+                if !isEnabled { #expect(outcome(server.stranger(wish("rosaline"), token: token)) == "not-allowed") }
+                let router = server.router
+                let isOffered = server.wait { (try? await stage.offer(of: token, router)) != nil }
+                #expect(isOffered == isEnabled)
+            }
+        }
+        server.edit("romeo") { _ in .account(.setEnabled(server.address("romeo"), false)) }
+        let request = "<presence type='subscribe' to='romeo@capulet.example'><preauth xmlns='urn:xmpp:pars:0' token='\(tokens[0])'/></presence>"
+        juliet.send(request)
+        #expect(subscription(of: juliet, to: "romeo@capulet.example") == "none")
+        #expect(outcome(server.stranger(wish("rosaline"), token: tokens[1])) == "registered")
+    }
+
+    @Test("what an administrator has made goes with his account, whoever it was for")
+    func deletedCreator() throws {
+        let server = try Self.server()
+        let token = try #require(newToken(execute("create-account", [], by: server.online("chief/desk"))))
+        server.edit("chief") { _ in .account(.delete(server.address("chief"))) }
+        #expect(outcome(server.stranger(preauth(token))) == "item-not-found")
     }
 
     @Test("a token is of one domain")

@@ -98,14 +98,16 @@ struct InvitationPageTests {
         try await with { _, client in _ = try await client.say(get("/invite/broken"), hear: "503 Service Unavailable") }
     }
 
-    @Test("a form that is sent makes an account, with the name and the password as they were typed")
+    @Test("a form that is sent makes an account, with the name and the password as they were typed, and says what the account is called")
     func registered() async throws {
         try await with { desk, client in
             let page = try await client.say(post("/invite/friend", "username=juliet&password=a+b%26%C3%A9&again=a+b%26%C3%A9"), hear: "</html>\n")
             #expect(page.contains("<strong>juliet@verona.example</strong>"))
             let named = try await client.say(post("/invite/named", "username=other&password=x&again=x"), hear: "</html>\n")
             #expect(named.contains("<strong>juliet@verona.example</strong>"))
-            #expect(desk.all == ["juliet a b&é friend 127.0.0.1", "juliet x named 127.0.0.1"])
+            let capitals = try await client.say(post("/invite/friend", "username=Mercutio&password=x&again=x"), hear: "</html>\n")
+            #expect(capitals.contains("<strong>mercutio@verona.example</strong>"))
+            #expect(desk.all == ["juliet a b&é friend 127.0.0.1", "juliet x named 127.0.0.1", "Mercutio x friend 127.0.0.1"])
         }
     }
 

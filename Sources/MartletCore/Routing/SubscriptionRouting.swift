@@ -175,7 +175,9 @@ extension Router {
     private func use(_ token: String, of inviter: BareJID, now: Int64) async -> Bool {
         let key = InvitationKey(token: token)
         do throws(StoreError) {
-            guard let invitation = try await store.invitation(key), invitation.inviter == inviter, invitation.expires > now else { return false }
+            guard let invitation = try await store.invitation(key), invitation.inviter == inviter, invitation.expires > now,
+                try await store.isUpheld(invitation)
+            else { return false }
             try await store.commit([.invitation(.use(key))])
             return true
         } catch {

@@ -75,6 +75,19 @@ package protocol InvitationStore: Sendable {
     func invitations(domain: String?, after: InvitationKey?, limit: Int) async throws(StoreError) -> [StoredInvitation]
 }
 
+extension Store {
+    /// Whether those who stand behind an invitation still may: whoever has made it, and whoever one becomes the contact of. One of an account
+    /// that is disabled is as good as none for as long as that lasts; else whoever was put out could let himself in again. Operators, and administrators
+    /// who have their accounts elsewhere, are not among the accounts.
+    package func isUpheld(_ invitation: StoredInvitation) async throws(StoreError) -> Bool {
+        let creator = (try? BareJID(parsing: invitation.creator)).flatMap { $0.isDomain ? nil : $0 }
+        for account in Set([creator, invitation.inviter].compactMap(\.self)) {
+            guard try await credentials(of: account)?.isEnabled ?? (account.domainpart != invitation.domain) else { return false }
+        }
+        return true
+    }
+}
+
 /// The same as plain values.
 package struct InvitationContents: Sendable {
     package private(set) var all: [InvitationKey: StoredInvitation] = [:]

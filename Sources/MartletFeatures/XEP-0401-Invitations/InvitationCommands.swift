@@ -54,7 +54,9 @@ package struct InvitationCommands: Feature {
     private func free(_ name: String, _ call: ServerCommand.Call) async throws(StanzaError) -> BareJID {
         guard let address = try? BareJID(localpart: name, domainpart: call.host.domain.domainpart) else { throw .notAcceptable("this cannot be a name") }
         do throws(StoreError) {
-            guard try await call.router.store.credentials(of: address) == nil else { throw StoreError.constraint("the name is taken") }
+            let isTaken = try await call.router.store.credentials(of: address) != nil
+            let isKept = try await call.router.store.invitation(reserving: address, now: call.now) != nil
+            guard !isTaken, !isKept else { throw StoreError.constraint("the name is \(isTaken ? "taken" : "kept for somebody else")") }
         } catch { throw AccountRefusal.store(error).stanzaError }
         return address
     }

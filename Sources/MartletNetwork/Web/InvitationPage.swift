@@ -76,7 +76,9 @@ struct InvitationPage: WebResource {
             guard wish.password == wish.again else { return InvitationHTML.invitation(offer, wish, "The two passwords are not the same.") }
             let name = offer.localpart ?? wish.name
             switch await stage.register(name, wish.password, by: token, at: offer.domain, from: address, router, on: mailbox) {
-            case .registered: return InvitationHTML.welcome(offer, name)
+            case .registered:
+                // As the account is called, which may not be as it was typed.
+                return InvitationHTML.welcome(offer, (try? BareJID(localpart: name, domainpart: offer.domain.domainpart))?.localpart ?? name)
             case .refused(let error): return InvitationHTML.invitation(offer, wish, InvitationHTML.explanation(of: error))
             case .form, .admitted: return InvitationHTML.unavailable
             }
