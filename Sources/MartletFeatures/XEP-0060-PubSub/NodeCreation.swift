@@ -134,10 +134,15 @@ extension PubSubNodes {
         guard redirect?.utf8.count ?? 0 <= settings.textBytesMax else {
             throw .notAcceptable("the address of another node may have \(settings.textBytesMax) bytes")
         }
+        discard(node, redirect, by: actor, &effects)
+        if let redirect { note(node, movedTo: redirect, moment, &effects) }
+    }
+
+    /// A node with all that is in it, which those are told who are subscribed to it.
+    mutating func discard(_ node: PubSubNode, _ redirect: String? = nil, by actor: JID, _ effects: inout NodeEffects) {
         effects.writes.append(.delete(node.id))
         if node.configuration.notifiesDeletion { effects.notices.append(deletionNotice(node, redirect, actor)) }
         remove(node)
-        if let redirect { note(node, movedTo: redirect, moment, &effects) }
     }
 
     mutating func purge(

@@ -138,12 +138,19 @@ extension PubSubNodes {
         }
     }
 
-    /// An account goes: whoever has its address next has nothing of it. Nobody is told.
+    /// An account goes: whoever has its address next has nothing of it, and a service's node whose last owner it was goes with it. Those who were
+    /// subscribed to that are told; of the rest nobody is.
     package mutating func withdraw(from account: BareJID, _ effects: inout NodeEffects) {
         for var node in nodes.values {
             let subscriptions = node.subscriptions.of(account)
-            let hadAffiliation = node.affiliations.removeValue(forKey: account) != nil
+            let affiliation = node.affiliations.removeValue(forKey: account)
+            let hadAffiliation = affiliation != nil
             guard hadAffiliation || !subscriptions.isEmpty else { continue }
+            if self.account == nil, affiliation == .owner, !node.affiliations.values.contains(.owner) {
+                for subscription in subscriptions { node.subscriptions.remove(subscription.address) }
+                discard(node, by: .bare(account), &effects)
+                continue
+            }
             if hadAffiliation { effects.writes.append(.setAffiliation(node.id, StoredNodeAffiliation(address: account, affiliation: 0))) }
             for subscription in subscriptions {
                 node.subscriptions.remove(subscription.address)

@@ -107,6 +107,42 @@ struct NodeOwnershipTests {
         #expect(paper.affiliate("a@x", "outcast", at: "n").error == nil)
     }
 
+    @Test("a service's node goes with the account of its last owner, which its subscribers are told; one that has another owner stays")
+    func orphaned() {
+        var paper = NodesOnPaper.service()
+        for name in ["gone", "n"] {
+            paper.create(name, ["access_model": "open"])
+            paper.publish("a", at: name)
+            paper.subscribe("francisco@denmark.lit", to: name, by: francisco)
+        }
+        paper.affiliate("horatio@denmark.lit", "owner", at: "n")
+        paper.affiliate("horatio@denmark.lit", "publisher", at: "gone")
+        paper.forget()
+        paper.withdraw("hamlet@denmark.lit")
+        let told = paper.news()
+        #expect(told.map(\.to) == [["francisco@denmark.lit"]])
+        #expect(told.first?.message.child("event")?.firstChild?.localName == "delete")
+        for _ in 0..<2 {
+            #expect(paper.get("<items node='gone'/>", by: francisco).refusal == "cancel/item-not-found")
+            #expect(paper.get("<items node='n'/>", by: francisco).error == nil)
+            #expect(list(&paper, "affiliations", by: horatio) == ["horatio@denmark.lit owner"])
+            paper.reload()
+        }
+        // Nothing of it is left for whoever makes it anew.
+        paper.create("gone", by: horatio)
+        #expect(paper.get("<items node='gone'/>", by: horatio).answer?.children.isEmpty == true)
+    }
+
+    @Test("an account's own nodes stay when somebody goes who had been made an owner")
+    func personal() {
+        var paper = NodesOnPaper.personal()
+        paper.publish("a", at: "n", by: juliet)
+        paper.affiliate("nurse@capulet.lit", "owner", at: "n", by: juliet)
+        paper.withdraw("nurse@capulet.lit")
+        paper.reload()
+        #expect(list(&paper, "affiliations", by: juliet) == ["juliet@capulet.lit owner"])
+    }
+
     @Test("who is banned, may only publish, or is no member where others are not let in, is subscribed no longer and told so (§8.9.4)")
     func lostAccess() {
         for (model, affiliations) in [("open", ["outcast", "publish-only"]), ("whitelist", ["outcast", "publish-only", "none"])] {
