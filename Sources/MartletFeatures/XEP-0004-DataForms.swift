@@ -281,7 +281,7 @@ extension DataForm.Field {
 extension DataForm {
     /// Further information in a service discovery answer (XEP-0128 §3): a result.
     package init(_ form: DiscoForm) {
-        self.init(.result, type: form.type, fields: form.fields.map { Field($0.name, .listMulti, $0.values) })
+        self.init(.result, type: form.type, fields: form.fields.map { Field($0.name, Field.Kind(rawValue: $0.kind.rawValue), $0.values) })
     }
 }
 

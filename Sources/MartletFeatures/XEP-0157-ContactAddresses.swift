@@ -25,7 +25,7 @@ package struct ContactAddresses: Feature {
             ("abuse-addresses", addresses.abuse), ("admin-addresses", addresses.admin), ("feedback-addresses", addresses.feedback),
             ("sales-addresses", addresses.sales), ("security-addresses", addresses.security), ("status-addresses", addresses.status),
             ("support-addresses", addresses.support),
-        ].compactMap { name, values in values.isEmpty ? nil : DiscoForm.Field(name, values) }
+        ].compactMap { name, values in values.isEmpty ? nil : DiscoForm.Field(name, values, .listMulti) }
         let form = DiscoForm(type: "http://jabber.org/network/serverinfo", fields: fields)
         disco = DiscoFeatures(hostForms: fields.isEmpty ? [] : [form])
     }

@@ -9,7 +9,7 @@ package struct OutageStatus: Feature {
 
     /// - Parameter addresses: URIs of such files.
     package init(_ addresses: [String]) {
-        let form = DiscoForm(type: "urn:xmpp:sos:0", fields: [.init("external-status-addresses", addresses)])
+        let form = DiscoForm(type: "urn:xmpp:sos:0", fields: [.init("external-status-addresses", addresses, .listMulti)])
         disco = DiscoFeatures(hostForms: addresses.isEmpty ? [] : [form])
     }
 }

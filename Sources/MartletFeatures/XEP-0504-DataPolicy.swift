@@ -36,16 +36,16 @@ package struct DataPolicy: Feature {
     }
 
     private static func fields(_ statement: Statement) -> [DiscoForm.Field] {
-        let said: [(String, [String])] = [
-            ("auth_data", [statement.seesPasswords ? "plain" : "hidden"]),
-            ("data_retention", [statement.retentionHours.map(String.init) ?? "infinite"]),
-            ("full_erasure", [String(statement.isErasable)]),
-            ("tos", statement.terms.map { [$0] } ?? []),
-            ("access_policy", statement.access),
-            ("encryption_at_rest", statement.isEncryptedAtRest.map { [String($0)] } ?? []),
-            ("backup_frequency", statement.backupHours.map { [String($0)] } ?? []),
-            ("backup_retention", statement.backupRetentionHours.map { [String($0)] } ?? []),
+        let said: [(String, [String], DiscoForm.Field.Kind)] = [
+            ("auth_data", [statement.seesPasswords ? "plain" : "hidden"], .listSingle),
+            ("data_retention", [statement.retentionHours.map(String.init) ?? "infinite"], .textSingle),
+            ("full_erasure", [String(statement.isErasable)], .boolean),
+            ("tos", statement.terms.map { [$0] } ?? [], .textSingle),
+            ("access_policy", statement.access, .listMulti),
+            ("encryption_at_rest", statement.isEncryptedAtRest.map { [String($0)] } ?? [], .boolean),
+            ("backup_frequency", statement.backupHours.map { [String($0)] } ?? [], .textSingle),
+            ("backup_retention", statement.backupRetentionHours.map { [String($0)] } ?? [], .textSingle),
         ]
-        return said.compactMap { name, values in values.isEmpty ? nil : DiscoForm.Field(name, values) }
+        return said.compactMap { name, values, kind in values.isEmpty ? nil : DiscoForm.Field(name, values, kind) }
     }
 }

@@ -51,7 +51,7 @@ struct ServerInformationTests {
             let features: [any Feature] = [ContactAddresses(contacts), ServerInformation(at: at)]
             let info = DiscoInfo(ofHost: try Host(domain: capulet, features: features))
             #expect(info.features == (at == nil ? [] : ["urn:xmpp:serverinfo:0"]))
-            var fields = [DiscoForm.Field("abuse-addresses", ["mailto:abuse@capulet.example"])]
+            var fields = [DiscoForm.Field("abuse-addresses", ["mailto:abuse@capulet.example"], .listMulti)]
             if at != nil { fields.append(.init("serverinfo-pubsub-node", ["xmpp:pubsub.capulet.example?;node=serverinfo"])) }
             #expect(info.forms == [.init(type: "http://jabber.org/network/serverinfo", fields: fields)])
         }

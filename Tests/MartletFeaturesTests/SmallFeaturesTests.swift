@@ -175,6 +175,21 @@ struct LastActivityTests {
         #expect(told?["os"] == ["Debian"])
     }
 
+    @Test("a value that is one is said as one, and what may be several as several: clients look for either (XEP-0004 §3.3)")
+    func kinds() throws {
+        func kind(_ form: DiscoForm) -> [DataForm.Field.Kind?] { DataForm(form).fields.dropFirst().map(\.kind) }
+        let size = DiscoForm(type: "t", fields: [.init("max-file-size", ["1"])])
+        #expect(kind(size) == [.textSingle])
+        var contacts = ContactAddresses.Addresses()
+        contacts.abuse = ["mailto:abuse@capulet.example"]
+        #expect(ContactAddresses(contacts).disco.hostForms.map(kind) == [[.listMulti]])
+        #expect(OutageStatus(["https://status.example.net"]).disco.hostForms.map(kind) == [[.listMulti]])
+        var policy = DataPolicy.Statement()
+        policy.terms = "https://example.net"
+        #expect(DataPolicy(policy).disco.hostForms.map(kind) == [[.listSingle, .textSingle, .boolean, .textSingle]])
+        for kind in DiscoForm.Field.Kind.allCases { #expect(DataForm.Field.Kind(rawValue: kind.rawValue) != nil) }
+    }
+
     @Test("where it is said what is wrong when the server cannot be reached (XEP-0455)")
     func outage() {
         let files = ["https://status.example.net/capulet.json", "https://example.com/capulet.json"]

@@ -51,11 +51,25 @@ package struct DiscoIdentity: Hashable, Sendable {
 /// Further information in a service discovery answer (XEP-0128): a form of type `result`.
 package struct DiscoForm: Hashable, Sendable {
     package struct Field: Hashable, Sendable {
+        /// How its values are to be read (XEP-0004 §3.3). There are clients that look for a size only where one value may be, and for
+        /// addresses only where there may be many.
+        package enum Kind: String, Hashable, Sendable, CaseIterable {
+            case boolean
+            case jidMulti = "jid-multi"
+            case jidSingle = "jid-single"
+            case listMulti = "list-multi"
+            case listSingle = "list-single"
+            case textMulti = "text-multi"
+            case textSingle = "text-single"
+        }
+
         package var name: String
         package var values: [String]
-        package init(_ name: String, _ values: [String]) {
+        package var kind: Kind
+        package init(_ name: String, _ values: [String], _ kind: Kind = .textSingle) {
             self.name = name
             self.values = values
+            self.kind = kind
         }
     }
     /// The value of the hidden field `FORM_TYPE` (XEP-0068).

@@ -57,12 +57,13 @@ extension PubSubNodes {
         let configuration = node.configuration
         let publishers = node.affiliations.filter { $0.value == .publisher }.keys.map(\.description).sorted()
         let fields: [DiscoForm.Field] = [
-            .init("pubsub#type", [configuration.payloadType]), .init("pubsub#creator", node.creator.map { [$0.description] } ?? []),
+            .init("pubsub#type", [configuration.payloadType]), .init("pubsub#creator", node.creator.map { [$0.description] } ?? [], .jidSingle),
             .init("pubsub#creation_date", [DateTime.text(milliseconds: node.created)]), .init("pubsub#title", [configuration.title]),
-            .init("pubsub#description", [configuration.description]), .init("pubsub#access_model", [configuration.accessModel.rawValue]),
-            .init("pubsub#publish_model", [configuration.publishModel.rawValue]),
+            .init("pubsub#description", [configuration.description]),
+            .init("pubsub#access_model", [configuration.accessModel.rawValue], .listSingle),
+            .init("pubsub#publish_model", [configuration.publishModel.rawValue], .listSingle),
             .init("pubsub#max_items", [String(configuration.itemsMax(within: settings))]),
-            .init("pubsub#owner", owners(of: node).map(\.description)), .init("pubsub#publisher", publishers),
+            .init("pubsub#owner", owners(of: node).map(\.description), .jidMulti), .init("pubsub#publisher", publishers, .jidMulti),
             .init("pubsub#num_subscribers", [String(node.subscriptions.count)]),
         ]
         return DiscoForm(type: "http://jabber.org/protocol/pubsub#meta-data", fields: fields.filter { !$0.values.isEmpty && $0.values != [""] })

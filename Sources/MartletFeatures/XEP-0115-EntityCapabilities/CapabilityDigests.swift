@@ -79,7 +79,9 @@ extension DiscoInfo {
 extension DiscoForm {
     fileprivate init(_ form: DataForm, type: String) {
         self.init(type: type, fields: form.fields.compactMap { field in
-            field.name.flatMap { $0 == DataForm.typeName ? nil : DiscoForm.Field($0, field.values) }
+            guard let name = field.name, name != DataForm.typeName else { return nil }
+            let kind = field.kind.flatMap { DiscoForm.Field.Kind(rawValue: $0.rawValue) }
+            return DiscoForm.Field(name, field.values, kind ?? (field.values.count > 1 ? .textMulti : .textSingle))
         })
     }
 }
