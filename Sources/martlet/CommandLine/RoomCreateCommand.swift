@@ -9,14 +9,14 @@ extension RoomCommand {
         static let configuration = CommandConfiguration(
             abstract: "Create a room that can be entered at once.",
             discussion: """
-                What is not said is as for any new room (rooms.standard in the configuration). A room that is not persistent goes with its last \
-                occupant, or when nobody has entered it for an hour.
+                The room stays when nobody is in it; a temporary one goes with its last occupant, or when nobody has entered it for an hour. What \
+                else is not said is as for any new room (rooms.standard in the configuration).
                 """)
         @OptionGroup var target: Target
         @Option(help: ArgumentHelp("An owner; may be given several times.", valueName: "jid")) var owner: [String] = []
         @Option(help: "The room's name.") var name: String?
         @Option(help: "What the room is for.") var description: String?
-        @Flag(inversion: .prefixedNo, help: "The room stays when nobody is in it.") var persistent: Bool?
+        @Flag(help: "The room goes with its last occupant.") var temporary = false
         @Flag(inversion: .prefixedNo, help: "Only members may enter.") var membersOnly: Bool?
         @Flag(inversion: .prefixedNo, help: "The room is not listed.") var hidden: Bool?
         @Flag(inversion: .prefixedNo, help: "Who has no affiliation enters without voice.") var moderated: Bool?
@@ -31,13 +31,13 @@ extension RoomCommand {
             guard !owner.isEmpty else { throw RoomAdministration.ownerMissing }
             let room = NewRoom(address: target.address, owners: owner, settings: try settings())
             try await AccountCommand.atDesk(try target.options.load()) { desk in _ = try await desk.ask(.room(.create(room))) }
-            Terminal.say("created \(target.address)")
+            Terminal.say("created \(target.address)  (\(temporary ? "temporary" : "persistent"))")
         }
 
         /// Fields of XEP-0045 §16.4.
         private func settings() throws(CommandFailure) -> [String: String] {
             let switches = [
-                "persistentroom": persistent, "membersonly": membersOnly, "publicroom": hidden.map { !$0 }, "moderatedroom": moderated,
+                "persistentroom": !temporary, "membersonly": membersOnly, "publicroom": hidden.map { !$0 }, "moderatedroom": moderated,
                 "enablearchiving": archive,
             ]
             var settings = switches.compactMapValues { $0.map { $0 ? "1" : "0" } }

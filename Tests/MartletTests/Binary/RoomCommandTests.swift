@@ -35,8 +35,8 @@ struct RoomCommandTests {
     @Test("rooms are made, listed, looked at, changed and destroyed without a server")
     func offline() throws {
         let created = try room(
-            "create", garden, "--owner", "nurse@capulet.example", "--name", "The garden", "--persistent", "--hidden", "--password-file", "-", input: "rose\n")
-        #expect(created.output == "created \(garden)\n", "\(created.errors)")
+            "create", garden, "--owner", "nurse@capulet.example", "--name", "The garden", "--hidden", "--password-file", "-", input: "rose\n")
+        #expect(created.output == "created \(garden)  (persistent)\n", "\(created.errors)")
         #expect(try room("create", garden, "--owner", "nurse@capulet.example").status == 65)
         #expect(try room("list").output == "\(garden)  (persistent, hidden, 0 inside)  The garden\n")
         #expect(try room("list", "--public").output.isEmpty)
@@ -58,6 +58,13 @@ struct RoomCommandTests {
         #expect(try room("history", garden).output.isEmpty)
         #expect(try room("destroy", garden).output == "destroyed \(garden)\n")
         #expect(try room("info", garden).status == 67)
+    }
+
+    @Test("a room stays, unless it is to be temporary, and it is said which")
+    func temporary() throws {
+        let created = try room("create", garden, "--owner", "nurse@capulet.example", "--temporary")
+        #expect(created.output == "created \(garden)  (temporary)\n", "\(created.errors)")
+        #expect(try room("list").output.contains("\(garden)  (temporary, "))
     }
 
     @Test("what is wrong is said, with what to do about it", arguments: [
