@@ -109,6 +109,8 @@ package struct RoomLimits: Hashable, Sendable {
     package var pingAfter = Duration.seconds(900)
     /// Occupants that one room asks at once; the others have their turn a minute later.
     package var pingsMax = 200
+    /// For how long nobody else enters a new room whose owner does not say what it is to be.
+    package var lockedSecondsMax = 300
     /// Of the room's vCard.
     package var vCardBytesMax = 128 * 1024
     package init() {}

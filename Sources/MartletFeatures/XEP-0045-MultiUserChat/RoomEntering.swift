@@ -38,6 +38,10 @@ extension Room {
         _ stanza: Stanza, _ entry: RoomEntry, _ nickname: String, _ session: RoomSession, _ moment: RoomMoment, _ effects: inout RoomEffects
     ) {
         let affiliation = affiliations.affiliation(of: .full(session.address))
+        if affiliation != .owner, isLocked, moment.now - created >= Int64(moment.limits.lockedSecondsMax) * 1_000 {
+            // There are clients that never say what the room is to be: then it is as any new one (§10.1.1).
+            apply(configuration, moment, &effects)
+        }
         do throws(StanzaError) {
             try admit(session, affiliation, nickname, entry, moment)
             guard let address = address(of: nickname) else { throw .jidMalformed }
