@@ -51,7 +51,11 @@ struct InitCommand: AsyncParsableCommand {
         var lines = ["Martlet is set up for \(configuration.domains.map(\.name).joined(separator: ", "))."]
         lines.append("  configuration   \(setup.file) (\(isNewFile ? "made" : "found"))")
         lines.append("  data            \(configuration.server.dataFolder)")
-        for files in certificates.files { lines.append("  certificate     \(files.chain) (\(certificates.made.contains(files.domain) ? "made" : "found"))") }
+        // One for a domain and its services.
+        var chains: Set<String> = []
+        for files in certificates.files where chains.insert(files.chain).inserted {
+            lines.append("  certificate     \(files.chain) (\(certificates.made.contains(files.domain) ? "made" : "found"))")
+        }
         switch account {
         case .found: lines.append("  accounts        found")
         case .made(let address, nil): lines.append("  admin           \(address)")

@@ -9,20 +9,20 @@ struct UploadsCommand: AsyncParsableCommand {
 
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "List files, with slots whose files have not come yet.",
+            abstract: "List files, with slots whose files have not come yet, oldest first.",
             discussion: "One line for each: the server's name for it, the account, the size, since when it is there, and what the account calls it.")
         @OptionGroup var options: ConfigurationOption
         @Option(help: ArgumentHelp("Only those of an account.", valueName: "jid")) var account: String?
         @Flag(help: "One JSON object per line.") var json = false
 
         func run() async throws {
-            var after = ""
+            var lines: [UploadLine] = []
             try await AccountCommand.atDesk(try options.load()) { desk in
-                while case .uploads(let page) = try await desk.ask(.upload(.list(of: account, after: after))), let last = page.last {
-                    for line in page { Terminal.say(json ? RoomCommand.json(line) : line.text) }
-                    after = last.name
+                while case .uploads(let page) = try await desk.ask(.upload(.list(of: account, after: lines.last?.name ?? ""))), !page.isEmpty {
+                    lines += page
                 }
             }
+            for line in lines.sorted(by: UploadLine.isEarlier) { Terminal.say(json ? RoomCommand.json(line) : line.text) }
         }
     }
 

@@ -27,6 +27,9 @@ package struct UploadLine: Codable, Hashable, Sendable {
     package var ends: Int64?
     package var sha256: String?
 
+    /// For lists: the names say nothing.
+    package static func isEarlier(_ a: Self, _ b: Self) -> Bool { (a.created, a.name) < (b.created, b.name) }
+
     package init(
         name: String, account: String, fileName: String, type: String, bytes: Int, purpose: String, created: Int64, kept: Int64? = nil, ends: Int64? = nil,
         sha256: String? = nil
