@@ -5,7 +5,9 @@ import NIOCore
 ///
 /// - whole and in pieces, a stream gives the same elements and the same error, and so does a document that is read part by part;
 /// - what was accepted is accepted again after it has been written anew, and means the same;
-/// - canonical bytes are written as they came.
+/// - canonical bytes are written as they came;
+/// - what is written anew is as long as was said before, and is marked where that is longer than may be; parts of the rest grow no more than
+///   by what quotation marks are written as.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzz(_ data: UnsafePointer<UInt8>, _ size: Int) -> CInt {
     guard size > 1 else { return 0 }
@@ -24,8 +26,31 @@ public func fuzz(_ data: UnsafePointer<UInt8>, _ size: Int) -> CInt {
             preconditionFailure("what was written is not accepted")
         }
         precondition(Element(again.root) == Element(element.root), "what was written means something else")
+        checkLength(of: element, written)
     }
     return 0
+}
+
+private func checkLength(of element: FlatElement, _ written: ByteBuffer) {
+    let bytesMax = XMLLimits.unauthenticated.stanzaBytesMax
+    let counted = element.rewrittenByteCount(upTo: .max) ?? .max
+    // Below a start tag that says only what is in scope anyway, bytes are copied.
+    if !element.isCanonical, element.root.declaredDefaultNamespace == nil {
+        precondition(written.readableBytes == counted, "another number of bytes was written than was counted")
+    }
+    precondition((element.rewrittenByteCount(upTo: bytesMax) == nil) == (counted > bytesMax), "the bound moves the count")
+    if element.isTooLongRewritten {
+        precondition(counted > bytesMax, "what fits is marked as too long")
+        return
+    }
+    precondition(written.readableBytes <= "&apos;".utf8.count * bytesMax, "what is not marked is too long")
+    // What is in `xml:` passes the namespace around it on to what is in it.
+    for part in element.children where !part.isIn(.xml) {
+        var writer = XMLWriter(contentNamespace: .none)
+        writer.append(part)
+        let declaration = " xmlns=''".utf8.count + "&quot;".utf8.count * part.namespaceName.utf8.count
+        precondition(writer.buffer.readableBytes <= "&apos;".utf8.count * bytesMax + declaration, "a part is longer than the whole may be")
+    }
 }
 
 private struct Reading {

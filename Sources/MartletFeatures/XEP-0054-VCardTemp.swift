@@ -1,6 +1,7 @@
 package import MartletCore
 import MartletXML
 import MartletXMPP
+import NIOCore
 
 /// An account's card, for everybody to read.
 ///
@@ -26,9 +27,10 @@ package struct VCardTemp: IQResponder {
 
     private func set(_ request: IQRequest, _ home: AccountHome, _ context: LoopContext) throws(StanzaError) -> HomeDecision {
         let limit = context.hosts.host(of: home.address)?.limits.vCardBytesMax ?? 0
-        guard request.child.byteRange.count <= limit else { throw .policyViolation("a card may have \(limit) bytes") }
         var writer = XMLWriter(contentNamespace: .none)
         writer.append(request.child)
+        // As it is kept: it came shorter where prefixes stood for namespaces.
+        guard writer.buffer.readableBytes <= limit else { throw .policyViolation("a card may have \(limit) bytes") }
         let (account, address) = (home.id, home.address)
         var decision = HomeDecision(.empty, writes: [.document(account, Self.key, writer.buffer)])
         if let eventing {

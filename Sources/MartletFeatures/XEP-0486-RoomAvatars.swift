@@ -45,10 +45,10 @@ extension Room {
     mutating func setCard(_ card: ElementView, by actor: RoomStanding, _ moment: RoomMoment, _ effects: inout RoomEffects) throws(StanzaError) {
         if let refusal = configuration.refusal(of: .configure, by: actor) { throw refusal }
         let limit = moment.limits.vCardBytesMax
-        guard card.byteRange.count <= limit else { throw .policyViolation("a card may have \(limit) bytes") }
-        let hashes = try RoomAvatars.hashes(of: card)
         var writer = XMLWriter(contentNamespace: .none)
         writer.append(card)
+        guard writer.buffer.readableBytes <= limit else { throw .policyViolation("a card may have \(limit) bytes") }
+        let hashes = try RoomAvatars.hashes(of: card)
         let isEmpty = card.children.allSatisfy { _ in false }
         effects.writes.append(.document(id, VCardTemp.key, isEmpty ? nil : writer.buffer))
         if hashes != avatarHashes {

@@ -75,7 +75,7 @@ extension FlatElement {
 
 /// Reads a ``FlatObject``, and checks every index and range.
 ///
-/// `@unchecked Sendable` because the object is written once, by `make`, before anybody else sees it, and only read from then on.
+/// `@unchecked Sendable` because the object is written once, by the parser, before anybody else sees it, and only read from then on.
 @frozen @usableFromInline struct FlatStorage: @unchecked Sendable {
     @usableFromInline let object: FlatObject
 

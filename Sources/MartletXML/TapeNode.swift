@@ -71,6 +71,8 @@ internal import CMartletScan
     @usableFromInline static var rootDeclaresContent: ElementFlags { ElementFlags(rawValue: 4) }
     /// An unknown namespace declared outside is used.
     @usableFromInline static var usesOuterNamespace: ElementFlags { ElementFlags(rawValue: 8) }
+    /// Longer than an element may be, once it is written anew.
+    @usableFromInline static var tooLongRewritten: ElementFlags { ElementFlags(rawValue: 16) }
 }
 
 /// The nodes of an element and its bytes, where they lie. Every index and range is checked.

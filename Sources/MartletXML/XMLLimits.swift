@@ -2,7 +2,8 @@
 ///
 /// Each is counted before the memory it guards grows. A value above what a tape can number is lowered to that.
 public struct XMLLimits: Sendable, Hashable {
-    /// Longest stanza, in bytes from `<` to `>`. RFC 6120 §13.12 asks for at least 10 000.
+    /// Longest stanza, in bytes from `<` to `>`. RFC 6120 §13.12 asks for at least 10 000. What has to be written anew may not be longer then
+    /// either (``FlatElement/isTooLongRewritten``).
     public var stanzaBytesMax: Int
     /// Longest stream header, in bytes from `<` to `>`.
     public var headerBytesMax: Int

@@ -313,7 +313,9 @@ final class Workspace {
             return nil
         }
         let element = UnsafeRawBufferPointer(rebasing: window[..<tokenizer.position])
-        return FlatElement(storage: FlatStorage.make(tokenizer.tape, tokenizer.flags, element, table, outer))
+        let storage = FlatStorage.make(tokenizer.tape, tokenizer.flags, element, table, outer)
+        if limit == .stanzaBytes { storage.markIfTooLongRewritten(bytesMax) }
+        return FlatElement(storage: storage)
     }
 
     /// The same, and moves over the element in `buffer`.

@@ -360,6 +360,20 @@ extension XMLWriter {
         if plain < i { buffer.writeBytes(UnsafeRawBufferPointer(rebasing: bytes[plain...])) }
     }
 
+    /// How many bytes are written for these.
+    static func escapedByteCount(_ bytes: Span<UInt8>, isAttribute: Bool) -> Int {
+        bytes.withUnsafeBytes { bytes in
+            var count = bytes.count
+            var i = plainPrefix(bytes, from: 0)
+            while i < bytes.count {
+                let replaced = replacement(bytes, i, isAttribute)
+                if let (replacement, length) = replaced { count += replacement.utf8CodeUnitCount - length }
+                i = plainPrefix(bytes, from: i + (replaced?.1 ?? 1))
+            }
+            return count
+        }
+    }
+
     /// Where the first byte behind `start` is that may not stand for itself.
     @inline(__always)
     private static func plainPrefix(_ bytes: UnsafeRawBufferPointer, from start: Int) -> Int {

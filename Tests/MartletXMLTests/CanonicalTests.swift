@@ -41,6 +41,7 @@ import Testing
         let element = try parse(text)
         #expect(!element.isCanonical)
         #expect(written(element) == expected)
+        #expect(element.rewrittenByteCount(upTo: .max) == expected.utf8.count)
         #expect(Trace.of(try parseElement(element.rewritten(), limits: .none).root) == Trace.of(element.root))
     }
 

@@ -142,6 +142,7 @@ package final class PeerSession {
     }
 
     static func flaw(of stanza: Stanza) -> StanzaError? {
+        if stanza.element.isTooLongRewritten { return .tooLongRewritten }
         guard case .iq = stanza.kind else { return nil }
         if IQType(of: stanza.element.root) == nil { return .badRequest("an iq has a type of get, set, result or error") }
         return stanza.id?.isEmpty ?? true ? .badRequest("an iq has an id") : nil
@@ -216,6 +217,11 @@ package final class PeerSession {
             context.after { _ in self?.settle() }
         }
     }
+}
+
+extension StanzaError {
+    /// What comes within the limits leaves within them too, or it is not taken: a namespace that a prefix stands for is written out.
+    static var tooLongRewritten: StanzaError { .policyViolation("with its namespaces written out the stanza is too long") }
 }
 
 extension StanzaKind {

@@ -172,7 +172,9 @@ package final class ClientSession {
         case .nobody: to = .bare(address.bare)
         case .somebody(let somebody): to = somebody
         }
-        return router.message(Stanza(element, kind: .message(type), from: .full(address), to: to), type, to: to, from: self, completion)
+        let stanza = Stanza(element, kind: .message(type), from: .full(address), to: to)
+        if element.isTooLongRewritten { return refuse(stanza, .tooLongRewritten) }
+        return router.message(stanza, type, to: to, from: self, completion)
     }
 
     private func presence(_ element: FlatElement, _ completion: Completion) -> Progress {
@@ -186,6 +188,7 @@ package final class ClientSession {
         case .nobody: break
         case .somebody(let to): stanza.to = to
         }
+        if element.isTooLongRewritten { return refuse(stanza, .tooLongRewritten) }
         return router.presence(stanza, type, from: self, completion)
     }
 
@@ -200,6 +203,7 @@ package final class ClientSession {
         }
         guard let type else { return refuse(stanza, .badRequest("an iq has a type of get, set, result or error")) }
         guard let id = stanza.id, !id.isEmpty else { return refuse(stanza, .badRequest("an iq has an id")) }
+        if element.isTooLongRewritten { return refuse(stanza, .tooLongRewritten) }
         return router.iq(stanza, type, from: self, completion)
     }
 

@@ -104,6 +104,7 @@ package struct PortableReader: ~Copyable {
     private func element(_ element: FlatElement) throws(PortableFault) -> Event? {
         let path = parser.path
         if path.count <= 3, element.isNamed("include", .xInclude) { throw .include }
+        if element.isTooLongRewritten { return .skipped(Self.name(of: element)) }
         switch path.count {
         case 0: throw .notServerData
         case 1, 2: return .skipped(Self.name(of: element))
