@@ -2,6 +2,7 @@ package import MartletCore
 package import MartletXML
 import MartletXMPP
 import NIOCore
+import Synchronization
 
 extension Namespace {
     package static let privateStorage: Namespace = "jabber:iq:private"
@@ -19,6 +20,8 @@ package struct PrivateStorage: IQResponder {
     package static let keyBytesMax = 1_024
     /// Where bookmarks are; `nil` where they are kept as everything else.
     private let eventing: PersonalEventing?
+    /// What is set, and the list of it, are read and written in turn, which others must not come between: their lines would be lost.
+    private let turns = AccountTurns()
 
     package init(eventing: PersonalEventing? = nil) { self.eventing = eventing }
 
@@ -28,7 +31,10 @@ package struct PrivateStorage: IQResponder {
                 try await Self.get(request, router.store, ownNodes(of: request, router))
             },
             .suspending(.set, "query", .privateStorage) { request, router async throws(StanzaError) in
-                try await Self.set(request, router.store, ownNodes(of: request, router))
+                guard let account = request.account else { throw .serviceUnavailable }
+                guard await turns.enter(account) else { throw .resourceConstraint("too many sessions set something at once") }
+                defer { turns.leave(account) }
+                return try await Self.set(request, router.store, ownNodes(of: request, router))
             },
         ]
     }
@@ -61,15 +67,12 @@ package struct PrivateStorage: IQResponder {
 
     // MARK: Set
 
-    /// Two sessions of an account that set new elements at the same moment may get one past the limit; nothing else can happen.
+    /// One at a time for each account: what is read is what there is when it is written.
     private static func set(_ request: IQRequest, _ store: any Store, _ nodes: OwnNodes?) async throws(StanzaError) -> IQReply {
         guard let account = request.account, let limits = request.host?.limits else { throw .serviceUnavailable }
         var index = try PrivateIndex(try await read(account, PrivateIndex.key, store))
         var writes: [Write] = []
         for element in try elements(of: request) {
-            guard element.byteRange.count <= limits.privateBytesMax else {
-                throw .policyViolation("an account may keep \(limits.privateBytesMax) bytes")
-            }
             if let nodes, Bookmarks.isList(element) {
                 try await Bookmarks.setList(element, nodes)
                 continue
@@ -82,6 +85,9 @@ package struct PrivateStorage: IQResponder {
             } else {
                 var writer = XMLWriter(contentNamespace: .none)
                 writer.append(element)
+                guard writer.buffer.readableBytes <= limits.privateBytesMax else {
+                    throw .policyViolation("an account may keep \(limits.privateBytesMax) bytes")
+                }
                 index.sizes[key.key] = writer.buffer.readableBytes
                 writes.append(.document(account, key, writer.buffer))
             }
@@ -191,5 +197,46 @@ struct PrivateIndex {
             }
         }
         return writer.buffer
+    }
+}
+
+// MARK: Order
+
+/// Who changes something of an account's that has to be read, waited for, and written as a whole: one at a time, in the order in which they came.
+///
+/// A reload of the configuration makes new turns: who has one of the old ones may meet one of the new ones, once.
+final class AccountTurns: Sendable {
+    /// Who may wait for a turn at one account; as many as it can have sessions.
+    static let waitingMax = 64
+
+    // Entered from whatever loop a request came on; held for a look into a dictionary.
+    private let waiting = Mutex<[AccountID: [CheckedContinuation<Bool, Never>]]>([:])
+
+    /// - Returns: whether it is one's turn, which ends with ``leave(_:)``; `false` at once if too many wait.
+    func enter(_ account: AccountID) async -> Bool {
+        // A continuation, because the turn ends in another task.
+        await withCheckedContinuation { continuation in
+            let answer: Bool? = waiting.withLock { waiting in
+                guard let others = waiting[account] else {
+                    waiting[account] = []
+                    return true
+                }
+                guard others.count < Self.waitingMax else { return false }
+                waiting[account, default: []].append(continuation)
+                return nil
+            }
+            if let answer { continuation.resume(returning: answer) }
+        }
+    }
+
+    func leave(_ account: AccountID) {
+        let next = waiting.withLock { waiting -> CheckedContinuation<Bool, Never>? in
+            guard waiting[account]?.isEmpty == false else {
+                waiting[account] = nil
+                return nil
+            }
+            return waiting[account]?.removeFirst()
+        }
+        next?.resume(returning: true)
     }
 }

@@ -148,6 +148,24 @@ struct PrivateStorageTests {
         #expect(juliet.received().map(\.error) == [nil, nil])
     }
 
+    @Test("sessions that set something at the same moment share the limits, and lose nothing of each other's")
+    func atOnce() {
+        var limits = HostLimits()
+        limits.privateBytesMax = 250
+        let server = TestServer(limits: limits)
+        let sessions = ["a", "b", "c", "d"].map { server.online("juliet/\($0)") }
+        for session in sessions { session.forget() }
+        let text = String(repeating: "1", count: 80)
+        for (session, name) in zip(sessions, ["a", "b", "c", "d"]) { session.sendOnly(request("set", "<\(name) xmlns='urn:x'>\(text)</\(name)>")) }
+        server.context.flush()
+        server.run()
+        #expect(sessions.map { $0.received().map(\.error) } == [[nil], [nil], ["wait/resource-constraint"], ["wait/resource-constraint"]])
+        let juliet = sessions[0]
+        #expect(["a", "b", "c", "d"].map { stored(juliet, "<\($0) xmlns='urn:x'/>") } == [text, text, "", ""])
+        juliet.send(request("set", "<c xmlns='urn:x'>\(text)</c>"))
+        #expect(juliet.received().map(\.error) == ["wait/resource-constraint"])
+    }
+
     @Test("a name that is too long is refused, and the longest ones that are taken leave the storage readable")
     func longNames() {
         var limits = HostLimits()

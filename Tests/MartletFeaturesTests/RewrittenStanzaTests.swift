@@ -102,7 +102,8 @@ struct KeptLengthTests {
 
     @Test("a card (XEP-0054)")
     func card() {
-        let juliet = TestServer(limits: limits).online("juliet/balcony")
+        let server = TestServer(limits: limits)
+        let juliet = server.online("juliet/balcony")
         juliet.send("<iq id='a' type='set'><vCard xmlns='vcard-temp'><FN>x</FN>\(content)</vCard></iq>")
         juliet.send("<iq id='b' type='get'><vCard xmlns='vcard-temp'/></iq>")
         #expect(juliet.received().map(\.error) == ["modify/policy-violation", "cancel/item-not-found"])
@@ -117,5 +118,13 @@ struct KeptLengthTests {
         room.forget()
         room.send("<iq type='set' id='v'><vCard xmlns='vcard-temp'>\(content)</vCard></iq>", from: owner)
         #expect(room.received(by: owner).map(\.error) == ["modify/policy-violation"])
+    }
+
+    @Test("an element of private storage (XEP-0049)")
+    func privateElement() {
+        let server = TestServer(limits: limits)
+        let juliet = server.online("juliet/balcony")
+        juliet.send("<iq id='a' type='set'><query xmlns='jabber:iq:private'><w xmlns='urn:w'>\(content)</w></query></iq>")
+        #expect(juliet.received().map(\.error) == ["modify/policy-violation"])
     }
 }
