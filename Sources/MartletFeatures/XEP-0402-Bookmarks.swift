@@ -16,7 +16,7 @@ package struct Bookmarks: Feature {
     package let disco: DiscoFeatures
     package init() {
         var disco = DiscoFeatures()
-        disco.accountNames = ["\(Namespace.bookmarks.name)#compat", "urn:xmpp:bookmarks-conversion:0"]
+        disco.accountNames = ["\(Namespace.bookmarks.name)#compat", "\(Namespace.bookmarks.name)#compat-pep", "urn:xmpp:bookmarks-conversion:0"]
         self.disco = disco
     }
 

@@ -114,6 +114,16 @@ struct BookmarksTests {
         #expect(result(balcony)?.description.contains("<note/>") == true)
     }
 
+    @Test("clients learn that they need keep bookmarks in the newer form only, whatever the older ones know (§5.3, XEP-0411 §2)", arguments: [
+        "urn:xmpp:bookmarks:1#compat", "urn:xmpp:bookmarks:1#compat-pep", "urn:xmpp:bookmarks-conversion:0",
+        "http://jabber.org/protocol/pubsub#config-node-max", "http://jabber.org/protocol/pubsub#publish-options",
+    ])
+    func announced(feature: String) {
+        let balcony = server.online("juliet/balcony")
+        balcony.send("<iq type='get' id='d' to='juliet@capulet.example'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>")
+        #expect(result(balcony)?.description.contains("<feature var='\(feature)'/>") == true)
+    }
+
     private func older(_ content: String, _ type: String, _ client: TestClient) -> TestStanza? {
         client.send("<iq type='\(type)' id='o'><pubsub xmlns='http://jabber.org/protocol/pubsub'>\(content)</pubsub></iq>")
         return result(client)
