@@ -40,8 +40,8 @@ package struct PrivateStorage: IQResponder {
     }
 
     private func ownNodes(of request: IQRequest, _ router: Router) -> OwnNodes? {
-        guard let eventing, let mailbox = request.mailbox else { return nil }
-        return OwnNodes(eventing: eventing, account: request.owner, router: router, mailbox: mailbox)
+        guard let eventing, let mailbox = request.mailbox, let account = request.account else { return nil }
+        return OwnNodes(eventing: eventing, account: request.owner, id: account, router: router, mailbox: mailbox)
     }
 
     // MARK: Get
@@ -53,7 +53,7 @@ package struct PrivateStorage: IQResponder {
         writer.open("query", .privateStorage)
         for element in try elements(of: request) {
             if let nodes, Bookmarks.isList(element) {
-                writer.raw(try await Bookmarks.list(nodes))
+                writer.raw(try await Bookmarks.list(nodes, for: request.actor))
             } else if let document = try await read(account, DocumentKey(element), store) {
                 writer.raw(document)
             } else {
@@ -74,7 +74,7 @@ package struct PrivateStorage: IQResponder {
         var writes: [Write] = []
         for element in try elements(of: request) {
             if let nodes, Bookmarks.isList(element) {
-                try await Bookmarks.setList(element, nodes)
+                try await Bookmarks.setList(element, nodes, by: request.actor)
                 continue
             }
             let key = DocumentKey(element)

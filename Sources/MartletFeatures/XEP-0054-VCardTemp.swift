@@ -35,7 +35,7 @@ package struct VCardTemp: IQResponder {
         var decision = HomeDecision(.empty, writes: [.document(account, Self.key, writer.buffer)])
         if let eventing {
             decision.committed = { router, context in
-                let nodes = OwnNodes(eventing: eventing, account: address, router: router, mailbox: context.mailbox)
+                let nodes = OwnNodes(eventing: eventing, account: address, id: account, router: router, mailbox: context.mailbox)
                 eventing.conversions.note(.temp, of: account, nodes, bytesMax: limit)
             }
         }

@@ -37,6 +37,9 @@ package struct SessionEntry: Sendable {
     /// Whom this session sent directed presence (RFC 6121 §4.6). Bounded by `directedPresenceMax`.
     package var directed: [JID] = []
 
+    /// The list of bookmarks that it has seen last (XEP-0048); `nil` if none yet.
+    package var shownBookmarks: ShownList?
+
     package init(ref: SessionRef, address: FullJID, slot: UInt8 = 0) {
         self.ref = ref
         self.address = address
@@ -48,4 +51,19 @@ package struct SessionEntry: Sendable {
     package var isAvailable: Bool { presence != nil }
     package var takesMessages: Bool { presence != nil && priority >= 0 }
     var slots: SessionSlots { SessionSlots(slot) }
+}
+
+/// A list as a client knows it that writes it as a whole: what it leaves out it wants gone only if it has seen it.
+///
+/// Hashes, which are others in every process: a list has thousands of bytes, and any session may have seen one.
+package struct ShownList: Hashable, Sendable {
+    /// Of all its bytes, as they were sent; `nil` if the client has written it itself.
+    package var content: Int?
+    /// Of what names each of its parts.
+    package var parts: Set<Int>
+
+    package init(content: Int?, parts: Set<Int>) {
+        self.content = content
+        self.parts = parts
+    }
 }

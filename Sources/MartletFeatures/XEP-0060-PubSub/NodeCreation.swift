@@ -105,7 +105,7 @@ extension PubSubNodes {
     }
 
     /// A configuration with what a form says.
-    private func configuration(_ old: NodeConfiguration, taking form: DataForm) throws(PubSubError) -> NodeConfiguration {
+    func configuration(_ old: NodeConfiguration, taking form: DataForm) throws(PubSubError) -> NodeConfiguration {
         var new = old
         let settings = settings
         try asPubSub { () throws(StanzaError) in try new.take(form, settings) }

@@ -36,6 +36,8 @@ package struct NodeEffects: Sendable {
     package var needsMarks: NodeID?
     /// On disk before anything is told.
     package var writes: [NodeChange] = []
+    /// In the same commit, of others than nodes.
+    package var beside: [Write] = []
     package var answer = Answer.reply(.empty)
     /// Told behind the answer, in order.
     package var notices: [NodeNotice] = []

@@ -58,7 +58,7 @@ extension PubSubNodes {
     }
 
     /// The publication is of the kind that the node is for (§4.3, §7.1.3), and within its limits.
-    private func check(_ publication: PubSubRequest.Publication, _ configuration: NodeConfiguration) throws(PubSubError) {
+    func check(_ publication: PubSubRequest.Publication, _ configuration: NodeConfiguration) throws(PubSubError) {
         let items = publication.items
         let isOfItems = configuration.persistsItems || configuration.deliversPayloads
         guard isOfItems || items.isEmpty else { throw .itemForbidden }

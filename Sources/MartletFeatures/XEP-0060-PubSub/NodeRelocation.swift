@@ -14,7 +14,7 @@ extension PubSubNodes {
     func mayCreate(by request: PubSubRequest, _ actor: JID) -> Bool {
         switch request {
         case .create: true
-        case .publish: actor.bare == account
+        case .publish, .replace: actor.bare == account
         default: false
         }
     }

@@ -78,6 +78,9 @@ struct PubSubKeeping: Sendable {
 
     // MARK: Requests
 
+    /// What is to be done behind a request. Under the lock.
+    typealias Then = @Sendable (PubSubHome, LoopContext) -> Void
+
     /// Carries out a request. Under the lock.
     ///
     /// - Parameters:
@@ -102,11 +105,13 @@ struct PubSubKeeping: Sendable {
     /// The same for somebody who waits for the answer.
     func carryOut(
         _ held: HeldRequest, _ home: PubSubHome, _ context: LoopContext,
-        _ decide: @escaping @Sendable (PubSubHome, LoopContext, inout NodeEffects) throws(PubSubError) -> Void
+        _ decide: @escaping @Sendable (PubSubHome, LoopContext, inout NodeEffects) throws(PubSubError) -> Void, then: @escaping Then = { _, _ in }
     ) {
         carryOut(home, context, decide) { result, context in
             switch result {
-            case .success((.reply(let reply), let ticket)): held.answer(reply, after: ticket, context)
+            case .success((.reply(let reply), let ticket)):
+                held.answer(reply, after: ticket, context)
+                then(home, context)
             case .success((.read(let reading), _)): answer(held, reading, context)
             case .failure(let error): held.refuse(with: error.encoded(answering: held.request.stanza), context)
             }
@@ -144,8 +149,8 @@ struct PubSubKeeping: Sendable {
     /// - Returns: up to where the disk must have come before anybody is told.
     func perform(_ effects: NodeEffects, _ home: PubSubHome, _ context: LoopContext) -> CommitTicket {
         let telling = PubSubTelling(router: router)
-        if !effects.writes.isEmpty {
-            home.lastTicket = router.store.submit(effects.writes.map(Write.node))
+        if !effects.writes.isEmpty || !effects.beside.isEmpty {
+            home.lastTicket = router.store.submit(effects.beside + effects.writes.map(Write.node))
         }
         let ticket = home.lastTicket
         let tells = !effects.notices.isEmpty || !effects.approvals.isEmpty || !effects.lastItems.isEmpty

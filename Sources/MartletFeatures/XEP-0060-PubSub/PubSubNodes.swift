@@ -80,6 +80,7 @@ package struct PubSubNodes: Sendable {
         case .changeAffiliations(let node, let changes): try change(changes, at: node, actor, audience, &effects)
         case .archive(let node, let query): try readArchive(node, query, actor, audience, moment, &effects)
         case .archiveForm(let node): try answerArchiveForm(node, actor, audience, &effects)
+        case .replace(let replacement): try replace(replacement, actor, audience, moment, &effects)
         case .command(let wish): try execute(wish, actor, audience, moment, &effects)
         }
     }

@@ -1,3 +1,4 @@
+package import MartletCore
 package import MartletXML
 package import MartletXMPP
 package import NIOCore
@@ -32,6 +33,8 @@ package enum PubSubRequest: Sendable {
     case archiveForm(node: String)
     /// A command (XEP-0050), of those that nodes have (§8.7).
     case command(CommandRequest)
+    /// Of the server itself; nobody can ask it.
+    case replace(Replacement)
 
     /// Whose subscription it is about.
     package struct Subscriber: Hashable, Sendable {
@@ -66,6 +69,19 @@ package enum PubSubRequest: Sendable {
         package var options: DataForm?
     }
 
+    /// Items come and go at once.
+    package struct Replacement: Sendable {
+        package var node: String
+        /// Fields that the node has to have; one that has others is configured anew.
+        package var configuration: [String: String] = [:]
+        /// Names of items that go, as far as they are there.
+        package var retracted: [String] = []
+        /// Published in this order, each name once.
+        package var items: [Publication.Item] = []
+        /// On disk in the same commit.
+        package var beside: [Write] = []
+    }
+
     /// `nil` keeps it as it is (§8.8.2.1).
     package struct SubscriptionChange: Hashable, Sendable {
         package enum State: String, Hashable, Sendable { case none, subscribed }
@@ -90,6 +106,7 @@ package enum PubSubRequest: Sendable {
         case .unsubscribe(let subscriber), .options(let subscriber), .setOptions(let subscriber, _): subscriber.node
         case .items(let query): query.node
         case .publish(let publication): publication.node
+        case .replace(let replacement): replacement.node
         case .defaultConfiguration, .command: nil
         }
     }

@@ -7,6 +7,7 @@ import NIOCore
 struct OwnNodes: Sendable {
     let eventing: PersonalEventing
     let account: BareJID
+    let id: AccountID
     let router: Router
     /// Of the loop on which it is done.
     let mailbox: LoopMailbox
@@ -70,10 +71,13 @@ struct OwnNodes: Sendable {
         }
     }
 
-    func retract(_ names: [String], from node: String) async throws(StanzaError) {
-        if names.isEmpty { return }
-        do throws(PubSubError) { _ = try await ask(.retract(node: node, items: names, notifies: true)) } catch {
-            if error.stanza.condition != .itemNotFound { throw error.stanza }
+    /// Several items come and go in one commit, or none does.
+    func replace(_ replacement: PubSubRequest.Replacement) async throws(StanzaError) {
+        do throws(PubSubError) { _ = try await ask(.replace(replacement)) } catch { throw error.stanza }
+        guard replacement.node == Namespace.bookmarks.name, router.withResidentHome(account, OlderBookmarks.isWanted) == true else { return }
+        mailbox.run { context in
+            eventing.note(.bookmarks, self, context)
+            context.runEffects()
         }
     }
 

@@ -36,39 +36,48 @@ package struct PersonalEventing: IQResponder {
                 if !request.isAboutOneNode, !audience.seesPresence(actor.bare) { throw PubSubError(.serviceUnavailable) }
                 try nodes.take(request, by: actor, audience, moment, &effects)
             }
+        } then: { home, context in
+            if let change = conversion(of: request, held, home) { note(change, ownNodes(of: held, context), context) }
         }
-        if case .publish(let publication) = request { convert(publication.node, held, context) }
     }
 
-    /// Behind the publication: the nodes take one request after the other.
-    private func convert(_ node: String, _ held: HeldRequest, _ context: LoopContext) {
-        let change: CardConversions.Change
+    /// What is to be put elsewhere once a request is done. Under the lock.
+    private func conversion(of request: PubSubRequest, _ held: HeldRequest, _ home: PubSubHome) -> CardConversions.Change? {
+        guard let node = request.node, request.mayChangeItems else { return nil }
         switch node {
-        case Namespace.avatarMetadata.name: change = .avatar
-        case VCard4.node: change = .card
-        default: return
+        case Namespace.bookmarks.name: return home.shard.residentAccount(home.address).map(OlderBookmarks.isWanted) == true ? .bookmarks : nil
+        case Namespace.avatarMetadata.name: if case .publish = request, held.request.isByOwner { return .avatar }
+        case VCard4.node: if case .publish = request, held.request.isByOwner { return .card }
+        default: break
         }
-        guard held.request.isByOwner, let account = held.request.account, let host = held.request.host else { return }
-        conversions.note(change, of: account, ownNodes(of: held, context), bytesMax: host.limits.vCardBytesMax)
+        return nil
+    }
+
+    func note(_ change: CardConversions.Change, _ nodes: OwnNodes, _ context: LoopContext) {
+        guard let limits = context.hosts.host(of: nodes.account)?.limits else { return }
+        conversions.note(change, of: nodes.id, nodes, bytesMax: limits.vCardBytesMax)
     }
 
     func ownNodes(of held: HeldRequest, _ context: LoopContext) -> OwnNodes {
-        OwnNodes(eventing: self, account: held.request.owner, router: held.router, mailbox: context.mailbox)
+        OwnNodes(eventing: self, account: held.request.owner, id: held.request.account ?? .nobody, router: held.router, mailbox: context.mailbox)
     }
 
     /// Asks the nodes of the account that a request is addressed to.
+    ///
+    /// - Parameter then: runs where they have not refused, under the lock of their shard.
     func carryOut(
         _ held: HeldRequest, _ context: LoopContext,
-        _ decide: @escaping @Sendable (inout PubSubNodes, AccountAudience, NodeMoment, inout NodeEffects) throws(PubSubError) -> Void
+        _ decide: @escaping @Sendable (inout PubSubNodes, AccountAudience, NodeMoment, inout NodeEffects) throws(PubSubError) -> Void,
+        then: @escaping PubSubKeeping.Then = { _, _ in }
     ) {
         let keeping = PubSubKeeping(router: held.router)
         enter(held.request.owner, bytes: held.request.stanza.element.byteCount, keeping, context) { _, home, context in
             guard let home else { return held.refuse(Self.refusal(held, isThere: held.request.account != nil), context) }
-            keeping.carryOut(held, home, context) { home, context, effects throws(PubSubError) in
+            keeping.carryOut(held, home, context, { home, context, effects throws(PubSubError) in
                 // When it is asked again, the account may have left memory.
                 guard let account = home.shard.residentAccount(home.address) else { throw PubSubError(StanzaError(.internalServerError, .wait)) }
                 try decide(&home.nodes, AccountAudience(account, context), keeping.moment(context), &effects)
-            }
+            }, then: then)
         }
     }
 
@@ -120,6 +129,14 @@ extension PubSubRequest {
         default: true
         }
     }
+
+    /// Whether a node may have other items afterwards.
+    fileprivate var mayChangeItems: Bool {
+        switch self {
+        case .publish, .retract, .configure, .delete, .purge: true
+        default: false
+        }
+    }
 }
 
 // MARK: Who comes online
@@ -129,8 +146,11 @@ extension PersonalEventing: EventingStage {
         let owners = wish.session == nil ? [] : home.roster.subscriptions.filter { contact in
             context.hosts.host(of: contact) != nil && !home.blocks(.bare(contact))
         }
-        let own = home.address
+        let (own, id) = (home.address, home.id)
         context.after { context in
+            if wish.session != nil, wish.nodes.contains(OlderBookmarks.node) {
+                note(.bookmarks, OwnNodes(eventing: self, account: own, id: id, router: router, mailbox: context.mailbox), context)
+            }
             sendLastItems(of: own, wish, router, context)
             for owner in owners { sendLastItems(of: owner, wish, router, context) }
         }

@@ -66,7 +66,8 @@ package struct PortableExport: Sendable {
         for keys in identity.credentials { page.write { PortableAccounts.write(keys, to: &$0) } }
         if let card = try await store.document(identity.id, VCardTemp.key) { page.lines.append(card) }
         if let preferences = try await store.document(identity.id, .archivePreferences) { page.lines.append(preferences) }
-        let elements = try await PrivateStorage.all(of: identity.id, store)
+        let rest = try await store.document(identity.id, BookmarkList.restKey).flatMap(BookmarkList.portable)
+        let elements = try await PrivateStorage.all(of: identity.id, store) + (rest.map { [$0] } ?? [])
         if !elements.isEmpty {
             page.write(in: .privateStorage, around: "query") { writer in
                 for element in elements { writer.raw(element) }

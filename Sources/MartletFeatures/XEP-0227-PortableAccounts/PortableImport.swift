@@ -163,7 +163,10 @@ package struct PortableImport {
     // MARK: Private storage
 
     private mutating func takePrivate(_ element: ElementView) {
-        if Bookmarks.isList(element) { return nodes.takeBookmarks(element, &report) }
+        if Bookmarks.isList(element) {
+            if let rest = Bookmarks.rest(of: element) { changes.append(.document(id, BookmarkList.restKey, rest)) }
+            return nodes.takeBookmarks(element, &report)
+        }
         guard !element.isIn(.none), !element.isIn(.client), !element.isIn(.privateStorage) else { return report.skip("private elements without a namespace") }
         guard let write = PrivateStorage.write(keeping: element, in: &index, of: id, surroundings.limits) else {
             return report.skip("private elements past the limits of private storage")

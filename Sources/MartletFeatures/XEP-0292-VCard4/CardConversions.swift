@@ -4,8 +4,8 @@ import MartletXMPP
 import NIOCore
 import Synchronization
 
-/// Keeps the places where an account's card and its picture are in step: whatever changes at one of them is put at the others, one change of an
-/// account after the other. A change that is noted again before its turn is done once.
+/// Keeps the places where an account's card, its picture and its bookmarks are in step: whatever changes at one of them is put at the others, or told
+/// there, one change of an account after the other. A change that is noted again before its turn is done once.
 final class CardConversions: Sendable {
     enum Change: Hashable, Sendable {
         /// The picture is published at its nodes (XEP-0084).
@@ -14,6 +14,8 @@ final class CardConversions: Sendable {
         case card
         /// There is a new card of the older form (XEP-0054).
         case temp
+        /// The bookmarks are others, or somebody wants to hear of them (XEP-0411).
+        case bookmarks
     }
 
     /// What is to come, for each account that has something under way.
@@ -47,6 +49,7 @@ final class CardConversions: Sendable {
         switch change {
         case .avatar: await AvatarConversion.published(nodes, account, bytesMax: bytesMax)
         case .card: await VCard4.published(nodes, account, bytesMax: bytesMax)
+        case .bookmarks: await OlderBookmarks.tell(nodes)
         case .temp:
             let card: ByteBuffer?
             do throws(StoreError) { card = try await nodes.router.store.document(account, VCardTemp.key) } catch { return }

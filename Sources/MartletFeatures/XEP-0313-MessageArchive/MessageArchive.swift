@@ -56,7 +56,8 @@ package struct MessageArchive: IQResponder, ArchivingStage {
         do throws(PubSubError) { query = try .archive(request.child, request.kind == .get ? .get : .set) } catch { throw error.stanza }
         guard let eventing else { throw .serviceUnavailable }
         guard let mailbox = request.mailbox else { throw .internalServerError }
-        return try await OwnNodes(eventing: eventing, account: request.owner, router: router, mailbox: mailbox).answer(query, to: request.actor)
+        return try await OwnNodes(eventing: eventing, account: request.owner, id: request.account ?? .nobody, router: router, mailbox: mailbox)
+            .answer(query, to: request.actor)
     }
 
     private static func answer(_ request: IQRequest, _ router: Router) async throws(StanzaError) -> IQReply {
