@@ -442,7 +442,7 @@ extension Write {
         let row = 256
         return switch self {
         case .log(let entry): row + entry.stanza.bytes.readableBytes + EncodedViews.viewBytesMax * entry.views.count
-        case .document(_, _, let content): row + (content?.readableBytes ?? 0)
+        case .document(_, _, let content), .unchanged(_, _, let content): row + (content?.readableBytes ?? 0)
         case .replaceStanza(_, _, let stanza): row + stanza.bytes.readableBytes
         case .room(.create(_, let record, let affiliations, _)):
             row + record.content.readableBytes + affiliations.reduce(0) { $0 + row + ($1.details?.readableBytes ?? 0) }

@@ -21,7 +21,7 @@ struct CommitEffects {
 /// is said by `StoreContents`.
 final class WriteStatements {
     private let putRosterItem, deleteRosterItem, putRosterRemoval, trimRosterRemovals, putRosterVersion, putDocument, deleteDocument,
-        appendEntry, putCursor, putArchiveFloor, raiseArchiveFloors, putLastActivity, raiseCeiling, nextAccount, insertAccount, findAccount, insertCredential,
+        document, appendEntry, putCursor, putArchiveFloor, raiseArchiveFloors, putLastActivity, raiseCeiling, nextAccount, insertAccount, findAccount, insertCredential,
         deleteCredentials, setEnabled, deleteAccount, deleteCursor, deleteLastActivity, purgeLater: any SQLStatement
     private let rooms: RoomWrites
     private let nodes: NodeWrites
@@ -71,6 +71,10 @@ final class WriteStatements {
             ON CONFLICT (account, namespace, name) DO UPDATE SET content = excluded.content
             """)
         deleteDocument = try connection.prepare("DELETE FROM document WHERE account = $1 AND namespace = $2 AND name = $3")
+        document = try connection.prepare(
+            """
+            SELECT d.content FROM account a LEFT JOIN document d ON d.account = a.id AND d.namespace = $2 AND d.name = $3 WHERE a.id = $1
+            """)
         appendEntry = try connection.prepare("INSERT INTO log (id, time, views, stanza) VALUES ($1, $2, $3, $4)")
         putCursor = try connection.prepare(
             """
@@ -111,6 +115,7 @@ final class WriteStatements {
         case .rosterItem(let id, let item): try put(item, of: id)
         case .rosterRemoval(let id, let contact, let version): try remove(contact, of: id, version: version)
         case .document(let id, let key, let content): try put(content, as: key, of: id)
+        case .unchanged(let id, let key, let content): try check(content, as: key, of: id)
         case .log(let entry): try append(entry, &effects)
         case .replaceStanza(let id, let view, let stanza):
             _ = try Self.signed(view)
@@ -185,6 +190,12 @@ final class WriteStatements {
             $0.bind(content, at: 4)
         }
         try cards.changed(key, content, of: id)
+    }
+
+    private func check(_ content: ByteBuffer?, as key: DocumentKey, of id: AccountID) throws(SQLError) {
+        let known: ByteBuffer?? = try document.first({ $0.bind(key, of: id) }) { $0.isNull(0) ? nil : $0.buffer(0) }
+        guard let known else { throw SQLError(.constraint, "no account has the number \(id.raw)") }
+        guard known == content else { throw SQLError(.constraint, "the document \(key.namespace) is another one") }
     }
 
     // MARK: The log and what is noted in passing

@@ -231,6 +231,25 @@ struct StoreContractTests {
         }
     }
 
+    @Test("what is written on condition that a document is as it was is written then, and else nothing of it is", arguments: StoreKind.allCases)
+    func unchanged(_ kind: StoreKind) async throws {
+        try await withStore(kind) { store in
+            let id = try await store.create(juliet)
+            let (key, other) = (DocumentKey.vCard, DocumentKey.avatarDigest)
+            let (old, new) = (ByteBuffer(string: "old"), ByteBuffer(string: "new"))
+            try await store.commit([.unchanged(id, key, nil), .document(id, key, old)])
+            #expect(try await store.document(id, key) == old)
+            for wrong in [nil, new, ByteBuffer()] {
+                await #expect(throws: StoreError.self) { try await store.commit([.document(id, other, new), .unchanged(id, key, wrong), .document(id, key, new)]) }
+            }
+            #expect(try await store.document(id, key) == old)
+            #expect(try await store.document(id, other) == nil)
+            try await store.commit([.unchanged(id, key, old), .document(id, key, ByteBuffer()), .unchanged(id, key, ByteBuffer())])
+            #expect(try await store.document(id, key) == ByteBuffer())
+            await #expect(throws: StoreError.self) { try await store.commit([.unchanged(AccountID(raw: 4_711), key, nil)]) }
+        }
+    }
+
     @Test("the block list is the documents of its namespace (XEP-0191)", arguments: StoreKind.allCases)
     func blockList(_ kind: StoreKind) async throws {
         try await withStore(kind) { store in

@@ -102,6 +102,9 @@ package enum Write: Sendable {
     case rosterRemoval(AccountID, contact: BareJID, version: UInt64)
     /// Sets or, with `nil`, removes a document of an account or a room.
     case document(AccountID, DocumentKey, ByteBuffer?)
+    /// Refuses everything that is submitted with it, with ``StoreError/constraint(_:)``, unless this is what the document of an account is (`nil`: there
+    /// is none): for who has read it before.
+    case unchanged(AccountID, DocumentKey, ByteBuffer?)
     /// Appends to the message log.
     case log(LogEntry)
     /// What the owner's view shows is this text from now on (XEP-0425). It takes the old one's place in the entry, of which nothing is kept:

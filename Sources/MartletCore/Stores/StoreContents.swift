@@ -148,6 +148,9 @@ extension StoreContents {
             if bytes != nil, rooms[id] == nil { try check(id) }
             changeIfPresent(id, &undo) { $0.documents[key] = bytes }
             changeRoom(id, &undo) { $0.documents[key] = bytes }
+        case .unchanged(let id, let key, let bytes):
+            try check(id)
+            guard accounts[id]?.documents[key] == bytes else { throw .constraint("the document \(key.namespace) is another one") }
         case .log(let entry):
             for view in entry.views { try Self.check(view.id) }
             if let position = entry.position { note(position, &undo) }
