@@ -34,6 +34,7 @@ package struct VCardTemp: IQResponder {
         let (account, address) = (home.id, home.address)
         var decision = HomeDecision(.empty, writes: [.document(account, Self.key, writer.buffer)])
         if let eventing {
+            decision.writes.append(home.owe(.temp))
             decision.committed = { router, context in
                 let nodes = OwnNodes(eventing: eventing, account: address, id: account, router: router, mailbox: context.mailbox)
                 eventing.conversions.note(.temp, of: account, nodes, bytesMax: limit)

@@ -9,7 +9,7 @@ extension Namespace {
 }
 
 extension DocumentKey {
-    /// The digest of the account's avatar, in hexadecimal digits, as its presence has it.
+    /// The digest of the account's avatar, in hexadecimal digits, as its presence has it; empty if it has none any more.
     static let avatar = DocumentKey.avatarDigest
 }
 
@@ -24,9 +24,12 @@ package struct AvatarConversion: PresentingStage {
         self.disco = disco
     }
 
+    /// What presence says of an avatar that there is not (XEP-0153 §3.1), so that nobody goes on showing the one that was there.
+    private static let none = ""
+
     // MARK: Presence (§5)
 
-    /// Who says that he has none, or does not know yet, is believed.
+    /// Who says that he has none is believed.
     package func present(_ presence: inout Stanza, _ home: AccountHome) {
         guard let digest = home.documents[.avatar].map({ String(buffer: $0) }) else { return }
         if let photo = presence.element.root.firstChild("x", .vCardUpdate)?.firstChild("photo", .vCardUpdate) {
@@ -42,36 +45,42 @@ package struct AvatarConversion: PresentingStage {
     // MARK: From nodes to the card (§4.1)
 
     /// Somebody has published what his avatar is. Only what everybody may see goes into the card, which everybody sees (§8).
-    static func published(_ nodes: OwnNodes, _ account: AccountID, bytesMax: Int) async {
-        guard let metadata = try? await nodes.items(of: Namespace.avatarMetadata.name).last,
+    static func published(_ nodes: OwnNodes, _ account: AccountID, bytesMax: Int) async throws(StanzaError) {
+        guard let metadata = try await nodes.items(of: Namespace.avatarMetadata.name).last,
             let element = try? parseElement(metadata.payload, limits: .ownWriting, defaultNamespace: .none)
         else { return }
         let infos = element.root.children.filter { $0.isNamed("info", .avatarMetadata) }
-        if infos.isEmpty { return await keep(nil, as: nil, nodes, account, bytesMax: bytesMax) }
+        if infos.isEmpty { return try await keep(nil, nodes, account, bytesMax: bytesMax) }
         guard let info = infos.first(where: { !$0.hasAttribute("url") }), let digest = info.attribute("id"),
-            (try? await nodes.field("pubsub#access_model", of: Namespace.avatarData.name)) == NodeConfiguration.AccessModel.open.rawValue,
-            let item = try? await nodes.item(digest, of: Namespace.avatarData.name),
+            try await nodes.field("pubsub#access_model", of: Namespace.avatarData.name) == NodeConfiguration.AccessModel.open.rawValue,
+            let item = try await nodes.item(digest, of: Namespace.avatarData.name),
             let data = try? parseElement(item.payload, limits: .ownWriting, defaultNamespace: .none), data.root.isNamed("data", .avatarData)
         else { return }
         let text = data.root.text.filter { !$0.isWhitespace }
         guard let picture = Base64.decode(text), hexadecimal(ScramHash.sha1.digest(picture)) == digest else { return }
-        await keep(Photo(type: info.attribute("type") ?? "image/png", text: text), as: digest, nodes, account, bytesMax: bytesMax)
+        try await keep(Photo(type: info.attribute("type") ?? "image/png", text: text, digest: digest), nodes, account, bytesMax: bytesMax)
     }
 
     private struct Photo {
         let type: String
         let text: String
+        let digest: String
     }
 
-    private static func keep(_ photo: Photo?, as digest: String?, _ nodes: OwnNodes, _ account: AccountID, bytesMax: Int) async {
-        let store = nodes.router.store
-        let old: ByteBuffer?
-        do throws(StoreError) { old = try await store.document(account, VCardTemp.key) } catch { return }
-        let card = card(old, with: photo)
-        guard card.readableBytes <= bytesMax else { return }
-        let mark = digest.map { ByteBuffer(string: $0) }
-        guard (try? await store.commit([.document(account, VCardTemp.key, card), .document(account, .avatar, mark)])) != nil else { return }
-        note(mark, nodes.account, nodes.router)
+    /// A card that is set meanwhile stays as it is, but for its picture; if it has one of its own, that is the newer one, and is published.
+    private static func keep(_ photo: Photo?, _ nodes: OwnNodes, _ account: AccountID, bytesMax: Int) async throws(StanzaError) {
+        let mark = ByteBuffer(string: photo?.digest ?? none)
+        for _ in 0..<CardConversions.attemptsMax {
+            let old = try await nodes.document(VCardTemp.key)
+            if nodes.owes(.temp, after: .avatar), let own = digest(ofStored: old), own != photo?.digest {
+                if try await nodes.isCard(old) { return }
+                continue
+            }
+            let card = card(old, with: photo)
+            guard card.readableBytes <= bytesMax else { return }
+            guard try await nodes.replaceCard(old, by: card, beside: [.document(account, .avatar, mark)]) else { continue }
+            return note(mark, nodes.account, nodes.router)
+        }
     }
 
     /// What was in the card besides stays as it was.
@@ -90,45 +99,70 @@ package struct AvatarConversion: PresentingStage {
         return writer.buffer
     }
 
-    private static func note(_ mark: ByteBuffer?, _ account: BareJID, _ router: Router) {
+    private static func note(_ mark: ByteBuffer, _ account: BareJID, _ router: Router) {
         _ = router.withResidentHome(account) { $0.documents[.avatar] = mark }
     }
 
     // MARK: From the card to nodes (§4.2)
 
-    /// Somebody has a new card, which is on disk.
-    static func changed(_ card: ElementView, _ nodes: OwnNodes, _ account: AccountID) async {
-        guard let photo = card.firstChild("PHOTO", .vCard), let binary = photo.firstChild("BINVAL", .vCard) else { return }
-        let text = binary.text.filter { !$0.isWhitespace }
-        guard !text.isEmpty, let picture = Base64.decode(text) else { return }
-        let digest = hexadecimal(ScramHash.sha1.digest(picture))
-        if let known = try? await nodes.router.store.document(account, .avatar), String(buffer: known) == digest { return }
-        let type = photo.firstChild("TYPE", .vCard)?.text ?? "image/png"
-        let isPublished: Void? = try? await publish(text, byteCount: picture.count, type, digest, nodes)
-        let mark = ByteBuffer(string: digest)
-        guard isPublished != nil, (try? await nodes.router.store.commit([.document(account, .avatar, mark)])) != nil else { return }
+    /// Somebody has a new card, which is on disk: its picture is published, or that there is none any more. What he has published himself since stays.
+    static func changed(_ card: ElementView, _ nodes: OwnNodes, _ account: AccountID) async throws(StanzaError) {
+        let known = try await nodes.document(.avatar).map { String(buffer: $0) }
+        let digest = digest(ofCard: card)
+        guard digest ?? none != known ?? none else { return }
+        do throws(StanzaError) {
+            if let digest { try await publish(card, digest, nodes) } else { try await withdraw(known ?? none, nodes) }
+        } catch {
+            // What nodes refuse is the picture in the card all the same.
+            if error.condition == .internalServerError { throw error }
+        }
+        let mark = ByteBuffer(string: digest ?? none)
+        // Also if there is a newer card by now: its turn comes, and goes by what was put at the nodes.
+        do throws(StoreError) { try await nodes.router.store.commit([.document(account, .avatar, mark)]) }
+        catch { throw StanzaError(.internalServerError, .wait) }
         note(mark, nodes.account, nodes.router)
     }
 
     /// The card is for everybody to read, and so are these.
-    private static func publish(_ text: String, byteCount: Int, _ type: String, _ digest: String, _ nodes: OwnNodes) async throws(StanzaError) {
+    private static func publish(_ card: ElementView, _ digest: String, _ nodes: OwnNodes) async throws(StanzaError) {
+        guard let photo = card.firstChild("PHOTO", .vCard), let text = binary(of: card), let picture = Base64.decode(text) else { return }
         let configuration = ["pubsub#access_model": NodeConfiguration.AccessModel.open.rawValue]
         var data = XMLWriter(contentNamespace: .none)
         data.element("data", .avatarData, text: text)
-        try await nodes.publish(digest, data.buffer, at: Namespace.avatarData.name, configuration)
+        try await nodes.publish(digest, data.buffer, at: Namespace.avatarData.name, configuration, unless: (.avatar, after: .temp))
         var metadata = XMLWriter(contentNamespace: .none)
         metadata.element("metadata", .avatarMetadata) { writer in
-            writer.element("info", .avatarMetadata, ["bytes": String(byteCount), "id": digest, "type": type])
+            let type = photo.firstChild("TYPE", .vCard)?.text ?? "image/png"
+            writer.element("info", .avatarMetadata, ["bytes": String(picture.count), "id": digest, "type": type])
         }
-        try await nodes.publish(digest, metadata.buffer, at: Namespace.avatarMetadata.name, configuration)
+        try await nodes.publish(digest, metadata.buffer, at: Namespace.avatarMetadata.name, configuration, unless: (.avatar, after: .temp))
+    }
+
+    /// There is no picture any more (XEP-0084 §4.2.3), nor the one that was in the card; another one that is published is not the card's affair.
+    private static func withdraw(_ digest: String, _ nodes: OwnNodes) async throws(StanzaError) {
+        guard let item = try await nodes.items(of: Namespace.avatarMetadata.name).last,
+            let metadata = try? parseElement(item.payload, limits: .ownWriting, defaultNamespace: .none),
+            metadata.root.children.contains(where: { $0.isNamed("info", .avatarMetadata) && $0.attribute("id") == digest })
+        else { return }
+        var nothing = XMLWriter(contentNamespace: .none)
+        nothing.element("metadata", .avatarMetadata)
+        try await nodes.publish(item.name, nothing.buffer, at: Namespace.avatarMetadata.name, [:], unless: (.avatar, after: .temp))
+        try await nodes.replace(.init(node: Namespace.avatarData.name, retracted: [digest]))
     }
 
     /// Of the picture in a card (XEP-0153 §3.1), if there is one.
     static func digest(ofCard card: ElementView) -> String? {
-        guard let text = card.firstChild("PHOTO", .vCard)?.firstChild("BINVAL", .vCard)?.text.filter({ !$0.isWhitespace }), !text.isEmpty,
-            let picture = Base64.decode(text)
-        else { return nil }
-        return hexadecimal(ScramHash.sha1.digest(picture))
+        binary(of: card).flatMap { Base64.decode($0) }.map { hexadecimal(ScramHash.sha1.digest($0)) }
+    }
+
+    private static func digest(ofStored card: ByteBuffer?) -> String? {
+        card.flatMap { try? parseElement($0, limits: .ownWriting, defaultNamespace: .none) }.flatMap { digest(ofCard: $0.root) }
+    }
+
+    /// The picture in base64, without what it is folded with.
+    private static func binary(of card: ElementView) -> String? {
+        let text = card.firstChild("PHOTO", .vCard)?.firstChild("BINVAL", .vCard)?.text.filter { !$0.isWhitespace }
+        return text?.isEmpty == false ? text : nil
     }
 
     private static func hexadecimal(_ bytes: [UInt8]) -> String {

@@ -17,6 +17,7 @@ struct EntityCapabilitiesTests {
             let news = StanzaBuilder.message(.normal, from: nil, to: .full(wish.address), id: wish.nodes.sorted().joined(separator: " ")) { _ in }
             if let session = wish.session { context.post(news, to: session) }
         }
+        func loaded(_ home: AccountHome, _ router: Router, _ context: LoopContext) {}
         func admitted(_ contact: BareJID, at home: AccountHome, _ router: Router, _ context: LoopContext) {}
         func isDecision(_ message: borrowing Stanza) -> Bool { false }
         func decide(_ arrival: Arrival, _ router: Router, _ context: LoopContext) {}

@@ -123,6 +123,24 @@ struct VCard4Tests {
         #expect(card(balcony).contains("Jule<") && !card(balcony).contains("Everybody"))
     }
 
+    @Test("an older card that is set while a published one is on its way stays, and is published, whenever it is set", arguments: 0..<16)
+    func meanwhile(moment: Int) {
+        let disk = SlowDisk()
+        publish("<fn><text>Published</text></fn>", access: "open", disk.client)
+        disk.interleave(moment) { $0.send("<iq type='set' id='s'><vCard xmlns='vcard-temp'><FN>Set</FN></vCard></iq>") }
+        #expect(temp(disk.client).contains("<FN>Set</FN>"))
+        #expect(card(disk.client).contains("<fn><text>Set</text></fn>"))
+    }
+
+    @Test("and one that is published while an older one is on its way to the node stays, and is the older one", arguments: 0..<16)
+    func publishedMeanwhile(moment: Int) {
+        let disk = SlowDisk()
+        disk.client.send("<iq type='set' id='s'><vCard xmlns='vcard-temp'><FN>Set</FN></vCard></iq>")
+        disk.interleave(moment) { publish("<fn><text>Published</text></fn>", access: "open", $0) }
+        #expect(card(disk.client).contains("<fn><text>Published</text></fn>"))
+        #expect(temp(disk.client).contains("<FN>Published</FN>"))
+    }
+
     @Test("a new older card is published at the node, for everybody, and keeps what only the node can say")
     func setting() {
         let balcony = server.online("juliet/balcony")

@@ -235,6 +235,8 @@ package struct Greeting: Sendable {
 package protocol EventingStage: Feature {
     /// It is known of a client that it wants to hear of these nodes, and was not known before.
     func wish(_ wish: NodeWish, at home: AccountHome, _ router: Router, _ context: LoopContext)
+    /// The account has come into memory.
+    func loaded(_ home: AccountHome, _ router: Router, _ context: LoopContext)
     /// Somebody may see the account's presence from now on.
     func admitted(_ contact: BareJID, at home: AccountHome, _ router: Router, _ context: LoopContext)
     /// Somebody may see it no longer.

@@ -68,6 +68,7 @@ extension Router {
             case .success(let stored?):
                 home.install(stored, usedNames: ids.used)
                 home.mayResend = resent.has(sender: address)
+                if home.documents.has(.conversions) { context.hosts.host(of: address)?.eventing?.loaded(home, self, context) }
             case .success(nil):
                 endSessions(home, StreamError(.notAuthorized, "the account is gone"), context)
                 home.stage = .absent

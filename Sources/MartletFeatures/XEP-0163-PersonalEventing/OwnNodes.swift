@@ -51,8 +51,13 @@ struct OwnNodes: Sendable {
 
     /// Publishes one item.
     ///
-    /// - Parameter configuration: fields that the node has to have; one that has others is configured anew.
-    func publish(_ name: String, _ payload: ByteBuffer, at node: String, _ configuration: [String: String]) async throws(StanzaError) {
+    /// - Parameters:
+    ///   - configuration: fields that the node has to have; one that has others is configured anew.
+    ///   - newer: refused if the owner has published something since, which is to be carried out yet.
+    func publish(
+        _ name: String, _ payload: ByteBuffer, at node: String, _ configuration: [String: String],
+        unless newer: (CardConversions.Change, after: CardConversions.Change)
+    ) async throws(StanzaError) {
         func form(_ type: String) -> DataForm {
             var form = DataForm(.submit, type: type)
             form.fields += configuration.sorted { $0.key < $1.key }.map { DataForm.Field($0.key, nil, [$0.value]) }
@@ -61,10 +66,10 @@ struct OwnNodes: Sendable {
         var publication = PubSubRequest.Publication(node: node, items: [.init(name: name, payload: payload)])
         publication.options = form(NodeConfiguration.publishOptionsType)
         do throws(PubSubError) {
-            do throws(PubSubError) { _ = try await ask(.publish(publication)) } catch {
+            do throws(PubSubError) { _ = try await ask(.publish(publication), unless: newer) } catch {
                 guard error.stanza.condition == .conflict else { throw error }
-                _ = try await ask(.configure(node: node, form(NodeConfiguration.formType)))
-                _ = try await ask(.publish(publication))
+                _ = try await ask(.configure(node: node, form(NodeConfiguration.formType)), unless: newer)
+                _ = try await ask(.publish(publication), unless: newer)
             }
         } catch {
             throw error.stanza
@@ -96,7 +101,9 @@ struct OwnNodes: Sendable {
     }
 
     /// Once it is on disk.
-    private func ask(_ request: PubSubRequest, by session: JID? = nil) async throws(PubSubError) -> NodeEffects.Answer {
+    private func ask(
+        _ request: PubSubRequest, by session: JID? = nil, unless newer: (CardConversions.Change, after: CardConversions.Change)? = nil
+    ) async throws(PubSubError) -> NodeEffects.Answer {
         let keeping = PubSubKeeping(router: router)
         let actor = session ?? .bare(account)
         let result: Result<NodeEffects.Answer, PubSubError> = await withCheckedContinuation { continuation in
@@ -105,6 +112,10 @@ struct OwnNodes: Sendable {
                     guard let home else { return continuation.resume(returning: .failure(PubSubError(StanzaError(.internalServerError, .wait)))) }
                     keeping.carryOut(home, context) { home, context, effects throws(PubSubError) in
                         guard let account = home.shard.residentAccount(home.address) else { throw PubSubError(StanzaError(.internalServerError, .wait)) }
+                        // Under the lock under which clients publish.
+                        if let newer, account.owedConversions.has(newer.0, after: newer.after) {
+                            throw PubSubError(StanzaError(.unexpectedRequest, .wait))
+                        }
                         try home.nodes.take(request, by: actor, AccountAudience(account, context), keeping.moment(context), &effects)
                     } done: { result, context in
                         switch result {

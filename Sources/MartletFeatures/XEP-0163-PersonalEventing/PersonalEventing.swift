@@ -31,7 +31,7 @@ package struct PersonalEventing: IQResponder {
     private func take(_ request: PubSubRequest, _ held: HeldRequest, _ context: LoopContext) {
         if held.request.isByOwner, OlderBookmarks.answer(request, held, self, context) { return }
         let actor = held.request.actor
-        carryOut(held, context) { nodes, audience, moment, effects throws(PubSubError) in
+        carryOut(held, context, owing: Self.cardChange(of: request, held)) { nodes, audience, moment, effects throws(PubSubError) in
             try Self.hidden(audience, actor) { () throws(PubSubError) in
                 if !request.isAboutOneNode, !audience.seesPresence(actor.bare) { throw PubSubError(.serviceUnavailable) }
                 try nodes.take(request, by: actor, audience, moment, &effects)
@@ -43,14 +43,18 @@ package struct PersonalEventing: IQResponder {
 
     /// What is to be put elsewhere once a request is done. Under the lock.
     private func conversion(of request: PubSubRequest, _ held: HeldRequest, _ home: PubSubHome) -> CardConversions.Change? {
-        guard let node = request.node, request.mayChangeItems else { return nil }
-        switch node {
-        case Namespace.bookmarks.name: return home.shard.residentAccount(home.address).map(OlderBookmarks.isWanted) == true ? .bookmarks : nil
-        case Namespace.avatarMetadata.name: if case .publish = request, held.request.isByOwner { return .avatar }
-        case VCard4.node: if case .publish = request, held.request.isByOwner { return .card }
-        default: break
+        guard request.node == Namespace.bookmarks.name, request.mayChangeItems else { return Self.cardChange(of: request, held) }
+        return home.shard.residentAccount(home.address).map(OlderBookmarks.isWanted) == true ? .bookmarks : nil
+    }
+
+    /// What the owner publishes that is in his card as well.
+    private static func cardChange(of request: PubSubRequest, _ held: HeldRequest) -> CardConversions.Change? {
+        guard case .publish(let publication) = request, held.request.isByOwner else { return nil }
+        return switch publication.node {
+        case Namespace.avatarMetadata.name: .avatar
+        case VCard4.node: .card
+        default: nil
         }
-        return nil
     }
 
     func note(_ change: CardConversions.Change, _ nodes: OwnNodes, _ context: LoopContext) {
@@ -64,9 +68,11 @@ package struct PersonalEventing: IQResponder {
 
     /// Asks the nodes of the account that a request is addressed to.
     ///
-    /// - Parameter then: runs where they have not refused, under the lock of their shard.
+    /// - Parameters:
+    ///   - change: what is to be put elsewhere if they do not refuse.
+    ///   - then: runs if they do not refuse, under the lock of their shard.
     func carryOut(
-        _ held: HeldRequest, _ context: LoopContext,
+        _ held: HeldRequest, _ context: LoopContext, owing change: CardConversions.Change? = nil,
         _ decide: @escaping @Sendable (inout PubSubNodes, AccountAudience, NodeMoment, inout NodeEffects) throws(PubSubError) -> Void,
         then: @escaping PubSubKeeping.Then = { _, _ in }
     ) {
@@ -77,6 +83,7 @@ package struct PersonalEventing: IQResponder {
                 // When it is asked again, the account may have left memory.
                 guard let account = home.shard.residentAccount(home.address) else { throw PubSubError(StanzaError(.internalServerError, .wait)) }
                 try decide(&home.nodes, AccountAudience(account, context), keeping.moment(context), &effects)
+                if let change, effects.needsMarks == nil { effects.beside.append(account.owe(change)) }
             }, then: then)
         }
     }
@@ -154,6 +161,13 @@ extension PersonalEventing: EventingStage {
             sendLastItems(of: own, wish, router, context)
             for owner in owners { sendLastItems(of: owner, wish, router, context) }
         }
+    }
+
+    package func loaded(_ home: AccountHome, _ router: Router, _ context: LoopContext) {
+        let owed = home.owedConversions.entries.map(\.change)
+        guard !owed.isEmpty else { return }
+        let nodes = OwnNodes(eventing: self, account: home.address, id: home.id, router: router, mailbox: context.mailbox)
+        for change in owed { note(change, nodes, context) }
     }
 
     package func admitted(_ contact: BareJID, at home: AccountHome, _ router: Router, _ context: LoopContext) {

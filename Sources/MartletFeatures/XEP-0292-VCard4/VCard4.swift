@@ -176,29 +176,58 @@ package enum VCard4 {
 
 extension VCard4 {
     /// Somebody has published his card. Only what everybody may read becomes the older card, which everybody reads.
-    static func published(_ nodes: OwnNodes, _ account: AccountID, bytesMax: Int) async {
-        guard (try? await nodes.field("pubsub#access_model", of: node)) == NodeConfiguration.AccessModel.open.rawValue,
-            let item = try? await nodes.items(of: node).last,
+    /// If there is a newer one of the older form, that becomes the published one instead.
+    static func published(_ nodes: OwnNodes, _ account: AccountID, bytesMax: Int) async throws(StanzaError) {
+        if nodes.owes(.temp, after: .card) { return }
+        guard try await nodes.field("pubsub#access_model", of: node) == NodeConfiguration.AccessModel.open.rawValue,
+            let item = try await nodes.items(of: node).last,
             let card = try? parseElement(item.payload, limits: .ownWriting, defaultNamespace: .none), card.root.isNamed("vcard", .vCard4)
         else { return }
-        let store = nodes.router.store
-        let old: ByteBuffer?
-        do throws(StoreError) { old = try await store.document(account, VCardTemp.key) } catch { return }
+        let old = try await nodes.document(VCardTemp.key)
         let temp = temp(of: card.root, keeping: old.flatMap { try? parseElement($0, limits: .ownWriting, defaultNamespace: .none) }?.root)
         guard temp != old, temp.readableBytes <= bytesMax else { return }
-        _ = try? await store.commit([.document(account, VCardTemp.key, temp)])
+        _ = try await nodes.replaceCard(old, by: temp)
     }
 
     /// Somebody has a new card of the older form. One that is published for few only is left as it is.
-    static func changed(_ temp: ElementView, _ nodes: OwnNodes) async {
-        let model = try? await nodes.field("pubsub#access_model", of: node)
+    static func changed(_ temp: ElementView, _ nodes: OwnNodes) async throws(StanzaError) {
+        let model = try await nodes.field("pubsub#access_model", of: node)
         guard model == nil || model == NodeConfiguration.AccessModel.open.rawValue else { return }
-        let old: NodeItem?
-        do throws(StanzaError) { old = try await nodes.items(of: node).last } catch { return }
+        let old = try await nodes.items(of: node).last
         let known = old.flatMap { try? parseElement($0.payload, limits: .ownWriting, defaultNamespace: .none) }
         let card = card(of: temp, keeping: known?.root)
         guard card != old?.payload else { return }
-        try? await nodes.publish(old?.name ?? "current", card, at: node, ["pubsub#access_model": NodeConfiguration.AccessModel.open.rawValue])
+        let configuration = ["pubsub#access_model": NodeConfiguration.AccessModel.open.rawValue]
+        try await nodes.publish(old?.name ?? "current", card, at: node, configuration, unless: (.card, after: .temp))
+    }
+}
+
+extension OwnNodes {
+    /// Whether a card that was read is the account's, also after what is on its way to the disk.
+    func isCard(_ card: ByteBuffer?) async throws(StanzaError) -> Bool {
+        do throws(StoreError) {
+            try await router.store.commit([.unchanged(id, VCardTemp.key, card)])
+            return true
+        } catch .constraint {
+            return false
+        } catch {
+            throw StanzaError(.internalServerError, .wait)
+        }
+    }
+
+    /// Puts a card in the place of the one that was read.
+    ///
+    /// - Parameter beside: on disk in the same commit.
+    /// - Returns: `false` if there is another one by now, which stays.
+    func replaceCard(_ old: ByteBuffer?, by new: ByteBuffer, beside: [Write] = []) async throws(StanzaError) -> Bool {
+        do throws(StoreError) {
+            try await router.store.commit([.unchanged(id, VCardTemp.key, old), .document(id, VCardTemp.key, new)] + beside)
+            return true
+        } catch .constraint {
+            return false
+        } catch {
+            throw StanzaError(.internalServerError, .wait)
+        }
     }
 }
 
