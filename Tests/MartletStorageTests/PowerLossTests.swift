@@ -337,7 +337,8 @@ extension Write {
     fileprivate var forgets: Bool {
         switch self {
         case .cursor, .archiveFloor, .archiveFloors: true
-        case .rosterItem, .rosterRemoval, .document, .log, .replaceStanza, .lastActivity, .idCeiling, .account, .room, .node, .invitation, .upload, .report, .sharedList: false
+        case .rosterItem, .rosterRemoval, .document, .unchanged, .log, .replaceStanza, .lastActivity, .idCeiling, .account, .room, .node, .invitation, .upload, .report,
+            .sharedList: false
         }
     }
 }
