@@ -1,4 +1,5 @@
-"""A browser as a client: Debian's Chromium, driven through chromedriver, with a page of the checks' own (browser.html)."""
+"""A browser as a client: Debian's Chromium, driven through chromedriver, with pages of the checks' own: one speaks by itself (browser.html), the other
+by Debian's Strophe.js (strophe.html)."""
 
 import asyncio
 import contextlib
@@ -16,6 +17,7 @@ from harness import STEP, Failed, check, equal, is_message, require
 from messages import text
 
 FOLDER = pathlib.Path(__file__).resolve().parent
+STROPHE = pathlib.Path("/usr/share/javascript/strophe/strophe.js")
 BROWSER_STEP = 20.0  # seconds: a browser takes its time to start
 
 
@@ -59,38 +61,34 @@ class Browser:
 
 
 @contextlib.contextmanager
-def page():
-    """The address of the page, from a place of its own: it is of another origin than the server."""
+def page(name):
+    """The address of a page, from a place of its own: it is of another origin than the server."""
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def __init__(self, *arguments):
             super().__init__(*arguments, directory=FOLDER)
+
+        def translate_path(self, path):
+            return str(STROPHE) if path == "/strophe.js" else super().translate_path(path)
 
         def log_message(self, *arguments):
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/browser.html"
+        yield f"http://127.0.0.1:{server.server_port}/{name}"
         server.shutdown()
 
 
-def converse(world, body, said):
-    """Logs in with a browser, and gives what became of it to `said`."""
+def converse(world, name, wanted, said):
+    """Opens a page with a browser, starts it, and gives what became of it to `said`."""
     browser = Browser(world)
-    web = f"{world.domain}:{world.web_port}"
     try:
-        with page() as address:
+        with page(name) as address:
             # The certificate is made by the server itself: a browser takes it once a person has, which the driver stands for.
-            browser.ask("/url", {"url": f"https://{web}/"})
+            browser.ask("/url", {"url": f"https://{web(world)}/"})
             browser.ask("/url", {"url": address})
-            browser.run(
-                "start(arguments[0])",
-                {
-                    "hostMeta": f"https://{web}/.well-known/host-meta.json",
-                    "domain": world.domain, "name": "romeo", "password": world.passwords["romeo"], "to": world.jid("juliet"), "body": body,
-                },
-            )
+            browser.run("start(arguments[0])", wanted)
             deadline = time.monotonic() + BROWSER_STEP
             while (seen := browser.run("return said")) is None:
                 require(time.monotonic() < deadline, "the page does not come to an end")
@@ -100,12 +98,17 @@ def converse(world, body, said):
         browser.close()
 
 
-@check("a browser logs in over WebSocket with SCRAM, and chats with a client on TCP", only="martlet")
-async def _(world):
+def web(world):
+    return f"{world.domain}:{world.web_port}"
+
+
+async def chat(world, document, /, **wanted):
+    """A page says something to Juliet, whose client answers. - Returns: what became of it, and the answer."""
     juliet = await world.client("juliet")
     body, answer = text(), text()
     said = []
-    page_runs = asyncio.create_task(asyncio.to_thread(converse, world, body, said))
+    wanted = {**wanted, "password": world.passwords["romeo"], "to": world.jid("juliet"), "body": body}
+    page_runs = asyncio.create_task(asyncio.to_thread(converse, world, document, wanted, said))
     hears = asyncio.create_task(juliet.expect(is_message(body), "the browser's message", BROWSER_STEP))
     # Whichever ends first tells more if something is wrong.
     await asyncio.wait({page_runs, hears}, return_when=asyncio.FIRST_COMPLETED)
@@ -116,7 +119,24 @@ async def _(world):
     juliet.send_message(mto=message["from"], mbody=answer, mtype="chat")
     await page_runs
     require("error" not in said[0], f"the page said {said}")
-    equal(said[0]["link"], f"wss://{world.domain}:{world.web_port}/xmpp-websocket", "where the WebSocket is")
-    equal(said[0]["heard"], answer, "what the browser heard")
-    equal(said[0]["from"], juliet.boundjid.full, "whom from")
-    equal(said[0]["code"], 1000, "the code of the end")
+    return said[0], answer
+
+
+@check("a browser logs in over WebSocket with SCRAM, and chats with a client on TCP", only="martlet")
+async def _(world):
+    host_meta = f"https://{web(world)}/.well-known/host-meta.json"
+    said, answer = await chat(world, "browser.html", hostMeta=host_meta, domain=world.domain, name="romeo")
+    equal(said["link"], f"wss://{web(world)}/xmpp-websocket", "where the WebSocket is")
+    equal(said["heard"], answer, "what the browser heard")
+
+
+@check("Strophe.js in a browser chats over BOSH", only="martlet")
+async def _(world):
+    said, answer = await chat(world, "strophe.html", url=f"https://{web(world)}/http-bind", jid=world.jid("romeo"))
+    equal(said["heard"], answer, "what the browser heard")
+
+
+@check("Strophe.js in a browser chats over WebSocket", only="martlet")
+async def _(world):
+    said, answer = await chat(world, "strophe.html", url=f"wss://{web(world)}/xmpp-websocket", jid=world.jid("romeo"))
+    equal(said["heard"], answer, "what the browser heard")
