@@ -88,7 +88,8 @@ struct BookmarksTests {
             """)
         balcony.forget()
         #expect(set(Self.play + "<conference jid='other@conference.capulet.example'/>", balcony)?.error == nil)
-        #expect(items(balcony).count == 2)
+        // What the session has not been told of in the older form stays.
+        #expect(items(balcony).count == 3)
         let orchard = server.online("romeo/orchard")
         orchard.send("""
             <iq type='get' id='i' to='juliet@capulet.example'><pubsub xmlns='http://jabber.org/protocol/pubsub'><items node='urn:xmpp:bookmarks:1'/>\
@@ -200,7 +201,7 @@ struct BookmarksTests {
     @Test("addresses of pages, and whatever else a client puts into the list, stay there (XEP-0048 §2.2, XEP-0049 §2)", arguments: [
         "<url name='Wiki' url='http://example.org/'/>", "<conference jid='no address@@' name='MUC'/>", "<group xmlns='urn:example'><a/></group>",
         "<conference jid='room@x.example'><nick>n</nick><x xmlns='urn:example'>1</x></conference>",
-        "<conference jid='room@x.example' minimize='1' name='R'/>",
+        "<conference minimize='1' jid='room@x.example' name='R'/>",
         "<conference jid='room@x.example'><nick>a</nick></conference><conference jid='room@x.example'><nick>b</nick></conference>",
     ])
     func kept(element: String) {

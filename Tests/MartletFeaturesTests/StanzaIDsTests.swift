@@ -112,7 +112,8 @@ struct StanzaIDsTests {
             server.createAccount("juliet")
             let hint = archive == .always ? "<no-permanent-store xmlns='urn:xmpp:hints'/>" : ""
             server.online("romeo/orchard").send("<message to='juliet@capulet.example' type='chat'><body>one</body>\(hint)</message>")
-            let juliet = server.online("juliet/balcony")
+            let juliet = server.client("juliet/balcony")
+            juliet.send("<presence/>")
             let waiting = juliet.receivedBesidesPresence()
             #expect(waiting.count == 1 && ids(in: waiting.first).count == expected)
             server.online("romeo/garden").send("<message to='juliet@capulet.example' type='chat'><body>two</body>\(hint)</message>")

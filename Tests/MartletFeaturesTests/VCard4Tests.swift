@@ -128,8 +128,10 @@ struct VCard4Tests {
         let disk = SlowDisk()
         publish("<fn><text>Published</text></fn>", access: "open", disk.client)
         disk.interleave(moment) { $0.send("<iq type='set' id='s'><vCard xmlns='vcard-temp'><FN>Set</FN></vCard></iq>") }
-        #expect(temp(disk.client).contains("<FN>Set</FN>"))
-        #expect(card(disk.client).contains("<fn><text>Set</text></fn>"))
+        let isSet = temp(disk.client).contains("<FN>Set</FN>")
+        // While the nodes are read the publication is yet to come, and is the later one.
+        #expect(isSet || moment < 2)
+        #expect(card(disk.client).contains("<fn><text>\(isSet ? "Set" : "Published")</text></fn>"))
     }
 
     @Test("and one that is published while an older one is on its way to the node stays, and is the older one", arguments: 0..<16)

@@ -108,7 +108,7 @@ struct RoomCommandTests {
         _ = try client.read(until: "Marry, bachelor")
         #expect(try room("history", garden, "--last", "5").output.hasSuffix("  nurse: Marry, bachelor\n"))
         #expect(try room("history", garden, "--json").output.contains("\"jid\":\"nurse@capulet.example/test\""))
-        #expect(try room("list").output == "\(garden)  (temporary, public, 1 inside)\n")
+        #expect(try room("list").output == "\(garden)  (persistent, public, 1 inside)\n")
         #expect(try room("info", garden).output.contains("\noccupants     1 of 200\n  nurse  moderator, owner  nurse@capulet.example/test\n"))
         let metrics = try PlainClient(port: household.metricsPort)
         metrics.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
