@@ -17,8 +17,8 @@ final class CardReads {
             "SELECT COUNT(*) FROM (SELECT 1 FROM card_word WHERE domainpart = $1 AND word >= $2 AND word < $3 LIMIT \(Self.countedMax)) c")
     }
 
-    /// Follows the rarest word, and asks of each account that has it whether it has the others: with 100,000 accounts a millisecond, and 150 where
-    /// every account has each of the words, but none has all in the right fields.
+    /// Follows the rarest word, and asks of each account that has it whether it has the others: what is common need not be read through. SQLite by
+    /// itself, with 100,000 made-up accounts, took 0.05 to 0.6 ms for most questions and 11 ms for two words of one letter.
     func cards(_ search: CardSearch) throws(SQLError) -> [FoundCard] {
         guard !search.terms.isEmpty, search.terms.count <= CardSearch.termsMax else { return [] }
         var terms: [(count: Int64, term: CardSearch.Term)] = []
