@@ -245,7 +245,7 @@ import Testing
 
     @Test("a header that is not sent in time ends the connection, whatever trickles in (reliability rule 10)")
     func slowHeader() async throws {
-        try await TestServer.with { server, port in
+        try await TestServer.with(holdsTime: true) { server, port in
             let client = try await TestClient.connect(to: port)
             try await client.send("<?xml version='1.0'?>")
             try await client.send(" <stream:str")
@@ -262,7 +262,7 @@ import Testing
 
     @Test("a login that is not finished in time ends, pings notwithstanding")
     func slowLogin() async throws {
-        try await TestServer.with { server, port in
+        try await TestServer.with(holdsTime: true) { server, port in
             let client = try await TestClient.connect(to: port)
             _ = try await client.say(TestClient.header(), hear: "</stream:features>")
             for _ in 0..<30 {
@@ -286,7 +286,7 @@ import Testing
 
     @Test("a silent client is pinged, and dropped if it stays silent; its session ends (XEP-0199)")
     func ghost() async throws {
-        try await TestServer.with { server, port in
+        try await TestServer.with(holdsTime: true) { server, port in
             let juliet = try BareJID(parsing: "juliet@verona.example")
             let client = try await TestClient.connect(to: port)
             try await client.logIn("juliet")
@@ -306,7 +306,7 @@ import Testing
 
     @Test("a client that answers a ping at once has answered it (XEP-0199)")
     func promptAnswer() async throws {
-        try await TestServer.with { server, port in
+        try await TestServer.with(holdsTime: true) { server, port in
             let juliet = try BareJID(parsing: "juliet@verona.example")
             let client = try await TestClient.connect(to: port)
             try await client.logIn("juliet")
@@ -429,7 +429,7 @@ import Testing
 
     @Test("a handshake that never comes ends with the login deadline, without a word in clear")
     func slowHandshake() async throws {
-        try await TestServer.with(.directTLS) { server, port in
+        try await TestServer.with(.directTLS, holdsTime: true) { server, port in
             let client = try await TestClient.connect(to: port)
             try await client.send([0x16, 0x03, 0x01])
             try await server.waitForConnection()

@@ -13,9 +13,9 @@ struct ComponentListenerTests {
 
     private static func with(
         _ kind: ListenerConfiguration.Kind = .component, settings: NetworkSettings = .test, limits: ComponentService.Limits = .init(),
-        _ body: (TestServer, Int) async throws -> Void
+        holdsTime: Bool = false, _ body: (TestServer, Int) async throws -> Void
     ) async throws {
-        let server = try await TestServer([], settings: settings, components: [try Self.settings()])
+        let server = try await TestServer([], settings: settings, components: [try Self.settings()], holdsTime: holdsTime)
         let service = ComponentService(
             server.components, router: server.router, certificates: server.certificates, settings: settings, limits: limits,
             log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
@@ -28,8 +28,7 @@ struct ComponentListenerTests {
             result = .failure(error)
         }
         await listener.stopAccepting()
-        await server.service.stop()
-        try await server.pool.shutDown()
+        try await server.stop()
         try result.get()
     }
 
@@ -83,7 +82,7 @@ struct ComponentListenerTests {
         var settings = NetworkSettings.test
         settings.loginDeadline = .seconds(30)
         settings.pingAfter = .seconds(60)
-        try await Self.with(settings: settings) { server, port in
+        try await Self.with(settings: settings, holdsTime: true) { server, port in
             let idle = try await TestClient.connect(to: port)
             try await Self.logIn(idle)
             let silent = try await TestClient.connect(to: port)

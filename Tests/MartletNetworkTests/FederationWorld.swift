@@ -154,8 +154,7 @@ final class Side: Sendable {
 
     func stop() async throws {
         await listener.stopAccepting()
-        await server.service.stop()
-        try await server.pool.shutDown()
+        try await server.stop()
     }
 
     /// Until that holds: the loops of the server go on meanwhile.

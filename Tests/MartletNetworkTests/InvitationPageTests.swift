@@ -54,8 +54,7 @@ struct InvitationPageTests {
             try await client.close()
             result = .success(())
         } catch { result = .failure(error) }
-        await server.service.stop()
-        try await server.pool.shutDown()
+        try await server.stop()
         try result.get()
     }
 

@@ -38,7 +38,7 @@ final class TestServer: Sendable {
         _ listeners: [ListenerConfiguration], settings: NetworkSettings = .test, accounts: TestAccounts = TestAccounts(),
         loops: Int = 1, domains: [String] = TestServer.domains, remote: any RemoteDelivery = NoFederation(),
         features: [any Feature] = [], components: [ComponentSettings] = [], store given: InMemoryStore? = nil, time: any TimeSource = SystemTime(),
-        files: (any FileStore)? = nil
+        files: (any FileStore)? = nil, holdsTime: Bool = false
     ) async throws {
         let store = given ?? InMemoryStore()
         let keys = try TestAccounts.keys(.sha256)
@@ -58,6 +58,7 @@ final class TestServer: Sendable {
         router = Router(store: store, ids: StanzaIDSource(floor: given == nil ? 0 : Self.laterNames), remote: remote, audit: NoAudit())
         certificates = try CertificateStore(domains.map(Fixtures.files), now: Fixtures.now)
         pool = LoopPool(count: loops) { LoopContext(loop: $0, hosts: hosts, store: store, time: time, random: SystemRandom()) }
+        if holdsTime { for loop in pool.loops { loop.end() } }
         self.accounts = accounts
         uploads = files.map { Uploads(store: store, files: $0, time: time) }
         client = ClientService(
@@ -71,20 +72,28 @@ final class TestServer: Sendable {
         }
     }
 
+    /// Ends what runs, and the time that was held goes on: who is told to go is not waited for without end.
+    func stop() async throws {
+        for loop in pool.loops { loop.begin() }
+        await service.stop()
+        try await pool.shutDown()
+    }
+
     /// Runs `body` against a server, and stops it.
+    ///
+    /// - Parameter holdsTime: for tests of deadlines: only ``pass(seconds:)`` turns them, however long the machine takes for what is between.
     static func with(
         _ listener: ListenerConfiguration = .plain, settings: NetworkSettings = .test, accounts: TestAccounts = TestAccounts(),
-        loops: Int = 1, _ body: (TestServer, Int) async throws -> Void
+        loops: Int = 1, holdsTime: Bool = false, _ body: (TestServer, Int) async throws -> Void
     ) async throws {
-        let server = try await TestServer([listener], settings: settings, accounts: accounts, loops: loops)
+        let server = try await TestServer([listener], settings: settings, accounts: accounts, loops: loops, holdsTime: holdsTime)
         let result: Result<Void, any Error>
         do {
             result = .success(try await body(server, try #require(server.service.ports.first)))
         } catch {
             result = .failure(error)
         }
-        await server.service.stop()
-        try await server.pool.shutDown()
+        try await server.stop()
         try result.get()
     }
 
