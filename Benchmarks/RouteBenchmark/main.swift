@@ -26,6 +26,8 @@ import Darwin
 /// A connection whose client reads everything and says nothing.
 final class DiscardingTransport: SessionTransport {
     private(set) var session: ClientSession?
+    /// Where stanzas are put together that others get as well, as a connection does.
+    private var outgoing = ByteBufferAllocator().buffer(capacity: 4_096)
     private(set) var writes = 0
     private(set) var bytes = 0
     let pendingBytes = 0
@@ -38,6 +40,12 @@ final class DiscardingTransport: SessionTransport {
     func write(_ bytes: ByteBuffer) {
         writes += 1
         self.bytes += bytes.readableBytes
+    }
+    func write(_ stanza: SharedStanza, to recipient: FullJID) {
+        writes += 1
+        outgoing.clear()
+        stanza.write(to: &outgoing, for: recipient)
+        bytes += outgoing.readableBytes
     }
     func flush() {}
     func close(_ error: StreamError?) {}
@@ -57,6 +65,7 @@ final class Bench {
         server = TestServer(features: { configuration in
             var configuration = configuration
             if !archives { configuration.archiveDefault = nil }
+            configuration.hasSharedLists = false
             return StandardFeatures.all(configuration)
         })
         store = DiscardingStore(accounts: server.store)
@@ -145,6 +154,8 @@ enum Workload: String, CaseIterable {
     case carbons
     /// A presence of 353 bytes to a hundred contacts that are online.
     case presence
+    /// An item of a node is published, of which a hundred contacts want to hear (XEP-0163).
+    case publish
     /// A session begins and ends: without presence.
     case bind
 
@@ -152,7 +163,7 @@ enum Workload: String, CaseIterable {
     var usual: Int {
         switch self {
         case .parse, .route, .routeArchived, .routeManaged, .routeSingly, .routeBare, .carbons: 200_000
-        case .presence: 2_000
+        case .presence, .publish: 2_000
         case .bind: 50_000
         }
     }
@@ -178,7 +189,7 @@ enum Workload: String, CaseIterable {
     var archives: Bool {
         switch self {
         case .routeArchived, .routeManaged: true
-        case .parse, .route, .routeSingly, .routeBare, .carbons, .presence, .bind: false
+        case .parse, .route, .routeSingly, .routeBare, .carbons, .presence, .publish, .bind: false
         }
     }
 
@@ -192,6 +203,7 @@ enum Workload: String, CaseIterable {
         case .routeBare: Self.routing(bench, burst: 10, to: "romeo@capulet.example")
         case .carbons: Self.carbons(bench)
         case .presence: Self.presence(bench)
+        case .publish: Self.publish(bench)
         case .bind: Self.binding(bench)
         }
     }
@@ -274,6 +286,34 @@ enum Workload: String, CaseIterable {
             let before = streams.reduce(0) { $0 + $1.transport.bytes }
             for _ in 0..<iterations { juliet.read(piece) }
             precondition(streams.reduce(0) { $0 + $1.transport.bytes } - before > iterations * 100 * announcement.utf8.count, "not everybody heard")
+            return iterations
+        }
+    }
+
+    private static func publish(_ bench: Bench) -> (Int) -> Int {
+        let contacts = (0..<100).map { "contact\($0)" }
+        bench.server.createAccount("juliet")
+        for contact in contacts { bench.server.befriend("juliet", contact) }
+        let streams = contacts.map { bench.stream($0, "orchard") }
+        let profile = EntityProfile(interests: ["http://jabber.org/protocol/mood"])
+        for (contact, stream) in zip(contacts, streams) {
+            stream.read(ByteBuffer(string: "<presence/>"))
+            _ = bench.router.withResidentHome(bench.server.address(contact)) { $0.sessions[0].profile = profile }
+        }
+        let juliet = bench.stream("juliet", "balcony")
+        let piece = ByteBuffer(
+            string: "<iq type='set' id='p1'><pubsub xmlns='http://jabber.org/protocol/pubsub'><publish node='http://jabber.org/protocol/mood'>"
+                + "<item id='current'><mood xmlns='http://jabber.org/protocol/mood'><happy/><text>Because the course of true love ran smooth.</text></mood>"
+                + "</item></publish></pubsub></iq>")
+        juliet.read(piece)
+        bench.server.run()
+        return { iterations in
+            let before = streams.reduce(0) { $0 + $1.transport.writes }
+            for _ in 0..<iterations {
+                juliet.read(piece)
+                bench.server.run()
+            }
+            precondition(streams.reduce(0) { $0 + $1.transport.writes } - before == iterations * 100, "not everybody heard")
             return iterations
         }
     }

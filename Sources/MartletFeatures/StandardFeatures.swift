@@ -41,6 +41,8 @@ package struct FeatureConfiguration: Sendable {
     package var components: [ComponentGrant] = []
     /// Who is on block lists that others share; `nil` where none are followed. One for all domains.
     package var sharedLists: SharedListKeeper?
+    /// Whether there are any: else no stanza is looked at by them.
+    package var hasSharedLists = true
 
     package init(
         softwareName: String = "Martlet", softwareVersion: String, operatingSystem: String? = nil,
@@ -78,7 +80,7 @@ package enum StandardFeatures {
             configuration.registration, configuration.invitations, configuration.derivation, time: configuration.time)
         let administration = ServiceAdministration(registration: registration, greetings: Greetings())
         let invitations = InvitationCommands(settings: configuration.invitations, registration: registration, random: SystemRandom())
-        let reporting = SpamReporting(configuration.sharedLists)
+        let reporting = SpamReporting(configuration.sharedLists, isScreening: configuration.hasSharedLists)
         let commands = ServerCommands(administration.commands + invitations.commands)
         return [
             RosterManagement(),

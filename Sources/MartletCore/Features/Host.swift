@@ -45,7 +45,7 @@ package final class Host: Sendable {
         self.features = features
         self.service = service
         self.servesSubdomains = servesSubdomains
-        screening = features.compactMap { $0 as? any ScreeningStage }
+        screening = features.compactMap { $0 as? any ScreeningStage }.filter(\.isScreening)
         annotating = features.compactMap { $0 as? any AnnotatingStage }
         fanOut = features.compactMap { $0 as? any FanOutStage }
         redacting = features.compactMap { $0 as? any RedactingStage }

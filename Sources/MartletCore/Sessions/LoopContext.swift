@@ -63,9 +63,9 @@ package final class LoopContext {
         post(.deliver(stanza, to: session, view: view), to: session.mailbox)
     }
 
-    /// Hands one stanza to many sessions of one loop. Memory only, as ``post(_:to:view:)``.
-    package func post(_ stanza: SharedStanza, to sessions: [SessionRef], on mailbox: LoopMailbox) {
-        post(.deliverShared(stanza, to: sessions), to: mailbox)
+    /// Hands one stanza to many sessions. Memory only, as ``post(_:to:view:)``.
+    package func post(_ stanza: SharedStanza, to sessions: SessionsByLoop) {
+        for group in sessions.groups where !group.sessions.isEmpty { post(.deliverShared(stanza, to: group.sessions), to: group.mailbox) }
     }
 
     package func post(_ stanzas: [SharedStanza], to session: SessionRef) {

@@ -362,7 +362,7 @@ package struct MultiUserChat: DomainService {
     }
 
     private func multicast(_ stanza: SharedStanza, from room: BareJID, to audience: RoomAudience, _ router: Router, _ context: LoopContext) {
-        for group in audience.groups where !group.sessions.isEmpty { context.post(stanza, to: group.sessions, on: group.mailbox) }
+        context.post(stanza, to: audience.local)
         for address in audience.remote { router.send(stanza.addressed(to: address), from: room, to: .full(address), nil, context) }
     }
 

@@ -40,7 +40,7 @@ extension RoomEffects.Action {
         switch self {
         case .send, .deliver, .notify, .pass: 1
         case .sendAll(let stanzas, _): stanzas.count
-        case .multicast(_, let audience): audience.groups.reduce(audience.remote.count) { $0 + $1.sessions.count }
+        case .multicast(_, let audience): audience.count
         case .answer, .refuse: 0
         }
     }

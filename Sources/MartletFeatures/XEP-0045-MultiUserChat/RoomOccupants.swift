@@ -235,40 +235,28 @@ package struct RoomOccupants: Sendable {
     }
 }
 
-/// Sessions that get the same, by the event loops on which they live: a message is handed to each loop once, however many they are.
+/// Sessions that get the same: a message is handed to each loop once, however many they are.
 package struct RoomAudience: Sendable {
-    package struct Group: Sendable {
-        package let mailbox: LoopMailbox
-        package fileprivate(set) var sessions: [SessionRef]
-    }
-    package private(set) var groups: [Group] = []
+    package private(set) var local = SessionsByLoop()
     /// Those of other servers.
     package private(set) var remote: [FullJID] = []
 
     package init() {}
 
-    package var isEmpty: Bool { remote.isEmpty && groups.allSatisfy(\.sessions.isEmpty) }
+    package var isEmpty: Bool { remote.isEmpty && local.isEmpty }
+    package var count: Int { remote.count + local.count }
 
     mutating func add(_ session: RoomSession) {
-        guard let ref = session.ref else { return remote.append(session.address) }
-        if let index = groups.firstIndex(where: { $0.mailbox === ref.mailbox }) { groups[index].sessions.append(ref) }
-        else { groups.append(Group(mailbox: ref.mailbox, sessions: [ref])) }
+        if let ref = session.ref { local.append(ref) } else { remote.append(session.address) }
     }
 
     /// - Returns: whether it was there.
     @discardableResult
     mutating func remove(_ session: RoomSession) -> Bool {
-        guard let ref = session.ref else {
-            guard let index = remote.firstIndex(of: session.address) else { return false }
-            remote.swapAt(index, remote.count - 1)
-            remote.removeLast()
-            return true
-        }
-        guard let group = groups.firstIndex(where: { $0.mailbox === ref.mailbox }),
-            let index = groups[group].sessions.firstIndex(where: { $0 === ref })
-        else { return false }
-        groups[group].sessions.swapAt(index, groups[group].sessions.count - 1)
-        groups[group].sessions.removeLast()
+        if let ref = session.ref { return local.remove(ref) }
+        guard let index = remote.firstIndex(of: session.address) else { return false }
+        remote.swapAt(index, remote.count - 1)
+        remote.removeLast()
         return true
     }
 }

@@ -121,35 +121,31 @@ extension AccountHome {
         _ message: Stanza, node: String, besides told: Set<JID>, _ router: Router, _ context: LoopContext, _ may: (BareJID) -> Bool
     ) -> [BareJID] {
         if may(address), !told.contains(.bare(address)) {
-            for entry in sessions where entry.wants(node, besides: told) { context.post(message.encoded(to: .full(entry.address)), to: entry.ref) }
+            var (interest, own) = (NodeInterest(in: node, besides: told), SessionsByLoop())
+            add(sessionsWith: &interest, to: &own)
+            context.post(SharedStanza(message), to: own)
         }
         for session in remotePresences.interested(in: node) where !told.contains(.full(session)) && !told.contains(.bare(session.bare)) {
             guard may(session.bare), !blocks(.full(session)) else { continue }
             router.send(message.encoded(to: .full(session)), from: address, to: .full(session), nil, context)
         }
         return roster.subscribers.filter { contact in
-            context.hosts.host(of: contact) != nil && !told.contains(.bare(contact)) && !blocks(.bare(contact)) && may(contact)
+            context.hosts.host(of: contact) != nil && (told.isEmpty || !told.contains(.bare(contact))) && !blocks(.bare(contact)) && may(contact)
         }
-    }
-}
-
-extension SessionEntry {
-    fileprivate func wants(_ node: String, besides told: Set<JID>) -> Bool {
-        isAvailable && profile.interests.contains(node) && !told.contains(.full(address))
     }
 }
 
 extension Router {
-    /// One event to many contacts of this server, each in his own home.
+    /// One event to many contacts of this server, as each in his own home has it.
     fileprivate func tell(_ contacts: [BareJID], _ message: Stanza, node: String, besides told: Set<JID>, _ context: LoopContext) {
+        var (interest, sessions) = (NodeInterest(in: node, besides: told), SessionsByLoop())
         for contact in contacts {
             _ = withResidentHome(contact) { home in
                 guard !home.blocks(message.from) else { return }
-                for entry in home.sessions where entry.wants(node, besides: told) {
-                    context.post(message.encoded(to: .full(entry.address)), to: entry.ref)
-                }
+                home.add(sessionsWith: &interest, to: &sessions)
             }
         }
+        context.post(SharedStanza(message), to: sessions)
     }
 
     /// The sessions of somebody who wants to hear of something only while he is there (`pubsub#presence_based_delivery`,

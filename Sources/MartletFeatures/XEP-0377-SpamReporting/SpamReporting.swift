@@ -15,9 +15,11 @@ package struct SpamReporting: ScreeningStage, DomainStage {
     let limits: ReportLimits
     /// `nil` where no lists are followed.
     private let keeper: SharedListKeeper?
+    package let isScreening: Bool
 
-    package init(_ keeper: SharedListKeeper? = nil, limits: ReportLimits = ReportLimits()) {
+    package init(_ keeper: SharedListKeeper? = nil, isScreening: Bool = true, limits: ReportLimits = ReportLimits()) {
         self.keeper = keeper
+        self.isScreening = isScreening && keeper != nil
         self.limits = limits
     }
 

@@ -61,6 +61,7 @@ struct HostAssembly {
         features.dataPolicy = statement(domain.dataPolicy)
         features.components = componentAssembly.grants(components, over: domain)
         features.sharedLists = sharedLists
+        features.hasSharedLists = !configuration.blockLists.isEmpty
         return features
     }
 
