@@ -182,7 +182,7 @@ extension PrivilegedEntity {
         _ request: ElementView, _ kind: IQRequest.Kind, id: String, to: JID, inNameOf account: BareJID, for stanza: Stanza, _ session: ComponentSession
     ) {
         let component = session.component
-        session.router.ask(request, kind, to: to, inNameOf: account, by: component.name, session.context) { answer, context in
+        session.router.ask(request, kind, to: to, inNameOf: account, by: component, session.context) { answer, context in
             let error = answer.element.firstChild("error", .client)
             let reply = StanzaBuilder.iq(error == nil ? .result : .error, from: .bare(account), to: stanza.from, id: stanza.id ?? "") { writer in
                 writer.open("privilege", .privilege)

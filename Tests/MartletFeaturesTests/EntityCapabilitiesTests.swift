@@ -138,9 +138,9 @@ struct EntityCapabilitiesTests {
     @Test("past so many questions at a time the next one waits for an answer, and is asked then")
     func burst() throws {
         let orchard = server.online("romeo/orchard")
-        for number in 0...AccountHome.requestsMax { announce("digest\(number)", orchard) }
+        for number in 0...AwaitedAnswers.countMax { announce("digest\(number)", orchard) }
         let ids = orchard.received().filter { $0.element.attribute("type") == "get" }.compactMap(\.id)
-        #expect(ids.count == AccountHome.requestsMax)
+        #expect(ids.count == AwaitedAnswers.countMax)
         answer(Self.lute, to: try #require(ids.first), orchard)
         answer(Self.lute, to: try #require(question(to: orchard)), orchard)
         #expect(wishes(orchard) == ["mood tune"])

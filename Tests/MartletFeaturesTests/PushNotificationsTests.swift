@@ -339,7 +339,7 @@ struct PushNotificationsTests {
 
     @Test("requests in an account's name that wait for an answer are bounded")
     func requestsMax() {
-        #expect(AccountHome.requestsMax == 64)
+        #expect(AwaitedAnswers.countMax == 64)
         for number in 0..<64 { ask(number) }
         #expect(notifications().last == "n63 1")
         ask(64)

@@ -53,8 +53,6 @@ package final class AccountHome {
     @exclusivity(unchecked) var openViews: [UInt64] = []
     /// Documents that decide about stanzas (``DocumentKey/resident``).
     @exclusivity(unchecked) package var documents = ResidentDocuments()
-    /// Requests in the account's name that wait for an answer, by identifier (`AccountRequests.swift`).
-    var requests: [String: PendingRequest] = [:]
     /// Contacts at other servers, as far as sessions have been told that they are there.
     package var remotePresences = RemotePresences()
     /// What sessions are to be told once it is on disk, in order.

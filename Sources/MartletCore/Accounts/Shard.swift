@@ -19,6 +19,8 @@ package final class Shard: @unchecked Sendable {
     /// Addresses of services that are in use.
     @exclusivity(unchecked) private var serviceHomes: [BareJID: any ServiceHome] = [:]
     private var idleServiceHomes: [BareJID] = []
+    /// What is asked in the name of addresses whose home is here. With the lock held.
+    var awaited = AwaitedAnswers()
 
     @inline(__always) func lock() { mutex.lock() }
     @inline(__always) func unlock() { mutex.unlock() }
@@ -61,7 +63,7 @@ package final class Shard: @unchecked Sendable {
     private func isEvictable(_ address: BareJID, _ settled: CommitTicket) -> Bool {
         guard let home = homes[address] else { return true }
         return home.sessions.isEmpty && home.parked.isEmpty && home.offline.held.isEmpty && home.tellings.isEmpty && home.stage != .loading
-            && !home.offline.isStoringDue && home.openViews.isEmpty && home.requests.isEmpty
+            && !home.offline.isStoringDue && home.openViews.isEmpty && !awaited.isAsking(address)
             && home.lastTicket <= settled
     }
 

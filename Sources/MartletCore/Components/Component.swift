@@ -113,6 +113,7 @@ package final class Component: DomainService {
     private let state = NIOLockedValueBox(State())
     private let receivedCount = Atomic<Int>(0)
     private let sentCount = Atomic<Int>(0)
+    private let requestsInName = Atomic<Int>(0)
 
     package init(_ name: BareJID, limits: Limits = Limits()) {
         self.name = name
@@ -226,6 +227,20 @@ package final class Component: DomainService {
             if let session = ref.session { body(session, context) }
         }
     }
+
+    // MARK: Requests in accounts' names
+
+    /// Those that may wait for their answers; a further one fails at once with `resource-constraint`.
+    package static var requestsInNameMax: Int { 1_000 }
+
+    /// - Returns: whether one more may wait.
+    func beginRequestInName() -> Bool {
+        if requestsInName.add(1, ordering: .relaxed).newValue <= Self.requestsInNameMax { return true }
+        endRequestInName()
+        return false
+    }
+
+    func endRequestInName() { requestsInName.subtract(1, ordering: .relaxed) }
 
     // MARK: Requests in the server's name
 

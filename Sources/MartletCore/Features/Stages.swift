@@ -303,11 +303,3 @@ package struct AccountRequest: Hashable, Sendable {
         self.payload = payload
     }
 }
-
-package enum RequestOutcome: Hashable, Sendable {
-    case result
-    /// Of whoever was asked, or of this server if it could not ask.
-    case error(StanzaError)
-    /// Nothing came within ``Router/answerWithin``.
-    case noAnswer
-}

@@ -47,7 +47,7 @@ extension Router {
     }
 
     /// A request that a component makes in the name of an account (XEP-0356 §6), from the account's bare address: what the account could not do, it
-    /// cannot. The answer comes to that address (`RequestsInName.swift`). With no lock held; the caller runs effects.
+    /// cannot. The answer comes to that address (`AwaitedAnswers.swift`). With no lock held; the caller runs effects.
     func iq(inName stanza: Stanza, _ kind: IQRequest.Kind, to: JID, by component: BareJID, _ context: LoopContext) {
         let asker = Asker(origin: nil, nil, proxy: component)
         guard let child = stanza.element.root.onlyChild else { return bounce(stanza, Self.notOneChild, nil, context) }

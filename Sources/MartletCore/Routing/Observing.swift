@@ -1,6 +1,6 @@
 import MartletXMPP
 
-/// What is told to those that look on (``ObservingStage``).
+/// What is told to those that look on (``ObservingStage``), and what comes of it.
 extension Router {
     /// A message has come for an account. Under the lock.
     @inline(__always)
@@ -46,5 +46,27 @@ extension Router {
     private func observers(of home: AccountHome, _ host: Host) -> [any ObservingStage] {
         guard home.isInMemory, !home.documents.isEmpty else { return [] }
         return host.observing.filter { home.documents.has($0.document) }
+    }
+
+    /// Does what a stage wants done. Under the lock.
+    func perform(_ consequences: Consequences, of stage: any RequestingStage, _ home: AccountHome, _ context: LoopContext) {
+        submit(consequences.writes, of: home, context)
+        for request in consequences.requests {
+            ask(request, home, context) { [self] outcome, answer, home, context in
+                perform(stage.answered(request, outcome, answer, at: home, context), of: stage, home, context)
+            }
+        }
+        guard !consequences.wishes.isEmpty, let eventing = context.hosts.host(of: home.address)?.eventing else { return }
+        for wish in consequences.wishes { eventing.wish(wish, at: home, self, context) }
+    }
+
+    func submit(_ writes: [Write], of home: AccountHome, _ context: LoopContext) {
+        guard !writes.isEmpty else { return }
+        let ticket = store.submit(writes)
+        home.lastTicket = ticket
+        let address = home.address
+        context.afterCommit(ticket) { [self] context, outcome in
+            if case .failure = outcome { reload(address, context) }
+        }
     }
 }

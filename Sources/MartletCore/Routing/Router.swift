@@ -13,8 +13,8 @@ package final class Router: Sendable {
     package let audit: any AuditSink
     package let settings: RouterSettings
     package let credentials = CredentialChanges()
-    /// What components have asked in accounts' names.
-    let requestsInName = RequestsInName()
+    /// Requests of all shards that wait for an answer (``AwaitedAnswers``).
+    let awaitedCount = Atomic<Int>(0)
     let domainRequests = DomainRequests()
     /// What clients may send again that was logged before the start.
     let resent: ResentMessages

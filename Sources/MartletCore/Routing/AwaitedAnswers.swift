@@ -1,0 +1,277 @@
+package import MartletXML
+package import MartletXMPP
+package import NIOCore
+import Synchronization
+
+/// Requests that this server itself makes, each in the name of one of its own addresses, and who waits for which answer.
+///
+/// They are kept in the shard of the address that they are from, where an answer comes. An answer counts only from whom was asked, under an identifier that
+/// nobody else can guess, and once (`reliability.md`: answers matched by id only).
+package struct AwaitedAnswers {
+    /// Requests that may wait in the name of one address; a further one fails at once with `resource-constraint`. Those of components are counted apart
+    /// (``Component/requestsInNameMax``).
+    package static var countMax: Int { 64 }
+
+    /// Hears what comes of a request, under the lock of the shard.
+    ///
+    /// - Parameters:
+    ///   - answer: `nil` if none has come, whatever the outcome.
+    ///   - home: of the account that the request is from, if it is one and in memory.
+    typealias Conclude = @Sendable (RequestOutcome, _ answer: Stanza?, _ home: AccountHome?, LoopContext) -> Void
+
+    struct Request {
+        let asked: JID
+        /// What an account asks for its own sake; else nothing.
+        let payload: ByteBuffer
+        /// Who asks in the account's name (XEP-0356).
+        let component: Component?
+        let deadline: Scheduled<Void>
+        let conclude: Conclude
+    }
+
+    /// Those in the name of one address, by identifier.
+    private var requests: [BareJID: [String: Request]] = [:]
+
+    func isAsking(_ asker: BareJID) -> Bool { requests[asker] != nil }
+    func isAsking(_ asker: BareJID, _ payload: ByteBuffer) -> Bool { requests[asker]?.values.contains { $0.payload == payload } ?? false }
+    func ids(of asker: BareJID, to asked: JID) -> [String] { requests[asker]?.filter { $0.value.asked == asked }.map(\.key) ?? [] }
+
+    /// - Returns: whether there was room for it.
+    fileprivate mutating func insert(_ request: Request, as id: String, of asker: BareJID) -> Bool {
+        if let component = request.component {
+            guard component.beginRequestInName() else { return false }
+        } else {
+            guard requests[asker]?.values.count(where: { $0.component == nil }) ?? 0 < Self.countMax else { return false }
+        }
+        requests[asker, default: [:]][id] = request
+        return true
+    }
+
+    /// - Parameter sender: who answers; `nil` is this server.
+    fileprivate mutating func take(_ id: String, of asker: BareJID, by sender: JID?) -> Request? {
+        guard let request = requests[asker]?[id], sender == nil || sender == request.asked else { return nil }
+        requests[asker]?[id] = nil
+        if requests[asker]?.isEmpty == true { requests[asker] = nil }
+        request.component?.endRequestInName()
+        return request
+    }
+}
+
+package enum RequestOutcome: Hashable, Sendable {
+    case result
+    /// Of whoever was asked, or of this server if it could not ask.
+    case error(StanzaError)
+    /// Nothing came within ``Router/answerWithin``.
+    case noAnswer
+}
+
+extension AccountHome {
+    /// Whether somebody has been asked this and has not answered.
+    package func isAsking(_ payload: ByteBuffer) -> Bool { shard.awaited.isAsking(address, payload) }
+}
+
+extension Router {
+    /// How long an answer is waited for.
+    package static var answerWithin: TimeAmount { .seconds(30) }
+
+    /// Sends a request once no lock is held, and waits for what comes of it. Under the lock of the shard of whoever asks.
+    ///
+    /// - Parameter send: says why the request is not sent.
+    private func ask(
+        _ id: String, of asker: BareJID, to asked: JID, _ payload: ByteBuffer = ByteBuffer(), by component: Component? = nil,
+        _ context: LoopContext, _ conclude: @escaping AwaitedAnswers.Conclude, send: @escaping (LoopContext) -> StanzaError?
+    ) {
+        let mailbox = context.mailbox
+        let deadline = mailbox.loop.scheduleTask(in: Self.answerWithin) { [self] in
+            mailbox.run { [self] context in self.conclude(id, of: asker, .noAnswer, context) }
+        }
+        let request = AwaitedAnswers.Request(asked: asked, payload: payload, component: component, deadline: deadline, conclude: conclude)
+        let shard = placement.shard(of: asker)
+        guard shard.awaited.insert(request, as: id, of: asker) else {
+            deadline.cancel()
+            return context.after { context in
+                shard.withLock { conclude(.error(StanzaError(.resourceConstraint, .wait)), nil, shard.home(asker), context) }
+            }
+        }
+        awaitedCount.add(1, ordering: .relaxed)
+        context.after { [self] context in
+            if let refusal = send(context) { self.conclude(id, of: asker, .error(refusal), context) }
+        }
+    }
+
+    // MARK: Answers
+
+    /// An answer to a bare JID of this server: taken if it is waited for, else of no interest to anybody. With no lock held.
+    func answered(_ stanza: Stanza, _ type: IQType, _ context: LoopContext) {
+        guard case .bare(let asker)? = stanza.to, let id = stanza.id else { return }
+        if asker.isDomain {
+            guard !domainRequests.conclude(id, by: asker, from: stanza.from, type == .result ? stanza : nil) else { return }
+            if let host = context.hosts.host(of: asker) { _ = isHeard(stanza, by: host, context) }
+            return
+        }
+        guard awaitsAnswers else { return }
+        switch type {
+        case .get, .set: return
+        case .result: conclude(id, of: asker, .result, answer: stanza, context)
+        case .error: conclude(id, of: asker, .error(StanzaError(in: stanza)), answer: stanza, context)
+        }
+    }
+
+    /// What this server, or somebody who is here, answers to the bare address of an account. May be called under a shard's lock.
+    func answerAccount(_ answer: EncodedStanza, at address: JID, _ context: LoopContext) {
+        guard awaitsAnswers, case .bare = address, answer.isIQ else { return }
+        context.after { [self] context in
+            guard let stanza = Stanza(sent: answer), case .iq(let type) = stanza.kind else { return }
+            answered(stanza, type, context)
+        }
+    }
+
+    /// Nothing is looked up while nobody waits for anything.
+    private var awaitsAnswers: Bool { awaitedCount.load(ordering: .relaxed) > 0 }
+
+    /// - Parameter answer: `nil` if this server itself says what comes of the request.
+    private func conclude(
+        _ id: String, of asker: BareJID, _ outcome: @autoclosure () -> RequestOutcome, answer: Stanza? = nil, _ context: LoopContext
+    ) {
+        let shard = placement.shard(of: asker)
+        shard.withLock {
+            guard let request = shard.awaited.take(id, of: asker, by: answer?.from) else { return }
+            awaitedCount.subtract(1, ordering: .relaxed)
+            request.deadline.cancel()
+            let home = shard.home(asker)
+            request.conclude(outcome(), answer, home, context)
+            if let home { shardIdle(home) }
+        }
+        context.runEffects()
+    }
+
+    /// A session is gone: who has asked it something need not wait. Under the lock.
+    func forgetRequests(to session: FullJID, of home: AccountHome, _ context: LoopContext) {
+        let account = home.address
+        for id in home.shard.awaited.ids(of: account, to: .full(session)) {
+            context.after { [self] context in conclude(id, of: account, .noAnswer, context) }
+        }
+    }
+}
+
+// MARK: In an account's name, for what it is known to want
+
+extension Router {
+    /// Under the lock of the account's shard, and so is `conclude`; not at all if the account is not in memory by then.
+    ///
+    /// - Parameter reachesAccounts: whether another account of this server may be asked, as one of another server's would be.
+    func ask(
+        _ request: AccountRequest, reachesAccounts: Bool = false, _ home: AccountHome, _ context: LoopContext,
+        _ conclude: @escaping @Sendable (RequestOutcome, _ answer: ElementView?, AccountHome, LoopContext) -> Void
+    ) {
+        let account = home.address
+        ask(request.id, of: account, to: request.to, request.payload, context) { outcome, answer, home, context in
+            if let home, home.isInMemory { conclude(outcome, answer?.element.root.firstChild, home, context) }
+        } send: { [self] context in
+            send(request, of: account, reachesAccounts, context)
+        }
+    }
+
+    /// - Returns: why it was not sent.
+    private func send(_ request: AccountRequest, of account: BareJID, _ reachesAccounts: Bool, _ context: LoopContext) -> StanzaError? {
+        let type: IQType = request.kind == .get ? .get : .set
+        let encoded = StanzaBuilder.iq(type, from: .bare(account), to: request.to, id: request.id) { $0.raw(request.payload) }
+        guard let stanza = Stanza(sent: encoded), isAllowed(stanza, to: request.to, of: account, context) else { return .notAcceptable() }
+        guard let host = context.hosts.host(of: request.to.bare) else {
+            if case .refused(let error) = remote.deliver(encoded, from: account, to: request.to.bare, context) { return error }
+            return nil
+        }
+        if reachesAccounts, case .bare(let other) = request.to, !other.isDomain, let child = stanza.element.root.firstChild {
+            _ = ask(other, host, request.kind, child, stanza, Asker(origin: nil, nil), context, isByAdmin: false)
+            return nil
+        }
+        // What the server itself and its accounts answer is not for accounts to ask.
+        guard case .full(let full) = request.to, !full.bare.isDomain else { return .serviceUnavailable }
+        return pass(stanza, type, to: full, host, origin: nil, context)
+    }
+
+    /// Whether the account's own screening lets it out.
+    private func isAllowed(_ stanza: Stanza, to: JID, of account: BareJID, _ context: LoopContext) -> Bool {
+        guard let host = context.hosts.host(of: account) else { return false }
+        let route = Route(account: account, direction: .sent, origin: nil, peer: to)
+        let shard = placement.shard(of: account)
+        return shard.withLock {
+            guard let home = shard.home(account) else { return false }
+            return host.screening.allSatisfy { $0.screen(stanza, home, route) == .pass }
+        }
+    }
+}
+
+// MARK: In an account's name, for a component (XEP-0356 §6)
+
+extension Router {
+    /// With no lock held; the caller runs effects.
+    ///
+    /// - Parameters:
+    ///   - content: the request as it is to be sent, but for its `from` and `id`.
+    ///   - answered: called once, on whatever loop, with no lock held: with the answer, or with an error of this server's. It has an identifier of its own.
+    package func ask(
+        _ content: ElementView, _ kind: IQRequest.Kind, to: JID, inNameOf account: BareJID, by component: Component, _ context: LoopContext,
+        answered: @escaping @Sendable (Stanza, LoopContext) -> Void
+    ) {
+        let id = context.random.token()
+        var writer = XMLWriter()
+        writer.open(copying: content, setting: ["from": account.description, "to": to.description, "id": id])
+        writer.appendContent(of: content)
+        writer.close()
+        guard let request = Stanza(sent: EncodedStanza(writer.buffer)) else { preconditionFailure("the writer writes what the parser reads") }
+        placement.shard(of: account).withLock {
+            ask(id, of: account, to: to, by: component, context) { outcome, answer, _, context in
+                let answer = answer ?? outcome.refusal(of: request)
+                context.after { context in answered(answer, context) }
+            } send: { [self] context in
+                send(request, kind, id, to: to, inNameOf: account, by: component, context)
+                return nil
+            }
+        }
+    }
+
+    private func send(
+        _ request: Stanza, _ kind: IQRequest.Kind, _ id: String, to: JID, inNameOf account: BareJID, by component: Component, _ context: LoopContext
+    ) {
+        withHome(of: account, bytes: request.element.byteCount, context) { [self] home, context in
+            let stage = home.stage
+            context.after { [self] context in
+                switch stage {
+                case .resident: iq(inName: request, kind, to: to, by: component.name, context)
+                case .absent: conclude(id, of: account, .error(.serviceUnavailable), context)
+                case .loading, .stale, .failed: conclude(id, of: account, .error(StanzaError(.internalServerError, .wait)), context)
+                }
+            }
+            if home.isResident { shardIdle(home) }
+        }
+    }
+}
+
+extension RequestOutcome {
+    /// What this server says instead of who was asked.
+    fileprivate func refusal(of request: Stanza) -> Stanza {
+        let error: StanzaError =
+            switch self {
+            case .error(let error): error
+            case .noAnswer: StanzaError(.remoteServerTimeout)
+            case .result: preconditionFailure("a result has come from somebody")
+            }
+        guard let stanza = Stanza(sent: StanzaBuilder.error(error, answering: request)) else { preconditionFailure("the writer writes what the parser reads") }
+        return stanza
+    }
+}
+
+extension EncodedStanza {
+    /// By how it begins.
+    fileprivate var isIQ: Bool { bytes.readableBytesView.starts(with: Array("<iq".utf8)) }
+}
+
+extension StanzaError {
+    /// What an error says; `undefined-condition` where it says nothing that is known (RFC 6120 §8.3).
+    package init(in stanza: Stanza) {
+        let error = stanza.element.root.firstChild("error", .client)
+        let condition = error?.children.lazy.filter { $0.isIn(.stanzaErrors) }.compactMap { Condition(rawValue: String($0.localName)) }.first
+        self.init(condition ?? .undefinedCondition, error?.attribute("type").flatMap(Kind.init(rawValue:)))
+    }
+}
