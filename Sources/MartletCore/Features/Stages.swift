@@ -157,13 +157,12 @@ package struct StrangersRequest: Sendable {
     }
 }
 
-/// Hears what comes for a domain itself besides requests: answers to what has been asked in its name (``Router/request(_:id:from:to:_:_:)``), and
-/// messages. A domain has one at most.
+/// Hears messages that come for a domain itself, such as events of nodes that it has subscribed to. A domain has one at most.
 package protocol DomainStage: Feature {
     /// With no lock held. The sender is who it says it is; whatever else it says is not believed yet.
     ///
-    /// - Returns: whether it was expected. A message that was not is answered as where nobody is.
-    func heard(_ stanza: Stanza, _ router: Router, _ context: LoopContext) -> Bool
+    /// - Returns: whether it was expected. What was not is answered as where nobody is.
+    func heard(_ message: Stanza, _ router: Router, _ context: LoopContext) -> Bool
 }
 
 /// Looks on as messages and requests for subscriptions come for an account, and may have somebody told, such as to wake a device that has no connection.
@@ -191,7 +190,7 @@ package protocol RequestingStage: Feature {
     ///
     /// - Parameter answer: the child of a result, if it has one.
     func answered(
-        _ request: AccountRequest, _ outcome: RequestOutcome, _ answer: ElementView?, at home: AccountHome, _ context: LoopContext
+        _ request: OwnRequest, _ outcome: RequestOutcome, _ answer: ElementView?, at home: AccountHome, _ context: LoopContext
     ) -> Consequences
 }
 
@@ -276,30 +275,13 @@ package struct NodeWish: Sendable {
 /// What comes of something that a stage has seen.
 package struct Consequences: Sendable {
     /// Sent once no lock is held.
-    package var requests: [AccountRequest]
+    package var requests: [OwnRequest]
     /// What is in memory already.
     package var writes: [Write]
     package var wishes: [NodeWish]
-    package init(requests: [AccountRequest] = [], writes: [Write] = [], wishes: [NodeWish] = []) {
+    package init(requests: [OwnRequest] = [], writes: [Write] = [], wishes: [NodeWish] = []) {
         self.requests = requests
         self.writes = writes
         self.wishes = wishes
-    }
-}
-
-/// A request in the name of an account, from its bare JID.
-package struct AccountRequest: Hashable, Sendable {
-    package let kind: IQRequest.Kind
-    /// Nobody else can guess it: ``RandomSource/token()``.
-    package let id: String
-    package let to: JID
-    /// The one child element.
-    package let payload: ByteBuffer
-
-    package init(_ kind: IQRequest.Kind = .set, id: String, to: JID, payload: ByteBuffer) {
-        self.kind = kind
-        self.id = id
-        self.to = to
-        self.payload = payload
     }
 }

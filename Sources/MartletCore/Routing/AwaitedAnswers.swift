@@ -57,11 +57,32 @@ package struct AwaitedAnswers {
     }
 }
 
+/// A request in the name of an account or a domain, from the bare JID.
+package struct OwnRequest: Hashable, Sendable {
+    package let kind: IQRequest.Kind
+    /// Nobody else can guess it: ``RandomSource/token()``.
+    package let id: String
+    package let to: JID
+    /// The one child element.
+    package let payload: ByteBuffer
+
+    package init(_ kind: IQRequest.Kind = .set, id: String, to: JID, payload: ByteBuffer) {
+        self.kind = kind
+        self.id = id
+        self.to = to
+        self.payload = payload
+    }
+
+    fileprivate func encoded(from sender: BareJID) -> EncodedStanza {
+        StanzaBuilder.iq(kind == .get ? .get : .set, from: .bare(sender), to: to, id: id) { $0.raw(payload) }
+    }
+}
+
 package enum RequestOutcome: Hashable, Sendable {
     case result
     /// Of whoever was asked, or of this server if it could not ask.
     case error(StanzaError)
-    /// Nothing came within ``Router/answerWithin``.
+    /// Nothing has come in time.
     case noAnswer
 }
 
@@ -71,7 +92,7 @@ extension AccountHome {
 }
 
 extension Router {
-    /// How long an answer is waited for.
+    /// How long an answer is waited for, mostly.
     package static var answerWithin: TimeAmount { .seconds(30) }
 
     /// Sends a request once no lock is held, and waits for what comes of it. Under the lock of the shard of whoever asks.
@@ -79,10 +100,10 @@ extension Router {
     /// - Parameter send: says why the request is not sent.
     private func ask(
         _ id: String, of asker: BareJID, to asked: JID, _ payload: ByteBuffer = ByteBuffer(), by component: Component? = nil,
-        _ context: LoopContext, _ conclude: @escaping AwaitedAnswers.Conclude, send: @escaping (LoopContext) -> StanzaError?
+        within time: TimeAmount = answerWithin, _ context: LoopContext, _ conclude: @escaping AwaitedAnswers.Conclude, send: @escaping (LoopContext) -> StanzaError?
     ) {
         let mailbox = context.mailbox
-        let deadline = mailbox.loop.scheduleTask(in: Self.answerWithin) { [self] in
+        let deadline = mailbox.loop.scheduleTask(in: time) { [self] in
             mailbox.run { [self] context in self.conclude(id, of: asker, .noAnswer, context) }
         }
         let request = AwaitedAnswers.Request(asked: asked, payload: payload, component: component, deadline: deadline, conclude: conclude)
@@ -103,13 +124,7 @@ extension Router {
 
     /// An answer to a bare JID of this server: taken if it is waited for, else of no interest to anybody. With no lock held.
     func answered(_ stanza: Stanza, _ type: IQType, _ context: LoopContext) {
-        guard case .bare(let asker)? = stanza.to, let id = stanza.id else { return }
-        if asker.isDomain {
-            guard !domainRequests.conclude(id, by: asker, from: stanza.from, type == .result ? stanza : nil) else { return }
-            if let host = context.hosts.host(of: asker) { _ = isHeard(stanza, by: host, context) }
-            return
-        }
-        guard awaitsAnswers else { return }
+        guard awaitsAnswers, case .bare(let asker)? = stanza.to, let id = stanza.id else { return }
         switch type {
         case .get, .set: return
         case .result: conclude(id, of: asker, .result, answer: stanza, context)
@@ -117,12 +132,13 @@ extension Router {
         }
     }
 
-    /// What this server, or somebody who is here, answers to the bare address of an account. May be called under a shard's lock.
-    func answerAccount(_ answer: EncodedStanza, at address: JID, _ context: LoopContext) {
-        guard awaitsAnswers, case .bare = address, answer.isIQ else { return }
+    /// What this server, or somebody who is here, has for an address of a domain that has accounts, besides its sessions: an answer, or an event for the
+    /// domain itself. May be called under a shard's lock.
+    func take(_ encoded: EncodedStanza, at address: JID, of host: Host, _ context: LoopContext) {
+        guard case .bare(let bare) = address, encoded.isIQ ? awaitsAnswers : bare.isDomain && host.listening != nil else { return }
         context.after { [self] context in
-            guard let stanza = Stanza(sent: answer), case .iq(let type) = stanza.kind else { return }
-            answered(stanza, type, context)
+            guard let stanza = Stanza(sent: encoded) else { return }
+            if case .iq(let type) = stanza.kind { answered(stanza, type, context) } else { _ = isHeard(stanza, by: host, context) }
         }
     }
 
@@ -161,7 +177,7 @@ extension Router {
     ///
     /// - Parameter reachesAccounts: whether another account of this server may be asked, as one of another server's would be.
     func ask(
-        _ request: AccountRequest, reachesAccounts: Bool = false, _ home: AccountHome, _ context: LoopContext,
+        _ request: OwnRequest, reachesAccounts: Bool = false, _ home: AccountHome, _ context: LoopContext,
         _ conclude: @escaping @Sendable (RequestOutcome, _ answer: ElementView?, AccountHome, LoopContext) -> Void
     ) {
         let account = home.address
@@ -173,10 +189,9 @@ extension Router {
     }
 
     /// - Returns: why it was not sent.
-    private func send(_ request: AccountRequest, of account: BareJID, _ reachesAccounts: Bool, _ context: LoopContext) -> StanzaError? {
-        let type: IQType = request.kind == .get ? .get : .set
-        let encoded = StanzaBuilder.iq(type, from: .bare(account), to: request.to, id: request.id) { $0.raw(request.payload) }
-        guard let stanza = Stanza(sent: encoded), isAllowed(stanza, to: request.to, of: account, context) else { return .notAcceptable() }
+    private func send(_ request: OwnRequest, of account: BareJID, _ reachesAccounts: Bool, _ context: LoopContext) -> StanzaError? {
+        let encoded = request.encoded(from: account)
+        guard let stanza = Stanza(sent: encoded), case .iq(let type) = stanza.kind, isAllowed(stanza, to: request.to, of: account, context) else { return .notAcceptable() }
         guard let host = context.hosts.host(of: request.to.bare) else {
             if case .refused(let error) = remote.deliver(encoded, from: account, to: request.to.bare, context) { return error }
             return nil
@@ -245,6 +260,56 @@ extension Router {
             }
             if home.isResident { shardIdle(home) }
         }
+    }
+}
+
+// MARK: In the name of a domain
+
+extension Router {
+    /// Asks a service, of this server or of another. With no lock held; the caller runs effects.
+    ///
+    /// - Parameters:
+    ///   - domain: one that has accounts.
+    ///   - answered: called once, on whatever loop, with no lock held. The answer is `nil` if none has come, whatever the outcome.
+    package func ask(
+        _ request: OwnRequest, inNameOf domain: BareJID, within time: TimeAmount = answerWithin, _ context: LoopContext,
+        answered: @escaping @Sendable (RequestOutcome, _ answer: Stanza?, LoopContext) -> Void
+    ) {
+        placement.shard(of: domain).withLock {
+            ask(request.id, of: domain, to: request.to, within: time, context) { outcome, answer, _, context in
+                context.after { context in answered(outcome, answer, context) }
+            } send: { [self] context in
+                send(request, inNameOf: domain, context)
+            }
+        }
+    }
+
+    /// The same, where only a result is of interest.
+    ///
+    /// - Parameters:
+    ///   - content: of a request of type `get`.
+    ///   - mailbox: of the loop on which it is asked.
+    package func ask(_ peer: BareJID, by domain: BareJID, _ content: ByteBuffer, on mailbox: LoopMailbox) async -> Stanza? {
+        await withCheckedContinuation { continuation in
+            mailbox.run { [self] context in
+                let request = OwnRequest(.get, id: context.random.token(), to: .bare(peer), payload: content)
+                ask(request, inNameOf: domain, context) { outcome, answer, _ in continuation.resume(returning: outcome == .result ? answer : nil) }
+                context.runEffects()
+            }
+        }
+    }
+
+    /// - Returns: why it is not sent.
+    private func send(_ request: OwnRequest, inNameOf domain: BareJID, _ context: LoopContext) -> StanzaError? {
+        let encoded = request.encoded(from: domain)
+        if context.hosts.service(of: request.to.bare) != nil {
+            guard let stanza = Stanza(sent: encoded), case .iq(let type) = stanza.kind else { return .internalServerError }
+            _ = iq(stanza, type, to: request.to, byPeer: Asker(origin: nil, nil), context)
+            return nil
+        }
+        guard context.hosts.host(of: request.to.bare) == nil else { return .serviceUnavailable }
+        if case .refused(let error) = remote.deliver(encoded, from: domain, to: request.to.bare, context) { return error }
+        return nil
     }
 }
 

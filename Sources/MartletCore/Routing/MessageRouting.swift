@@ -172,6 +172,12 @@ extension Router {
         }
     }
 
+    /// - Returns: whether the domain had expected it. With no lock held.
+    func isHeard(_ stanza: Stanza, by host: Host, _ context: LoopContext) -> Bool {
+        guard let listening = host.listening, stanza.to == .bare(host.domain) else { return false }
+        return listening.heard(stanza, self, context)
+    }
+
     /// It waits until the recipient's account is in memory. Under the lock of that one's shard.
     private func park(_ message: MessageInTransit, _ host: Host, in shard: Shard, _ context: LoopContext) -> Progress {
         let isParked = park(message.to.bare, bytes: message.stanza.element.byteCount, in: shard, context) { [self] home, context in

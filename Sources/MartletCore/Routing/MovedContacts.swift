@@ -18,7 +18,7 @@ extension Router {
             guard old != new, old != account, home.roster.state(of: old).from, !home.roster.state(of: new).from else {
                 return receive(.subscribe, request, host, home, context)
             }
-            let question = AccountRequest(.get, id: context.random.token(), to: .bare(old), payload: stage.question())
+            let question = OwnRequest(.get, id: context.random.token(), to: .bare(old), payload: stage.question())
             ask(question, reachesAccounts: true, home, context) { [self] outcome, answer, home, context in
                 let isConfirmed = stage.isConfirmed(outcome, answer, as: new)
                 guard isConfirmed, home.isResident, admit(new, in: old, home, context) else {

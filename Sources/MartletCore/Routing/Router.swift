@@ -15,7 +15,6 @@ package final class Router: Sendable {
     package let credentials = CredentialChanges()
     /// Requests of all shards that wait for an answer (``AwaitedAnswers``).
     let awaitedCount = Atomic<Int>(0)
-    let domainRequests = DomainRequests()
     /// What clients may send again that was logged before the start.
     let resent: ResentMessages
     /// Whose bytes go with an account.

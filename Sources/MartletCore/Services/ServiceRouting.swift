@@ -30,17 +30,14 @@ extension Router {
     ///
     /// - Parameters:
     ///   - from: of this server, as in the stanza.
-    ///   - session: of this server; without one the stanza goes to another server, answers a request in an account's name, or is of no interest.
+    ///   - session: of this server; without one the stanza goes to another server, is an answer that is awaited here, or is of no interest.
     package func send(_ stanza: EncodedStanza, from: BareJID, to address: JID, _ session: SessionRef?, _ context: LoopContext) {
         if let session { return context.post(stanza, to: session) }
         if let host = context.hosts.service(of: address.bare) {
             host.service?.take(stanza, to: address, self, context)
             return
         }
-        if let host = context.hosts.host(of: address.bare) {
-            if address.bare.isDomain { pass(stanza, to: host, context) } else { answerAccount(stanza, at: address, context) }
-            return
-        }
+        if let host = context.hosts.host(of: address.bare) { return take(stanza, at: address, of: host, context) }
         // Under the lock of whoever sends: others of his are to hear it in the same order.
         _ = remote.deliver(stanza, from: from, to: address.bare, context)
     }
@@ -128,7 +125,7 @@ extension Router {
         if !context.hosts.isOurs(sender.bare), let answerer = stanza.to {
             return send(answer, from: answerer.bare, to: sender, nil, context)
         }
-        if context.hosts.host(of: sender.bare) != nil { return answerAccount(answer, at: sender, context) }
+        if let host = context.hosts.host(of: sender.bare) { return take(answer, at: sender, of: host, context) }
         guard let host = context.hosts.service(of: sender.bare), let error = Stanza(sent: answer) else { return }
         context.after { [self] context in _ = deliver(Arrival(error, to: sender, origin: nil), to: host, context) }
     }

@@ -32,9 +32,9 @@ extension EntityCapabilities: InterestStage {
         return Consequences(requests: [ask(address, key, at: home, context)])
     }
 
-    private func ask(_ address: FullJID, _ key: CapabilityKey, at home: AccountHome, _ context: LoopContext) -> AccountRequest {
+    private func ask(_ address: FullJID, _ key: CapabilityKey, at home: AccountHome, _ context: LoopContext) -> OwnRequest {
         home.noteAsked(address)
-        return AccountRequest(.get, id: context.random.token(), to: .full(address), payload: Self.question(key))
+        return OwnRequest(.get, id: context.random.token(), to: .full(address), payload: Self.question(key))
     }
 
     private static func question(_ key: CapabilityKey) -> ByteBuffer {
@@ -46,7 +46,7 @@ extension EntityCapabilities: InterestStage {
     // MARK: Answers
 
     package func answered(
-        _ request: AccountRequest, _ outcome: RequestOutcome, _ answer: ElementView?, at home: AccountHome, _ context: LoopContext
+        _ request: OwnRequest, _ outcome: RequestOutcome, _ answer: ElementView?, at home: AccountHome, _ context: LoopContext
     ) -> Consequences {
         guard case .full(let address) = request.to, let key = key(askedFor: request, at: home) else { return Consequences() }
         if case .error(let error) = outcome, answer == nil, error.condition == .resourceConstraint {
@@ -82,12 +82,12 @@ extension EntityCapabilities: InterestStage {
     }
 
     /// The digest that is behind a question, if it still matters.
-    private func key(askedFor request: AccountRequest, at home: AccountHome) -> CapabilityKey? {
+    private func key(askedFor request: OwnRequest, at home: AccountHome) -> CapabilityKey? {
         guard let question = try? parseElement(request.payload, limits: .authenticated), let node = question.root.attribute("node") else { return nil }
         return CapabilityKey(node: node)
     }
 
-    private func askAnother(_ key: CapabilityKey, at home: AccountHome, _ context: LoopContext) -> [AccountRequest] {
+    private func askAnother(_ key: CapabilityKey, at home: AccountHome, _ context: LoopContext) -> [OwnRequest] {
         home.unknown(with: key).prefix(1).map { ask($0, key, at: home, context) }
     }
 

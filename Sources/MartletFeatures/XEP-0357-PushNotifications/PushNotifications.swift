@@ -87,7 +87,7 @@ package struct PushNotifications: IQResponder, ObservingStage {
     // MARK: Answers (§7.1)
 
     package func answered(
-        _ request: AccountRequest, _ outcome: RequestOutcome, _ answer: ElementView?, at home: AccountHome, _ context: LoopContext
+        _ request: OwnRequest, _ outcome: RequestOutcome, _ answer: ElementView?, at home: AccountHome, _ context: LoopContext
     ) -> Consequences {
         var devices = home.pushDevices
         let conclusion = devices.conclude(request.id, outcome, nextID: context.random.token) { home.isAway($0) }
@@ -96,10 +96,10 @@ package struct PushNotifications: IQResponder, ObservingStage {
         return consequences
     }
 
-    private func request(_ notification: PushNotification, _ home: AccountHome) -> AccountRequest {
+    private func request(_ notification: PushNotification, _ home: AccountHome) -> OwnRequest {
         var writer = XMLWriter()
         notification.write(to: &writer, pendingSubscriptions: home.roster.requests.reduce(0) { count, _ in count + 1 })
-        return AccountRequest(id: notification.id, to: notification.service, payload: writer.buffer)
+        return OwnRequest(id: notification.id, to: notification.service, payload: writer.buffer)
     }
 }
 

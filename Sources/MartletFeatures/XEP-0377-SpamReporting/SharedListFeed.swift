@@ -24,8 +24,8 @@ package struct SharedListFeed: Sendable {
     package enum State: Hashable, Sendable {
         /// Nothing is under way until then.
         case resting(until: NIODeadline)
-        case subscribing(id: String, until: NIODeadline)
-        case fetching(Fetch, until: NIODeadline)
+        case subscribing(id: String)
+        case fetching(Fetch)
         /// Changes come by themselves; all is looked at anew then.
         case following(until: NIODeadline)
     }
@@ -51,6 +51,8 @@ package struct SharedListFeed: Sendable {
     package enum Answer: Sendable {
         case result(ElementView?)
         case error(StanzaError)
+        /// None came in time.
+        case missing
     }
 
     let node: String
@@ -68,15 +70,13 @@ package struct SharedListFeed: Sendable {
     package mutating func wake(at now: NIODeadline, _ random: any RandomSource) -> [Action] {
         switch state {
         case .resting(let until), .following(let until): return until <= now ? subscribe(now, random) : []
-        case .subscribing(_, let until), .fetching(_, let until):
-            if until <= now { fail("no answer", at: now) }
-            return []
+        case .subscribing, .fetching: return []
         }
     }
 
     private mutating func subscribe(_ now: NIODeadline, _ random: any RandomSource) -> [Action] {
         let id = random.token()
-        state = .subscribing(id: id, until: now + Self.answerWithin)
+        state = .subscribing(id: id)
         return [.ask(.set, id: id, ByteBuffer())]
     }
 
@@ -93,8 +93,8 @@ package struct SharedListFeed: Sendable {
     func awaits(_ id: String) -> Bool {
         switch state {
         case .resting, .following: false
-        case .subscribing(let own, _): own == id
-        case .fetching(let fetch, _): fetch.id == id
+        case .subscribing(let own): own == id
+        case .fetching(let fetch): fetch.id == id
         }
     }
 
@@ -104,15 +104,17 @@ package struct SharedListFeed: Sendable {
         case (.error(let error), _):
             fail([error.condition.rawValue, error.text].compactMap { $0 }.joined(separator: ": "), at: now)
             return []
-        case (.result, .subscribing):
-            return fetch(Fetch(id: random.token()), after: nil, now)
-        case (.result(let child), .fetching(let fetch, _)): return take(child, fetch, now, random)
+        case (.missing, _):
+            fail("no answer", at: now)
+            return []
+        case (.result, .subscribing): return fetch(Fetch(id: random.token()), after: nil)
+        case (.result(let child), .fetching(let fetch)): return take(child, fetch, now, random)
         case (.result, .resting), (.result, .following): return []
         }
     }
 
-    private mutating func fetch(_ fetch: Fetch, after last: String?, _ now: NIODeadline) -> [Action] {
-        state = .fetching(fetch, until: now + Self.answerWithin)
+    private mutating func fetch(_ fetch: Fetch, after last: String?) -> [Action] {
+        state = .fetching(fetch)
         return [.ask(.get, id: fetch.id, Self.itemsRequest(node, after: last))]
     }
 
@@ -132,7 +134,7 @@ package struct SharedListFeed: Sendable {
         }
         if let last = Self.nextPage(pubsub, names, fetch) {
             fetch.id = random.token()
-            return self.fetch(fetch, after: last, now)
+            return self.fetch(fetch, after: last)
         }
         (failures, trouble) = (0, nil)
         state = .following(until: now + Self.renewalInterval)
@@ -171,16 +173,16 @@ package struct SharedListFeed: Sendable {
             }
         }
         if added.isEmpty && removed.isEmpty { return [] }
-        if case .fetching(var fetch, let until) = state {
+        if case .fetching(var fetch) = state {
             fetch.added = fetch.added.subtracting(removed).union(added)
             fetch.removed = fetch.removed.subtracting(added).union(removed)
-            state = .fetching(fetch, until: until)
+            state = .fetching(fetch)
         }
         return [.change(adding: added, removing: removed)]
     }
 
     private mutating func purge() -> [Action] {
-        if case .fetching(let fetch, let until) = state { state = .fetching(Fetch(id: fetch.id), until: until) }
+        if case .fetching(let fetch) = state { state = .fetching(Fetch(id: fetch.id)) }
         return [.replace([])]
     }
 

@@ -80,7 +80,8 @@ package final class SharedListKeeper: Sendable {
         mailbox.run { context in
             // Whether that is heard is of no interest: what it tells is not listened to any more.
             for name in gone {
-                _ = router.request(.set, id: random.token(), from: before, to: name.service, SharedListFeed.unsubscription(name.node, of: before), context)
+                let request = OwnRequest(id: random.token(), to: .bare(name.service), payload: SharedListFeed.unsubscription(name.node, of: before))
+                router.ask(request, inNameOf: before, context) { _, _, _ in }
             }
             context.runEffects()
         }
@@ -113,41 +114,22 @@ package final class SharedListKeeper: Sendable {
 
     // MARK: What comes
 
-    /// Something has come for a domain itself. With no lock held.
+    /// A message has come for a domain itself. With no lock held.
     ///
-    /// - Returns: whether it was an answer to what was asked here, or an event of a service that is followed.
-    func heard(_ stanza: Stanza, _ router: Router, _ context: LoopContext) -> Bool {
-        guard case .bare(let sender) = stanza.from, stanza.to == state.withLock({ $0.domain }).map(JID.bare) else { return false }
-        switch stanza.kind {
-        case .iq(let type): return answered(stanza, type, by: sender, router, context)
-        case .message(let type): return type != .error && told(stanza, by: sender, router, context)
-        case .presence: return false
-        }
+    /// - Returns: whether it was an event of a service that is followed.
+    func heard(_ message: Stanza, _ router: Router, _ context: LoopContext) -> Bool {
+        guard case .bare(let sender) = message.from, message.to == state.withLock({ $0.domain }).map(JID.bare), case .message(let type) = message.kind
+        else { return false }
+        return type != .error && told(message, by: sender, router, context)
     }
 
-    private func answered(_ stanza: Stanza, _ type: IQType, by sender: BareJID, _ router: Router, _ context: LoopContext) -> Bool {
-        guard let id = stanza.id else { return false }
-        let answer: SharedListFeed.Answer
-        switch type {
-        case .get, .set: return false
-        case .result: answer = .result(stanza.element.root.firstChild)
-        case .error: answer = .error(StanzaError(in: stanza))
-        }
-        return take(answer, id, of: { $0.service == sender }, router, context)
-    }
-
-    /// - Parameter isMeant: of whom the answer is.
-    private func take(
-        _ answer: SharedListFeed.Answer, _ id: String, of isMeant: (SharedListName) -> Bool, _ router: Router, _ context: LoopContext
-    ) -> Bool {
+    private func take(_ answer: SharedListFeed.Answer, _ id: String, of name: SharedListName, _ router: Router, _ context: LoopContext) {
         let now = time.monotonic
-        let found = state.withLock { state -> (SharedListName, [SharedListFeed.Action])? in
-            guard let name = state.feeds.keys.first(where: { isMeant($0) && state.feeds[$0]?.awaits(id) == true }) else { return nil }
-            return (name, state.feeds[name]?.take(answer, at: now, random) ?? [])
+        let actions = state.withLock { state in
+            // It may have been asked before a reload, in the name of another domain.
+            state.feeds[name]?.awaits(id) == true ? state.feeds[name]?.take(answer, at: now, random) : nil
         }
-        guard let (name, actions) = found else { return false }
-        perform(actions, name, router, context)
-        return true
+        perform(actions ?? [], name, router, context)
     }
 
     private func told(_ message: Stanza, by sender: BareJID, _ router: Router, _ context: LoopContext) -> Bool {
@@ -179,8 +161,10 @@ package final class SharedListKeeper: Sendable {
         guard let domain = state.withLock({ $0.domain }) else { return }
         // A subscription needs to know in whose name it is.
         let payload = kind == .set ? SharedListFeed.subscription(name.node, of: domain) : payload
-        let refusal = router.request(kind, id: id, from: domain, to: name.service, payload, context)
-        if let refusal { _ = take(.error(refusal), id, of: { $0 == name }, router, context) }
+        let request = OwnRequest(kind, id: id, to: .bare(name.service), payload: payload)
+        router.ask(request, inNameOf: domain, within: SharedListFeed.answerWithin, context) { [self] outcome, answer, context in
+            take(.init(outcome, answer), id, of: name, router, context)
+        }
     }
 
     /// Only what is another is written.
@@ -202,6 +186,16 @@ package final class SharedListKeeper: Sendable {
     private func write(_ change: SharedListChange, _ name: SharedListName, _ store: any Store) {
         store.submit([.sharedList(change)]) { [self] outcome in
             if case .failure = outcome { state.withLock { $0.fetched[name] = nil } }
+        }
+    }
+}
+
+extension SharedListFeed.Answer {
+    fileprivate init(_ outcome: RequestOutcome, _ answer: Stanza?) {
+        switch outcome {
+        case .result: self = .result(answer?.element.root.firstChild)
+        case .error(let error): self = .error(error)
+        case .noAnswer: self = .missing
         }
     }
 }

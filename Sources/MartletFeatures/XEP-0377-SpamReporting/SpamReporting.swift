@@ -44,7 +44,7 @@ package struct SpamReporting: ScreeningStage, DomainStage {
 
     // MARK: Those who share block lists
 
-    package func heard(_ stanza: Stanza, _ router: Router, _ context: LoopContext) -> Bool { keeper?.heard(stanza, router, context) ?? false }
+    package func heard(_ message: Stanza, _ router: Router, _ context: LoopContext) -> Bool { keeper?.heard(message, router, context) ?? false }
 }
 
 extension AccountHome {
