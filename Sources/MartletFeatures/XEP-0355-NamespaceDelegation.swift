@@ -81,15 +81,13 @@ extension NamespaceDelegation: DelegatingStage {
     private static func forward(_ held: HeldRequest, to component: Component, _ context: LoopContext) {
         let stanza = held.request.stanza
         guard let domain = held.request.host?.domain else { return held.refuse(.serviceUnavailable, context) }
-        component.ask(.set, from: domain, for: .init(of: stanza, context), context) { writer in
+        held.router.ask(component, .set, inNameOf: domain, for: .init(of: stanza, context), context) { writer in
             writer.open("delegation", .delegation)
             writer.forwarded(stanza)
             writer.close()
-        } answered: { answer, context in
-            switch answer {
-            case .result(let result): conclude(held, result, context)
-            case .error, .noAnswer: held.refuse(.serviceUnavailable, context)
-            }
+        } answered: { outcome, answer, context in
+            guard outcome == .result, let answer else { return held.refuse(.serviceUnavailable, context) }
+            conclude(held, answer, context)
         }
     }
 
@@ -170,10 +168,10 @@ extension NamespaceDelegation {
         for delegation in delegations where delegation.namespace != Self.remainingInfo && delegation.namespace != Self.remainingItems {
             for (scope, separator) in [(IQRoute.Scope.host, "::"), (.account, ":bare:")] {
                 let node = "\(Namespace.delegation.name)\(separator)\(delegation.namespace)"
-                component.ask(.get, from: domain, session.context) { writer in
+                session.router.ask(component, .get, inNameOf: domain, session.context) { writer in
                     writer.element("query", .discoInfo, ["node": node])
-                } answered: { answer, _ in
-                    guard case .result(let result) = answer, let nested = Self.nested(delegation.namespace, in: result, node: node) else { return }
+                } answered: { outcome, answer, _ in
+                    guard outcome == .result, let answer, let nested = Self.nested(delegation.namespace, in: answer, node: node) else { return }
                     component.note(nested, at: scope)
                 }
             }

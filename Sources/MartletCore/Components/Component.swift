@@ -1,4 +1,4 @@
-package import MartletXML
+import MartletXML
 package import MartletXMPP
 import NIOConcurrencyHelpers
 import NIOCore
@@ -48,38 +48,34 @@ package final class Component: DomainService {
         }
     }
 
-    private struct PendingRequest {
-        let answered: @Sendable (ComponentAnswer, LoopContext) -> Void
-        let deadline: Scheduled<Void>
-        let burden: Burden?
-    }
-
-    private struct PendingRequests {
-        private(set) var byName: [String: PendingRequest] = [:]
+    /// Requests that wait for the component's answers (``AwaitedAnswers``).
+    private struct Requests {
+        /// In whose name they are, by identifier.
+        private(set) var askers: [String: BareJID] = [:]
+        private var burdens: [String: Burden] = [:]
         private var counts: [BareJID: Int] = [:]
         private var bytes = 0
 
         /// - Returns: whether there was room for it.
-        mutating func insert(_ request: PendingRequest, as name: String, _ limits: Limits) -> Bool {
-            guard byName.count < limits.requestsMax else { return false }
-            if let burden = request.burden {
+        mutating func insert(_ id: String, of asker: BareJID, for burden: Burden?, _ limits: Limits) -> Bool {
+            guard askers.count < limits.requestsMax else { return false }
+            if let burden {
                 let count = counts[burden.asker, default: 0]
                 guard count < limits.requestsOfOneMax, bytes + burden.bytes <= limits.requestBytesMax else { return false }
                 counts[burden.asker] = count + 1
                 bytes += burden.bytes
+                burdens[id] = burden
             }
-            byName[name] = request
+            askers[id] = asker
             return true
         }
 
-        mutating func remove(_ name: String) -> PendingRequest? {
-            guard let request = byName.removeValue(forKey: name) else { return nil }
-            if let burden = request.burden {
-                bytes -= burden.bytes
-                let count = counts[burden.asker, default: 0] - 1
-                counts[burden.asker] = count > 0 ? count : nil
-            }
-            return request
+        mutating func remove(_ id: String) {
+            askers[id] = nil
+            guard let burden = burdens.removeValue(forKey: id) else { return }
+            bytes -= burden.bytes
+            let count = counts[burden.asker, default: 0] - 1
+            counts[burden.asker] = count > 0 ? count : nil
         }
     }
 
@@ -89,7 +85,7 @@ package final class Component: DomainService {
         var connection: Connection?
         var stanzas = 0
         var bytes = 0
-        var requests = PendingRequests()
+        var requests = Requests()
         /// What it says of itself at the addresses of domains and of accounts.
         var nested: [IQRoute.Scope: [NestedDisco]] = [:]
         /// What it has heard last of sessions, as hashes.
@@ -99,7 +95,7 @@ package final class Component: DomainService {
 
         /// What belongs to a connection.
         mutating func forget() {
-            requests = PendingRequests()
+            requests = Requests()
             nested = [:]
             presences = [:]
             probed = []
@@ -199,19 +195,14 @@ package final class Component: DomainService {
         }
     }
 
-    /// - Returns: whether it is away now; not if it has another connection already.
-    func disconnected(_ ref: ComponentRef, _ context: LoopContext) -> Bool {
-        let requests: [PendingRequest]? = state.withLockedValue { state in
+    /// - Returns: in whose name it has not answered something, by identifier; `nil` if it has another connection already.
+    func disconnected(_ ref: ComponentRef) -> [String: BareJID]? {
+        state.withLockedValue { state in
             guard state.connection?.ref === ref else { return nil }
             state.connection = nil
             defer { state.forget() }
-            return Array(state.requests.byName.values)
+            return state.requests.askers
         }
-        for request in requests ?? [] {
-            request.deadline.cancel()
-            request.answered(.noAnswer, context)
-        }
-        return requests != nil
     }
 
     /// Ends its stream, if it has one.
@@ -228,9 +219,9 @@ package final class Component: DomainService {
         }
     }
 
-    // MARK: Requests in accounts' names
+    // MARK: Requests
 
-    /// Those that may wait for their answers; a further one fails at once with `resource-constraint`.
+    /// Requests in accounts' names that may wait for their answers; a further one fails at once with `resource-constraint`.
     package static var requestsInNameMax: Int { 1_000 }
 
     /// - Returns: whether one more may wait.
@@ -242,51 +233,14 @@ package final class Component: DomainService {
 
     func endRequestInName() { requestsInName.subtract(1, ordering: .relaxed) }
 
-    // MARK: Requests in the server's name
-
-    /// Asks the component something. An answer counts only from the component itself, under a name that nobody else can guess, and once.
+    /// It is to be asked something in the name of a domain.
     ///
-    /// - Parameters:
-    ///   - burden: whose request it is, if it is not the server's own.
-    ///   - answered: called once, on whatever loop, with no lock held.
-    package func ask(
-        _ type: IQType, from: BareJID, for burden: Burden? = nil, _ context: LoopContext, _ content: (inout XMLWriter) -> Void,
-        answered: @escaping @Sendable (ComponentAnswer, LoopContext) -> Void
-    ) {
-        let id = context.random.token()
-        let request = StanzaBuilder.iq(type, from: .bare(from), to: .bare(name), id: id, content)
-        let mailbox = context.mailbox
-        let deadline = mailbox.loop.scheduleTask(in: Router.answerWithin) { [self] in
-            mailbox.run { [self] context in conclude(id, .noAnswer, context) }
-        }
-        let pending = PendingRequest(answered: answered, deadline: deadline, burden: burden)
-        let hasRoom = state.withLockedValue { $0.requests.insert(pending, as: id, limits) }
-        guard hasRoom else {
-            deadline.cancel()
-            return context.after { context in answered(.error(StanzaError(.resourceConstraint, .wait)), context) }
-        }
-        if let error = deliver(request, context) { context.after { [self] context in conclude(id, .error(error), context) } }
+    /// - Returns: whether there is room for it.
+    func beginRequest(_ id: String, of asker: BareJID, for burden: Burden?) -> Bool {
+        state.withLockedValue { $0.requests.insert(id, of: asker, for: burden, limits) }
     }
 
-    /// - Returns: whether the server waits for an answer of that name.
-    func answer(_ stanza: Stanza) -> (@Sendable (LoopContext) -> Void)? {
-        guard let id = stanza.id, case .iq(let type) = stanza.kind, stanza.from == .bare(name) else { return nil }
-        let answer: ComponentAnswer
-        switch type {
-        case .get, .set: return nil
-        case .result: answer = .result(stanza)
-        case .error: answer = .error(StanzaError(in: stanza))
-        }
-        guard state.withLockedValue({ $0.requests.byName[id] != nil }) else { return nil }
-        return { [self] context in conclude(id, answer, context) }
-    }
-
-    private func conclude(_ id: String, _ answer: ComponentAnswer, _ context: LoopContext) {
-        guard let request = state.withLockedValue({ $0.requests.remove(id) }) else { return }
-        request.deadline.cancel()
-        request.answered(answer, context)
-        context.runEffects()
-    }
+    func endRequest(_ id: String) { state.withLockedValue { $0.requests.remove(id) } }
 
     // MARK: What it says of itself
 
@@ -348,15 +302,6 @@ package final class Component: DomainService {
                 sent: sentCount.load(ordering: .relaxed), received: receivedCount.load(ordering: .relaxed))
         }
     }
-}
-
-/// What comes of a request to a component.
-package enum ComponentAnswer: Sendable {
-    case result(Stanza)
-    /// Of the component, or of this server if it could not ask.
-    case error(StanzaError)
-    /// Nothing came within ``Router/answerWithin``, or the component is gone.
-    case noAnswer
 }
 
 /// A component as operators see it.

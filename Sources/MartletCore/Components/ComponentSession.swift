@@ -109,10 +109,6 @@ package final class ComponentSession {
         guard let to = try? JID(text) else { return refuse(stanza, .jidMalformed) }
         stanza.to = to
         if let error = PeerSession.flaw(of: stanza) { return refuse(stanza, error) }
-        if let conclude = component.answer(stanza) {
-            conclude(context)
-            return .done
-        }
         for stage in host?.componentStages ?? [] {
             if let progress = stage.take(stanza, to: to, of: self, completion) { return progress }
         }
@@ -199,10 +195,11 @@ package final class ComponentSession {
         guard !isEnded else { return }
         isEnded = true
         ref.session = nil
-        let isAway = component.disconnected(ref, context)
+        let unanswered = component.disconnected(ref)
         for stanza in waiting { ref.handBack(stanza, context) }
         waiting.removeAll()
-        guard isAway else { return }
+        guard let unanswered else { return }
+        router.forgetRequests(unanswered, context)
         let hosts = context.hosts
         context.after { [router, component] context in
             for host in hosts.hosts { router.vanished(context, from: host.domain.domainpart) { component.serves($0, hosts) } }

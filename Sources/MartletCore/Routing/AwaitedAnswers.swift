@@ -5,11 +5,10 @@ import Synchronization
 
 /// Requests that this server itself makes, each in the name of one of its own addresses, and who waits for which answer.
 ///
-/// They are kept in the shard of the address that they are from, where an answer comes. An answer counts only from whom was asked, under an identifier that
-/// nobody else can guess, and once (`reliability.md`: answers matched by id only).
+/// They are kept in the shard of the address that they are from, where an answer comes. An answer counts only from whom was asked, under an
+/// identifier that nobody else can guess, and once (`reliability.md`: answers matched by id only).
 package struct AwaitedAnswers {
-    /// Requests that may wait in the name of one address; a further one fails at once with `resource-constraint`. Those of components are counted apart
-    /// (``Component/requestsInNameMax``).
+    /// Requests that may wait in the name of one address; a further one fails at once with `resource-constraint`.
     package static var countMax: Int { 64 }
 
     /// Hears what comes of a request, under the lock of the shard.
@@ -19,12 +18,21 @@ package struct AwaitedAnswers {
     ///   - home: of the account that the request is from, if it is one and in memory.
     typealias Conclude = @Sendable (RequestOutcome, _ answer: Stanza?, _ home: AccountHome?, LoopContext) -> Void
 
+    /// What a request counts against.
+    enum Allowance {
+        /// ``AwaitedAnswers/countMax``.
+        case own
+        /// That of a component that asks in an account's name (``Component/requestsInNameMax``).
+        case inName(of: Component)
+        /// That of a component that is asked (``Component/Limits``).
+        case asking(Component, for: Component.Burden?)
+    }
+
     struct Request {
         let asked: JID
         /// What an account asks for its own sake; else nothing.
         let payload: ByteBuffer
-        /// Who asks in the account's name (XEP-0356).
-        let component: Component?
+        let allowance: Allowance
         let deadline: Scheduled<Void>
         let conclude: Conclude
     }
@@ -38,13 +46,14 @@ package struct AwaitedAnswers {
 
     /// - Returns: whether there was room for it.
     fileprivate mutating func insert(_ request: Request, as id: String, of asker: BareJID) -> Bool {
-        if let component = request.component {
-            guard component.beginRequestInName() else { return false }
-        } else {
-            guard requests[asker]?.values.count(where: { $0.component == nil }) ?? 0 < Self.countMax else { return false }
-        }
-        requests[asker, default: [:]][id] = request
-        return true
+        let hasRoom =
+            switch request.allowance {
+            case .own: requests[asker]?.values.count(where: \.isOwn) ?? 0 < Self.countMax
+            case .inName(let component): component.beginRequestInName()
+            case .asking(let component, let burden): component.beginRequest(id, of: asker, for: burden)
+            }
+        if hasRoom { requests[asker, default: [:]][id] = request }
+        return hasRoom
     }
 
     /// - Parameter sender: who answers; `nil` is this server.
@@ -52,9 +61,17 @@ package struct AwaitedAnswers {
         guard let request = requests[asker]?[id], sender == nil || sender == request.asked else { return nil }
         requests[asker]?[id] = nil
         if requests[asker]?.isEmpty == true { requests[asker] = nil }
-        request.component?.endRequestInName()
+        switch request.allowance {
+        case .own: break
+        case .inName(let component): component.endRequestInName()
+        case .asking(let component, _): component.endRequest(id)
+        }
         return request
     }
+}
+
+extension AwaitedAnswers.Request {
+    fileprivate var isOwn: Bool { if case .own = allowance { true } else { false } }
 }
 
 /// A request in the name of an account or a domain, from the bare JID.
@@ -95,28 +112,36 @@ extension Router {
     /// How long an answer is waited for, mostly.
     package static var answerWithin: TimeAmount { .seconds(30) }
 
-    /// Sends a request once no lock is held, and waits for what comes of it. Under the lock of the shard of whoever asks.
+    /// From now on an answer is awaited. Under the lock of the shard of whoever asks.
     ///
-    /// - Parameter send: says why the request is not sent.
-    private func ask(
-        _ id: String, of asker: BareJID, to asked: JID, _ payload: ByteBuffer = ByteBuffer(), by component: Component? = nil,
-        within time: TimeAmount = answerWithin, _ context: LoopContext, _ conclude: @escaping AwaitedAnswers.Conclude, send: @escaping (LoopContext) -> StanzaError?
-    ) {
+    /// - Returns: whether it is; else `conclude` hears of it when the lock was released.
+    private func expect(
+        _ id: String, of asker: BareJID, from asked: JID, _ allowance: AwaitedAnswers.Allowance = .own, about payload: ByteBuffer = ByteBuffer(),
+        within time: TimeAmount = answerWithin, _ context: LoopContext, _ conclude: @escaping AwaitedAnswers.Conclude
+    ) -> Bool {
         let mailbox = context.mailbox
         let deadline = mailbox.loop.scheduleTask(in: time) { [self] in
             mailbox.run { [self] context in self.conclude(id, of: asker, .noAnswer, context) }
         }
-        let request = AwaitedAnswers.Request(asked: asked, payload: payload, component: component, deadline: deadline, conclude: conclude)
+        let request = AwaitedAnswers.Request(asked: asked, payload: payload, allowance: allowance, deadline: deadline, conclude: conclude)
         let shard = placement.shard(of: asker)
         guard shard.awaited.insert(request, as: id, of: asker) else {
             deadline.cancel()
-            return context.after { context in
+            context.after { context in
                 shard.withLock { conclude(.error(StanzaError(.resourceConstraint, .wait)), nil, shard.home(asker), context) }
             }
+            return false
         }
         awaitedCount.add(1, ordering: .relaxed)
+        return true
+    }
+
+    /// Sends what is waited for, once no lock is held.
+    ///
+    /// - Parameter send: says why it is not sent.
+    private func send(_ id: String, of asker: BareJID, _ context: LoopContext, by send: @escaping (LoopContext) -> StanzaError?) {
         context.after { [self] context in
-            if let refusal = send(context) { self.conclude(id, of: asker, .error(refusal), context) }
+            if let refusal = send(context) { conclude(id, of: asker, .error(refusal), context) }
         }
     }
 
@@ -132,8 +157,8 @@ extension Router {
         }
     }
 
-    /// What this server, or somebody who is here, has for an address of a domain that has accounts, besides its sessions: an answer, or an event for the
-    /// domain itself. May be called under a shard's lock.
+    /// What this server, or somebody who is here, has for an address of a domain that has accounts, besides its sessions: an answer, or an event for
+    /// the domain itself. May be called under a shard's lock.
     func take(_ encoded: EncodedStanza, at address: JID, of host: Host, _ context: LoopContext) {
         guard case .bare(let bare) = address, encoded.isIQ ? awaitsAnswers : bare.isDomain && host.listening != nil else { return }
         context.after { [self] context in
@@ -168,6 +193,15 @@ extension Router {
             context.after { [self] context in conclude(id, of: account, .noAnswer, context) }
         }
     }
+
+    /// Nobody is left to answer these.
+    ///
+    /// - Parameter askers: in whose names they are, by identifier.
+    func forgetRequests(_ askers: [String: BareJID], _ context: LoopContext) {
+        for (id, asker) in askers {
+            context.after { [self] context in conclude(id, of: asker, .noAnswer, context) }
+        }
+    }
 }
 
 // MARK: In an account's name, for what it is known to want
@@ -181,17 +215,18 @@ extension Router {
         _ conclude: @escaping @Sendable (RequestOutcome, _ answer: ElementView?, AccountHome, LoopContext) -> Void
     ) {
         let account = home.address
-        ask(request.id, of: account, to: request.to, request.payload, context) { outcome, answer, home, context in
+        let isExpected = expect(request.id, of: account, from: request.to, about: request.payload, context) { outcome, answer, home, context in
             if let home, home.isInMemory { conclude(outcome, answer?.element.root.firstChild, home, context) }
-        } send: { [self] context in
-            send(request, of: account, reachesAccounts, context)
         }
+        if isExpected { send(request.id, of: account, context) { [self] context in send(request, of: account, reachesAccounts, context) } }
     }
 
     /// - Returns: why it was not sent.
     private func send(_ request: OwnRequest, of account: BareJID, _ reachesAccounts: Bool, _ context: LoopContext) -> StanzaError? {
         let encoded = request.encoded(from: account)
-        guard let stanza = Stanza(sent: encoded), case .iq(let type) = stanza.kind, isAllowed(stanza, to: request.to, of: account, context) else { return .notAcceptable() }
+        guard let stanza = Stanza(sent: encoded), case .iq(let type) = stanza.kind, isAllowed(stanza, to: request.to, of: account, context) else {
+            return .notAcceptable()
+        }
         guard let host = context.hosts.host(of: request.to.bare) else {
             if case .refused(let error) = remote.deliver(encoded, from: account, to: request.to.bare, context) { return error }
             return nil
@@ -235,15 +270,13 @@ extension Router {
         writer.appendContent(of: content)
         writer.close()
         guard let request = Stanza(sent: EncodedStanza(writer.buffer)) else { preconditionFailure("the writer writes what the parser reads") }
-        placement.shard(of: account).withLock {
-            ask(id, of: account, to: to, by: component, context) { outcome, answer, _, context in
+        let isExpected = placement.shard(of: account).withLock {
+            expect(id, of: account, from: to, .inName(of: component), context) { outcome, answer, _, context in
                 let answer = answer ?? outcome.refusal(of: request)
                 context.after { context in answered(answer, context) }
-            } send: { [self] context in
-                send(request, kind, id, to: to, inNameOf: account, by: component, context)
-                return nil
             }
         }
+        if isExpected { send(request, kind, id, to: to, inNameOf: account, by: component, context) }
     }
 
     private func send(
@@ -275,13 +308,12 @@ extension Router {
         _ request: OwnRequest, inNameOf domain: BareJID, within time: TimeAmount = answerWithin, _ context: LoopContext,
         answered: @escaping @Sendable (RequestOutcome, _ answer: Stanza?, LoopContext) -> Void
     ) {
-        placement.shard(of: domain).withLock {
-            ask(request.id, of: domain, to: request.to, within: time, context) { outcome, answer, _, context in
+        let isExpected = placement.shard(of: domain).withLock {
+            expect(request.id, of: domain, from: request.to, within: time, context) { outcome, answer, _, context in
                 context.after { context in answered(outcome, answer, context) }
-            } send: { [self] context in
-                send(request, inNameOf: domain, context)
             }
         }
+        if isExpected { send(request.id, of: domain, context) { [self] context in send(request, inNameOf: domain, context) } }
     }
 
     /// The same, where only a result is of interest.
@@ -297,6 +329,26 @@ extension Router {
                 context.runEffects()
             }
         }
+    }
+
+    /// Asks a component, at once and behind what waits for it. With no lock held.
+    ///
+    /// - Parameters:
+    ///   - burden: whose request it is, if it is not the server's own.
+    ///   - answered: as above.
+    package func ask(
+        _ component: Component, _ kind: IQRequest.Kind, inNameOf domain: BareJID, for burden: Component.Burden? = nil, _ context: LoopContext,
+        _ content: (inout XMLWriter) -> Void, answered: @escaping @Sendable (RequestOutcome, _ answer: Stanza?, LoopContext) -> Void
+    ) {
+        let (id, address) = (context.random.token(), JID.bare(component.name))
+        let request = StanzaBuilder.iq(kind == .get ? .get : .set, from: .bare(domain), to: address, id: id, content)
+        let isExpected = placement.shard(of: domain).withLock {
+            expect(id, of: domain, from: address, .asking(component, for: burden), context) { outcome, answer, _, context in
+                context.after { context in answered(outcome, answer, context) }
+            }
+        }
+        guard isExpected, let error = component.deliver(request, context) else { return }
+        context.after { [self] context in conclude(id, of: domain, .error(error), context) }
     }
 
     /// - Returns: why it is not sent.
