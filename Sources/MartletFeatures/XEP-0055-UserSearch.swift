@@ -13,7 +13,7 @@ extension Namespace {
 ///
 /// Every word that is searched for begins a word of the card, whatever the case and the accents. Whoever has blocked the one who searches is not there
 /// for him. Who says nothing in a card is found only where the operator wants that.
-package struct UserSearch: DomainService, IQResponder {
+package struct UserSearch: RequestService {
     package static let specification = Specification.xep(55, "Jabber Search", version: "1.3", note: "of cards that everybody may read, for accounts of the server")
 
     package struct Settings: Sendable {
@@ -48,33 +48,11 @@ package struct UserSearch: DomainService, IQResponder {
 
     // MARK: The service
 
-    package func receive(_ arrival: Arrival, _ router: Router, _ context: LoopContext) -> Progress {
-        if case .presence = arrival.stanza.kind { return .done }
-        context.after { context in router.refuse(arrival, .serviceUnavailable, context) }
-        return .done
-    }
-
-    /// What is found of an account goes with its row.
-    package func withdraw(
-        from account: BareJID, at grantor: BareJID, _ router: Router, _ context: LoopContext, _ done: @escaping @Sendable (Bool, LoopContext) -> Void
-    ) { done(true, context) }
-
-    package func stop(_ router: Router, _ context: LoopContext) {}
-
+    package var identity: DiscoIdentity { DiscoIdentity("directory", "user", name: settings.name) }
     package let disco = DiscoFeatures(host: [.discoInfo, .discoItems, .search, .dataForms])
 
     package var routes: [IQRoute] {
-        [
-            .immediate(.get, "query", .discoInfo, at: .host) { request, host throws(StanzaError) in
-                if request.child.hasAttribute("node") { throw .itemNotFound() }
-                var info = DiscoInfo(ofHost: host)
-                info.identities = [DiscoIdentity("directory", "user", name: settings.name)]
-                return info.reply(node: nil)
-            },
-            .immediate(.get, "query", .discoItems, at: .host) { request, _ throws(StanzaError) in
-                if request.child.hasAttribute("node") { throw .itemNotFound() }
-                return IQReply { $0.element("query", .discoItems) }
-            },
+        discovery + [
             .immediate(.get, "query", .search, at: .host) { request, _ throws(StanzaError) in
                 try check(request.actor)
                 return Self.form

@@ -7,7 +7,7 @@ extension Namespace {
 }
 
 /// Tells accounts of this server where bytes of theirs are relayed, and lets the two ends of a stream go together (§6). Nobody else's are.
-package struct BytestreamProxy: IQResponder, DomainService {
+package struct BytestreamProxy: RequestService {
     package static let specification = Specification.xep(
         65, "SOCKS5 Bytestreams", version: "1.8.2", note: "a proxy for accounts of this server; not over UDP")
     private static let name = "File transfers"
@@ -21,19 +21,10 @@ package struct BytestreamProxy: IQResponder, DomainService {
     }
 
     package var disco: DiscoFeatures { DiscoFeatures(host: [.discoInfo, .discoItems, .bytestreams]) }
+    package var identity: DiscoIdentity { DiscoIdentity("proxy", "bytestreams", name: Self.name) }
 
     package var routes: [IQRoute] {
-        [
-            .immediate(.get, "query", .discoInfo, at: .host) { request, host throws(StanzaError) in
-                guard !request.child.hasAttribute("node") else { throw .itemNotFound() }
-                var info = DiscoInfo(ofHost: host)
-                info.identities = [.init("proxy", "bytestreams", name: Self.name)]
-                return info.reply(node: nil)
-            },
-            .immediate(.get, "query", .discoItems, at: .host) { request, _ throws(StanzaError) in
-                guard !request.child.hasAttribute("node") else { throw .itemNotFound() }
-                return IQReply { $0.element("query", .discoItems) }
-            },
+        discovery + [
             .held(.get, "query", .bytestreams, at: .host) { held, context in
                 guard Self.isLocal(held, context) else { return held.refuse(StanzaError(.forbidden), context) }
                 held.answer(address(of: held.request.owner), after: .none, context)
@@ -77,19 +68,4 @@ package struct BytestreamProxy: IQResponder, DomainService {
     package static func stream(_ id: String, _ requester: JID, _ target: JID) -> String {
         ScramHash.sha1.digest(Array("\(id)\(requester)\(target)".utf8)).map { $0 < 16 ? "0" + String($0, radix: 16) : String($0, radix: 16) }.joined()
     }
-
-    // MARK: Everything else
-
-    package func receive(_ arrival: Arrival, _ router: Router, _ context: LoopContext) -> Progress {
-        if case .presence = arrival.stanza.kind { return .done }
-        context.after { context in router.refuse(arrival, .serviceUnavailable, context) }
-        return .done
-    }
-
-    package func withdraw(
-        from account: BareJID, at grantor: BareJID, _ router: Router, _ context: LoopContext,
-        _ done: @escaping @Sendable (Bool, LoopContext) -> Void
-    ) { done(true, context) }
-
-    package func stop(_ router: Router, _ context: LoopContext) {}
 }

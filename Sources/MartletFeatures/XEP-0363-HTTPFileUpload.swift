@@ -10,7 +10,7 @@ extension Namespace {
 }
 
 /// Gives the accounts of a domain slots for files, at an address of its own. The files come and go by HTTP: see ``Uploads``.
-package struct HTTPFileUpload: DomainService, IQResponder {
+package struct HTTPFileUpload: RequestService {
     package static let specification = Specification.xep(363, "HTTP File Upload", version: "1.2.0")
 
     package struct Settings: Sendable {
@@ -38,22 +38,9 @@ package struct HTTPFileUpload: DomainService, IQResponder {
         self.uploads = uploads
     }
 
-    // MARK: The service
-
-    package func receive(_ arrival: Arrival, _ router: Router, _ context: LoopContext) -> Progress {
-        if case .presence = arrival.stanza.kind { return .done }
-        context.after { context in router.refuse(arrival, .serviceUnavailable, context) }
-        return .done
-    }
-
-    /// What an account has uploaded goes with its row.
-    package func withdraw(
-        from account: BareJID, at grantor: BareJID, _ router: Router, _ context: LoopContext, _ done: @escaping @Sendable (Bool, LoopContext) -> Void
-    ) { done(true, context) }
-
-    package func stop(_ router: Router, _ context: LoopContext) {}
-
     // MARK: Discovery (§3)
+
+    package var identity: DiscoIdentity { DiscoIdentity("store", "file", name: settings.name) }
 
     package var disco: DiscoFeatures {
         let size = DiscoForm.Field("max-file-size", [String(settings.fileBytesMax)])
@@ -63,17 +50,7 @@ package struct HTTPFileUpload: DomainService, IQResponder {
     }
 
     package var routes: [IQRoute] {
-        [
-            .immediate(.get, "query", .discoInfo, at: .host) { request, host throws(StanzaError) in
-                if request.child.hasAttribute("node") { throw .itemNotFound() }
-                var info = DiscoInfo(ofHost: host)
-                info.identities = [DiscoIdentity("store", "file", name: settings.name)]
-                return info.reply(node: nil)
-            },
-            .immediate(.get, "query", .discoItems, at: .host) { request, _ throws(StanzaError) in
-                if request.child.hasAttribute("node") { throw .itemNotFound() }
-                return IQReply { $0.element("query", .discoItems) }
-            },
+        discovery + [
             // One at a time for each session: whoever asks for many waits for them.
             .suspending(.get, "request", .httpUpload, at: .host) { request, _ async throws(StanzaError) in try await slot(for: request) },
         ]
