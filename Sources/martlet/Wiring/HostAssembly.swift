@@ -39,12 +39,17 @@ struct HostAssembly {
         guard let address = try? BareJID(parsing: domain.name), address.isDomain else {
             throw CommandFailure(.configuration, "\(domain.name) is not a domain")
         }
-        let features = StandardFeatures.all(try features(of: domain))
-        do throws(RouteConflict) {
-            return try Host(domain: address, limits: HostLimits(configuration), policy: policy(of: domain.name), features: features)
-        } catch {
-            throw CommandFailure(error)
+        return try make(domain) { features, policy throws(RouteConflict) in
+            try Host(domain: address, limits: HostLimits(configuration), policy: policy, features: StandardFeatures.all(features))
         }
+    }
+
+    /// - Parameter host: the domain itself, or a service of its.
+    private func make(
+        _ domain: ServerConfiguration.Domain, _ host: (FeatureConfiguration, AccessPolicy) throws(RouteConflict) -> Host
+    ) throws(CommandFailure) -> Host {
+        let features = try features(of: domain)
+        do throws(RouteConflict) { return try host(features, policy(of: domain.name)) } catch { throw CommandFailure(error) }
     }
 
     private func features(of domain: ServerConfiguration.Domain) throws(CommandFailure) -> FeatureConfiguration {
@@ -104,12 +109,9 @@ struct HostAssembly {
 
     private func bytestreams(at address: BareJID, of domain: ServerConfiguration.Domain) throws(CommandFailure) -> Host? {
         guard let bytestreams else { return nil }
-        let features = try features(of: domain)
         let host = configuration.bytestreams.host ?? domain.name
-        do throws(RouteConflict) {
-            return try StandardFeatures.bytestreams(at: address, bytestreams, host: host, policy: policy(of: domain.name), features)
-        } catch {
-            throw CommandFailure(error)
+        return try make(domain) { features, policy throws(RouteConflict) in
+            try StandardFeatures.bytestreams(at: address, bytestreams, host: host, policy: policy, features)
         }
     }
 
@@ -121,11 +123,8 @@ struct HostAssembly {
         var settings = PubSubService.Settings()
         settings.operators = admins(of: domain.name)
         settings.nodes = PubSubSettings(configuration.pubsub)
-        let features = try features(of: domain)
-        do throws(RouteConflict) {
-            return try StandardFeatures.pubsub(at: address, name: Self.pubsubName, settings, policy: policy(of: domain.name), features)
-        } catch {
-            throw CommandFailure(error)
+        return try make(domain) { features, policy throws(RouteConflict) in
+            try StandardFeatures.pubsub(at: address, name: Self.pubsubName, settings, policy: policy, features)
         }
     }
 
@@ -137,11 +136,8 @@ struct HostAssembly {
         guard let accounts = try? BareJID(parsing: domain.name) else { throw CommandFailure(.configuration, "\(domain.name) is not a domain") }
         let settings = HTTPFileUpload.Settings(
             domain: accounts, name: Self.uploadsName, url: configuration.uploadURL(of: domain), fileBytesMax: configuration.uploads.fileBytesMax)
-        let features = try features(of: domain)
-        do throws(RouteConflict) {
-            return try StandardFeatures.uploads(at: address, settings, uploads, policy: policy(of: domain.name), features)
-        } catch {
-            throw CommandFailure(error)
+        return try make(domain) { features, policy throws(RouteConflict) in
+            try StandardFeatures.uploads(at: address, settings, uploads, policy: policy, features)
         }
     }
 
@@ -160,11 +156,8 @@ struct HostAssembly {
         case .domain: break
         case .server: settings.askers = Set(configuration.domains.map(\.name))
         }
-        let features = try features(of: domain)
-        do throws(RouteConflict) {
-            return try StandardFeatures.search(at: address, settings, policy: policy(of: domain.name), features)
-        } catch {
-            throw CommandFailure(error)
+        return try make(domain) { features, policy throws(RouteConflict) in
+            try StandardFeatures.search(at: address, settings, policy: policy, features)
         }
     }
 
@@ -187,11 +180,8 @@ struct HostAssembly {
             case .admins: .administrators(admins(of: domain.name))
             case .nobody: .nobody
             }
-        let features = try features(of: domain)
-        do throws(RouteConflict) {
-            return try StandardFeatures.rooms(at: address, name: Self.roomsName, settings, policy: policy(of: domain.name), features)
-        } catch {
-            throw CommandFailure(error)
+        return try make(domain) { features, policy throws(RouteConflict) in
+            try StandardFeatures.rooms(at: address, name: Self.roomsName, settings, policy: policy, features)
         }
     }
 
