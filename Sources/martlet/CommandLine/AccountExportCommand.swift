@@ -40,7 +40,7 @@ struct AccountExportCommand: AsyncParsableCommand {
             throw error
         }
         if Terminal.showsProgress { Terminal.progress("") }
-        if let output { Terminal.say("\(output): \(count) \(count == 1 ? "account" : "accounts")") }
+        if let output { Terminal.say("\(output): \(count.counted("account"))") }
     }
 
     /// - Returns: how many accounts there were.

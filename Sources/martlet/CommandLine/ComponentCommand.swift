@@ -12,9 +12,8 @@ struct ComponentCommand: AsyncParsableCommand {
         @Flag(help: "One JSON object per line.") var json = false
 
         func run() async throws {
-            let path = try ServerReach.socket(options)
-            guard case .components(let components) = try ControlClient(path: path).askRunning(.components) else { throw ServerReach.unexpected }
-            for component in components { Terminal.say(json ? RoomCommand.json(component) : component.text) }
+            guard case .components(let components) = try ServerReach.ask(.components, options) else { throw ServerReach.unexpected }
+            for component in components { Terminal.say(component, asJSON: json, else: component.text) }
         }
     }
 }

@@ -55,8 +55,7 @@ struct ConfigCommand: AsyncParsableCommand {
         @OptionGroup var options: ConfigurationOption
 
         func run() async throws {
-            let path = try ServerReach.socket(options)
-            guard case .reloaded(let report) = try ControlClient(path: path).askRunning(.reload) else { throw ServerReach.unexpected }
+            guard case .reloaded(let report) = try ServerReach.ask(.reload, options) else { throw ServerReach.unexpected }
             for change in report.applied { Terminal.say("applied: \(change)") }
             for change in report.needingRestart { Terminal.say("waits for a restart: \(change)") }
             for warning in report.warnings { Terminal.say("warning: \(warning)") }
@@ -67,9 +66,9 @@ struct ConfigCommand: AsyncParsableCommand {
 
 /// How commands that need a running server find it.
 enum ServerReach {
-    /// The control socket, as the configuration says. A file with a mistake does not say, and is the first thing to mend.
-    static func socket(_ options: ConfigurationOption) throws(CommandFailure) -> String {
-        try options.load().configuration.controlSocketPath
+    /// Asks the running server, whose socket is where the configuration says. A file with a mistake does not say, and is the first thing to mend.
+    static func ask(_ order: ControlOrder, _ options: ConfigurationOption) throws(CommandFailure) -> ControlResponse {
+        try ControlClient(path: try options.load().configuration.controlSocketPath).askRunning(order)
     }
 
     static var unexpected: CommandFailure { CommandFailure(.unavailable, "the server answered something else", hint: "is it of the same version?") }

@@ -26,7 +26,7 @@ struct DoctorCommand: AsyncParsableCommand {
         // Lines come from the loop as well.
         let last = NIOLockedValueBox("")
         let isReached = await diagnostics.checkUp { domain, step in
-            if json { return Terminal.say(RoomCommand.json(CheckupLine(domain: domain, step: step))) }
+            if json { return Terminal.say(Terminal.json(CheckupLine(domain: domain, step: step))) }
             let isNew = last.withLockedValue { last in
                 defer { last = domain }
                 return last != domain

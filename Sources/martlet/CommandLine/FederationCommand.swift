@@ -13,10 +13,7 @@ struct FederationCommand: AsyncParsableCommand {
     }
 
     private static func report(_ options: ConfigurationOption, about peer: String?) throws -> FederationReport {
-        let path = try ServerReach.socket(options)
-        guard case .federation(let report) = try ControlClient(path: path).askRunning(.federation(.report(about: peer))) else {
-            throw ServerReach.unexpected
-        }
+        guard case .federation(let report) = try ServerReach.ask(.federation(.report(about: peer)), options) else { throw ServerReach.unexpected }
         return report
     }
 
@@ -29,7 +26,7 @@ struct FederationCommand: AsyncParsableCommand {
 
         func run() async throws {
             let report = try FederationCommand.report(options, about: nil)
-            if json { Terminal.say(RoomCommand.json(report)) } else if !report.isEmpty { Terminal.say(report.text(now: SystemClock().wallMilliseconds)) }
+            if json { Terminal.say(Terminal.json(report)) } else if !report.isEmpty { Terminal.say(report.text(now: SystemClock().wallMilliseconds)) }
         }
     }
 
@@ -41,7 +38,7 @@ struct FederationCommand: AsyncParsableCommand {
 
         func run() async throws {
             let report = try FederationCommand.report(target.options, about: target.peer)
-            if json { return Terminal.say(RoomCommand.json(report)) }
+            if json { return Terminal.say(Terminal.json(report)) }
             guard !report.isEmpty else {
                 throw CommandFailure(
                     .noAccount, "there is no stream with \(target.peer), and nobody was looking for one lately",
@@ -68,7 +65,7 @@ struct FederationCommand: AsyncParsableCommand {
         func run() async throws {
             let loaded = try options.load()
             let json = json
-            let tell: @Sendable (DiagnosisStep) -> Void = { Terminal.say(json ? RoomCommand.json($0) : $0.line) }
+            let tell: @Sendable (DiagnosisStep) -> Void = { Terminal.say($0, asJSON: json, else: $0.line) }
             let client = ControlClient(path: loaded.configuration.controlSocketPath)
             let response = try client.ask(.federation(.test(domain, from: from)), tell)
             let isWell: Bool
@@ -97,9 +94,8 @@ struct FederationCommand: AsyncParsableCommand {
         @OptionGroup var target: Target
 
         func run() async throws {
-            let path = try ServerReach.socket(target.options)
-            guard case .closed(let count) = try ControlClient(path: path).askRunning(.federation(.close(target.peer))) else { throw ServerReach.unexpected }
-            Terminal.say("ended \(count) \(count == 1 ? "stream" : "streams")")
+            guard case .closed(let count) = try ServerReach.ask(.federation(.close(target.peer)), target.options) else { throw ServerReach.unexpected }
+            Terminal.say("ended \(count.counted("stream"))")
         }
     }
 }

@@ -50,7 +50,7 @@ struct ImportAccountsCommand: AsyncParsableCommand {
             let lines = try await read(bytes, configuration, desk)
             try await add(lines, keys, desk)
             if Terminal.showsProgress { Terminal.progress("") }
-            Terminal.say("added \(lines.count) \(lines.count == 1 ? "account" : "accounts")")
+            Terminal.say("added \(lines.count.counted("account"))")
         }
     }
 
@@ -60,7 +60,7 @@ struct ImportAccountsCommand: AsyncParsableCommand {
                 document: document, desk: desk, maker: maker, policy: replace ? .replaced : skipExisting ? .skipped : .refused, skipsForeign: skipForeign,
                 configuration: loaded.configuration)
             let (count, report) = try await work.run(try await work.survey(), isDry: dryRun)
-            Terminal.say("\(dryRun ? "would add" : "added") \(count) \(count == 1 ? "account" : "accounts")")
+            Terminal.say("\(dryRun ? "would add" : "added") \(count.counted("account"))")
             for (kind, count) in report.taken.sorted(by: { $0.key < $1.key }) { Terminal.say("  \(count)  \(kind)") }
             if report.skipped.isEmpty { return }
             Terminal.say("left out:")

@@ -18,7 +18,7 @@ struct ReportCommand: AsyncParsableCommand {
             var last: Int64?
             try await AccountCommand.atDesk(try options.load()) { desk in
                 while case .reports(let page) = try await desk.ask(.report(.list(before: last))), let end = page.last {
-                    for line in page { Terminal.say(json ? RoomCommand.json(line) : line.text) }
+                    for line in page { Terminal.say(line, asJSON: json, else: line.text) }
                     last = end.id
                 }
             }
@@ -34,7 +34,7 @@ struct ReportCommand: AsyncParsableCommand {
         func run() async throws {
             try await AccountCommand.atDesk(try options.load()) { desk in
                 guard case .reports(let found) = try await desk.ask(.report(.show(number))), let line = found.first else { throw ServerReach.unexpected }
-                Terminal.say(json ? RoomCommand.json(line) : line.lines)
+                Terminal.say(line, asJSON: json, else: line.lines)
             }
         }
     }
@@ -47,7 +47,7 @@ struct ReportCommand: AsyncParsableCommand {
         func run() async throws {
             try await AccountCommand.atDesk(try options.load()) { desk in
                 guard case .deleted(let count) = try await desk.ask(.report(.delete(numbers))) else { throw ServerReach.unexpected }
-                Terminal.say("deleted \(count) \(count == 1 ? "report" : "reports")")
+                Terminal.say("deleted \(count.counted("report"))")
             }
         }
     }
@@ -62,7 +62,7 @@ struct ReportCommand: AsyncParsableCommand {
         func run() async throws {
             try await AccountCommand.atDesk(try options.load()) { desk in
                 guard case .blockLists(let lists) = try await desk.ask(.report(.blockLists)) else { throw ServerReach.unexpected }
-                for line in lists { Terminal.say(json ? RoomCommand.json(line) : line.text) }
+                for line in lists { Terminal.say(line, asJSON: json, else: line.text) }
             }
         }
     }

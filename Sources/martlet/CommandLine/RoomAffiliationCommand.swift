@@ -55,7 +55,7 @@ extension RoomCommand {
             while case .affiliations(let page) = try await desk.ask(.room(.affiliations(of: target.address, affiliation: name, after: after))),
                 let last = page.last
             {
-                for line in page { Terminal.say(json ? RoomCommand.json(line) : line.text) }
+                for line in page { Terminal.say(line, asJSON: json, else: line.text) }
                 after = last.jid
             }
         }

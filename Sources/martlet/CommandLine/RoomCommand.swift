@@ -16,8 +16,6 @@ struct RoomCommand: AsyncParsableCommand {
         var address: String
     }
 
-    static func json(_ value: some Encodable) -> String { String(decoding: (try? ControlClient.encoder.encode(value)) ?? Data(), as: UTF8.self) }
-
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "List the rooms, in the order of their addresses.")
         @OptionGroup var options: ConfigurationOption
@@ -39,7 +37,7 @@ struct RoomCommand: AsyncParsableCommand {
             listing.words = search
             try await AccountCommand.atDesk(try options.load()) { desk in
                 while case .rooms(let page) = try await desk.ask(.room(.list(listing))), let last = page.last {
-                    for room in page { Terminal.say(json ? RoomCommand.json(room) : room.text) }
+                    for room in page { Terminal.say(room, asJSON: json, else: room.text) }
                     listing.after = last.address
                 }
             }
@@ -54,7 +52,7 @@ struct RoomCommand: AsyncParsableCommand {
         func run() async throws {
             try await AccountCommand.atDesk(try target.options.load()) { desk in
                 guard case .room(let report) = try await desk.ask(.room(.info(of: target.address))) else { throw ServerReach.unexpected }
-                Terminal.say(json ? RoomCommand.json(report) : report.text)
+                Terminal.say(report, asJSON: json, else: report.text)
             }
         }
     }
@@ -90,7 +88,7 @@ struct RoomCommand: AsyncParsableCommand {
         func run() async throws {
             try await AccountCommand.atDesk(try target.options.load()) { desk in
                 guard case .history(let lines) = try await desk.ask(.room(.history(of: target.address, last: last))) else { throw ServerReach.unexpected }
-                for line in lines { Terminal.say(json ? RoomCommand.json(line) : line.text) }
+                for line in lines { Terminal.say(line, asJSON: json, else: line.text) }
             }
         }
     }

@@ -1,5 +1,4 @@
 import ArgumentParser
-import Foundation
 
 struct StatusCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -9,9 +8,8 @@ struct StatusCommand: AsyncParsableCommand {
     @Flag(help: "One JSON object.") var json = false
 
     func run() async throws {
-        let path = try ServerReach.socket(options)
-        guard case .status(let status) = try ControlClient(path: path).askRunning(.status) else { throw ServerReach.unexpected }
-        Terminal.say(json ? String(decoding: (try? ControlClient.encoder.encode(status)) ?? Data(), as: UTF8.self) : Self.text(status))
+        guard case .status(let status) = try ServerReach.ask(.status, options) else { throw ServerReach.unexpected }
+        Terminal.say(status, asJSON: json, else: Self.text(status))
         if !status.isHealthy { throw ExitCode(ExitStatus.temporary.rawValue) }
     }
 
@@ -45,8 +43,7 @@ struct SessionCommand: AsyncParsableCommand {
         @Argument(help: ArgumentHelp("Only those of an account.", valueName: "jid")) var jid: String?
 
         func run() async throws {
-            let path = try ServerReach.socket(options)
-            guard case .sessions(let sessions) = try ControlClient(path: path).askRunning(.sessions(of: jid)) else { throw ServerReach.unexpected }
+            guard case .sessions(let sessions) = try ServerReach.ask(.sessions(of: jid), options) else { throw ServerReach.unexpected }
             for session in sessions { Terminal.say(session.text) }
         }
     }
@@ -57,9 +54,8 @@ struct SessionCommand: AsyncParsableCommand {
         @Argument(help: ArgumentHelp("The session or the account.", valueName: "jid")) var jid: String
 
         func run() async throws {
-            let path = try ServerReach.socket(options)
-            guard case .closed(let count) = try ControlClient(path: path).askRunning(.closeSessions(of: jid)) else { throw ServerReach.unexpected }
-            Terminal.say("ended \(count) \(count == 1 ? "session" : "sessions")")
+            guard case .closed(let count) = try ServerReach.ask(.closeSessions(of: jid), options) else { throw ServerReach.unexpected }
+            Terminal.say("ended \(count.counted("session"))")
         }
     }
 }
@@ -78,8 +74,7 @@ struct LogCommand: AsyncParsableCommand {
             guard LogLevel(rawValue: level) != nil else {
                 throw ValidationError("there is no level \(level); there are \(LogLevel.allCases.map(\.rawValue).joined(separator: ", "))")
             }
-            let path = try ServerReach.socket(options)
-            _ = try ControlClient(path: path).askRunning(.logLevel(level))
+            _ = try ServerReach.ask(.logLevel(level), options)
             Terminal.say("log level \(level)")
         }
     }

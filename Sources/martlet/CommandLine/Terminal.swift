@@ -17,6 +17,9 @@ enum Terminal {
 
     static func complain(_ text: String) { write(text + "\n", to: STDERR_FILENO) }
     static func say(_ text: String) { write(text + "\n", to: STDOUT_FILENO) }
+    /// What the server has answered, for people or for programs.
+    static func say(_ value: some Encodable, asJSON isJSON: Bool, else text: @autoclosure () -> String) { say(isJSON ? json(value) : text()) }
+    static func json(_ value: some Encodable) -> String { String(decoding: (try? ControlClient.encoder.encode(value)) ?? Data(), as: UTF8.self) }
     /// On the line that is there already.
     static func progress(_ text: String) { write("\r\(text)\u{1B}[K", to: STDERR_FILENO) }
 
@@ -56,3 +59,8 @@ enum Terminal {
 
 /// `write(2)`, which has the name of a function above.
 private func systemWrite(_ descriptor: Int32, _ bytes: UnsafeRawPointer?, _ count: Int) -> Int { write(descriptor, bytes, count) }
+
+extension Int {
+    /// With what is counted, such as `1 report` and `2 reports`.
+    func counted(_ noun: String) -> String { self == 1 ? "1 \(noun)" : "\(self) \(noun)s" }
+}

@@ -22,7 +22,7 @@ struct UploadsCommand: AsyncParsableCommand {
                     lines += page
                 }
             }
-            for line in lines.sorted(by: UploadLine.isEarlier) { Terminal.say(json ? RoomCommand.json(line) : line.text) }
+            for line in lines.sorted(by: UploadLine.isEarlier) { Terminal.say(line, asJSON: json, else: line.text) }
         }
     }
 
@@ -35,7 +35,7 @@ struct UploadsCommand: AsyncParsableCommand {
         func run() async throws {
             try await AccountCommand.atDesk(try options.load()) { desk in
                 guard case .uploads(let found) = try await desk.ask(.upload(.show(name))), let line = found.first else { throw ServerReach.unexpected }
-                Terminal.say(json ? RoomCommand.json(line) : line.lines)
+                Terminal.say(line, asJSON: json, else: line.lines)
             }
         }
     }
@@ -60,7 +60,7 @@ struct UploadsCommand: AsyncParsableCommand {
             try await AccountCommand.atDesk(try options.load()) { desk in
                 let order = account.map { UploadOrder.deleteAll(of: $0) } ?? .delete(names)
                 guard case .deleted(let count) = try await desk.ask(.upload(order)) else { throw ServerReach.unexpected }
-                Terminal.say("deleted \(count) \(count == 1 ? "upload" : "uploads")")
+                Terminal.say("deleted \(count.counted("upload"))")
             }
         }
     }
