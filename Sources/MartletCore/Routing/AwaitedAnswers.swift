@@ -41,8 +41,11 @@ package struct AwaitedAnswers {
     private var requests: [BareJID: [String: Request]] = [:]
 
     func isAsking(_ asker: BareJID) -> Bool { requests[asker] != nil }
-    func isAsking(_ asker: BareJID, _ payload: ByteBuffer) -> Bool { requests[asker]?.values.contains { $0.payload == payload } ?? false }
-    func ids(of asker: BareJID, to asked: JID) -> [String] { requests[asker]?.filter { $0.value.asked == asked }.map(\.key) ?? [] }
+    fileprivate func isAsking(_ asker: BareJID, _ payload: ByteBuffer) -> Bool { requests[asker]?.values.contains { $0.payload == payload } ?? false }
+    /// Those of its own, of somebody.
+    fileprivate func ids(of asker: BareJID, from asked: JID) -> [String] {
+        requests[asker]?.filter { $0.value.isOwn && $0.value.asked == asked }.map(\.key) ?? []
+    }
 
     /// - Returns: whether there was room for it.
     fileprivate mutating func insert(_ request: Request, as id: String, of asker: BareJID) -> Bool {
@@ -186,10 +189,10 @@ extension Router {
         context.runEffects()
     }
 
-    /// A session is gone: who has asked it something need not wait. Under the lock.
+    /// A session is gone: its account need not wait for what it was asked. Under the lock.
     func forgetRequests(to session: FullJID, of home: AccountHome, _ context: LoopContext) {
         let account = home.address
-        for id in home.shard.awaited.ids(of: account, to: .full(session)) {
+        for id in home.shard.awaited.ids(of: account, from: .full(session)) {
             context.after { [self] context in conclude(id, of: account, .noAnswer, context) }
         }
     }
