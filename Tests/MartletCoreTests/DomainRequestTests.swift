@@ -26,8 +26,8 @@ struct DomainRequestTests {
         var text: String { value.withLock { $0 } }
     }
 
-    private func ask(_ address: BareJID? = nil) -> Outcome {
-        let (router, mailbox, domain, address) = (server.router, server.context.mailbox, server.domain, address ?? montague)
+    private func ask(_ address: BareJID? = nil, by domain: BareJID? = nil) -> Outcome {
+        let (router, mailbox, domain, address) = (server.router, server.context.mailbox, domain ?? server.domain, address ?? montague)
         let outcome = Outcome()
         Task(executorPreference: router.executor) {
             outcome.set(await router.ask(address, by: domain, ByteBuffer(string: "<query xmlns='http://jabber.org/protocol/disco#info'/>"), on: mailbox))
@@ -85,11 +85,13 @@ struct DomainRequestTests {
         #expect(ask(server.domain).text == "nothing" && wire.take().isEmpty)
     }
 
-    @Test("so many wait at a time; both sides")
-    func many() {
+    @Test("so many wait at a time in the name of one domain, and as many of another; both sides")
+    func many() throws {
+        #expect(AwaitedAnswers.countMax == 64)
         let outcomes = (0..<65).map { _ in ask() }
         #expect(outcomes.prefix(64).allSatisfy { $0.text == "waiting" } && outcomes.last?.text == "nothing")
-        #expect(wire.take().count == 64)
+        let other = ask(by: try BareJID(parsing: "verona.example"))
+        #expect(wire.take().count == 65 && other.text == "waiting")
         server.advance(by: .seconds(30))
         #expect(outcomes.allSatisfy { $0.text == "nothing" })
     }
