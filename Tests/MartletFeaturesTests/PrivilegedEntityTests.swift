@@ -31,6 +31,12 @@ struct PrivilegedEntityTests {
         return component
     }
 
+    /// A server, and the component with privileges over its accounts.
+    private func connected(_ change: (inout ComponentPrivileges) -> Void) throws -> (TestServer, TestComponent) {
+        let server = try world(change)
+        return (server, component(server))
+    }
+
     private func sent() -> [TestStanza] { wire.take().map(TestStanza.init) }
 
     // MARK: What it is told (§4.2, §5.2, §6.2, §7.2, §7.5)
@@ -70,8 +76,7 @@ struct PrivilegedEntityTests {
 
     @Test("a reload tells what is new, and as 'none' what is not so any more; one that changes nothing tells nothing")
     func reloaded() throws {
-        let server = try world { $0.roster = .both; $0.requests = ["a:b": .get] }
-        let pubsub = component(server)
+        let (server, pubsub) = try connected { $0.roster = .both; $0.requests = ["a:b": .get] }
         server.components.apply([try Self.settings { $0.roster = .both; $0.requests = ["a:b": .get] }])
         server.run()
         #expect(pubsub.received() == [])
@@ -100,8 +105,7 @@ struct PrivilegedEntityTests {
 
     @Test("it reads a roster as the account does, whole, online or not")
     func readsRoster() throws {
-        let server = try world { $0.roster = .get }
-        let pubsub = component(server)
+        let (server, pubsub) = try connected { $0.roster = .get }
         server.befriend("juliet", "romeo")
         pubsub.send(Self.rosterGet("juliet@capulet.example"))
         let answer = pubsub.received().first
@@ -112,8 +116,7 @@ struct PrivilegedEntityTests {
 
     @Test("it changes a roster by the same rules as the account, and is told with the account's clients what was changed, by whomever")
     func changesRoster() throws {
-        let server = try world { $0.roster = .both }
-        let pubsub = component(server)
+        let (server, pubsub) = try connected { $0.roster = .both }
         let juliet = server.online("juliet/balcony")
         pubsub.send(Self.rosterSet("juliet@capulet.example", "<item jid='nurse@capulet.example' name='Nurse' subscription='both'/>"))
         let pushed = juliet.received()
@@ -133,8 +136,7 @@ struct PrivilegedEntityTests {
 
     @Test("its block list is the account's affair, and none of a component's that may read it")
     func blocked() throws {
-        let server = try world { $0.roster = .get }
-        let pubsub = component(server)
+        let (server, pubsub) = try connected { $0.roster = .get }
         let juliet = server.online("juliet/balcony")
         juliet.send("<iq type='set' id='b'><block xmlns='urn:xmpp:blocking'><item jid='steward.capulet.example'/></block></iq>")
         pubsub.send(Self.rosterGet("juliet@capulet.example"))
@@ -144,8 +146,7 @@ struct PrivilegedEntityTests {
     @Test("without pushes it hears nothing of changes")
     func unpushed() throws {
         for access in [RequestAccess.set, .get] {
-            let server = try world { $0.roster = access; $0.wantsPushes = false }
-            let pubsub = component(server)
+            let (server, pubsub) = try connected { $0.roster = access; $0.wantsPushes = false }
             let juliet = server.online("juliet/balcony")
             juliet.send("<iq type='set' id='own'><query xmlns='jabber:iq:roster'><item jid='nurse@capulet.example'/></query></iq>")
             #expect(pubsub.received() == [])
@@ -154,8 +155,7 @@ struct PrivilegedEntityTests {
 
     @Test("what it may not is forbidden, whether there is such an account or not, and is recorded")
     func forbiddenRoster() throws {
-        let server = try world { $0.roster = .get }
-        let pubsub = component(server)
+        let (server, pubsub) = try connected { $0.roster = .get }
         server.createAccount("juliet")
         pubsub.send(Self.rosterSet("juliet@capulet.example"))
         pubsub.send(Self.rosterSet("nobody@capulet.example"))
@@ -171,8 +171,7 @@ struct PrivilegedEntityTests {
 
     @Test("there is nothing to read where there is no account")
     func noAccount() throws {
-        let server = try world { $0.roster = .both }
-        let pubsub = component(server)
+        let (_, pubsub) = try connected { $0.roster = .both }
         pubsub.send(Self.rosterGet("nobody@capulet.example"))
         #expect(pubsub.received().map(\.error) == ["cancel/service-unavailable"])
     }
@@ -188,8 +187,7 @@ struct PrivilegedEntityTests {
 
     @Test("it sends messages in an account's name: the recipient gets them, the account's clients have copies, its archive has them")
     func sends() throws {
-        let server = try world { $0.message = .outgoing }
-        let pubsub = component(server)
+        let (server, pubsub) = try connected { $0.message = .outgoing }
         let juliet = server.online("juliet/balcony")
         juliet.send("<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>")
         let romeo = server.online("romeo/orchard")
@@ -208,8 +206,7 @@ struct PrivilegedEntityTests {
 
     @Test("what it sends to other servers, to services and to itself goes out from the account's bare address")
     func sendsOut() throws {
-        let server = try world { $0.message = .outgoing }
-        let pubsub = component(server)
+        let (server, pubsub) = try connected { $0.message = .outgoing }
         server.createAccount("juliet")
         for to in ["romeo@montague.example", "contact@\(Self.name)"] {
             pubsub.send(Self.message("<message xmlns='jabber:client' from='juliet@capulet.example' to='\(to)' id='x' type='chat'><body>b</body></message>"))
@@ -222,8 +219,7 @@ struct PrivilegedEntityTests {
 
     @Test("it sends messages in the domain's name, which need a recipient; without one an account's are for the account itself")
     func sendsOfServer() throws {
-        let server = try world { $0.message = .outgoing }
-        let pubsub = component(server)
+        let (server, pubsub) = try connected { $0.message = .outgoing }
         let juliet = server.online("juliet/balcony")
         pubsub.send(Self.message("<message xmlns='jabber:client' from='capulet.example' to='juliet@capulet.example' type='headline'><body>b</body></message>"))
         pubsub.send(Self.message("<message xmlns='jabber:client' from='juliet@capulet.example' type='headline'><body>c</body></message>"))
@@ -237,8 +233,7 @@ struct PrivilegedEntityTests {
 
     @Test("it may send what the account may: not to whom the account has blocked")
     func sendsToBlocked() throws {
-        let server = try world { $0.message = .outgoing }
-        let pubsub = component(server)
+        let (server, pubsub) = try connected { $0.message = .outgoing }
         let juliet = server.online("juliet/balcony")
         juliet.send("<iq type='set' id='b'><block xmlns='urn:xmpp:blocking'><item jid='tybalt@montague.example'/></block></iq>")
         pubsub.send(Self.message("<message xmlns='jabber:client' from='juliet@capulet.example' to='tybalt@montague.example' type='chat'><body>b</body></message>"))
@@ -251,8 +246,7 @@ struct PrivilegedEntityTests {
         "juliet@capulet.example/balcony", "juliet@verona.example", "romeo@montague.example", "nobody@capulet.example", "verona.example",
     ])
     func forbiddenMessage(_ sender: String) throws {
-        let server = try world { $0.message = .outgoing }
-        let pubsub = component(server)
+        let (server, pubsub) = try connected { $0.message = .outgoing }
         let juliet = server.online("juliet/balcony")
         pubsub.send(Self.message("<message xmlns='jabber:client' from='\(sender)' to='juliet@capulet.example' type='chat'><body>b</body></message>"))
         let answers = pubsub.received()
@@ -267,8 +261,7 @@ struct PrivilegedEntityTests {
         without.send(Self.message(inner))
         #expect(without.received().map(\.error) == ["auth/forbidden"])
         #expect(refusals.all.map(\.action) == ["message from juliet@capulet.example"])
-        let server = try world { $0.message = .outgoing }
-        let pubsub = component(server)
+        let (server, pubsub) = try connected { $0.message = .outgoing }
         server.createAccount("juliet")
         pubsub.send(Self.message(inner, from: "x@\(Self.name)"))
         pubsub.send(Self.message("<presence xmlns='jabber:client' from='juliet@capulet.example'/>"))
@@ -288,14 +281,13 @@ struct PrivilegedEntityTests {
     }
     private static let subscribe = "<pubsub xmlns='http://jabber.org/protocol/pubsub'><subscribe node='n' jid='juliet@capulet.example'/></pubsub>"
     private static let toRomeo = "<iq xmlns='jabber:client' type='set' to='romeo@montague.example' id='sub_1'>\(subscribe)</iq>"
-    private func pubsubWorld() throws -> TestServer {
-        try world { $0.requests = ["http://jabber.org/protocol/pubsub": .both, "jabber:iq:roster": .both, "http://jabber.org/protocol/disco#info": .get, "a:b": .get] }
+    private func asking() throws -> (TestServer, TestComponent) {
+        try connected { $0.requests = ["http://jabber.org/protocol/pubsub": .both, "jabber:iq:roster": .both, "http://jabber.org/protocol/disco#info": .get, "a:b": .get] }
     }
 
     @Test("it asks somebody elsewhere in an account's name, and gets the answer as it came, under its own names (§6.3)")
     func asksElsewhere() throws {
-        let server = try pubsubWorld()
-        let pubsub = component(server)
+        let (server, pubsub) = try asking()
         server.createAccount("juliet")
         pubsub.send(Self.request(Self.toRomeo))
         let asked = sent()
@@ -323,8 +315,7 @@ struct PrivilegedEntityTests {
 
     @Test("the account's own server answers it as it answers the account: about its nodes, its roster, itself")
     func asksHere() throws {
-        let server = try pubsubWorld()
-        let pubsub = component(server)
+        let (server, pubsub) = try asking()
         let juliet = server.online("juliet/balcony")
         pubsub.send(Self.request("""
             <iq xmlns='jabber:client' type='set' id='1'><pubsub xmlns='http://jabber.org/protocol/pubsub'><publish node='n'><item id='i'><x xmlns='a:b'/></item>\
@@ -345,8 +336,7 @@ struct PrivilegedEntityTests {
 
     @Test("rooms, other accounts, their sessions and other components answer it as well")
     func asksOthers() throws {
-        let server = try pubsubWorld()
-        let pubsub = component(server)
+        let (server, pubsub) = try asking()
         server.befriend("juliet", "romeo")
         let romeo = server.online("romeo/orchard")
         pubsub.send(Self.request("<iq xmlns='jabber:client' type='get' id='1' to='conference.capulet.example'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>", "get"))
@@ -363,8 +353,7 @@ struct PrivilegedEntityTests {
 
     @Test("what cannot be delivered, is not allowed to the account, or is not answered in time comes back as the error that the account would get")
     func unanswered() throws {
-        let server = try pubsubWorld()
-        let pubsub = component(server)
+        let (server, pubsub) = try asking()
         let juliet = server.online("juliet/balcony")
         pubsub.send(Self.request(Self.toRomeo))
         #expect(pubsub.received() == [])
@@ -389,8 +378,7 @@ struct PrivilegedEntityTests {
 
     @Test("requests that wait for answers are bounded; those that are answered make room")
     func boundedRequests() throws {
-        let server = try pubsubWorld()
-        let pubsub = component(server)
+        let (server, pubsub) = try asking()
         server.createAccount("juliet")
         for _ in 0..<Component.requestsInNameMax { pubsub.send(Self.request(Self.toRomeo)) }
         #expect(pubsub.received() == [])
@@ -400,6 +388,16 @@ struct PrivilegedEntityTests {
         server.advance(by: .seconds(31))
         #expect(pubsub.received().count == Component.requestsInNameMax)
         pubsub.send(Self.request(Self.toRomeo))
+        #expect(pubsub.received() == [])
+    }
+
+    @Test("they take no room of what the account asks itself")
+    func ownRequests() throws {
+        let (server, pubsub) = try asking()
+        let juliet = server.online("juliet/balcony")
+        for _ in 0..<AwaitedAnswers.countMax { pubsub.send(Self.request(Self.toRomeo)) }
+        juliet.send("<presence><c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='http://lute.example' ver='digest'/></presence>")
+        #expect(juliet.received().contains { $0.child("query")?.attribute("node") == "http://lute.example#digest" })
         #expect(pubsub.received() == [])
     }
 
@@ -417,8 +415,7 @@ struct PrivilegedEntityTests {
         request("<iq xmlns='jabber:client' type='get' id='1'><x xmlns='a:b'/></iq>", "get", from: "x@steward.capulet.example"),
     ])
     func forbiddenRequest(_ xml: String) throws {
-        let server = try pubsubWorld()
-        let pubsub = component(server)
+        let (server, pubsub) = try asking()
         let juliet = server.online("juliet/balcony")
         pubsub.send(xml)
         #expect(pubsub.received().map(\.error) == ["auth/forbidden"])
@@ -430,7 +427,7 @@ struct PrivilegedEntityTests {
         request("<iq xmlns='jabber:client' type='set' id='1'><x xmlns='a:b'/><y xmlns='a:b'/></iq>"), request("<message xmlns='jabber:client'/>"),
     ])
     func badRequest(_ xml: String) throws {
-        let pubsub = component(try pubsubWorld())
+        let (_, pubsub) = try asking()
         pubsub.send(xml)
         #expect(pubsub.received().map(\.error) == ["modify/bad-request"])
     }
@@ -460,8 +457,7 @@ struct PrivilegedEntityTests {
 
     @Test("with the privilege 'roster' it hears the presence of contacts: each once, of other servers too, whether the account is online or not")
     func contactsPresence() throws {
-        let server = try world { $0.presence = .roster; $0.roster = .get }
-        let pubsub = component(server)
+        let (server, pubsub) = try connected { $0.presence = .roster; $0.roster = .get }
         let romeo = server.address("romeo@montague.example")
         for name in ["juliet", "nurse"] {
             server.createAccount(name)
@@ -481,8 +477,7 @@ struct PrivilegedEntityTests {
 
     @Test("contacts at other domains of this server are heard as well, with all that they say; and a server that vanishes takes its users along")
     func localContacts() throws {
-        let server = try world { $0.presence = .roster; $0.roster = .get }
-        let pubsub = component(server)
+        let (server, pubsub) = try connected { $0.presence = .roster; $0.roster = .get }
         server.befriend("juliet", "romeo@verona.example")
         let romeo = server.client("romeo@verona.example/orchard")
         romeo.send("<presence/>")
@@ -517,8 +512,7 @@ struct PrivilegedEntityTests {
 
     @Test("who may not read rosters does not hear of contacts (§7.4)")
     func contactsNeedRoster() throws {
-        let server = try world { $0.presence = .roster; $0.roster = .set }
-        let pubsub = component(server)
+        let (server, pubsub) = try connected { $0.presence = .roster; $0.roster = .set }
         server.befriend("juliet", "romeo@verona.example")
         let romeo = server.client("romeo@verona.example/orchard")
         romeo.send("<presence/>")
