@@ -163,6 +163,24 @@ struct SharedListTests {
         #expect(report?.trouble == nil && report?.state == .following && report?.entries == 0)
     }
 
+    @Test(
+        "a node that is deleted, or lets the server in no more, is asked for anew; until then there is what was known (XEP-0060 §8.4.2, §8.8.4)",
+        arguments: ["<delete node='muc_bans_sha256'/>", "<subscription node='muc_bans_sha256' jid='capulet.example' subscription='none'/>"])
+    func ended(end: String) throws {
+        try fetched(["tybalt@spam.example"])
+        event("<subscription node='muc_bans_sha256' jid='capulet.example' subscription='subscribed'/>")
+        event("<delete node='other'/>")
+        #expect(report?.state == .following)
+        event(end)
+        #expect(report?.state == .waiting && report?.trouble != nil && report?.entries == 1)
+        server.advance(by: .seconds(60))
+        wake()
+        answer(try request(), "")
+        answer(try request(), items([digest("paris@spam.example")]))
+        #expect(report?.state == .following && report?.trouble == nil)
+        #expect(!server.sharedLists.lists.contains(RoomOnPaper.bare("tybalt@spam.example")))
+    }
+
     @Test("a list that is too long leaves what was known")
     func tooLong() {
         let most = SharedBlockLists.entriesMax

@@ -150,14 +150,22 @@ package struct SharedListFeed: Sendable {
 
     // MARK: Events
 
-    /// What a service tells of a node that it has been subscribed to (XEP-0060 §7.1.2, §7.2.2, §8.5.2).
-    mutating func take(event: ElementView) -> [Action] {
+    /// What a service tells of a node that it has been subscribed to (XEP-0060 §7.1.2, §7.2.2, §8.4.2, §8.5.2, §8.8.4).
+    mutating func take(event: ElementView, at now: NIODeadline) -> [Action] {
         for child in event.children where child.attribute("node") == node {
             if child.isNamed("items", .pubsubEvent) { return take(items: child) }
             if child.isNamed("purge", .pubsubEvent) { return purge() }
+            if child.isNamed("delete", .pubsubEvent) { ended("the node was deleted", at: now) }
+            if child.isNamed("subscription", .pubsubEvent), child.attributeEquals("subscription", "none") {
+                ended("the subscription was ended", at: now)
+            }
         }
-        // What a node that is deleted had is what is known last.
         return []
+    }
+
+    /// No more events come: of a node that is made anew, or lets the server in again, nothing would be heard. What is known last stays meanwhile.
+    private mutating func ended(_ why: String, at now: NIODeadline) {
+        if case .following = state { fail(why, at: now) }
     }
 
     private mutating func take(items: ElementView) -> [Action] {

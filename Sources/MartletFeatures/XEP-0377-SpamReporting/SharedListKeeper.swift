@@ -134,9 +134,12 @@ package final class SharedListKeeper: Sendable {
 
     private func told(_ message: Stanza, by sender: BareJID, _ router: Router, _ context: LoopContext) -> Bool {
         guard let event = message.element.root.firstChild("event", .pubsubEvent) else { return false }
+        let now = time.monotonic
         let changes = state.withLock { state in
             var changes: [(SharedListName, [SharedListFeed.Action])] = []
-            for name in Array(state.feeds.keys) where name.service == sender { changes.append((name, state.feeds[name]?.take(event: event) ?? [])) }
+            for name in Array(state.feeds.keys) where name.service == sender {
+                changes.append((name, state.feeds[name]?.take(event: event, at: now) ?? []))
+            }
             return changes
         }
         for (name, actions) in changes { perform(actions, name, router, context) }
