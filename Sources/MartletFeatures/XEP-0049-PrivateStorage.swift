@@ -2,7 +2,6 @@ package import MartletCore
 package import MartletXML
 import MartletXMPP
 import NIOCore
-import Synchronization
 
 extension Namespace {
     package static let privateStorage: Namespace = "jabber:iq:private"
@@ -21,7 +20,7 @@ package struct PrivateStorage: IQResponder {
     /// Where bookmarks are; `nil` where they are kept as everything else.
     private let eventing: PersonalEventing?
     /// What is set, and the list of it, are read and written in turn, which others must not come between: their lines would be lost.
-    private let turns = AccountTurns()
+    private let turns = Turns<AccountID>()
 
     package init(eventing: PersonalEventing? = nil) { self.eventing = eventing }
 
@@ -197,46 +196,5 @@ struct PrivateIndex {
             }
         }
         return writer.buffer
-    }
-}
-
-// MARK: Order
-
-/// Who changes something of an account's that has to be read, waited for, and written as a whole: one at a time, in the order in which they came.
-///
-/// A reload of the configuration makes new turns: who has one of the old ones may meet one of the new ones, once.
-final class AccountTurns: Sendable {
-    /// Who may wait for a turn at one account; as many as it can have sessions.
-    static let waitingMax = 64
-
-    // Entered from whatever loop a request came on; held for a look into a dictionary.
-    private let waiting = Mutex<[AccountID: [CheckedContinuation<Bool, Never>]]>([:])
-
-    /// - Returns: whether it is one's turn, which ends with ``leave(_:)``; `false` at once if too many wait.
-    func enter(_ account: AccountID) async -> Bool {
-        // A continuation, because the turn ends in another task.
-        await withCheckedContinuation { continuation in
-            let answer: Bool? = waiting.withLock { waiting in
-                guard let others = waiting[account] else {
-                    waiting[account] = []
-                    return true
-                }
-                guard others.count < Self.waitingMax else { return false }
-                waiting[account, default: []].append(continuation)
-                return nil
-            }
-            if let answer { continuation.resume(returning: answer) }
-        }
-    }
-
-    func leave(_ account: AccountID) {
-        let next = waiting.withLock { waiting -> CheckedContinuation<Bool, Never>? in
-            guard waiting[account]?.isEmpty == false else {
-                waiting[account] = nil
-                return nil
-            }
-            return waiting[account]?.removeFirst()
-        }
-        next?.resume(returning: true)
     }
 }

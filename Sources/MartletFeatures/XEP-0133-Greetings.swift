@@ -30,6 +30,8 @@ final class Greetings: Sendable {
 
     // Asked once for a session that comes, under its shard's lock, and never held across anything.
     private let state = Mutex(State.unknown([], isReading: false))
+    /// Administrators who change something: each finds what the one before has made of it.
+    private let turns = Turns<BareJID>()
 
     // MARK: Who comes
 
@@ -115,6 +117,8 @@ final class Greetings: Sendable {
     /// - Parameter id: of the text that it corrects: whoever was told that is not told this.
     func set(_ kind: Kind, _ text: String, correcting id: String? = nil, _ call: ServerCommand.Call) async throws(StanzaError) {
         let (domain, names, router) = (call.host.domain, call.router.ids, call.router)
+        try await enter(domain)
+        defer { turns.leave(domain) }
         let place = names.next(after: names.used, wallMilliseconds: call.now)
         let made = Text(id: id ?? String(place), text: text)
         do throws(StoreError) {
@@ -136,6 +140,8 @@ final class Greetings: Sendable {
     /// - Returns: whether there was one.
     func delete(_ kind: Kind, _ call: ServerCommand.Call) async throws(StanzaError) -> Bool {
         let domain = call.host.domain
+        try await enter(domain)
+        defer { turns.leave(domain) }
         do throws(StoreError) {
             guard let node = try await Self.stored(of: domain, call.router.store)[kind]?.node else { return false }
             try await call.router.store.commit([.node(.delete(node))])
@@ -143,6 +149,10 @@ final class Greetings: Sendable {
         } catch { throw StanzaError(refusal: error) }
         call.router.audit.record(.greetingSet(domain, kind.rawValue, isSet: false, by: call.by))
         return true
+    }
+
+    private func enter(_ domain: BareJID) async throws(StanzaError) {
+        guard await turns.enter(domain) else { throw .resourceConstraint("too many administrators change something at once") }
     }
 
     private func changed(_ domain: BareJID, _ call: ServerCommand.Call) async throws(StoreError) {

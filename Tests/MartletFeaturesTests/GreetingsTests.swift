@@ -195,4 +195,30 @@ struct GreetingsTests {
         romeo.send("<presence/>")
         #expect(told(romeo) == ["headline: x"])
     }
+
+    @Test("what administrators change at once is changed one after the other, and nobody is refused")
+    func atOnce() throws {
+        let chiefs = try ["chief@capulet.example", "deputy@capulet.example"].map { try BareJID(parsing: $0) }
+        let server = TestServer(commits: .manual, policy: AccessPolicy(admins: Set(chiefs)))
+        func settle() {
+            repeat { server.run() } while server.store.commit() > 0
+            server.run()
+        }
+        for name in ["chief", "deputy"] { server.createAccount(name) }
+        settle()
+        let admins = [server.client("chief/desk"), server.client("deputy/desk")]
+        settle()
+        for (index, admin) in admins.enumerated() {
+            let form = """
+                <x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE' type='hidden'><value>\(Self.type)</value></field>\
+                <field var='motd'><value>\(index)</value></field></x>
+                """
+            admin.send("""
+                <iq type='set' id='c' to='capulet.example'>\
+                <command xmlns='http://jabber.org/protocol/commands' node='\(Self.type)#set-motd'>\(form)</command></iq>
+                """)
+        }
+        settle()
+        #expect(admins.map { $0.received().last { $0.id == "c" }?.child("command")?.attribute("status") } == ["completed", "completed"])
+    }
 }
