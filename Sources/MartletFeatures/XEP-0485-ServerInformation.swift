@@ -67,14 +67,17 @@ package struct ServerInformation: Feature {
     /// Publishes what ``content(of:_:named:)`` has made, at the node, which is made if it is not there.
     ///
     /// - Parameters:
+    ///   - isNews: otherwise it was published already, and is published again only if an administrator has taken it away.
     ///   - domain: in whose name.
     ///   - mailbox: of the loop on which it is done.
     package static func publish(
-        _ content: ByteBuffer, of domain: BareJID, by service: PubSubService, at address: BareJID, _ router: Router, _ mailbox: LoopMailbox
+        _ content: ByteBuffer, isNews: Bool = true, of domain: BareJID, by service: PubSubService, at address: BareJID, _ router: Router,
+        _ mailbox: LoopMailbox
     ) async throws(StanzaError) {
         let publication = PubSubRequest.Publication(node: node, items: [.init(name: item, payload: content)])
         do throws(PubSubError) {
             try await service.carryOut(at: address, router, mailbox) { nodes, audience, moment, effects throws(PubSubError) in
+                guard isNews || !nodes.hasItems(node) else { return }
                 if nodes.creator(of: node) == nil { try nodes.take(.create(node: node, form), by: .bare(domain), audience, moment, &effects) }
                 try nodes.take(.publish(publication), by: .bare(domain), audience, moment, &effects)
             }
@@ -157,4 +160,5 @@ package struct ServerInformation: Feature {
 extension PubSubNodes {
     /// Who has made a node; `nil` if there is none, the owner of the nodes if that is not known.
     fileprivate func creator(of name: String) -> BareJID? { nodes[OctetName(name)].map { $0.creator ?? address } }
+    fileprivate func hasItems(_ name: String) -> Bool { nodes[OctetName(name)].map { $0.itemCount > 0 } ?? false }
 }

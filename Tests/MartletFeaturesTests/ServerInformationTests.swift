@@ -63,12 +63,12 @@ struct ServerInformationNodeTests {
     private let server = TestServer()
     private let pubsub = PubSubService(.init())
 
-    private func publish(_ connections: [ServerInformation.Connection]) -> Bool {
+    private func publish(_ connections: [ServerInformation.Connection], isNews: Bool = true) -> Bool {
         let content = ServerInformation.content(of: capulet, connections, named: [])
         let (router, mailbox, pubsub) = (server.router, server.context.mailbox, pubsub)
         return server.wait {
             do throws(StanzaError) {
-                try await ServerInformation.publish(content, of: capulet, by: pubsub, at: service, router, mailbox)
+                try await ServerInformation.publish(content, isNews: isNews, of: capulet, by: pubsub, at: service, router, mailbox)
                 return true
             } catch { return false }
         } ?? false
@@ -98,6 +98,19 @@ struct ServerInformationNodeTests {
         #expect(ask("set", "<publish node='serverinfo'><item id='current'><lies xmlns='e'/></item></publish>", orchard)?.error == "auth/forbidden")
         orchard.send("<iq type='get' id='d' to='\(service)'><query xmlns='http://jabber.org/protocol/disco#info' node='serverinfo'/></iq>")
         #expect(orchard.receivedBesidesPresence().first?.description.contains("<identity category='pubsub' name='Server information' type='leaf'/>") == true)
+    }
+
+    @Test("what has not changed is published again only where an administrator has taken it away")
+    func unchanged() {
+        let orchard = server.online("romeo/orchard")
+        #expect(publish([]))
+        #expect(ask("set", "<subscribe node='serverinfo' jid='romeo@capulet.example'/>", orchard)?.error == nil)
+        _ = orchard.received()
+        #expect(publish([], isNews: false))
+        #expect(orchard.received().isEmpty)
+        withdraw()
+        #expect(publish([], isNews: false))
+        #expect(ask("get", "<items node='serverinfo'/>", orchard)?.child("pubsub")?.firstChild?.firstChild != nil)
     }
 
     @Test("its name is the operator's, whether there is such a node or not (§7)")

@@ -64,9 +64,10 @@ actor ServerInformationPublisher: Service {
             if asks { await ask(Set(connections.map(\.remote)), by: name) }
             let content = ServerInformation.content(of: name, connections, named: agreements.agreeing(at: time.wallMilliseconds))
             // Somebody may have switched it off meanwhile.
-            guard configuration.pubsub.service.publishesServerInformation, published[service] != content else { continue }
+            guard configuration.pubsub.service.publishesServerInformation else { continue }
+            let isNews = published[service] != content
             await change(domain) { service, address, core throws(StanzaError) in
-                try await ServerInformation.publish(content, of: name, by: service, at: address, core.router, core.mailbox)
+                try await ServerInformation.publish(content, isNews: isNews, of: name, by: service, at: address, core.router, core.mailbox)
             } done: { publisher in publisher.published[service] = content }
         }
         // If it was switched off meanwhile, what has just been published goes, too.
