@@ -90,19 +90,17 @@ final class ReadStatements {
 
     /// The number is found first: the tail has to be copied before the snapshot begins (``LogTail``). Numbers are never
     /// given again, so the account is the same in both or gone.
+    ///
+    /// Where there is no account everything is looked up all the same: how long the answer takes must not tell (`reliability.md` rule 23).
     func account(_ address: BareJID) throws(SQLError) -> StoredAccount? {
-        guard let id = try accountNumber.first({ $0.bind(partsOf: address, at: 1) }, { AccountID(raw: $0.integer(0)) }) else {
-            return nil
-        }
+        let id = try accountNumber.first({ $0.bind(partsOf: address, at: 1) }, { AccountID(raw: $0.integer(0)) }) ?? .nobody
         let postings = tail.postings(of: id, after: 0)
         return try snapshot { () throws(SQLError) in try account(id, postings) }
     }
 
     private func account(_ id: AccountID, _ tail: [Posting]) throws(SQLError) -> StoredAccount? {
-        guard let standing = try standing.first({ $0.bind(id.raw, at: 1) }, { (isEnabled: $0.flag(0), isAdmin: $0.flag(1)) }) else { return nil }
+        let standing = try standing.first({ $0.bind(id.raw, at: 1) }, { (isEnabled: $0.flag(0), isAdmin: $0.flag(1)) })
         var account = StoredAccount(id: id)
-        account.isEnabled = standing.isEnabled
-        account.isAdmin = standing.isAdmin
         account.roster = try rosterItems.rows({ $0.bind(id.raw, at: 1) }, Self.rosterItem)
         account.rosterRemovals = try rosterRemovals.rows({ $0.bind(id.raw, at: 1) }) { row throws(SQLError) in
             RosterRemoval(contact: try row.address(0), version: row.unsigned(1))
@@ -114,6 +112,9 @@ final class ReadStatements {
         }
         for key in DocumentKey.resident { account.documents[key] = try document(id, key) }
         try readLog(into: &account, tail)
+        guard let standing else { return nil }
+        account.isEnabled = standing.isEnabled
+        account.isAdmin = standing.isAdmin
         return account
     }
 

@@ -54,6 +54,19 @@ struct PersonalEventingTests {
             """)
     }
 
+    @Test("where there is no account, nodes are looked for as where there is one (rule 23)", arguments: ["romeo", "nobody"])
+    func existence(name: String) throws {
+        if name == "romeo" { server.createAccount(name) }
+        let address = try BareJID(parsing: "\(name)@capulet.example")
+        let juliet = server.online("juliet/balcony")
+        let node = "<items node='urn:xmpp:avatar:metadata'/>"
+        juliet.send("<iq type='get' id='q' to='\(address)'><pubsub xmlns='http://jabber.org/protocol/pubsub'>\(node)</pubsub></iq>")
+        #expect(juliet.received().last { $0.id == "q" }?.error == "cancel/service-unavailable")
+        let shard = server.router.shard(of: address)
+        let isRead = shard.withLock { shard.serviceHome(address) != nil }
+        #expect(isRead)
+    }
+
     private static let mood = "<mood xmlns='mood'><happy/></mood>"
     private static let open = "<field var='pubsub#access_model'><value>open</value></field>"
     private static let whitelist = "<field var='pubsub#access_model'><value>whitelist</value></field>"

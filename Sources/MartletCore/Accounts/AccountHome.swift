@@ -67,6 +67,8 @@ package final class AccountHome {
 
     /// Whether the account exists and its state is in memory, to decide by it.
     package var isResident: Bool { stage == .resident }
+    /// Whether it is known that there is no such account.
+    package var isAbsent: Bool { stage == .absent }
     /// The same, but good enough only for what its sessions are told.
     var isInMemory: Bool { stage == .resident || stage == .stale }
     package var hasAvailableSession: Bool { sessions.contains { $0.isAvailable } }

@@ -94,15 +94,17 @@ package struct PersonalEventing: IQResponder {
     }
 
     /// Does `work` with an account and its nodes, both in memory; with neither if there is no such account, or it cannot be read.
+    ///
+    /// Where there is no account, nobody's nodes are read all the same: how long an answer takes must not tell (`reliability.md` rule 23).
     func enter(
         _ address: BareJID, bytes: Int, _ keeping: PubSubKeeping, _ context: LoopContext,
         _ work: @escaping @Sendable (AccountHome?, PubSubHome?, LoopContext) -> Void
     ) {
         keeping.router.withHome(of: address, bytes: bytes, context) { account, context in
-            guard account.isResident else { return work(nil, nil, context) }
-            let id = account.id
+            guard account.isResident || account.isAbsent else { return work(nil, nil, context) }
+            let id = account.isResident ? account.id : .nobody
             keeping.enter(address, .account(id), settings.nodes(of: id), bytes: bytes, context) { home, context in
-                guard let home else { return work(nil, nil, context) }
+                guard let home, id != .nobody else { return work(nil, nil, context) }
                 if let account = home.shard.residentAccount(address), account.id == id { return work(account, home, context) }
                 context.after { context in enter(address, bytes: bytes, keeping, context, work) }
             }
