@@ -105,6 +105,16 @@ struct FederatedSubscriptionTests {
         #expect(hall.received().contains("<presence from='juliet@capulet.example' to='romeo@montague.example/hall' type='unavailable'/>"))
     }
 
+    @Test("a request and a probe behind it do not tell an account from none (rule 23)", arguments: ["juliet", "nobody"])
+    func existence(name: String) {
+        romeo.send("<presence type='subscribe' to='\(name)@capulet.example'/>")
+        world.talk()
+        #expect(item(romeo) == "none subscribe")
+        world.say("<presence type='probe' from='romeo@montague.example/orchard' to='\(name)@capulet.example'/>")
+        world.talk()
+        #expect(item(romeo) == "none")
+    }
+
     @Test("a subscription that only one side knows of ends when its user comes online, whether the contact is there or not", arguments: [true, false])
     func unknown(_ isOnline: Bool) {
         befriend()

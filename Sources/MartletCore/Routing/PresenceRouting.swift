@@ -304,7 +304,7 @@ extension Router {
 
     /// Answers `prober` with the presence of every available session of `contact`, if he may see it (RFC 6121 §4.3.2).
     ///
-    /// Who may not, and has not asked to, hears that he is not subscribed: so his side of a subscription that ended unnoticed
+    /// Who may not hears that he is not subscribed: so his side of a subscription that ended unnoticed
     /// comes right (P8). An account that is not in memory is not read for that; it answers when both are online.
     func probe(_ contact: BareJID, for prober: JID, ref: SessionRef?, _ context: LoopContext) {
         guard context.hosts.host(of: contact) != nil else {
@@ -343,8 +343,10 @@ extension Router {
         for presence in presences { answerProbe(presence, to: prober, nil, context) }
     }
 
+    /// Not to one of our own whose request waits for an answer, which would end it. Other servers do not ask then; who does all the same
+    /// hears what he hears where there is no account: a request and a probe would tell one from the other (`reliability.md` rule 23).
     private func denySubscription(of prober: BareJID, _ home: AccountHome, _ context: LoopContext) {
-        guard !home.roster.state(of: prober).pendingIn else { return }
+        guard !home.roster.state(of: prober).pendingIn || !context.hosts.isOurs(prober) else { return }
         let denial = ServerPresence.make(.unsubscribed, from: .bare(home.address), to: .bare(prober))
         context.after { [self] context in deliverSubscription(.unsubscribed, denial, to: prober, context) }
     }
