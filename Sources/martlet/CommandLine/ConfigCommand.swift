@@ -11,7 +11,7 @@ struct ConfigCommand: AsyncParsableCommand {
         @OptionGroup var options: ConfigurationOption
 
         func run() async throws {
-            let loaded = try options.load()
+            let loaded = try options.load(serves: true)
             for warning in loaded.warnings { Terminal.say(warning.description) }
             // Those that the server makes for itself are made when it starts.
             let own = loaded.configuration.domains.compactMap { domain in

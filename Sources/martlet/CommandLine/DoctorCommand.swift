@@ -15,7 +15,7 @@ struct DoctorCommand: AsyncParsableCommand {
     @Flag(help: "One JSON object per line.") var json = false
 
     func run() async throws {
-        let loaded = try options.load()
+        let loaded = try options.load(serves: true)
         var isWell = true
         if try ControlClient(path: loaded.configuration.controlSocketPath).ask(.status) == nil {
             Terminal.complain("the server does not run: its ports will be closed ('martlet serve' starts it)")

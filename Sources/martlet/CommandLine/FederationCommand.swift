@@ -63,7 +63,7 @@ struct FederationCommand: AsyncParsableCommand {
         @Flag(help: "One JSON object per line.") var json = false
 
         func run() async throws {
-            let loaded = try options.load()
+            let loaded = try options.load(serves: true)
             let json = json
             let tell: @Sendable (DiagnosisStep) -> Void = { Terminal.say($0, asJSON: json, else: $0.line) }
             let client = ControlClient(path: loaded.configuration.controlSocketPath)

@@ -42,9 +42,10 @@ struct ConfigurationOption: ParsableArguments {
     /// As an absolute path.
     var file: String { FilePath.resolve(config ?? Terminal.environment["MARTLET_CONFIG"] ?? Self.standardFile, against: Terminal.folder) }
 
-    func load() throws(CommandFailure) -> LoadedConfiguration {
+    /// - Parameter serves: whether certificates, secrets and the like are needed as well. A server whose secret is gone can be asked all the same.
+    func load(serves: Bool = false) throws(CommandFailure) -> LoadedConfiguration {
         do throws(ConfigurationFailure) {
-            return try ConfigurationLoader.standard.load(file: file, environment: Terminal.environment)
+            return try ConfigurationLoader.standard.load(file: file, environment: Terminal.environment, readsOthers: serves)
         } catch {
             throw CommandFailure(error)
         }

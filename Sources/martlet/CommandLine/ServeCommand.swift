@@ -12,7 +12,7 @@ struct ServeCommand: AsyncParsableCommand {
 
     func run() async throws {
         HeapSettings.apply()
-        let loaded = try options.load()
+        let loaded = try options.load(serves: true)
         try Self.refuseRoot(loaded.configuration)
         let time = SystemClock()
         let logs = try ServerLogs(loaded.configuration.log, time)

@@ -8,10 +8,11 @@ struct ConfigurationChecks {
     private let loaded: LoadedConfiguration
     /// Paths of values that have been found wrong and hold their defaults.
     private let faulty: Set<String>
-    private let files: ConfigurationFiles
+    /// `nil`: what the configuration names is not looked at.
+    private let files: ConfigurationFiles?
     private(set) var problems: [ConfigurationProblem] = []
 
-    init(_ loaded: LoadedConfiguration, faulty: Set<String>, files: ConfigurationFiles) {
+    init(_ loaded: LoadedConfiguration, faulty: Set<String>, files: ConfigurationFiles?) {
         self.loaded = loaded
         self.faulty = faulty
         self.files = files
@@ -233,7 +234,7 @@ struct ConfigurationChecks {
 
     /// - Parameter otherwise: what to do if it is not there.
     private mutating func checkReadable(_ file: String?, at path: String, otherwise hint: String? = nil) {
-        guard let file, let fault = files.fault(file) else { return }
+        guard let file, let fault = files?.fault(file) else { return }
         let hint = fault == .notPermitted ? "give the server's user the right to read it" : hint
         report(path, "\(ConfigurationSource.shortened(file)) cannot be read: \(fault)", hint: hint)
     }
@@ -241,7 +242,7 @@ struct ConfigurationChecks {
     /// A secret is there, is one, and is one still when the server starts.
     private mutating func checkSecret(_ file: String?, at path: String, otherwise hint: String) {
         checkReadable(file, at: path, otherwise: hint)
-        guard let file, files.fault(file) == nil else { return }
+        guard let file, let files, files.fault(file) == nil else { return }
         let name = ConfigurationSource.shortened(file)
         switch files.read(file, SecretFile.bytesMax) {
         case .failure(.tooLarge): report(path, "\(name) \(SecretFile.Fault.tooLong)", hint: hint)

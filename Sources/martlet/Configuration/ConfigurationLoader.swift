@@ -54,18 +54,20 @@ package struct ConfigurationLoader: Sendable {
         self.otherVariables = otherVariables
     }
 
-    /// - Parameter file: path of the file; nil to use the defaults and the environment alone.
+    /// - Parameters:
+    ///   - file: path of the file; nil to use the defaults and the environment alone.
+    ///   - readsOthers: whether the files that it names have to be good as well. Who serves nobody needs none of them.
     package func load(
-        file: String?, environment: [String: String] = [:]
+        file: String?, environment: [String: String] = [:], readsOthers: Bool = true
     ) throws(ConfigurationFailure) -> LoadedConfiguration {
-        guard let file else { return try load(text: nil, folder: "", environment) }
+        guard let file else { return try load(text: nil, folder: "", environment, readsOthers) }
         let text: ConfigurationText
         switch files.read(file, Self.fileBytesMax) {
         case .success(let bytes): text = try Self.text(bytes, name: file)
         case .failure(let fault):
             throw ConfigurationFailure([ConfigurationProblem(at: .wholeFile(file), path: "", "cannot be read: \(fault)")])
         }
-        return try load(text: text, folder: FilePath.folder(of: file), environment)
+        return try load(text: text, folder: FilePath.folder(of: file), environment, readsOthers)
     }
 
     private static func text(_ bytes: [UInt8], name: String) throws(ConfigurationFailure) -> ConfigurationText {
@@ -82,7 +84,7 @@ package struct ConfigurationLoader: Sendable {
     }
 
     private func load(
-        text: ConfigurationText?, folder: String, _ environment: [String: String]
+        text: ConfigurationText?, folder: String, _ environment: [String: String], _ readsOthers: Bool
     ) throws(ConfigurationFailure) -> LoadedConfiguration {
         var source = try text?.parse() ?? ConfigurationSource(content: .nothing, origin: .standard)
         var reading = ConfigurationReading(text: text, context: ValueContext(folder: folder, addresses: addresses))
@@ -91,7 +93,7 @@ package struct ConfigurationLoader: Sendable {
         ConfigurationSchema.root.read(source, at: "", into: &configuration, &reading)
         let loaded = LoadedConfiguration(
             configuration: configuration, origins: reading.origins, warnings: [], text: text)
-        var checks = ConfigurationChecks(loaded, faulty: Set(reading.problems.map(\.path)), files: files)
+        var checks = ConfigurationChecks(loaded, faulty: Set(reading.problems.map(\.path)), files: readsOthers ? files : nil)
         checks.run()
         let problems = misnamed + reading.problems + checks.problems
         let errors = problems.filter { $0.severity == .error }

@@ -46,6 +46,14 @@ struct SecretFileTests {
         #expect(problems(text, ["/secret": String(long.dropLast())]) == [])
     }
 
+    @Test("who serves nobody needs no secret: a server whose secret is gone can be asked all the same", arguments: places)
+    func unread(text: String, path: String) throws {
+        let files = ConfigurationFiles.containing(Array((minimal + text).utf8))
+        let loaded = try ConfigurationLoader(files: files).load(file: file, environment: [:], readsOthers: false)
+        #expect(loaded.configuration.domains.map(\.name) == ["example.org"])
+        #expect(throws: ConfigurationFailure.self) { try ConfigurationLoader(files: files).load(file: file, environment: [:]) }
+    }
+
     @Test("one that everybody on the machine can read is warned about", arguments: places)
     func open(text: String, path: String) throws {
         func warnings(_ open: Set<String>) throws -> [String] {
