@@ -27,7 +27,7 @@ import Darwin
 final class DiscardingTransport: SessionTransport {
     private(set) var session: ClientSession?
     /// Where stanzas are put together that others get as well, as a connection does.
-    private var outgoing = ByteBufferAllocator().buffer(capacity: 4_096)
+    private var outgoing = ByteBuffer()
     private(set) var writes = 0
     private(set) var bytes = 0
     let pendingBytes = 0

@@ -19,16 +19,29 @@ final class NameServer {
     init() throws {
         var template = Array("/tmp/martlet-dns-XXXXXX".utf8CString)
         folder = String(cString: try #require(mkdtemp(&template)))
-        port = try BoundSocket().port
-        try Self.configuration(folder, port).write(to: "\(folder)/unbound.conf")
-        var ends: [Int32] = [0, 0]
-        try #require(pipe(&ends) == 0 && fcntl(ends[0], F_SETFD, FD_CLOEXEC) == 0 && fcntl(ends[1], F_SETFD, FD_CLOEXEC) == 0)
-        process = try Self.spawn(["-d", "-p", "-c", "\(folder)/unbound.conf"], errors: ends[1])
-        close(ends[1])
-        defer { close(ends[0]) }
-        let said = Self.read(ends[0], until: "start of service")
-        try #require(said.contains("start of service"), "\(said)")
+        (port, process) = try Self.start(folder)
     }
+
+    /// On a port that was free a moment before: another test's connection may take it first.
+    private static func start(_ folder: String) throws -> (UInt16, pid_t) {
+        var said = ""
+        repeat {
+            let port = try BoundSocket().port
+            try configuration(folder, port).write(to: "\(folder)/unbound.conf")
+            var ends: [Int32] = [0, 0]
+            try #require(pipe(&ends) == 0 && fcntl(ends[0], F_SETFD, FD_CLOEXEC) == 0 && fcntl(ends[1], F_SETFD, FD_CLOEXEC) == 0)
+            let process = try spawn(["-d", "-p", "-c", "\(folder)/unbound.conf"], errors: ends[1])
+            close(ends[1])
+            defer { close(ends[0]) }
+            said = read(ends[0], until: "start of service")
+            if said.contains("start of service") { return (port, process) }
+            kill(process, SIGKILL)
+            waitpid(process, nil, 0)
+        } while said.contains("Address already in use")
+        throw NotServing(said: said)
+    }
+
+    private struct NotServing: Error { let said: String }
 
     deinit {
         kill(process, SIGKILL)
