@@ -225,6 +225,7 @@ package enum StandardFeatures {
         .xep(368, "SRV records for XMPP over TLS", version: "1.1.0"),
         .xep(431, "Full Text Search in MAM", version: "0.2.0", note: "all words, in any order"),
         .xep(440, "SASL Channel-Binding Type Capability", version: "1.0.0"),
+        .xep(474, "SASL SCRAM Downgrade Protection", version: "0.5.0"),
         .xep(237, "Roster Versioning", version: "1.3"),
     ]
 }

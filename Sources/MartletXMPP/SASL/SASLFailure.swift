@@ -29,10 +29,22 @@ public struct SASLFailure: Error, Hashable, Sendable {
     public var condition: Condition
     /// For people who look for the fault, in English. Never says anything about an account.
     public var text: String?
+    /// What an operator should hear of it. Not told to the peer.
+    public var suspicion: Suspicion?
 
-    public init(_ condition: Condition, _ text: String? = nil) {
+    /// What it looks like if somebody is between a client and the server. Whoever it is about has proved to know the password, so that strangers
+    /// cannot raise it: it is an attack, or a client that is broken.
+    public enum Suspicion: String, Hashable, Sendable, CaseIterable {
+        /// The client is at the end of another TLS connection than the server, or has said something else than what came.
+        case otherChannel = "mismatch"
+        /// The client could bind, and has not seen that the server can (RFC 5802 §6).
+        case strippedOffer = "stripped"
+    }
+
+    public init(_ condition: Condition, _ text: String? = nil, suspicion: Suspicion? = nil) {
         self.condition = condition
         self.text = text
+        self.suspicion = suspicion
     }
 }
 
@@ -49,5 +61,5 @@ extension SASLFailure {
 
     public static func invalidAuthzid(_ text: String) -> SASLFailure { SASLFailure(.invalidAuthzid, text) }
     public static func malformedRequest(_ text: String) -> SASLFailure { SASLFailure(.malformedRequest, text) }
-    static func bindingRefused(_ text: String) -> SASLFailure { SASLFailure(.notAuthorized, text) }
+    static func bindingRefused(_ text: String, suspicion: Suspicion? = nil) -> SASLFailure { SASLFailure(.notAuthorized, text, suspicion: suspicion) }
 }

@@ -2,15 +2,23 @@
 public struct SASLOffer: Hashable, Sendable {
     /// The domainpart of the stream: accounts are of this domain.
     public let domain: String
+    /// The mechanisms that were announced on this stream, which SCRAM repeats inside (XEP-0474); empty: it says nothing of them.
+    public let mechanisms: [SASLMechanism]
     /// The channel bindings of this connection, if mechanisms with channel binding were offered; else none. Not being
     /// empty is what makes a client that says `y` a victim of somebody in the middle (RFC 5802 §6).
     public let bindings: [ChannelBinding]
+    /// The version of TLS below, which SCRAM repeats inside (XEP-0515); `nil` where there is none, or it is not known whether TLS ends here.
+    public let tls: NegotiatedTLS?
     /// Our part of the nonce: another one for every exchange.
     public let nonce: ScramNonce
 
-    public init(domain: String, bindings: [ChannelBinding] = [], nonce: ScramNonce) {
+    public init(
+        domain: String, mechanisms: [SASLMechanism] = [], bindings: [ChannelBinding] = [], tls: NegotiatedTLS? = nil, nonce: ScramNonce
+    ) {
         self.domain = domain
+        self.mechanisms = mechanisms
         self.bindings = bindings
+        self.tls = tls
         self.nonce = nonce
     }
 }

@@ -4,7 +4,9 @@
 ///       └──step(nil)──▶ awaitingFirst ──step──▶ awaitingKeys
 ///
 /// Channel binding by the letter of §6: `p=` only with a -PLUS mechanism and an offered type, `n` and `y` only without,
-/// `y` never when -PLUS was offered, and `c=` byte for byte what the header and the connection say.
+/// `y` never when -PLUS was offered, and `c=` byte for byte what the header and the connection say. The last two fail at the
+/// end, where it is known whether it was the account's own client that said so; what the failure says is the same for all. Until
+/// then a client that says `y` learns what was offered (XEP-0474), and can tell its owner that somebody takes it out.
 public struct ScramServerExchange: Hashable, Sendable {
     private enum State: Hashable, Sendable {
         case start
@@ -18,6 +20,8 @@ public struct ScramServerExchange: Hashable, Sendable {
     private struct Challenge: Hashable, Sendable {
         let keys: ScramKeys
         let refusal: SASLFailure?
+        /// The client has not seen that channel binding is offered.
+        let lacksOffer: Bool
         let nonce: [UInt8]
         let channelBinding: [UInt8]
         /// `client-first-message-bare + "," + server-first-message + ","`, the beginning of AuthMessage.
@@ -94,11 +98,11 @@ public struct ScramServerExchange: Hashable, Sendable {
         let nonce = first.nonce + offer.nonce.bytes
         let message =
             Array("r=".utf8) + nonce + Array(",s=".utf8) + Base64.encodeToBytes(keys.salt)
-            + Array(",i=\(keys.iterations)".utf8)
+            + Array(",i=\(keys.iterations)".utf8) + offer.downgradeProtection(hash)
         state = .awaitingFinal(
             identity,
             Challenge(
-                keys: keys, refusal: refusal, nonce: nonce,
+                keys: keys, refusal: refusal, lacksOffer: first.flag == .unadvertised && !offer.bindings.isEmpty, nonce: nonce,
                 channelBinding: first.header + (try binding(for: first.flag)),
                 transcript: first.bare + [ScramGrammar.comma] + message + [ScramGrammar.comma]))
         return .challenge(message)
@@ -108,14 +112,18 @@ public struct ScramServerExchange: Hashable, Sendable {
         _ message: [UInt8], _ identity: SASLIdentity, _ challenge: Challenge
     ) throws(SASLFailure) -> SASLStep {
         let final = try parsed(message, ScramClientFinal.init(parsing:))
+        let authMessage = challenge.transcript + final.withoutProof
+        let isProved = proves(final.proof, authMessage, challenge.keys)
         guard equalInConstantTime(final.channelBinding, challenge.channelBinding) else {
-            throw .bindingRefused("channel-bindings-dont-match")
+            throw .bindingRefused("channel-bindings-dont-match", suspicion: isProved ? .otherChannel : nil)
+        }
+        guard !challenge.lacksOffer else {
+            throw .bindingRefused("server-does-support-channel-binding", suspicion: isProved ? .strippedOffer : nil)
         }
         guard equalInConstantTime(final.nonce, challenge.nonce) else {
             throw .malformedRequest("The nonce is not the one of this exchange.")
         }
-        let authMessage = challenge.transcript + final.withoutProof
-        guard proves(final.proof, authMessage, challenge.keys) else { throw .notAuthorized }
+        guard isProved else { throw .notAuthorized }
         if let refusal = challenge.refusal { throw refusal }
         state = .over
         let signature = hash.authenticationCode(authMessage, key: challenge.keys.serverKey)
@@ -125,10 +133,7 @@ public struct ScramServerExchange: Hashable, Sendable {
     /// The binding data that the client must repeat, empty for `n` and `y` (RFC 5802 §6).
     private func binding(for flag: ScramBindingFlag) throws(SASLFailure) -> [UInt8] {
         switch (flag, isPlus) {
-        case (.unsupported, false):
-            return []
-        case (.unadvertised, false):
-            guard offer.bindings.isEmpty else { throw .bindingRefused("server-does-support-channel-binding") }
+        case (.unsupported, false), (.unadvertised, false):
             return []
         case (.bound(let name), true):
             guard let binding = offer.bindings.first(where: { $0.kind.name.utf8.elementsEqual(name.utf8) }) else {

@@ -39,7 +39,8 @@ public struct ClientStreamMachine: Sendable {
     /// What protects the connection, and by what an authentication can be tied to it.
     private enum Security: Sendable {
         case none
-        case tls([ChannelBinding])
+        /// - version: `nil` if it is not known whether TLS ends here.
+        case tls([ChannelBinding], version: NegotiatedTLS?)
 
         var isSecure: Bool {
             switch self {
@@ -51,7 +52,14 @@ public struct ClientStreamMachine: Sendable {
         var bindings: [ChannelBinding] {
             switch self {
             case .none: []
-            case .tls(let bindings): bindings
+            case .tls(let bindings, _): bindings
+            }
+        }
+
+        var version: NegotiatedTLS? {
+            switch self {
+            case .none: nil
+            case .tls(_, let version): version
             }
         }
     }
@@ -130,7 +138,13 @@ public struct ClientStreamMachine: Sendable {
     public init() { state = .awaitingHeader(.none, domain: nil) }
 
     /// A stream on a connection that begins with TLS (XEP-0368).
-    public init(bindings: [ChannelBinding]) { state = .awaitingHeader(.tls(bindings), domain: nil) }
+    ///
+    /// - Parameters:
+    ///   - bindings: in the order in which they are announced, the strongest first.
+    ///   - version: `nil` if it is not known whether TLS ends here.
+    public init(bindings: [ChannelBinding], version: NegotiatedTLS? = nil) {
+        state = .awaitingHeader(.tls(bindings, version: version), domain: nil)
+    }
 }
 
 /// What the machine asks of the server around it, and by what it decides.
@@ -370,10 +384,10 @@ extension ClientStreamMachine {
 
 extension ClientStreamMachine {
     /// The handshake is done.
-    public mutating func secured(_ bindings: [ChannelBinding]) -> Action {
+    public mutating func secured(_ bindings: [ChannelBinding], version: NegotiatedTLS? = nil) -> Action {
         switch state {
         case .startingTLS(let domain):
-            state = .awaitingHeader(.tls(bindings), domain: domain)
+            state = .awaitingHeader(.tls(bindings, version: version), domain: domain)
             return .wait
         case .awaitingHeader, .negotiating, .authenticating, .lookingUp, .registering, .authenticated, .awaitingBind, .binding, .resuming, .bound, .closing, .closed:
             return .wait
@@ -417,7 +431,8 @@ extension ClientStreamMachine {
         }
         let bindsChannel = negotiation.mechanisms.contains { $0.bindsChannel }
         let offer = SASLOffer(
-            domain: negotiation.domain, bindings: bindsChannel ? negotiation.security.bindings : [], nonce: environment.nonce())
+            domain: negotiation.domain, mechanisms: negotiation.mechanisms, bindings: bindsChannel ? negotiation.security.bindings : [],
+            tls: negotiation.security.version, nonce: environment.nonce())
         let exchange = SASLServerExchange(mechanism, offer: offer)
         return step(Attempt(mechanism: mechanism, exchange: exchange), element, negotiation)
     }

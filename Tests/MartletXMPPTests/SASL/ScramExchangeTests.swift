@@ -169,11 +169,40 @@ struct ScramChannelBindingTests {
         #expect(try login(Verona.client(hash, .bound(binding)), exchange, keys: Verona.keys(hash)))
     }
 
-    @Test("y fails while -PLUS is offered: somebody took the offer out")
+    @Test("y fails while -PLUS is offered: somebody took the offer out, which only the account's own client can make known")
     func downgrade() throws {
+        func end(_ change: ([UInt8]) -> [UInt8] = { $0 }) throws -> SASLStep {
+            var exchange = try Verona.exchange(bindings: both)
+            var client = try Verona.client(.sha256, .unadvertised)
+            _ = exchange.step(client.first())
+            guard case .challenge(let challenge) = exchange.provide(.scramKeys(try Verona.keys())) else { return .challenge([]) }
+            return exchange.step(change(try client.final(answering: challenge)))
+        }
+        let text = "server-does-support-channel-binding"
+        #expect(try end() == .failure(SASLFailure(.notAuthorized, text, suspicion: .strippedOffer)))
+        let unproved = try end { $0.dropLast(44) + Array(Base64.encode([UInt8](0..<32)).utf8) }
+        #expect(unproved == .failure(SASLFailure(.notAuthorized, text)))
+    }
+
+    @Test("y that became n on its way is found in c=, which the proof covers")
+    func changedFlag() throws {
         var exchange = try Verona.exchange(bindings: both)
-        let step = exchange.step("y,,n=user,r=abc")
-        #expect(step == .failure(SASLFailure(.notAuthorized, "server-does-support-channel-binding")))
+        var client = try Verona.client(.sha256, .unadvertised)
+        _ = exchange.step(Array("n".utf8) + client.first().dropFirst())
+        guard case .challenge(let challenge) = exchange.provide(.scramKeys(try Verona.keys())) else { return Issue.record("no challenge") }
+        let step = exchange.step(try client.final(answering: challenge))
+        #expect(step == .failure(SASLFailure(.notAuthorized, "channel-bindings-dont-match", suspicion: .otherChannel)))
+    }
+
+    @Test("a stranger's mismatch is no suspicion, and is told in the same words")
+    func strangersMismatch() throws {
+        var exchange = try Verona.exchange(.scramPlus(.sha256), bindings: both)
+        let elsewhere = ChannelBinding(.tlsExporter, data: [UInt8](repeating: 0, count: 32))
+        var client = try Verona.client(.sha256, .bound(elsewhere), password: "pen")
+        _ = exchange.step(client.first())
+        guard case .challenge(let challenge) = exchange.provide(.scramKeys(try Verona.keys())) else { return Issue.record("no challenge") }
+        let step = exchange.step(try client.final(answering: challenge))
+        #expect(step == .failure(SASLFailure(.notAuthorized, "channel-bindings-dont-match")))
     }
 
     @Test("y is right while -PLUS is not offered, and n always")
@@ -237,7 +266,7 @@ struct ScramChannelBindingTests {
         #expect(try final(first: "n,,", claiming: Array("n,,".utf8), mechanism, bindings: []).succeeded)
         for claim in ["y,,", "n,", "n,,,", "N,,", "n,a=user@verona.example,", "p=tls-exporter,,"] {
             let step = try final(first: "n,,", claiming: Array(claim.utf8), mechanism, bindings: [])
-            #expect(step == .failure(SASLFailure(.notAuthorized, "channel-bindings-dont-match")), "\(claim)")
+            #expect(step == .failure(SASLFailure(.notAuthorized, "channel-bindings-dont-match", suspicion: .otherChannel)), "\(claim)")
         }
         let other = try final(first: "n,a=user@verona.example,", claiming: Array("n,,".utf8), mechanism, bindings: [])
         #expect(other.failureText == "channel-bindings-dont-match")

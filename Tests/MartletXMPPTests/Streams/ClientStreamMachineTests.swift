@@ -46,7 +46,7 @@ enum StreamEvent: CaseIterable, Sendable {
         case .streamError: machine.received(try Self.element("<stream:error xmlns:stream='http://etherx.jabber.org/streams'/>"), server)
         case .xmlError: machine.failed(.notWellFormed, server)
         case .end: machine.peerClosed()
-        case .secured: machine.secured([Verona.endPoint])
+        case .secured: machine.secured([Verona.endPoint], version: .tls13)
         case .rightPassword: machine.answered(.passwordVerdict(true))
         case .wrongPassword: machine.answered(.passwordVerdict(false))
         case .noAnswer: machine.answered(.refused(.temporaryAuthFailure))
