@@ -180,6 +180,7 @@ package enum StandardFeatures {
         .rfc(7677, "SCRAM-SHA-256", sections: "all"),
         .rfc(4616, "The PLAIN SASL Mechanism", sections: "all", note: "over TLS"),
         .rfc(5929, "Channel Bindings for TLS", sections: "4", note: "tls-server-end-point"),
+        .rfc(9266, "Channel Bindings for TLS 1.3", sections: "2", note: "tls-exporter, with TLS 1.3 only"),
         .rfc(6698, "The DANE TLSA Protocol", sections: "all", note: "between servers, as RFC 7671 has it"),
         .rfc(7673, "Using DANE TLSA Records with SRV Records", sections: "all", note: "also about servers that call"),
         .rfc(7395, "An XMPP Subprotocol for WebSocket", sections: "all", note: "without see-other-uri"),
@@ -226,6 +227,7 @@ package enum StandardFeatures {
         .xep(431, "Full Text Search in MAM", version: "0.2.0", note: "all words, in any order"),
         .xep(440, "SASL Channel-Binding Type Capability", version: "1.0.0"),
         .xep(474, "SASL SCRAM Downgrade Protection", version: "0.5.0"),
+        .xep(515, "TLS Channel-Binding Downgrade Protection", version: "0.1.0", note: "where channel binding is offered, and not over BOSH"),
         .xep(237, "Roster Versioning", version: "1.3"),
     ]
 }

@@ -1,4 +1,6 @@
 import MartletNetwork
+import MartletXMPP
+import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 import NIOSSL
@@ -12,6 +14,8 @@ final class TestClient: Sendable {
 
     private let channel: any Channel
     private let ear: NIOLoopBound<Ear>
+    /// What our end of TLS was told that the other end should know as well.
+    private let handshake = NIOLockedValueBox(HandshakeWatch.Outcome.pending)
 
     enum Fault: Error { case closed(heard: String), silence(heard: String) }
 
@@ -75,6 +79,9 @@ final class TestClient: Sendable {
         }
         configuration.applicationProtocols = alpn
         configuration.maximumTLSVersion = isTLS13 ? .tlsv13 : .tlsv12
+        configuration.keyLogCallback = { [handshake] line in
+            if let outcome = HandshakeWatch.Outcome(line) { handshake.withLockedValue { $0 = outcome } }
+        }
         let context = try NIOSSLContext(configuration: configuration)
         try await channel.eventLoop.flatSubmit { () -> EventLoopFuture<Void> in
             do {
@@ -85,6 +92,11 @@ final class TestClient: Sendable {
                 return channel.eventLoop.makeFailedFuture(error)
             }
         }.get()
+    }
+
+    /// `tls-exporter` as our end has it (RFC 9266).
+    var exporter: ChannelBinding? {
+        if case .tls13(let exporter) = handshake.withLockedValue({ $0 }) { exporter } else { nil }
     }
 
     func stopReading() async throws { try await channel.setOption(.autoRead, value: false).get() }

@@ -38,7 +38,7 @@ final class TestServer: Sendable {
         _ listeners: [ListenerConfiguration], settings: NetworkSettings = .test, accounts: TestAccounts = TestAccounts(),
         loops: Int = 1, domains: [String] = TestServer.domains, remote: any RemoteDelivery = NoFederation(),
         features: [any Feature] = [], components: [ComponentSettings] = [], store given: InMemoryStore? = nil, time: any TimeSource = SystemTime(),
-        files: (any FileStore)? = nil, holdsTime: Bool = false
+        files: (any FileStore)? = nil, audit: any AuditSink = NoAudit(), watchesHandshakes: Bool = true, holdsTime: Bool = false
     ) async throws {
         let store = given ?? InMemoryStore()
         let keys = try TestAccounts.keys(.sha256)
@@ -55,8 +55,8 @@ final class TestServer: Sendable {
                 + components.map { try Host(domain: $0.name, features: [], service: registry.component($0.name), servesSubdomains: $0.servesSubdomains) })
         registry.apply(components)
         self.components = registry
-        router = Router(store: store, ids: StanzaIDSource(floor: given == nil ? 0 : Self.laterNames), remote: remote, audit: NoAudit())
-        certificates = try CertificateStore(domains.map(Fixtures.files), now: Fixtures.now)
+        router = Router(store: store, ids: StanzaIDSource(floor: given == nil ? 0 : Self.laterNames), remote: remote, audit: audit)
+        certificates = try CertificateStore(domains.map(Fixtures.files), now: Fixtures.now, watchesHandshakes: watchesHandshakes)
         pool = LoopPool(count: loops) { LoopContext(loop: $0, hosts: hosts, store: store, time: time, random: SystemRandom()) }
         if holdsTime { for loop in pool.loops { loop.end() } }
         self.accounts = accounts
@@ -179,21 +179,34 @@ extension TestClient {
     }
 
     /// SCRAM as a client does it.
-    func authenticate(_ name: String, _ hash: ScramHash, binding: ScramClient.Binding = .unsupported) async throws {
+    ///
+    /// - Parameters:
+    ///   - isFramed: over WebSocket.
+    ///   - end: what the last answer ends with. Unless that is success, nothing more is looked at.
+    /// - Returns: the server's first message.
+    @discardableResult
+    func authenticate(
+        _ name: String, _ hash: ScramHash, binding: ScramClient.Binding = .unsupported, isFramed: Bool = false, hear end: String = "</success>"
+    ) async throws -> String {
+        func say(_ text: String, _ end: String) async throws -> String {
+            if isFramed { try await self.say(frame: text, hear: end) } else { try await self.say(text, hear: end) }
+        }
         let password = try #require(PreparedPassword("pencil"))
         var scram = ScramClient(hash: hash, binding: binding, username: name, password: password, nonce: ScramNonce(random: [UInt8](0..<18)))
         var mechanism = hash.mechanismName
         if case .bound = binding { mechanism += "-PLUS" }
         let first = Base64.encode(scram.first())
-        let challenge = try await say("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='\(mechanism)'>\(first)</auth>", hear: "</challenge>")
-        let final = try scram.final(answering: try #require(Self.content(challenge)))
-        let success = try await say("<response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>\(Base64.encode(final))</response>", hear: "</success>")
-        try scram.verify(try #require(Self.content(success)))
+        let challenge = try #require(
+            Self.content(try await say("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='\(mechanism)'>\(first)</auth>", "</challenge>")))
+        let final = try scram.final(answering: challenge)
+        let answer = try await say("<response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>\(Base64.encode(final))</response>", end)
+        if end == "</success>" { try scram.verify(try #require(Self.content(answer))) }
+        return String(decoding: challenge, as: UTF8.self)
     }
 
     /// The decoded text of the one element in `xml`.
     private static func content(_ xml: String) -> [UInt8]? {
-        guard let begin = xml.firstIndex(of: ">"), let end = xml.lastIndex(of: "<"), begin < end else { return nil }
-        return Base64.decode(xml[xml.index(after: begin)..<end])
+        guard let begin = xml.firstRange(of: "'>")?.upperBound, let end = xml.lastIndex(of: "<"), begin < end else { return nil }
+        return Base64.decode(xml[begin..<end])
     }
 }

@@ -4,6 +4,8 @@ package import MartletXMPP
 package enum AuditEvent: Hashable, Sendable {
     case loginSucceeded(BareJID, mechanism: String, address: String)
     case loginFailed(claimed: String, mechanism: String, address: String, AccountVerdict)
+    /// The same, by a client that has proved to know the password: it looks as if somebody were between it and the server.
+    case loginSuspected(BareJID, mechanism: String, address: String, SASLFailure.Suspicion)
     case sessionStarted(FullJID, address: String)
     case sessionEnded(FullJID, reason: String)
     /// Its connection is lost; it can be resumed for a while (XEP-0198).

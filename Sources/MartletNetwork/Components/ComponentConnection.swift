@@ -63,7 +63,7 @@ package final class ComponentConnection: StreamConnection {
                     log(.error, "no certificate to show to a component")
                     throw ServerTLS.NoCertificate()
                 }
-                return NIOSSLServerHandler(context: tls)
+                return (NIOSSLServerHandler(context: tls), nil)
             }
         }
     }

@@ -13,8 +13,8 @@ package class ClientConnection: StreamConnection {
     @exclusivity(unchecked) private final var isSlowedDown = false
     @exclusivity(unchecked) private final var unflushedBytes = 0
     private final var allowance: ByteAllowance
-    /// What authentications on this connection can be tied to.
-    private final var bindings: [ChannelBinding] = []
+    /// TLS has been put in front; nothing is asked of it before the handshake is done.
+    private final var tls: ClientTLS?
     final var peer: NetworkAddress?
 
     package init(_ listener: ClientListener, _ loop: NetworkLoop) {
@@ -65,10 +65,12 @@ package class ClientConnection: StreamConnection {
     }
 
     override func secured() {
+        let (bindings, version) = (tls?.bindings ?? [], tls?.version)
+        tls = nil
         if listener.configuration.kind.beginsWithTLS {
-            stream.machine = ClientStreamMachine(bindings: bindings)
+            stream.machine = ClientStreamMachine(bindings: bindings, version: version)
         } else {
-            stream.perform(stream.machine.secured(bindings))
+            stream.perform(stream.machine.secured(bindings, version: version))
         }
     }
 
@@ -214,13 +216,14 @@ extension ClientConnection {
     private func installTLS(_ choose: @escaping (String?) -> ServedCertificate?) {
         secure { context in
             try ServerTLS.install(before: self, context, loop) { [unowned self] name in
-                guard let certificate = choose(name), let tls = certificate.context(listener.configuration.minimumTLS) else {
+                guard let certificate = choose(name), let context = certificate.context(listener.configuration.minimumTLS) else {
                     service.log.error("no certificate to serve", metadata: ["address": "\(remoteAddress)"])
                     drop()
                     throw ServerTLS.NoCertificate()
                 }
-                bindings = certificate.bindings
-                return NIOSSLServerHandler(context: tls)
+                let watch = certificate.watch()
+                tls = ClientTLS(certificate, watch)
+                return (NIOSSLServerHandler(context: context), watch)
             }
         }
     }

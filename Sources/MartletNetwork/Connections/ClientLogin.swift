@@ -52,6 +52,8 @@ extension ClientStream {
         if verdict == .unavailable { service.excuseLogin(carrier?.peer, login.account, at: loop.context.time.monotonic) }
         service.router.audit.record(
             .loginFailed(claimed: login.account.description, mechanism: login.mechanism.name, address: remoteAddress, verdict))
+        guard let suspicion = failure.suspicion else { return }
+        service.router.audit.record(.loginSuspected(login.account, mechanism: login.mechanism.name, address: remoteAddress, suspicion))
     }
 }
 

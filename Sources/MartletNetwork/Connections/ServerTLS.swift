@@ -11,10 +11,11 @@ enum ServerTLS {
 
     /// Puts TLS in front of `handler` once the client's first bytes are here and the loop has time for a handshake.
     ///
-    /// - Parameter make: makes what speaks TLS for the name in the client's hello; it is not called when the connection is gone.
+    /// - Parameter make: makes what speaks TLS for the name in the client's hello, and what is to watch its handshake; it is not called when the
+    ///   connection is gone.
     static func install(
         before handler: some ChannelHandler, _ context: ChannelHandlerContext, _ loop: NetworkLoop,
-        _ make: @escaping (String?) throws -> NIOSSLServerHandler
+        _ make: @escaping (String?) throws -> (NIOSSLServerHandler, HandshakeWatch?)
     ) throws {
         let gate = ByteToMessageHandler(
             SNIHandler { result in
@@ -25,7 +26,8 @@ enum ServerTLS {
                     }
                 return loop.handshakes.admit().assumeIsolated().flatMapThrowing {
                     guard context.channel.isActive else { throw NoCertificate() }
-                    let tls = try make(name)
+                    let (tls, watch) = try make(name)
+                    if let watch { try context.pipeline.syncOperations.addHandler(watch, position: .before(handler)) }
                     try context.pipeline.syncOperations.addHandler(tls, position: .before(handler))
                 }.nonisolated()
             }, maximumBufferSize: helloBytesMax)

@@ -133,7 +133,7 @@ extension PeerConnection {
                 guard let context = choose(name)?.peerServer else { throw ServerTLS.NoCertificate() }
                 let handler = NIOSSLServerHandler(context: context, customVerificationCallback: verification())
                 tls = handler
-                return handler
+                return (handler, nil)
             }
         }
     }

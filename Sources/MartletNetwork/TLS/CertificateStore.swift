@@ -64,6 +64,8 @@ package final class ServedCertificate: Sendable {
     /// Seconds since 1970.
     package let notBefore: Int
     package let notAfter: Int
+    /// Whether the contexts for clients tell what a ``HandshakeWatch`` wants to know.
+    private let isWatched: Bool
     private let contexts: [MinimumTLS: NIOSSLContext]
     private let webContexts: [MinimumTLS: NIOSSLContext]
     /// For streams between servers (RFC 6120 §13.7.2): where another one calls, and where this one does. Both ask for what the other has to
@@ -72,7 +74,7 @@ package final class ServedCertificate: Sendable {
     let peerClient: NIOSSLContext
 
     init(
-        domain: String, bindings: [ChannelBinding], notBefore: Int, notAfter: Int, contexts: [MinimumTLS: NIOSSLContext],
+        domain: String, bindings: [ChannelBinding], notBefore: Int, notAfter: Int, isWatched: Bool, contexts: [MinimumTLS: NIOSSLContext],
         webContexts: [MinimumTLS: NIOSSLContext],
         peers: (server: NIOSSLContext, client: NIOSSLContext)
     ) {
@@ -81,6 +83,7 @@ package final class ServedCertificate: Sendable {
         self.bindings = bindings
         self.notBefore = notBefore
         self.notAfter = notAfter
+        self.isWatched = isWatched
         self.contexts = contexts
         self.webContexts = webContexts
     }
@@ -89,6 +92,8 @@ package final class ServedCertificate: Sendable {
     package func context(_ minimum: MinimumTLS) -> NIOSSLContext? { contexts[minimum] }
     /// For those that speak HTTP.
     package func web(_ minimum: MinimumTLS) -> NIOSSLContext? { webContexts[minimum] }
+    /// For one handshake with one of these; `nil`: nothing is to be known of it.
+    package func watch() -> HandshakeWatch? { isWatched ? HandshakeWatch() : nil }
 }
 
 /// The certificates of all domains. A reload swaps them all or none; connections keep what they began with.
@@ -108,21 +113,24 @@ package final class CertificateStore: Sendable {
     /// An empty store: no TLS.
     package init() {}
 
-    package convenience init(_ files: [CertificateFiles], now: Int) throws(CertificateError) {
+    package convenience init(_ files: [CertificateFiles], now: Int, watchesHandshakes: Bool = false) throws(CertificateError) {
         self.init()
-        _ = try load(files, now: now)
+        _ = try load(files, now: now, watchesHandshakes: watchesHandshakes)
     }
 
     /// Reads the files and serves what they hold from now on. The first domain's certificate is the one for clients that name no other.
     ///
-    /// - Parameter now: seconds since 1970.
+    /// - Parameters:
+    ///   - now: seconds since 1970.
+    ///   - watchesHandshakes: whether clients' handshakes are watched for what authentications can be tied to. Costs each of them something, so that
+    ///     it is only where channel binding is offered.
     /// - Throws: what is wrong with the first bad file; then everything stays as it was.
     @discardableResult
-    package func load(_ files: [CertificateFiles], now: Int) throws(CertificateError) -> [CertificateWarning] {
+    package func load(_ files: [CertificateFiles], now: Int, watchesHandshakes: Bool = false) throws(CertificateError) -> [CertificateWarning] {
         var byDomain: [String: ServedCertificate] = [:]
         var warnings: [CertificateWarning] = []
         for file in files {
-            let served = try Self.read(file)
+            let served = try Self.read(file, isWatched: watchesHandshakes)
             byDomain[file.domain] = served
             if let warning = Self.warning(of: served, file, now) { warnings.append(warning) }
         }
@@ -146,22 +154,22 @@ package final class CertificateStore: Sendable {
 // MARK: Files
 
 extension CertificateStore {
-    private static func read(_ files: CertificateFiles) throws(CertificateError) -> ServedCertificate {
+    private static func read(_ files: CertificateFiles, isWatched: Bool) throws(CertificateError) -> ServedCertificate {
         let chain = try certificates(files.chain)
         let key = try privateKey(files.key)
         guard let leaf = chain.first, let der = try? leaf.toDERBytes() else { throw CertificateError(file: files.chain, reason: .notPEM) }
         var contexts: [MinimumTLS: NIOSSLContext] = [:]
         var webContexts: [MinimumTLS: NIOSSLContext] = [:]
         for minimum in MinimumTLS.allCases {
-            contexts[minimum] = try context(serverConfiguration(minimum, chain, key), files)
-            webContexts[minimum] = try context(webConfiguration(minimum, chain, key), files)
+            contexts[minimum] = try context(clientConfiguration(minimum, chain, key, isWatched: isWatched), files)
+            webContexts[minimum] = try context(webConfiguration(minimum, chain, key, isWatched: isWatched), files)
         }
         let peers = (
             server: try context(peerServerConfiguration(chain, key), files), client: try context(peerClientConfiguration(chain, key), files)
         )
         return ServedCertificate(
             domain: files.domain, bindings: ChannelBinding.tlsServerEndPoint(der).map { [$0] } ?? [], notBefore: Int(leaf.notValidBefore),
-            notAfter: Int(leaf.notValidAfter), contexts: contexts, webContexts: webContexts, peers: peers)
+            notAfter: Int(leaf.notValidAfter), isWatched: isWatched, contexts: contexts, webContexts: webContexts, peers: peers)
     }
 
     /// The certificates in a file, in DER, as they come.
@@ -201,8 +209,18 @@ extension CertificateStore {
         return configuration
     }
 
-    private static func webConfiguration(_ minimum: MinimumTLS, _ chain: [NIOSSLCertificate], _ key: NIOSSLPrivateKey) -> TLSConfiguration {
+    private static func clientConfiguration(
+        _ minimum: MinimumTLS, _ chain: [NIOSSLCertificate], _ key: NIOSSLPrivateKey, isWatched: Bool
+    ) -> TLSConfiguration {
         var configuration = serverConfiguration(minimum, chain, key)
+        if isWatched { configuration.keyLogCallback = HandshakeWatch.note }
+        return configuration
+    }
+
+    private static func webConfiguration(
+        _ minimum: MinimumTLS, _ chain: [NIOSSLCertificate], _ key: NIOSSLPrivateKey, isWatched: Bool
+    ) -> TLSConfiguration {
+        var configuration = clientConfiguration(minimum, chain, key, isWatched: isWatched)
         configuration.applicationProtocols = ["http/1.1"]
         return configuration
     }

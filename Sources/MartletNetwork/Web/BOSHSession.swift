@@ -81,6 +81,8 @@ package final class BOSHSession: LoopConnection {
         registry = service.bosh
         sid = loop.context.random.token()
         limits = service.settings.limitsBeforeAuthentication
+        // A session takes many connections, each with keys of its own, and whoever knows its names may go on with it on another: there is no one
+        // channel that an authentication could be tied to (XEP-0124 §4).
         stream = ClientStream(listener, loop, ClientStreamMachine(bindings: []))
         self.peer = peer
         self.remoteAddress = remoteAddress

@@ -36,7 +36,7 @@ final class WebConnection: LoopConnection, ChannelDuplexHandler, RemovableChanne
     private var context: ChannelHandlerContext?
     private var codec: [any RemovableChannelHandler] = []
     private var count = ConnectionCount()
-    private var bindings: [ChannelBinding] = []
+    private var tls: ClientTLS?
     private var peer: NetworkAddress?
     private(set) var remoteAddress = "unknown"
     private var hasBegun = false
@@ -119,14 +119,15 @@ final class WebConnection: LoopConnection, ChannelDuplexHandler, RemovableChanne
         }
     }
 
-    private func makeTLS(_ name: String?) throws -> NIOSSLServerHandler {
-        guard let certificate = service.certificates.certificate(forServerName: name), let tls = certificate.web(listener.configuration.minimumTLS) else {
+    private func makeTLS(_ name: String?) throws -> (NIOSSLServerHandler, HandshakeWatch?) {
+        guard let certificate = service.certificates.certificate(forServerName: name), let context = certificate.web(listener.configuration.minimumTLS) else {
             service.log.error("no certificate to serve", metadata: ["address": "\(remoteAddress)"])
             drop()
             throw ServerTLS.NoCertificate()
         }
-        bindings = certificate.bindings
-        return NIOSSLServerHandler(context: tls)
+        let watch = certificate.watch()
+        tls = ClientTLS(certificate, watch)
+        return (NIOSSLServerHandler(context: context), watch)
     }
 
     /// Whether whoever is connected may say on whose behalf.
@@ -410,7 +411,7 @@ extension WebConnection {
         let port = peer == request.sender ? remoteAddress : request.sender.map { "\($0)" } ?? remoteAddress
         let connection = WebSocketConnection(
             listener, loop,
-            WebSocketConnection.Arrival(peer: request.sender, remoteAddress: port, count: count, bindings: bindings))
+            WebSocketConnection.Arrival(peer: request.sender, remoteAddress: port, count: count, tls: tls))
         state = .handedOver
         forget()
         let pipeline = context.pipeline.syncOperations

@@ -23,8 +23,8 @@ package final class WebSocketConnection: ClientConnection {
         var peer: NetworkAddress?
         var remoteAddress: String
         var count: ConnectionCount
-        /// What authentications can be tied to.
-        var bindings: [ChannelBinding]
+        /// Where TLS ends here, and not at a proxy: there alone authentications can be tied to it.
+        var tls: ClientTLS?
     }
 
     init(_ listener: ClientListener, _ loop: NetworkLoop, _ arrival: Arrival) {
@@ -32,7 +32,7 @@ package final class WebSocketConnection: ClientConnection {
         self.arrival = arrival
         super.init(listener, loop)
         // Encrypted by this server or by a proxy, or the operator allows it without: there is nothing to start in the stream (RFC 7395 §3.8).
-        stream.machine = ClientStreamMachine(bindings: arrival.bindings)
+        stream.machine = ClientStreamMachine(bindings: arrival.tls?.bindings ?? [], version: arrival.tls?.version)
         stream.count = arrival.count
     }
 

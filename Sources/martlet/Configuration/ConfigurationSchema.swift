@@ -282,9 +282,9 @@ package enum ConfigurationSchema {
         .value(
             "channel-binding", \.channelBinding, .boolean, .reload,
             """
-            Whether SCRAM is offered with channel binding too (-PLUS, tls-server-end-point), which finds an attacker in the \
-            middle. Off, because some clients (slixmpp over TLS 1.2) take another binding than the one announced and fail to \
-            log in. Never switch it on behind a proxy that ends TLS.
+            Whether SCRAM is offered with channel binding too (-PLUS; tls-exporter with TLS 1.3, tls-server-end-point), which \
+            finds an attacker in the middle. Off, because some clients (slixmpp over TLS 1.2) take another binding than the \
+            ones announced and fail to log in. Never switch it on behind a proxy that ends TLS.
             """),
         .value(
             "scram-iterations", \.scramIterations, .integer(4096...100_000), .reload,

@@ -1,5 +1,6 @@
 package import Logging
 package import MartletCore
+import MartletXMPP
 
 /// Writes every audit event as a line with the label `audit`, and counts log-ins and sessions.
 package struct AuditLog: AuditSink {
@@ -20,6 +21,12 @@ package struct AuditLog: AuditSink {
             log.notice(
                 "login failed",
                 metadata: ["account": "\(claimed)", "mechanism": "\(mechanism)", "address": "\(address)", "verdict": "\(verdict.rawValue)"])
+        case .loginSuspected(let account, let mechanism, let address, let suspicion):
+            log.warning(
+                "somebody may be between a client and the server",
+                metadata: [
+                    "account": "\(account)", "mechanism": "\(mechanism)", "address": "\(address)", "channel-binding": "\(suspicion.rawValue)",
+                ])
         case .sessionStarted(let session, let address):
             log.info("session started", metadata: ["session": "\(session)", "address": "\(address)"])
         case .sessionEnded(let session, let reason):

@@ -50,6 +50,8 @@ package final class ServerMetrics: Sendable {
     package static func describe(in registry: OpenMetricsRegistry) {
         registry.describe("martlet_sessions", .gauge, "Client sessions that are open.")
         registry.describe("martlet_sessions_started", .counter, "Client sessions since the start.")
+        registry.describe(
+            "martlet_channel_binding_failures", .counter, "Log-ins since the start that looked as if somebody were between the client and the server.")
         registry.describe("martlet_logins", .counter, "Attempts to log in since the start, by mechanism and what came of them.")
         registry.describe("martlet_refusals", .counter, "What was refused for lack of a privilege.")
         registry.describe("martlet_store_read_seconds", .histogram, "Time of a read of the database, measured every few seconds.")
@@ -100,6 +102,7 @@ package final class ServerMetrics: Sendable {
         switch event {
         case .loginSucceeded(_, let mechanism, _): login(mechanism, .ok)
         case .loginFailed(_, let mechanism, _, let verdict): login(mechanism, verdict)
+        case .loginSuspected(_, _, _, let suspicion): suspected(suspicion)
         case .sessionStarted:
             sessions.increment()
             sessionsStarted.increment()
@@ -123,6 +126,10 @@ package final class ServerMetrics: Sendable {
     private func reported(_ reason: String) {
         let known = ["spam", "abuse"].first { reason == "urn:xmpp:reporting:\($0)" }
         Counter(label: "martlet_reports", dimensions: [("reason", known ?? "other")], factory: factory).increment()
+    }
+
+    private func suspected(_ suspicion: SASLFailure.Suspicion) {
+        Counter(label: "martlet_channel_binding_failures", dimensions: [("reason", suspicion.rawValue)], factory: factory).increment()
     }
 
     /// The mechanism is one of ours: others end before they are an attempt.

@@ -154,7 +154,11 @@ final class Server: Sendable {
         let now = start.time.wallSeconds
         let (files, made) = try DomainCertificates(configuration: configuration).files(nowSeconds: now)
         for domain in made { start.logs.server.notice("made a certificate", metadata: ["domain": "\(domain)"]) }
-        do throws(CertificateError) { try certificates.load(files, now: now) } catch { throw CommandFailure(error) }
+        do throws(CertificateError) {
+            try certificates.load(files, now: now, watchesHandshakes: configuration.authentication.channelBinding)
+        } catch {
+            throw CommandFailure(error)
+        }
         return files
     }
 

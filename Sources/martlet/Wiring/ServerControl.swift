@@ -195,7 +195,11 @@ actor ServerControl {
     private func loadCertificates(_ next: ServerConfiguration) throws(CommandFailure) -> [CertificateWarning] {
         let now = time.wallSeconds
         let files = try DomainCertificates(configuration: next).files(nowSeconds: now).files
-        do throws(CertificateError) { return try certificates.load(files, now: now) } catch { throw CommandFailure(error) }
+        do throws(CertificateError) {
+            return try certificates.load(files, now: now, watchesHandshakes: next.authentication.channelBinding)
+        } catch {
+            throw CommandFailure(error)
+        }
     }
 
     /// Returns when every loop decides by the new domains.
