@@ -790,6 +790,7 @@ import browser  # noqa: E402, F401
 import components  # noqa: E402, F401
 import uploads  # noqa: E402, F401
 import buckets  # noqa: E402, F401
+import binding  # noqa: E402, F401
 
 
 def main():
