@@ -4,7 +4,7 @@ import MartletXMPP
 /// `<response/>`, a line each.
 ///
 /// Beyond not trapping: base64 has one spelling per value, keys come back from their text, an identity is the account
-/// itself, and nobody gets in by SCRAM, since the input cannot know the password.
+/// itself, and nobody gets in by SCRAM or raises a suspicion, since the input cannot know the password.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzSASL(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     let input = Array(UnsafeBufferPointer(start: start, count: count))
@@ -24,7 +24,8 @@ private enum Fixed {
     static let domain = "verona.example"
     static let nonce = ScramNonce(random: [UInt8](0..<18))
     static let offer = SASLOffer(
-        domain: domain, bindings: [ChannelBinding(.tlsServerEndPoint, data: [UInt8](0..<32))], nonce: nonce)
+        domain: domain, mechanisms: SASLMechanism.allCases, bindings: [ChannelBinding(.tlsServerEndPoint, data: [UInt8](0..<32))], tls: .tls13,
+        nonce: nonce)
     static let simulation = try? ScramSimulation(secret: [UInt8](0..<32))
     static let password = PreparedPassword("pencil")
 }
@@ -40,7 +41,9 @@ private func fuzzExchange(
             precondition(!identity.account.isDomain && identity.account.domainpart == Fixed.domain)
             guard case .challenge = exchange.provide(answer(question, identity)) else { return }
         case .success: preconditionFailure("nobody has proved anything")
-        case .failure: return
+        case .failure(let failure):
+            precondition(failure.suspicion == nil, "nobody has proved anything")
+            return
         }
     }
 }

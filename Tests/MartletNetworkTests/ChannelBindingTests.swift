@@ -110,6 +110,20 @@ struct ChannelBindingTests {
         #expect(fourthWatch.outcome == .pending)
     }
 
+    @Test("the exporter comes first, and never without the certificate's hash (XEP-0440 §3)")
+    func order() throws {
+        let endPoint = ChannelBinding(.tlsServerEndPoint, data: [UInt8](0..<32))
+        let (channel, watch) = try Self.watched()
+        #expect(ClientTLS(endPoint: [endPoint], watch).bindings == [endPoint])
+        #expect(ClientTLS(endPoint: [endPoint], watch).version == nil)
+        try channel.writeInbound(Self.line("EXPORTER_SECRET", Self.vectors[0].0))
+        #expect(ClientTLS(endPoint: [endPoint], watch).bindings.map(\.kind) == [.tlsExporter, .tlsServerEndPoint])
+        #expect(ClientTLS(endPoint: [endPoint], watch).version == .tls13)
+        #expect(ClientTLS(endPoint: [], watch).bindings == [])
+        #expect(ClientTLS(endPoint: [endPoint], nil).bindings == [endPoint])
+        #expect(ClientTLS(endPoint: [endPoint], nil).version == nil)
+    }
+
     // MARK: Over the network
 
     private static let announced = "<sasl-channel-binding xmlns='urn:xmpp:sasl-cb:0'><channel-binding type='tls-exporter'/>"

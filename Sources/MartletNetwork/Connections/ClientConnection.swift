@@ -222,7 +222,7 @@ extension ClientConnection {
                     throw ServerTLS.NoCertificate()
                 }
                 let watch = certificate.watch()
-                tls = ClientTLS(certificate, watch)
+                tls = ClientTLS(endPoint: certificate.bindings, watch)
                 return (NIOSSLServerHandler(context: context), watch)
             }
         }

@@ -96,16 +96,19 @@ package struct ClientTLS {
     /// Where it was watched.
     private let watch: HandshakeWatch?
 
-    init(_ certificate: ServedCertificate, _ watch: HandshakeWatch?) {
-        endPoint = certificate.bindings
+    package init(endPoint: [ChannelBinding], _ watch: HandshakeWatch?) {
+        self.endPoint = endPoint
         self.watch = watch
     }
 
     /// The strongest first. Once the handshake is done.
+    ///
+    /// A certificate of which no hash is defined leaves none: clients give up where they are offered bindings without `tls-server-end-point` that they do
+    /// not know, since only somebody in between would do so (XEP-0440 §3, rules 1 and 6).
     package var bindings: [ChannelBinding] {
         switch watch?.outcome {
-        case .tls13(let exporter?): [exporter] + endPoint
-        case .tls13(nil), .tls12, .pending, nil: endPoint
+        case .tls13(let exporter?) where !endPoint.isEmpty: [exporter] + endPoint
+        case .tls13, .tls12, .pending, nil: endPoint
         }
     }
 

@@ -126,7 +126,7 @@ final class WebConnection: LoopConnection, ChannelDuplexHandler, RemovableChanne
             throw ServerTLS.NoCertificate()
         }
         let watch = certificate.watch()
-        tls = ClientTLS(certificate, watch)
+        tls = ClientTLS(endPoint: certificate.bindings, watch)
         return (NIOSSLServerHandler(context: context), watch)
     }
 
