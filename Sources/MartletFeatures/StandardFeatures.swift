@@ -224,6 +224,8 @@ package enum StandardFeatures {
         .xep(232, "Software Information", version: "0.3", note: "without an icon"),
         .xep(297, "Stanza Forwarding", version: "1.0", note: "in carbons and archives"),
         .xep(368, "SRV records for XMPP over TLS", version: "1.1.0"),
+        .xep(386, "Bind 2", version: "1.1.0", note: "only what the archive has is not sent as well when the client becomes available"),
+        .xep(388, "Extensible SASL Profile", version: "1.0.4", note: "without tasks"),
         .xep(431, "Full Text Search in MAM", version: "0.2.0", note: "all words, in any order"),
         .xep(440, "SASL Channel-Binding Type Capability", version: "1.0.0"),
         .xep(474, "SASL SCRAM Downgrade Protection", version: "0.5.0"),

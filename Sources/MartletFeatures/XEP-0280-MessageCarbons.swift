@@ -1,6 +1,7 @@
 package import MartletCore
 package import MartletXML
 package import MartletXMPP
+package import NIOCore
 
 extension Namespace {
     package static let carbons: Namespace = "urn:xmpp:carbons:2"
@@ -15,7 +16,7 @@ extension Namespace {
 ///
 /// A copy is always from the account itself: nobody else's can look so, because the server sets `from` and lets nothing from
 /// outside through in an account's own name. `<private/>` stays on the message (§9 no longer wants it removed).
-package struct MessageCarbons: IQResponder, FanOutStage {
+package struct MessageCarbons: IQResponder, FanOutStage, InlineStage {
     package static let specification = Specification.xep(280, "Message Carbons", version: "1.0.1")
     package var disco: DiscoFeatures { .everywhere(.carbons, .carbonsRules) }
     package init() {}
@@ -31,6 +32,14 @@ package struct MessageCarbons: IQResponder, FanOutStage {
                 return .empty
             },
         ]
+    }
+
+    package func offer(_ offer: inout InlineOffer) { offer.features.append(Namespace.carbons.name) }
+
+    /// It cannot fail, and needs no answer (XEP-0386 §3.2).
+    package func begin(_ request: ElementView, _ session: ClientSession) -> ByteBuffer? {
+        if request.isNamed("enable", .carbons) { session.insert(.carbons) }
+        return nil
     }
 
     /// What an account sends to itself passes here twice; it is copied as it arrives, when it is known who got it already.

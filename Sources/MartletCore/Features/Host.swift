@@ -21,6 +21,9 @@ package final class Host: Sendable {
     package let naming: [any NamingStage]
     package let delaying: [any DelayStage]
     package let archiving: (any ArchivingStage)?
+    package let inline: [any InlineStage]
+    /// What can be asked for inside a log-in.
+    package let inlineOffer: InlineOffer
     package let observing: [any ObservingStage]
     package let interested: [any InterestStage]
     package let moving: (any MovingStage)?
@@ -53,6 +56,8 @@ package final class Host: Sendable {
         naming = features.compactMap { $0 as? any NamingStage }
         delaying = features.compactMap { $0 as? any DelayStage }
         archiving = features.lazy.compactMap { $0 as? any ArchivingStage }.first
+        inline = features.compactMap { $0 as? any InlineStage }
+        inlineOffer = inline.reduce(into: InlineOffer()) { offer, stage in stage.offer(&offer) }
         observing = features.compactMap { $0 as? any ObservingStage }
         interested = features.compactMap { $0 as? any InterestStage }
         presenting = features.compactMap { $0 as? any PresentingStage }

@@ -89,6 +89,21 @@ package protocol ArchivingStage: Feature {
     func isWorthArchiving(_ message: borrowing Stanza) -> Bool
     /// Whether the account wants what it exchanges with `peer` kept.
     func archives(with peer: JID, _ home: AccountHome) -> Bool
+    /// What an account is told of its archive as it logs in (XEP-0313 §5): an element that declares its namespace.
+    ///
+    /// - Parameter view: what has come later is not told of.
+    func metadata(of account: AccountID, upTo view: UInt64, _ router: Router) async throws(StoreError) -> ByteBuffer?
+}
+
+/// Takes up something that a client asks for inside its log-in (XEP-0388, XEP-0386).
+package protocol InlineStage: Feature {
+    /// Adds what can be asked for.
+    func offer(_ offer: inout InlineOffer)
+    /// Does what a client asks for, if that is this stage's, as its session begins. On the session's loop, with no lock held; nothing has been
+    /// sent to the client yet.
+    ///
+    /// - Returns: what the client is told of it: an element that declares its namespace.
+    func begin(_ request: ElementView, _ session: ClientSession) -> ByteBuffer?
 }
 
 /// Marks a message that comes from the log with when the server took it (XEP-0203).

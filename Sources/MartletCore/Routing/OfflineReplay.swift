@@ -77,6 +77,10 @@ extension Router {
         let isTaken = home.offline.deliveries.take(
             logged.view, bytes: logged.stanza.bytes.readableBytes, by: home.sessions[index].slots)
         guard isTaken else { return }
+        if logged.isArchived, logged.view <= home.sessions[index].readsArchiveUpTo {
+            home.offline.deliveries.deliver(logged.view)
+            return noteCursor(of: home, context)
+        }
         // The log's bytes are no stanza with a sender: the log is damaged, and nobody will ever take delivery of that.
         guard var message else { return home.offline.deliveries.deliver(logged.view) }
         if host.tells(nameOfArchived: logged.isArchived) {

@@ -18,10 +18,11 @@ extension Router {
     /// - Parameters:
     ///   - previous: the identifier that the earlier stream was given.
     ///   - handled: stanzas of the earlier stream that the client has handled.
+    ///   - userAgent: what the client says of itself now; `nil` leaves what it said before.
     ///   - moment: when the account source was asked; no change after it is outlived (P13).
     ///   - done: runs on the caller's loop, at once or later.
     package func resume(
-        _ account: BareJID, previous: String, handled: UInt32, authenticatedAt moment: CredentialMoment = .latest,
+        _ account: BareJID, previous: String, handled: UInt32, userAgent: UserAgent? = nil, authenticatedAt moment: CredentialMoment = .latest,
         _ transport: any SessionTransport, _ context: LoopContext, _ done: @escaping (ResumptionOutcome) -> Void
     ) {
         let shard = placement.shard(of: account)
@@ -33,7 +34,7 @@ extension Router {
             guard let home = shard.home(account), home.isInMemory, home.isEnabled,
                 let index = home.sessions.firstIndex(where: { $0.resumptionID == previous })
             else { return .refused(.itemNotFound, handled: nil) }
-            takePlace(at: index, home, handled, transport, context, done)
+            takePlace(at: index, home, handled, userAgent, transport, context, done)
             return nil
         }
         switch refusal {
@@ -65,11 +66,12 @@ extension Router {
 
     /// Under the lock. From here on everything goes to the new session, which holds it back until it has what the old one had.
     private func takePlace(
-        at index: Int, _ home: AccountHome, _ handled: UInt32, _ transport: any SessionTransport, _ context: LoopContext,
+        at index: Int, _ home: AccountHome, _ handled: UInt32, _ userAgent: UserAgent?, _ transport: any SessionTransport, _ context: LoopContext,
         _ done: @escaping (ResumptionOutcome) -> Void
     ) {
         let old = home.sessions[index].ref
-        let ref = SessionRef(id: nextSessionID(), mailbox: context.mailbox, isScreened: !home.blockList.isEmpty)
+        let ref = SessionRef(
+            id: nextSessionID(), mailbox: context.mailbox, isScreened: !home.blockList.isEmpty, userAgent: userAgent ?? old.userAgent)
         let session = ClientSession(
             address: home.sessions[index].address, ref: ref, home: home, router: self, context: context, transport: transport)
         session.awaitHandOver(to: transport, acknowledging: handled, done)

@@ -13,13 +13,18 @@ extension Router {
     ///
     /// - Parameters:
     ///   - resource: what the client asked for, prepared; `nil` lets the server choose.
+    ///   - userAgent: what the client has said of itself.
+    ///   - endsEarlier: whether its earlier sessions end, by its identifier (XEP-0386 §3.2).
     ///   - moment: when the account source was asked; no change after it is outlived (P13).
     ///   - done: runs on the caller's loop, at once or later.
     package func bind(
-        _ account: BareJID, resource: String?, authenticatedAt moment: CredentialMoment = .latest, _ transport: any SessionTransport,
-        _ context: LoopContext, _ done: @escaping (BindOutcome) -> Void
+        _ account: BareJID, resource: String?, userAgent: UserAgent? = nil, endsEarlier: Bool = false,
+        authenticatedAt moment: CredentialMoment = .latest, _ transport: any SessionTransport, _ context: LoopContext,
+        _ done: @escaping (BindOutcome) -> Void
     ) {
-        bind(account, resource, PendingBind(moment: moment, transport: transport, done: done, mailbox: context.mailbox), context)
+        let pending = PendingBind(
+            userAgent: userAgent, endsEarlier: endsEarlier, moment: moment, transport: transport, done: done, mailbox: context.mailbox)
+        bind(account, resource, pending, context)
     }
 
     private func bind(_ account: BareJID, _ resource: String?, _ pending: PendingBind, _ context: LoopContext) {
@@ -42,6 +47,11 @@ extension Router {
         guard let full = try? home.address.with(resourcepart: resource ?? context.random.token()) else {
             return context.after { _ in pending.done(.refused(.badRequest("not a resource"))) }
         }
+        if pending.endsEarlier, let client = pending.userAgent?.id {
+            while let earlier = home.sessions.firstIndex(where: { $0.ref.userAgent?.id == client }) {
+                replace(at: earlier, home, context, "the client has logged in again")
+            }
+        }
         if let taken = home.index(of: full) {
             guard limits.resourceConflict == .replaceOld else {
                 return context.after { _ in pending.done(.refused(StanzaError(.conflict, .modify))) }
@@ -55,7 +65,7 @@ extension Router {
         guard home.sessions.count < min(limits.sessionsMax, 64), let slot = home.slots.firstFree else {
             return context.after { _ in pending.done(.refused(.resourceConstraint("too many sessions of this account"))) }
         }
-        let ref = SessionRef(id: nextSessionID(), mailbox: context.mailbox, isScreened: !home.blockList.isEmpty)
+        let ref = SessionRef(id: nextSessionID(), mailbox: context.mailbox, isScreened: !home.blockList.isEmpty, userAgent: pending.userAgent)
         let session = ClientSession(address: full, ref: ref, home: home, router: self, context: context, transport: pending.transport)
         ref.session = session
         home.sessions.append(SessionEntry(ref: ref, address: full, slot: slot))
@@ -74,11 +84,13 @@ extension Router {
     }
 
     /// RFC 6120 §7.7.2.2: the new session takes the resource, the old one ends with `conflict`. Its contacts see it leave.
-    private func replace(at index: Int, _ home: AccountHome, _ context: LoopContext) {
+    private func replace(
+        at index: Int, _ home: AccountHome, _ context: LoopContext, _ reason: String = "the resource was taken by another session"
+    ) {
         let old = home.sessions[index].ref
         withdraw(at: index, home, nil, context)
         remove(at: index, home, context)
-        context.post(.end(old, StreamError(.conflict, "the resource was taken by another session")), to: old.mailbox)
+        context.post(.end(old, StreamError(.conflict, reason)), to: old.mailbox)
     }
 
     /// Under the lock.
@@ -142,12 +154,19 @@ extension [SessionEntry] {
 ///
 /// `@unchecked`: it goes through the account's queue, which another loop may empty, but is used on the stream's loop only.
 private final class PendingBind: @unchecked Sendable {
+    let userAgent: UserAgent?
+    let endsEarlier: Bool
     let moment: CredentialMoment
     let transport: any SessionTransport
     let done: (BindOutcome) -> Void
     let mailbox: LoopMailbox
 
-    init(moment: CredentialMoment, transport: any SessionTransport, done: @escaping (BindOutcome) -> Void, mailbox: LoopMailbox) {
+    init(
+        userAgent: UserAgent?, endsEarlier: Bool, moment: CredentialMoment, transport: any SessionTransport, done: @escaping (BindOutcome) -> Void,
+        mailbox: LoopMailbox
+    ) {
+        self.userAgent = userAgent
+        self.endsEarlier = endsEarlier
         self.moment = moment
         self.transport = transport
         self.done = done

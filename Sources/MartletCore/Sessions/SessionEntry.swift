@@ -40,6 +40,9 @@ package struct SessionEntry: Sendable {
     /// The list of bookmarks that it has seen last (XEP-0048); `nil` if none yet.
     package var shownBookmarks: ShownList?
 
+    /// Up to this view its client reads in the archive what the account has (XEP-0386 §3.2).
+    var readsArchiveUpTo: UInt64 = 0
+
     package init(ref: SessionRef, address: FullJID, slot: UInt8 = 0) {
         self.ref = ref
         self.address = address

@@ -50,21 +50,22 @@ extension ClientSession {
     package func manage(_ request: StreamManagementRequest) throws(StreamError) {
         guard !isEnded else { return }
         switch request {
-        case .enable(let resumes, let secondsMax): enable(resumes: resumes, secondsMax: secondsMax)
+        case .enable(let resumes, let secondsMax): say(beginManagement(resumes: resumes, secondsMax: secondsMax))
         case .request: acknowledge()
         case .acknowledge(let handled): try acknowledged(handled)
         case .resume: say(.failed(.unexpectedRequest, handled: nil))
         }
     }
 
-    private func enable(resumes: Bool, secondsMax: UInt32?) {
-        guard management == nil else { return say(.failed(.unexpectedRequest, handled: nil)) }
+    /// Counts stanzas from here on. - Returns: what the client is to be told.
+    package func beginManagement(resumes: Bool, secondsMax: UInt32?) -> StreamManagementAnswer {
+        guard management == nil else { return .failed(.unexpectedRequest, handled: nil) }
         let resumption = resumes ? makeResumption(secondsMax) : nil
         management = SessionManagement(base: nextSequence, resumption: resumption)
         home.shard.withLock {
             if let index = home.index(of: ref) { home.sessions[index].flags.insert(.managed) }
         }
-        say(.enabled(resumption: resumption))
+        return .enabled(resumption: resumption)
     }
 
     /// `nil` where the operator wants none.

@@ -1,6 +1,7 @@
 package import MartletCore
 import MartletXML
 package import MartletXMPP
+package import NIOCore
 
 /// What an account has said and heard, to be read again on any device: queries, pages, metadata. What is kept is decided here and by
 /// the account's preferences (XEP-0441); keeping is the message log's.
@@ -42,6 +43,21 @@ package struct MessageArchive: IQResponder, ArchivingStage {
 
     package func archives(with peer: JID, _ home: AccountHome) -> Bool {
         home.archives(with: peer, default: `default`)
+    }
+
+    // MARK: As somebody logs in
+
+    package func metadata(of account: AccountID, upTo view: UInt64, _ router: Router) async throws(StoreError) -> ByteBuffer? {
+        var ends = try await router.store.archiveEnds(of: account)
+        if let last = ends?.last, last.view > view {
+            // Something came in the moment since: it is sent, as what comes live.
+            var request = ArchiveRequest(limit: 1)
+            request.before = view + 1
+            request.isBackwards = true
+            let message = try await router.store.archive(of: account, request)?.messages.last
+            if let message { ends?.last = ArchiveEnds.End(view: message.view, time: message.time) } else { ends = nil }
+        }
+        return ArchiveAnswers.metadata(ends).payload
     }
 
     // MARK: Queries

@@ -192,10 +192,8 @@ package class ClientConnection: StreamConnection {
         write(writer.buffer)
     }
 
-    func restart(_ limits: XMLLimits) {
-        parser.restart()
-        parser.limits = limits
-    }
+    func setLimits(_ limits: XMLLimits) { parser.limits = limits }
+    func restart() { parser.restart() }
 }
 
 // MARK: TLS

@@ -34,9 +34,8 @@ extension ClientStream {
         carrier?.resume()
     }
 
-    func succeed(_ account: BareJID, _ action: ClientStreamMachine.Action) {
-        send(action)
-        carrier?.restart(service.settings.limits)
+    func loggedIn(as account: BareJID) {
+        carrier?.setLimits(service.settings.limits)
         count.leaveUnauthenticated(service.admission)
         self.account = account
         guard let login else { return }
@@ -62,9 +61,11 @@ extension ClientStream {
 extension ClientStream {
     func bind(_ account: BareJID, _ resource: String?) {
         guard let carrier else { return }
-        service.router.bind(account, resource: resource, authenticatedAt: authenticatedAt, carrier, loop.context) { [self] outcome in
+        service.router.bind(
+            account, resource: resource, userAgent: userAgent, authenticatedAt: authenticatedAt, carrier, loop.context
+        ) { [self] outcome in
             switch outcome {
-            case .bound(let session): begin(session)
+            case .bound(let session): begin(session, machine.bound(session.address))
             case .refused(let error): perform(machine.refusedBind(error))
             case .revoked(let error): perform(machine.end(error, surroundings))
             }
@@ -72,12 +73,26 @@ extension ClientStream {
         }
     }
 
-    private func begin(_ session: ClientSession) {
-        let action = machine.bound(session.address)
+    /// The same inside a log-in (XEP-0386).
+    func bind(_ account: BareJID, _ request: InlineBind) {
+        guard let carrier else { return }
+        service.router.bind(account, request, by: userAgent, authenticatedAt: authenticatedAt, carrier, loop.context) { [self] outcome in
+            switch outcome {
+            case .bound(let session, let content): begin(session, machine.bound(session.address, content))
+            case .refused(let error): perform(machine.refusedBind(error))
+            case .revoked(let error): perform(machine.end(error, surroundings))
+            }
+            carrier.resume()
+        }
+    }
+
+    /// - Parameter action: what is said of it.
+    private func begin(_ session: ClientSession, _ action: ClientStreamMachine.Action) {
         // The client went while its account was being loaded.
-        guard case .confirmBind = action else { return session.transportClosed() }
+        guard action != .wait else { return session.transportClosed() }
         self.session = session
         perform(action)
+        session.begin()
         phase = .idle
         hang(until: loop.now + idleTicks)
         service.router.audit.record(.sessionStarted(session.address, address: remoteAddress))
@@ -90,7 +105,7 @@ extension ClientStream {
     func resumeSession(of account: BareJID, _ previous: String, _ handled: UInt32) {
         guard let carrier else { return }
         service.router.resume(
-            account, previous: previous, handled: handled, authenticatedAt: authenticatedAt, carrier, loop.context
+            account, previous: previous, handled: handled, userAgent: userAgent, authenticatedAt: authenticatedAt, carrier, loop.context
         ) { [self] outcome in
             switch outcome {
             case .resumed(let session, let handled): goOn(session, previous, handled)
@@ -104,7 +119,7 @@ extension ClientStream {
     private func goOn(_ session: ClientSession, _ previous: String, _ handled: UInt32) {
         let action = machine.resumed(session.address, previous: previous, handled: handled)
         // The client went while its session was on its way.
-        guard case .managed = action else { return _ = session.connectionLost() }
+        guard action != .wait else { return _ = session.connectionLost() }
         self.session = session
         perform(action)
         session.sendAgain()

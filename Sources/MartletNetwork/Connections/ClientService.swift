@@ -104,5 +104,6 @@ struct ClientSurroundings: ClientStreamEnvironment {
     func canStartTLS(for domain: String) -> Bool { listener.service.certificates.certificate(of: domain) != nil }
     func streamID() -> String { context.random.token() }
     func takesRegistrations(at domain: String) -> Bool { context.hosts.host(ofDomain: domain)?.registering?.takesStrangers == true }
+    func inlineOffer(at domain: String) -> InlineOffer { context.hosts.host(ofDomain: domain)?.inlineOffer ?? InlineOffer() }
     func nonce() -> ScramNonce { ScramNonce(random: context.random.bytes(ScramNonce.randomBytesMin + 2)) }
 }

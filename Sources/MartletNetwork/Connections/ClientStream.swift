@@ -14,8 +14,10 @@ protocol ClientCarrier: SessionTransport {
     func send(_ action: ClientStreamMachine.Action, extras: (inout XMLWriter) -> Void)
     /// `<proceed/>`: TLS begins with the certificate of the domain.
     func startTLS(_ domain: String, _ action: ClientStreamMachine.Action)
-    /// The client has logged in: a new header is to come, and more is taken of it.
-    func restart(_ limits: XMLLimits)
+    /// The client has logged in: more is taken of it.
+    func setLimits(_ limits: XMLLimits)
+    /// A new header is to come.
+    func restart()
     /// An answer came from elsewhere: goes on where the client was kept waiting.
     func resume()
     /// Nothing more is looked at.
@@ -54,6 +56,8 @@ final class ClientStream {
     var login: LoginAttempt?
     /// Who has logged in.
     var account: BareJID?
+    /// What the client has said of itself as it did.
+    var userAgent: UserAgent?
     /// When the account source was asked last.
     var authenticatedAt = CredentialMoment.latest
     var phase: Phase
@@ -167,18 +171,26 @@ extension ClientStream {
     func perform(_ action: ClientStreamMachine.Action) {
         switch action {
         case .wait, .deliver, .manage, .indicate, .register: break
-        case .open, .challenge, .confirmBind, .managed, .answer, .answerStranger: send(action)
+        case .open, .challenge, .confirmBind, .managed, .answer, .answerStranger, .complete: send(action)
         case .proceed(let domain): carrier?.startTLS(domain, action)
         case .lookUp(let mechanism, let identity, let question): ask(mechanism, identity, question)
-        case .succeed(let account, _): succeed(account, action)
-        case .fail(let failure):
+        case .succeed(let account, _):
+            send(action)
+            loggedIn(as: account)
+            carrier?.restart()
+        case .admit(let account, let userAgent):
+            self.userAgent = userAgent
+            loggedIn(as: account)
+            perform(machine.admitted())
+        case .fail(let failure, _):
             send(action)
             loginFailed(failure)
-        case .failFinally(let failure, _):
+        case .failFinally(let failure, _, _):
             send(action)
             loginFailed(failure)
             beginClosing()
         case .bind(let account, let resource): bind(account, resource)
+        case .bindInline(let account, let request): bind(account, request)
         case .resume(let account, let previous, let handled): resumeSession(of: account, previous, handled)
         case .refuseTLS:
             send(action)

@@ -355,7 +355,8 @@ extension BOSHSession: ClientCarrier {
 
     /// There is none to start: every request came inside TLS.
     func startTLS(_ domain: String, _ action: ClientStreamMachine.Action) { drop() }
-    func restart(_ limits: XMLLimits) { self.limits = limits }
+    func setLimits(_ limits: XMLLimits) { self.limits = limits }
+    func restart() {}
     func resume() { if !isTaking { resumeLater() } }
     func failInput() { inbox.removeAll() }
 

@@ -115,7 +115,8 @@ package final class WebSocketConnection: ClientConnection {
 
     override var isOver: Bool { false }
     override var pendingByteCount: Int { reader.pendingByteCount }
-    override func restart(_ limits: XMLLimits) { self.limits = limits }
+    override func setLimits(_ limits: XMLLimits) { self.limits = limits }
+    override func restart() {}
 
     // MARK: To the client
 

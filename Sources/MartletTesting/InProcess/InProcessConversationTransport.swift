@@ -43,6 +43,7 @@ extension InProcessConversationTransport: ClientStreamEnvironment {
     package func serves(_ domain: String) -> Bool { server.context.hosts.host(ofDomain: domain) != nil }
     package func canStartTLS(for domain: String) -> Bool { false }
     package func streamID() -> String { server.random.token() }
+    package func inlineOffer(at domain: String) -> InlineOffer { server.context.hosts.host(ofDomain: domain)?.inlineOffer ?? InlineOffer() }
     package func nonce() -> ScramNonce { ScramNonce(random: server.random.bytes(ScramNonce.randomBytesMin + 2)) }
 }
 
@@ -55,6 +56,7 @@ private final class InProcessConnection: ConversationConnection, SessionTranspor
     private var output = ByteBuffer()
     private var session: ClientSession?
     private var account: BareJID?
+    private var userAgent: UserAgent?
     private var isOpen = true
     private var isReading = true
 
@@ -133,7 +135,7 @@ private final class InProcessConnection: ConversationConnection, SessionTranspor
     private func perform(_ action: ClientStreamMachine.Action) {
         switch action {
         case .wait, .deliver, .manage, .indicate, .register: break
-        case .open, .challenge, .confirmBind, .managed, .answer, .answerStranger, .fail, .proceed: put(action)
+        case .open, .challenge, .confirmBind, .managed, .answer, .answerStranger, .fail, .proceed, .complete: put(action)
         case .lookUp(_, let identity, let question):
             perform(machine.answered(transport.answer(question, about: identity.account)))
         case .succeed(let account, _):
@@ -141,10 +143,19 @@ private final class InProcessConnection: ConversationConnection, SessionTranspor
             self.account = account
             parser.restart()
             parser.limits = .authenticated
+        case .admit(let account, let userAgent):
+            self.account = account
+            self.userAgent = userAgent
+            parser.limits = .authenticated
+            perform(machine.admitted())
         case .bind(let account, let resource):
-            server.router.bind(account, resource: resource, self, server.context) { [self] in bound($0) }
+            server.router.bind(account, resource: resource, userAgent: userAgent, self, server.context) { [self] in bound($0) }
+        case .bindInline(let account, let request):
+            server.router.bind(account, request, by: userAgent, self, server.context) { [self] in bound($0) }
         case .resume(let account, let previous, let handled):
-            server.router.resume(account, previous: previous, handled: handled, self, server.context) { [self] in resumed($0, previous) }
+            server.router.resume(account, previous: previous, handled: handled, userAgent: userAgent, self, server.context) { [self] in
+                resumed($0, previous)
+            }
         case .finish:
             endSession { $0.streamClosed() }
             put(action)
@@ -164,6 +175,24 @@ private final class InProcessConnection: ConversationConnection, SessionTranspor
         case .refused(let error): perform(machine.refusedBind(error))
         case .revoked(let error): perform(machine.end(error, transport))
         }
+        parseLater()
+    }
+
+    private func bound(_ outcome: InlineBindOutcome) {
+        switch outcome {
+        case .bound(let session, let content):
+            let action = machine.bound(session.address, content)
+            guard action != .wait else { return session.transportClosed() }
+            self.session = session
+            perform(action)
+            session.begin()
+        case .refused(let error): perform(machine.refusedBind(error))
+        case .revoked(let error): perform(machine.end(error, transport))
+        }
+        parseLater()
+    }
+
+    private func parseLater() {
         server.later { [self] in
             parse()
             server.context.flush()
@@ -174,17 +203,14 @@ private final class InProcessConnection: ConversationConnection, SessionTranspor
         switch outcome {
         case .resumed(let session, let handled):
             let action = machine.resumed(session.address, previous: previous, handled: handled)
-            guard case .managed = action else { return _ = session.connectionLost() }
+            guard action != .wait else { return _ = session.connectionLost() }
             self.session = session
             perform(action)
             session.sendAgain()
         case .refused(let condition, let handled): perform(machine.refusedResumption(condition, handled: handled))
         case .failed(let error): perform(machine.end(error, transport))
         }
-        server.later { [self] in
-            parse()
-            server.context.flush()
-        }
+        parseLater()
     }
 
     private func endSession(_ end: (ClientSession) -> Void) {

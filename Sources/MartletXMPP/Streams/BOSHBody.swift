@@ -194,10 +194,15 @@ extension ClientStreamMachine.Action {
     /// the body itself (XEP-0206 §3, §6).
     public func boshElements(extras: (inout XMLWriter) -> Void = { _ in }) -> [ByteBuffer] {
         switch self {
-        case .wait, .lookUp, .register, .bind, .resume, .manage, .indicate, .deliver, .proceed, .refuseTLS, .finish: []
+        case .wait, .lookUp, .register, .admit, .bind, .bindInline, .resume, .manage, .indicate, .deliver, .proceed, .refuseTLS, .finish: []
         case .open(_, let features): [Self.element { features.write(to: &$0, extras: extras) }]
         case .challenge, .succeed, .fail, .confirmBind, .managed, .answer, .answerStranger: [Self.element { write(to: &$0) }]
-        case .failFinally(let failure, let error): [Self.element { failure.write(to: &$0) }, Self.element { error.write(to: &$0) }]
+        case .complete(let success):
+            [
+                Self.element { success.write(to: &$0) }, success.features.map { features in Self.element { features.write(to: &$0, extras: extras) } },
+            ].compactMap { $0 }
+        case .failFinally(let failure, let error, let profile):
+            [Self.element { failure.write(to: &$0, profile) }, Self.element { error.write(to: &$0) }]
         case .close(let error, _): error.map { error in [Self.element { error.write(to: &$0) }] } ?? []
         }
     }

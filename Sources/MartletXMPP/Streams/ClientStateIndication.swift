@@ -12,7 +12,9 @@ public enum ClientStateIndication: Hashable, Sendable {
     case inactive
 
     /// - Returns: `nil` for what XEP-0352 does not know: that is no part of a client's stream.
-    public init?(_ element: FlatElement) {
+    public init?(_ element: FlatElement) { self.init(element.root) }
+
+    public init?(_ element: ElementView) {
         if element.isNamed("inactive", .clientState) {
             self = .inactive
         } else if element.isNamed("active", .clientState) {

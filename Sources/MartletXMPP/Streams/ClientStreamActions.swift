@@ -6,7 +6,7 @@ extension ClientStreamMachine.Action {
     /// - Parameter extras: writes what the features of the host announce to those who have logged in.
     public func write(to writer: inout XMLWriter, extras: (inout XMLWriter) -> Void = { _ in }) {
         switch self {
-        case .wait, .lookUp, .register, .bind, .resume, .manage, .indicate, .deliver: break
+        case .wait, .lookUp, .register, .admit, .bind, .bindInline, .resume, .manage, .indicate, .deliver: break
         case .open(let header, let features):
             header.write(to: &writer)
             features.write(to: &writer, extras: extras)
@@ -14,11 +14,14 @@ extension ClientStreamMachine.Action {
         case .refuseTLS:
             writer.element("failure", .startTLS)
             writer.streamEnd()
-        case .challenge(let message): writer.element("challenge", .sasl, text: SASLPayload.encode(message))
+        case .challenge(let message, let profile): writer.element("challenge", profile.namespace, text: profile.text(message))
         case .succeed(_, let data): writer.element("success", .sasl, text: data.map(SASLPayload.encode))
-        case .fail(let failure): failure.write(to: &writer)
-        case .failFinally(let failure, let error):
-            failure.write(to: &writer)
+        case .complete(let success):
+            success.write(to: &writer)
+            success.features?.write(to: &writer, extras: extras)
+        case .fail(let failure, let profile): failure.write(to: &writer, profile)
+        case .failFinally(let failure, let error, let profile):
+            failure.write(to: &writer, profile)
             error.write(to: &writer)
             writer.streamEnd()
         case .confirmBind(let address, let id):
@@ -51,12 +54,12 @@ extension RegistrationAnswer {
 }
 
 extension SASLFailure {
-    /// Writes `<failure>…</failure>` (RFC 6120 §6.4.5).
-    public func write(to writer: inout XMLWriter) {
-        writer.element("failure", .sasl) { writer in
+    /// Writes `<failure>…</failure>` (RFC 6120 §6.4.5, XEP-0388 §2.6.2).
+    public func write(to writer: inout XMLWriter, _ profile: SASLProfile = .rfc6120) {
+        writer.element("failure", profile.namespace) { writer in
             writer.open(condition.rawValue, .sasl)
             writer.close()
-            if let text { writer.element("text", .sasl, ["xml:lang": "en"], text: text) }
+            if let text { writer.element("text", profile.namespace, ["xml:lang": "en"], text: text) }
         }
     }
 }

@@ -5,7 +5,12 @@ public import NIOCore
 ///
 ///     awaitingHeader ─▶ negotiating ─▶ startingTLS ─▶ awaitingHeader (with TLS)
 ///                           ├─▶ registering, and back
-///                           └─▶ lookingUp ⇄ authenticating ─▶ authenticated ─▶ awaitingBind ─▶ binding or resuming ─▶ bound
+///                           └─▶ lookingUp ⇄ authenticating
+///                                   ├─▶ authenticated ─▶ awaitingBind ─▶ binding or resuming ─▶ bound
+///                                   └─▶ completing ─▶ bound, or awaitingBind
+///
+/// A log-in in the profile of RFC 6120 goes by `authenticated`, with a second header; one of XEP-0388 by `completing`, where everything is done
+/// that the client asked for with it. The exchange is the same (``SASLProfile``).
 ///
 /// and from everywhere to `closing` (our end of the stream was sent) and `closed`. Before TLS nothing is taken but
 /// STARTTLS where it is required, before authentication nothing but SASL and, where that is offered, registration, before a bound resource nothing but its
@@ -26,6 +31,8 @@ public struct ClientStreamMachine: Sendable {
         indirect case registering(StrangersQuestion, Negotiation)
         /// Logged in; the new header is to come.
         case authenticated(BareJID)
+        /// Logged in, and what was asked for with that is being done; `<success/>` is to come (XEP-0388 §2.6).
+        indirect case completing(Completion, CompletionStep)
         case awaitingBind(BareJID)
         case binding(BareJID, id: String)
         /// The session of an earlier stream has been asked for (XEP-0198 §5).
@@ -71,6 +78,8 @@ public struct ClientStreamMachine: Sendable {
         let startTLS: StreamFeatures.StartTLS
         let mechanisms: [SASLMechanism]
         let offersRegistration: Bool
+        /// Whom the client says that it is.
+        let from: BareJID?
         var attemptsLeft: Int
         /// What has let a stranger in (XEP-0445).
         var token: String?
@@ -86,7 +95,32 @@ public struct ClientStreamMachine: Sendable {
     private struct Attempt: Sendable {
         let mechanism: SASLMechanism
         var exchange: SASLServerExchange
+        let wish: Wish
+
+        var profile: SASLProfile {
+            switch wish {
+            case .newHeader: .rfc6120
+            case .inline: .sasl2
+            }
+        }
     }
+
+    /// What is to follow an authentication.
+    private enum Wish: Sendable {
+        case newHeader
+        case inline(AuthenticationRequest)
+    }
+
+    /// What is done between an authentication and its `<success/>`.
+    private struct Completion: Sendable {
+        let account: BareJID
+        let additionalData: [UInt8]?
+        let request: AuthenticationRequest
+        /// That an earlier stream cannot go on, and why.
+        var refusal: StreamManagementAnswer?
+    }
+
+    private enum CompletionStep: Sendable { case admitting, resuming, binding }
 
     /// What whoever runs the machine is to do. ``write(to:extras:)`` says what goes on the wire; the rest is named here.
     public enum Action: Hashable, Sendable {
@@ -99,17 +133,25 @@ public struct ClientStreamMachine: Sendable {
         case refuseTLS
         /// Ask the account source, and come back with ``ClientStreamMachine/answered(_:)``.
         case lookUp(SASLMechanism, SASLIdentity, SASLQuestion)
-        case challenge([UInt8])
+        case challenge([UInt8], SASLProfile = .rfc6120)
         /// What was given is a request of somebody who has no account: answer it, and come back with ``ClientStreamMachine/registered(_:)``.
         case register(domain: String, token: String?)
         /// Answers a request of such a client, in the name to which it was sent.
         case answerStranger(id: String, from: String?, RegistrationAnswer)
         /// Expect a new header; the limits of an authenticated stream hold from here.
         case succeed(BareJID, additionalData: [UInt8]?)
-        case fail(SASLFailure)
+        case fail(SASLFailure, SASLProfile = .rfc6120)
         /// The last attempt failed: the stream ends.
-        case failFinally(SASLFailure, StreamError)
-        /// Bind a resource and come back with ``ClientStreamMachine/bound(_:)`` or ``ClientStreamMachine/refusedBind(_:)``.
+        case failFinally(SASLFailure, StreamError, SASLProfile = .rfc6120)
+        /// The client has proved who it is, and hears of that when what it asked for is done: the limits of an authenticated stream hold from
+        /// here, on the same stream. Come back with ``ClientStreamMachine/admitted()``.
+        case admit(BareJID, UserAgent?)
+        /// Bind a resource with what goes with it (XEP-0386), and come back with ``ClientStreamMachine/bound(_:_:)`` or
+        /// ``ClientStreamMachine/refusedBind(_:)``.
+        case bindInline(BareJID, InlineBind)
+        /// The log-in is done; a session has begun or goes on, if one was asked for and could be had.
+        case complete(InlineSuccess)
+        /// Bind a resource and come back with ``ClientStreamMachine/bound(_:_:)`` or ``ClientStreamMachine/refusedBind(_:)``.
         case bind(BareJID, resource: String?)
         /// A session has begun.
         case confirmBind(FullJID, id: String)
@@ -160,10 +202,13 @@ public protocol ClientStreamEnvironment {
     func nonce() -> ScramNonce
     /// Whether strangers can ask for an account at the domain (XEP-0077).
     func takesRegistrations(at domain: String) -> Bool
+    /// What the features of the domain take up inside a log-in.
+    func inlineOffer(at domain: String) -> InlineOffer
 }
 
 extension ClientStreamEnvironment {
     public func takesRegistrations(at domain: String) -> Bool { false }
+    public func inlineOffer(at domain: String) -> InlineOffer { InlineOffer() }
 }
 
 /// What comes of a request of a client that has no account (XEP-0077, XEP-0445).
@@ -217,7 +262,7 @@ extension ClientStreamMachine {
     /// An answer is awaited from this side of the connection: nothing of the client is looked at meanwhile.
     public var isWaiting: Bool {
         switch state {
-        case .startingTLS, .lookingUp, .registering, .binding, .resuming: true
+        case .startingTLS, .lookingUp, .registering, .completing, .binding, .resuming: true
         case .awaitingHeader, .negotiating, .authenticating, .authenticated, .awaitingBind, .bound, .closing, .closed: false
         }
     }
@@ -225,7 +270,7 @@ extension ClientStreamMachine {
     /// Whether the client has proved who it is.
     public var isAuthenticated: Bool {
         switch state {
-        case .authenticated, .awaitingBind, .binding, .resuming, .bound: true
+        case .authenticated, .completing, .awaitingBind, .binding, .resuming, .bound: true
         case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .registering, .closing, .closed: false
         }
     }
@@ -234,7 +279,8 @@ extension ClientStreamMachine {
     public var isEnding: Bool {
         switch state {
         case .closing, .closed: true
-        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .registering, .authenticated, .awaitingBind, .binding, .resuming,
+        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .registering, .completing, .authenticated, .awaitingBind,
+            .binding, .resuming,
             .bound:
             false
         }
@@ -276,7 +322,7 @@ extension ClientStreamMachine {
                 return (.awaitingBind(account), .binding)
             }
         case .closing, .closed: return .wait
-        case .negotiating, .startingTLS, .authenticating, .lookingUp, .registering, .awaitingBind, .binding, .resuming, .bound:
+        case .negotiating, .startingTLS, .authenticating, .lookingUp, .registering, .completing, .awaitingBind, .binding, .resuming, .bound:
             return end(StreamError(.badFormat, "A stream has one header."))
         }
     }
@@ -309,9 +355,12 @@ extension ClientStreamMachine {
         let offersRegistration = !mechanisms.isEmpty && environment.takesRegistrations(at: header.domain)
         let negotiation = Negotiation(
             domain: header.domain, security: security, startTLS: startTLS, mechanisms: mechanisms, offersRegistration: offersRegistration,
-            attemptsLeft: policy.attemptsMax)
+            from: header.from, attemptsLeft: policy.attemptsMax)
         let bindings = mechanisms.contains { $0.bindsChannel } ? security.bindings.map(\.kind) : []
-        return (.negotiating(negotiation), .negotiation(startTLS: startTLS, mechanisms: mechanisms, bindings: bindings, offersRegistration: offersRegistration))
+        let features = StreamFeatures.negotiation(
+            startTLS: startTLS, mechanisms: mechanisms, bindings: bindings, offersRegistration: offersRegistration,
+            inline: environment.inlineOffer(at: header.domain))
+        return (.negotiating(negotiation), features)
     }
 
     /// An element directly under the header. Asks for nothing that takes time; see ``isWaiting``.
@@ -322,10 +371,12 @@ extension ClientStreamMachine {
         case .authenticating(let attempt, let negotiation): return receive(element, attempt, negotiation)
         case .awaitingBind(let account):
             if element.root.isIn(.streamManagement) { return receiveManagement(element, account) }
+            if element.root.isIn(.sasl2) { return end(Self.repeated) }
             // Without a session there is nothing to hold back; a client cannot rely on more (XEP-0352 §5).
             return ClientStateIndication(element) == nil ? receiveBind(element, account) : .wait
         case .bound: return receivedBound(element)
-        case .startingTLS, .lookingUp, .registering, .binding, .resuming: return end(StreamError(.policyViolation, "An answer is to come first."))
+        case .startingTLS, .lookingUp, .registering, .completing, .binding, .resuming: return end(StreamError(.policyViolation,
+            "An answer is to come first."))
         case .awaitingHeader, .authenticated: return end(StreamError(.badFormat, "A stream begins with its header."), environment)
         case .closing, .closed: return .wait
         }
@@ -340,10 +391,7 @@ extension ClientStreamMachine {
         _ element: FlatElement, _ negotiation: Negotiation, _ environment: some ClientStreamEnvironment
     ) -> Action {
         if element.isNamed("starttls", .startTLS) { return startTLS(negotiation) }
-        if element.isNamed("auth", .sasl) { return authenticate(element, negotiation, environment) }
-        if element.isNamed("abort", .sasl) || element.isNamed("response", .sasl) {
-            return fail(.malformedRequest("No exchange is under way."), negotiation)
-        }
+        if let profile = SASLProfile(of: element) { return receive(element, profile, negotiation, environment) }
         if let question = Self.registrationRequest(element, negotiation) {
             state = .registering(question, negotiation)
             return .register(domain: negotiation.domain, token: negotiation.token)
@@ -369,7 +417,8 @@ extension ClientStreamMachine {
         case .closing: return .finish(sendsEnd: false)
         case .closed: return .wait
         // A header that is empty (`<stream:stream …/>`) is answered before it is closed.
-        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .registering, .authenticated, .awaitingBind, .binding, .resuming, .bound:
+        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .registering, .completing, .authenticated, .awaitingBind,
+            .binding, .resuming, .bound:
             return .finish(sendsEnd: true)
         }
     }
@@ -389,7 +438,8 @@ extension ClientStreamMachine {
         case .startingTLS(let domain):
             state = .awaitingHeader(.tls(bindings, version: version), domain: domain)
             return .wait
-        case .awaitingHeader, .negotiating, .authenticating, .lookingUp, .registering, .authenticated, .awaitingBind, .binding, .resuming, .bound, .closing, .closed:
+        case .awaitingHeader, .negotiating, .authenticating, .lookingUp, .registering, .completing, .authenticated, .awaitingBind, .binding,
+            .resuming, .bound, .closing, .closed:
             return .wait
         }
     }
@@ -404,7 +454,7 @@ extension ClientStreamMachine {
             // Nothing of ours can be read between `<proceed/>` and the end of the handshake.
             state = .closed
             return .finish(sendsEnd: false)
-        case .negotiating, .authenticating, .lookingUp, .registering, .awaitingBind, .binding, .resuming, .bound: return end(error)
+        case .negotiating, .authenticating, .lookingUp, .registering, .completing, .awaitingBind, .binding, .resuming, .bound: return end(error)
         case .closing, .closed: return .wait
         }
     }
@@ -422,36 +472,60 @@ extension ClientStreamMachine {
 // MARK: SASL (RFC 6120 §6)
 
 extension ClientStreamMachine {
+    private mutating func receive(
+        _ element: FlatElement, _ profile: SASLProfile, _ negotiation: Negotiation, _ environment: some ClientStreamEnvironment
+    ) -> Action {
+        if element.isNamed("auth", .sasl) || element.isNamed("authenticate", .sasl2) {
+            return authenticate(element, profile, negotiation, environment)
+        }
+        if element.isNamed("abort", profile.namespace) || element.isNamed("response", profile.namespace) {
+            return fail(.malformedRequest("No exchange is under way."), profile, negotiation)
+        }
+        return end(StreamError(.notAuthorized))
+    }
+
     private mutating func authenticate(
-        _ element: FlatElement, _ negotiation: Negotiation, _ environment: some ClientStreamEnvironment
+        _ element: FlatElement, _ profile: SASLProfile, _ negotiation: Negotiation, _ environment: some ClientStreamEnvironment
     ) -> Action {
         guard let mechanism = SASLMechanism(name: element.attribute("mechanism") ?? ""), negotiation.mechanisms.contains(mechanism) else {
             let needsTLS = negotiation.mechanisms.isEmpty && negotiation.startTLS == .required
-            return fail(needsTLS ? .encryptionRequired : .invalidMechanism, negotiation)
+            return fail(needsTLS ? .encryptionRequired : .invalidMechanism, profile, negotiation)
         }
         let bindsChannel = negotiation.mechanisms.contains { $0.bindsChannel }
         let offer = SASLOffer(
             domain: negotiation.domain, mechanisms: negotiation.mechanisms, bindings: bindsChannel ? negotiation.security.bindings : [],
             tls: negotiation.security.version, nonce: environment.nonce())
         let exchange = SASLServerExchange(mechanism, offer: offer)
-        return step(Attempt(mechanism: mechanism, exchange: exchange), element, negotiation)
-    }
-
-    private mutating func receive(_ element: FlatElement, _ attempt: Attempt, _ negotiation: Negotiation) -> Action {
-        if element.isNamed("response", .sasl) { return step(attempt, element, negotiation) }
-        if element.isNamed("abort", .sasl) { return fail(.aborted, negotiation) }
-        if element.isNamed("auth", .sasl) { return fail(.malformedRequest("An exchange is under way."), negotiation) }
-        return end(StreamError(.notAuthorized))
-    }
-
-    private mutating func step(_ attempt: Attempt, _ element: FlatElement, _ negotiation: Negotiation) -> Action {
-        var attempt = attempt
         do throws(SASLFailure) {
-            let payload = try SASLPayload.decode(element.text.utf8)
-            return perform(attempt.exchange.step(payload), attempt, negotiation)
+            switch profile {
+            case .rfc6120:
+                let payload = try profile.payload(element.text)
+                return step(Attempt(mechanism: mechanism, exchange: exchange, wish: .newHeader), payload, negotiation)
+            case .sasl2:
+                let request = try AuthenticationRequest(element)
+                return step(Attempt(mechanism: mechanism, exchange: exchange, wish: .inline(request)), request.initialResponse, negotiation)
+            }
         } catch {
-            return fail(error, negotiation)
+            return fail(error, profile, negotiation)
         }
+    }
+
+    /// During an exchange nothing is taken but what belongs to it: of XEP-0388 everything else ends the stream (§2.5).
+    private mutating func receive(_ element: FlatElement, _ attempt: Attempt, _ negotiation: Negotiation) -> Action {
+        let profile = attempt.profile
+        if element.isNamed("abort", profile.namespace) { return fail(.aborted, profile, negotiation) }
+        if profile == .rfc6120, element.isNamed("auth", .sasl) { return fail(.malformedRequest("An exchange is under way."), profile, negotiation) }
+        guard element.isNamed("response", profile.namespace) else { return end(StreamError(.notAuthorized)) }
+        do throws(SASLFailure) {
+            return step(attempt, try profile.payload(element.text), negotiation)
+        } catch {
+            return fail(error, profile, negotiation)
+        }
+    }
+
+    private mutating func step(_ attempt: Attempt, _ payload: [UInt8]?, _ negotiation: Negotiation) -> Action {
+        var attempt = attempt
+        return perform(attempt.exchange.step(payload), attempt, negotiation)
     }
 
     /// What the account source found out. Nobody may wait for it any more: the stream may have ended.
@@ -459,7 +533,8 @@ extension ClientStreamMachine {
         switch state {
         case .lookingUp(var attempt, let negotiation):
             return perform(attempt.exchange.provide(answer), attempt, negotiation)
-        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .registering, .authenticated, .awaitingBind, .binding, .resuming, .bound, .closing, .closed:
+        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .registering, .completing, .authenticated, .awaitingBind, .binding,
+            .resuming, .bound, .closing, .closed:
             return .wait
         }
     }
@@ -468,27 +543,82 @@ extension ClientStreamMachine {
         switch step {
         case .challenge(let message):
             state = .authenticating(attempt, negotiation)
-            return .challenge(message)
+            return .challenge(message, attempt.profile)
         case .lookUp(let identity, let question):
+            // With RFC 6120 the second header says it, and is held to it.
+            if attempt.profile == .sasl2, let from = negotiation.from, from != identity.account {
+                return fail(.invalidAuthzid("The stream is from another account."), .sasl2, negotiation)
+            }
             state = .lookingUp(attempt, negotiation)
             return .lookUp(attempt.mechanism, identity, question)
         case .success(let identity, let additionalData):
-            state = .authenticated(identity.account)
-            return .succeed(identity.account, additionalData: additionalData)
+            return succeed(identity.account, additionalData, attempt.wish)
         case .failure(let failure):
-            return fail(failure, negotiation)
+            return fail(failure, attempt.profile, negotiation)
         }
     }
 
-    private mutating func fail(_ failure: SASLFailure, _ negotiation: Negotiation) -> Action {
+    private mutating func succeed(_ account: BareJID, _ additionalData: [UInt8]?, _ wish: Wish) -> Action {
+        switch wish {
+        case .newHeader:
+            state = .authenticated(account)
+            return .succeed(account, additionalData: additionalData)
+        case .inline(let request):
+            // Whoever needs a second step (`<continue/>`, §2.6.3) would be asked for it here.
+            state = .completing(Completion(account: account, additionalData: additionalData, request: request), .admitting)
+            return .admit(account, request.userAgent)
+        }
+    }
+
+    private mutating func fail(_ failure: SASLFailure, _ profile: SASLProfile, _ negotiation: Negotiation) -> Action {
         var negotiation = negotiation
         negotiation.attemptsLeft -= 1
         guard negotiation.attemptsLeft > 0 else {
             state = .closing
-            return .failFinally(failure, StreamError(.policyViolation, "Too many failed authentications."))
+            return .failFinally(failure, StreamError(.policyViolation, "Too many failed authentications."), profile)
         }
         state = .negotiating(negotiation)
-        return .fail(failure)
+        return .fail(failure, profile)
+    }
+}
+
+// MARK: What was asked for inside a log-in (XEP-0388 §2.6.1, XEP-0386, XEP-0198 §9)
+
+extension ClientStreamMachine {
+    /// After `<success/>` no other authentication is possible (XEP-0388 §6.7).
+    private static let repeated = StreamError(.policyViolation, "The client has logged in.")
+
+    /// The log-in was noted, and goes on: an earlier stream comes first, then a resource.
+    public mutating func admitted() -> Action {
+        guard case .completing(var completion, .admitting) = state else { return .wait }
+        switch completion.request.resumption {
+        case .resume(let previous, let handled):
+            state = .completing(completion, .resuming)
+            return .resume(completion.account, previous: previous, handled: handled)
+        case .malformed:
+            completion.refusal = .failed(.badRequest, handled: nil)
+            return bindInline(completion)
+        case nil: return bindInline(completion)
+        }
+    }
+
+    private mutating func bindInline(_ completion: Completion) -> Action {
+        guard let bind = completion.request.bind else { return complete(completion) }
+        state = .completing(completion, .binding)
+        return .bindInline(completion.account, bind)
+    }
+
+    /// Without a session: none was asked for, or none could be had, which the missing `<bound/>` says. A resource can be bound as RFC 6120 has it.
+    private mutating func complete(_ completion: Completion) -> Action {
+        state = .awaitingBind(completion.account)
+        return .complete(InlineSuccess(completion.account, additionalData: completion.additionalData, resumption: completion.refusal))
+    }
+
+    private mutating func complete(
+        _ completion: Completion, _ resumption: StreamManagementAnswer?, _ address: FullJID, _ session: InlineSuccess.Session
+    ) -> Action {
+        state = .bound(address)
+        return .complete(InlineSuccess(completion.account, additionalData: completion.additionalData, resumption: resumption, session: session))
     }
 }
 
@@ -534,12 +664,16 @@ extension ClientStreamMachine {
     }
 
     /// A session has begun. If the answer is ``Action/wait`` the stream ended meanwhile, and so must the session.
-    public mutating func bound(_ address: FullJID) -> Action {
+    ///
+    /// - Parameter content: what `<bound/>` says of it, where it was asked for inside the log-in.
+    public mutating func bound(_ address: FullJID, _ content: ByteBuffer = ByteBuffer()) -> Action {
         switch state {
+        case .completing(let completion, .binding): return complete(completion, completion.refusal, address, .bound(address, content))
         case .binding(_, let id):
             state = .bound(address)
             return .confirmBind(address, id: id)
-        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .registering, .authenticated, .awaitingBind, .resuming, .bound, .closing, .closed:
+        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .registering, .completing, .authenticated, .awaitingBind,
+            .resuming, .bound, .closing, .closed:
             return .wait
         }
     }
@@ -547,10 +681,12 @@ extension ClientStreamMachine {
     /// The resource cannot be had; the client may ask for another (RFC 6120 §7.7.2).
     public mutating func refusedBind(_ error: StanzaError) -> Action {
         switch state {
+        case .completing(let completion, .binding): return complete(completion)
         case .binding(let account, let id):
             state = .awaitingBind(account)
             return .answer(id: id, error)
-        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .registering, .authenticated, .awaitingBind, .resuming, .bound, .closing, .closed:
+        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .registering, .completing, .authenticated, .awaitingBind,
+            .resuming, .bound, .closing, .closed:
             return .wait
         }
     }
@@ -563,6 +699,7 @@ extension ClientStreamMachine {
         guard element.root.isIn(.client) else {
             if element.root.isIn(.streamManagement) { return receivedManagement(element) }
             if let indication = ClientStateIndication(element) { return .indicate(indication) }
+            if element.root.isIn(.sasl2) { return end(Self.repeated) }
             return end(element.isNamed("error", .streams) ? nil : StreamError(.unsupportedStanzaType))
         }
         guard element.isNamed("iq", .client), let child = element.root.firstChild, let id = element.attribute("id"),
@@ -606,7 +743,10 @@ extension ClientStreamMachine {
         case .resuming:
             state = .bound(address)
             return .managed(.resumed(previous: previous, handled: handled))
-        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .registering, .authenticated, .awaitingBind, .binding, .bound, .closing,
+        case .completing(let completion, .resuming):
+            return complete(completion, .resumed(previous: previous, handled: handled), address, .resumed(address))
+        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .registering, .completing, .authenticated, .awaitingBind,
+            .binding, .bound, .closing,
             .closed:
             return .wait
         }
@@ -618,7 +758,11 @@ extension ClientStreamMachine {
         case .resuming(let account):
             state = .awaitingBind(account)
             return .managed(.failed(condition, handled: handled))
-        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .registering, .authenticated, .awaitingBind, .binding, .bound, .closing,
+        case .completing(var completion, .resuming):
+            completion.refusal = .failed(condition, handled: handled)
+            return bindInline(completion)
+        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .registering, .completing, .authenticated, .awaitingBind,
+            .binding, .bound, .closing,
             .closed:
             return .wait
         }

@@ -22,9 +22,14 @@ public enum StreamFeatures: Hashable, Sendable {
     /// - mechanisms: in the order they are written, the strongest first.
     /// - bindings: written by XEP-0440 when a mechanism with channel binding is offered.
     /// - offersRegistration: whether the host's features have something for those who have no account (XEP-0077).
-    case negotiation(startTLS: StartTLS, mechanisms: [SASLMechanism], bindings: [ChannelBinding.Kind], offersRegistration: Bool = false)
+    /// - inline: what may be asked for inside a log-in of XEP-0388, which is offered with the same mechanisms.
+    case negotiation(
+        startTLS: StartTLS, mechanisms: [SASLMechanism], bindings: [ChannelBinding.Kind], offersRegistration: Bool = false,
+        inline: InlineOffer = InlineOffer())
     /// After authentication: resource binding, and what the host's features announce.
     case binding
+    /// After authentication, when a resource was bound with it (XEP-0386): what the host's features announce.
+    case bound
 
     public enum StartTLS: Hashable, Sendable { case absent, offered, required }
 
@@ -32,14 +37,15 @@ public enum StreamFeatures: Hashable, Sendable {
     public func write(to writer: inout XMLWriter, extras: (inout XMLWriter) -> Void) {
         writer.element("features", .streams) { writer in
             switch self {
-            case .negotiation(let startTLS, let mechanisms, let bindings, let offersRegistration):
+            case .negotiation(let startTLS, let mechanisms, let bindings, let offersRegistration, let inline):
                 Self.write(startTLS, to: &writer)
-                Self.write(mechanisms, bindings, to: &writer)
+                Self.write(mechanisms, bindings, inline, to: &writer)
                 if offersRegistration { extras(&writer) }
             case .binding:
                 writer.element("bind", .bind)
                 writer.element("session", .legacySession) { $0.element("optional", .legacySession) }
                 extras(&writer)
+            case .bound: extras(&writer)
             }
         }
     }
@@ -52,10 +58,14 @@ public enum StreamFeatures: Hashable, Sendable {
         }
     }
 
-    private static func write(_ mechanisms: [SASLMechanism], _ bindings: [ChannelBinding.Kind], to writer: inout XMLWriter) {
+    private static func write(_ mechanisms: [SASLMechanism], _ bindings: [ChannelBinding.Kind], _ inline: InlineOffer, to writer: inout XMLWriter) {
         if !mechanisms.isEmpty {
             writer.element("mechanisms", .sasl) { writer in
                 for mechanism in mechanisms { writer.element("mechanism", .sasl, text: mechanism.name) }
+            }
+            writer.element("authentication", .sasl2) { writer in
+                for mechanism in mechanisms { writer.element("mechanism", .sasl2, text: mechanism.name) }
+                inline.write(to: &writer)
             }
         }
         if !bindings.isEmpty {

@@ -21,8 +21,9 @@ public enum StreamManagementRequest: Hashable, Sendable {
     public static let identifierBytesMax = 256
 
     /// - Returns: `nil` for what XEP-0198 does not know, or does not know so: answered with `bad-request`.
-    public init?(_ element: FlatElement) {
-        let root = element.root
+    public init?(_ element: FlatElement) { self.init(element.root) }
+
+    public init?(_ root: ElementView) {
         if root.isNamed("r", .streamManagement) {
             self = .request
         } else if root.isNamed("a", .streamManagement) {

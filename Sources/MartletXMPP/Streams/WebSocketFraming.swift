@@ -78,11 +78,15 @@ extension ClientStreamMachine.Action {
     /// - Parameter extras: writes what the features of the host announce to those who have logged in.
     public func webSocketMessages(extras: (inout XMLWriter) -> Void = { _ in }) -> [ByteBuffer] {
         switch self {
-        case .wait, .lookUp, .register, .bind, .resume, .manage, .indicate, .deliver, .proceed, .refuseTLS: []
+        case .wait, .lookUp, .register, .admit, .bind, .bindInline, .resume, .manage, .indicate, .deliver, .proceed, .refuseTLS: []
         case .open(let header, let features): [header.open(), Self.alone { features.write(to: &$0, extras: extras) }]
         case .challenge, .succeed, .fail, .confirmBind, .managed, .answer, .answerStranger: [Self.alone { write(to: &$0) }]
-        case .failFinally(let failure, let error):
-            [Self.alone { failure.write(to: &$0) }, Self.alone { error.write(to: &$0) }, Self.end]
+        case .complete(let success):
+            [
+                Self.alone { success.write(to: &$0) }, success.features.map { features in Self.alone { features.write(to: &$0, extras: extras) } },
+            ].compactMap { $0 }
+        case .failFinally(let failure, let error, let profile):
+            [Self.alone { failure.write(to: &$0, profile) }, Self.alone { error.write(to: &$0) }, Self.end]
         case .close(let error, let header):
             [header?.open(), error.map { error in Self.alone { error.write(to: &$0) } }, Self.end].compactMap { $0 }
         case .finish(let sendsEnd): sendsEnd ? [Self.end] : []

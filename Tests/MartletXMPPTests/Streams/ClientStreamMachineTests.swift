@@ -21,6 +21,7 @@ enum StreamEvent: CaseIterable, Sendable {
     case header, foreignHeader
     case startTLS, plain, weakMechanism, response, abort, bindRequest, bindQuery, sessionRequest, presence, nonza, streamError
     case xmlError, end, secured, rightPassword, wrongPassword, noAnswer, bound, refusedBind, serverEnds, transportLost
+    case authenticate, authenticateInline, weakAuthenticate, response2, abort2, next2, admitted
     case enable, acknowledge, badAcknowledge, resume, resumed, refusedResumption, inactive, active, otherState
 
     static func element(_ text: String) throws -> FlatElement {
@@ -28,6 +29,13 @@ enum StreamEvent: CaseIterable, Sendable {
     }
 
     static let plainText = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>\(Base64.encode("\0juliet\0pencil".utf8))</auth>"
+
+    /// `<authenticate/>` of XEP-0388 with a right user name and password.
+    static func authenticateText(_ inline: String = "", name: String = "juliet") -> String {
+        "<authenticate xmlns='urn:xmpp:sasl:2' mechanism='PLAIN'><initial-response>\(Base64.encode("\0\(name)\0pencil".utf8))</initial-response>\(inline)</authenticate>"
+    }
+
+    static let resumeAndBind = "<resume xmlns='urn:xmpp:sm:3' previd='x' h='1'/><bind xmlns='urn:xmpp:bind:0'/>"
 
     func happen(to machine: inout ClientStreamMachine, _ server: Surroundings = Surroundings()) throws -> ClientStreamMachine.Action {
         switch self {
@@ -53,6 +61,13 @@ enum StreamEvent: CaseIterable, Sendable {
         case .bound: machine.bound(try FullJID(parsing: "juliet@verona.example/balcony"))
         case .refusedBind: machine.refusedBind(StanzaError(.conflict))
         case .serverEnds: machine.end(StreamError(.systemShutdown), server)
+        case .authenticate: machine.received(try Self.element(Self.authenticateText()), server)
+        case .authenticateInline: machine.received(try Self.element(Self.authenticateText(Self.resumeAndBind)), server)
+        case .weakAuthenticate: machine.received(try Self.element("<authenticate xmlns='urn:xmpp:sasl:2' mechanism='DIGEST-MD5'/>"), server)
+        case .response2: machine.received(try Self.element("<response xmlns='urn:xmpp:sasl:2'/>"), server)
+        case .abort2: machine.received(try Self.element("<abort xmlns='urn:xmpp:sasl:2'><text>enough</text></abort>"), server)
+        case .next2: machine.received(try Self.element("<next xmlns='urn:xmpp:sasl:2' task='TOTP'/>"), server)
+        case .admitted: machine.admitted()
         case .enable: machine.received(try Self.element("<enable xmlns='urn:xmpp:sm:3'/>"), server)
         case .acknowledge: machine.received(try Self.element("<a xmlns='urn:xmpp:sm:3' h='1'/>"), server)
         case .badAcknowledge: machine.received(try Self.element("<a xmlns='urn:xmpp:sm:3'/>"), server)
@@ -70,6 +85,8 @@ enum StreamEvent: CaseIterable, Sendable {
         }
     }
 
+    var isOfSASL2: Bool { [.authenticate, .authenticateInline, .weakAuthenticate, .response2, .abort2, .next2].contains(self) }
+
     static func header(_ domain: String, from: String = "") throws -> FlatElement {
         try StreamHeaderTests.opened("<stream:stream to='\(domain)' \(from) version='1.0' \(StreamHeaderTests.usual)>")
     }
@@ -80,15 +97,19 @@ extension ClientStreamMachine.Action {
     var summary: String {
         switch self {
         case .wait: "wait"
-        case .open(_, .negotiation(let startTLS, let mechanisms, _, _)): "offer TLS \(startTLS), \(mechanisms.map(\.name).joined(separator: " "))"
+        case .open(_, .negotiation(let startTLS, let mechanisms, _, _, _)): "offer TLS \(startTLS), \(mechanisms.map(\.name).joined(separator: " "))"
         case .open(_, .binding): "offer bind"
+        case .open(_, .bound): "offer nothing to bind"
         case .proceed: "proceed"
         case .refuseTLS: "refuse TLS"
         case .lookUp: "ask"
-        case .challenge: "challenge"
+        case .challenge(_, let profile): "\(profile.mark)challenge"
         case .succeed(let account, _): "succeed \(account)"
-        case .fail(let failure): "fail \(failure.condition.rawValue)"
-        case .failFinally(let failure, let error): "fail \(failure.condition.rawValue), end \(error.condition.rawValue)"
+        case .fail(let failure, let profile): "\(profile.mark)fail \(failure.condition.rawValue)"
+        case .failFinally(let failure, let error, let profile): "\(profile.mark)fail \(failure.condition.rawValue), end \(error.condition.rawValue)"
+        case .admit(let account, let agent): "admit \(account)\(agent.map { ", \($0.software ?? "?")" } ?? "")"
+        case .bindInline(_, let bind): "bind inline \(bind.tag ?? "any")"
+        case .complete(let success): success.summary
         case .bind(_, let resource): "bind \(resource ?? "any")"
         case .confirmBind: "confirm"
         case .answer(_, let error): error.map { "refuse \($0.condition.rawValue)" } ?? "result"
@@ -107,15 +128,48 @@ extension ClientStreamMachine.Action {
     }
 }
 
+extension SASLProfile {
+    fileprivate var mark: String {
+        switch self {
+        case .rfc6120: ""
+        case .sasl2: "2 "
+        }
+    }
+}
+
+extension InlineSuccess {
+    fileprivate var summary: String {
+        let end =
+            switch session {
+            case .none: "\(account)"
+            case .bound(let address, _): "bound \(address)"
+            case .resumed(let address): "resumed \(address)"
+            }
+        return "complete \(end)\(resumption.map { ", \(ClientStreamMachine.Action.managed($0).summary)" } ?? "")"
+    }
+}
+
 @Suite struct ClientStreamMachineTests {
     /// Every state, by what leads there.
     enum Place: CaseIterable, Sendable {
         case new, offeredTLS, startingTLS, secured, offeredSASL, challenged, asked, loggedIn, offeredBind, binding, resuming, bound, closing, closed
+        /// The same by XEP-0388.
+        case challenged2, asked2, admitting, resuming2, binding2, offeredBind2, bound2
 
         func machine() throws -> ClientStreamMachine {
             var machine = ClientStreamMachine()
             for event in path { _ = try event.happen(to: &machine) }
             return machine
+        }
+
+        /// The state by XEP-0388 is one that there is by RFC 6120 as well.
+        var likeness: Place {
+            switch self {
+            case .offeredBind2: .offeredBind
+            case .bound2: .bound
+            case .asked2, .admitting, .resuming2, .binding2: .asked
+            default: self
+            }
         }
 
         private var path: [StreamEvent] {
@@ -132,6 +186,13 @@ extension ClientStreamMachine.Action {
             case .binding: [.header, .startTLS, .secured, .header, .plain, .rightPassword, .header, .bindRequest]
             case .resuming: [.header, .startTLS, .secured, .header, .plain, .rightPassword, .header, .resume]
             case .bound: [.header, .startTLS, .secured, .header, .plain, .rightPassword, .header, .bindRequest, .bound]
+            case .challenged2: [.header, .startTLS, .secured, .header]
+            case .asked2: [.header, .startTLS, .secured, .header, .authenticateInline]
+            case .admitting: [.header, .startTLS, .secured, .header, .authenticateInline, .rightPassword]
+            case .resuming2: [.header, .startTLS, .secured, .header, .authenticateInline, .rightPassword, .admitted]
+            case .binding2: [.header, .startTLS, .secured, .header, .authenticateInline, .rightPassword, .admitted, .refusedResumption]
+            case .offeredBind2: [.header, .startTLS, .secured, .header, .authenticate, .rightPassword, .admitted]
+            case .bound2: [.header, .startTLS, .secured, .header, .authenticateInline, .rightPassword, .admitted, .refusedResumption, .bound]
             case .closing: [.header, .serverEnds]
             case .closed: [.transportLost]
             }
@@ -142,7 +203,8 @@ extension ClientStreamMachine.Action {
 
     /// What every event does in every state. What is not named: an answer that nobody awaits, and whatever comes in the end, is waited through.
     static func expected(_ place: Place, _ event: StreamEvent) -> String {
-        switch (place, event) {
+        if let row = expectedInline(place, event) { return row }
+        return switch (place.likeness, event) {
         case (_, .transportLost): "wait"
         case (.closing, .end): "close"
         case (.closing, _), (.closed, _): "wait"
@@ -168,7 +230,7 @@ extension ClientStreamMachine.Action {
         case (.resuming, .resumed): "resumed x 2"
         case (.resuming, .refusedResumption): "failed item-not-found"
         case (_, .secured), (_, .rightPassword), (_, .wrongPassword), (_, .noAnswer), (_, .bound), (_, .refusedBind), (_, .resumed),
-            (_, .refusedResumption):
+            (_, .refusedResumption), (_, .admitted):
             "wait"
         case (.new, _), (.secured, _), (.loggedIn, _): "header, end bad-format"
         case (.offeredTLS, .startTLS): "proceed"
@@ -192,13 +254,41 @@ extension ClientStreamMachine.Action {
         case (.bound, .active): "active"
         case (.offeredBind, .bindRequest): "bind any"
         case (.offeredBind, .bindQuery): "refuse bad-request"
-        case (.offeredTLS, _), (.offeredSASL, _), (.challenged, _), (.offeredBind, _): "end not-authorized"
+        case (.offeredTLS, _), (.offeredSASL, _), (.challenged, _), (.challenged2, _), (.offeredBind, _): "end not-authorized"
         case (.bound, .sessionRequest): "result"
         case (.bound, .bindRequest): "refuse not-allowed"
         case (.bound, .presence), (.bound, .bindQuery): "deliver"
-        case (.bound, _): "end unsupported-stanza-type"
+        // Of (.bound, _): there is no other likeness.
+        default: "end unsupported-stanza-type"
         }
     }
+
+    /// What XEP-0388 adds to that.
+    static func expectedInline(_ place: Place, _ event: StreamEvent) -> String? {
+        switch (place, event) {
+        case (.asked2, .rightPassword): "admit juliet@verona.example"
+        case (.asked2, .wrongPassword): "2 fail not-authorized"
+        case (.asked2, .noAnswer): "2 fail temporary-auth-failure"
+        case (.admitting, .admitted): "resume x 1"
+        case (.resuming2, .resumed): "complete resumed juliet@verona.example/balcony, resumed x 2"
+        case (.resuming2, .refusedResumption): "bind inline any"
+        case (.binding2, .bound): "complete bound juliet@verona.example/balcony, failed item-not-found"
+        case (.binding2, .refusedBind): "complete juliet@verona.example, failed item-not-found"
+        case (.admitting, _), (.resuming2, _), (.binding2, _): [.rightPassword, .wrongPassword, .noAnswer].contains(event) ? "wait" : nil
+        case (.offeredTLS, .authenticate), (.offeredTLS, .authenticateInline), (.offeredTLS, .weakAuthenticate): "2 fail encryption-required"
+        case (.offeredTLS, .response2), (.offeredTLS, .abort2), (.offeredSASL, .response2), (.offeredSASL, .abort2): "2 fail malformed-request"
+        case (.offeredSASL, .authenticate), (.offeredSASL, .authenticateInline): "ask"
+        case (.offeredSASL, .weakAuthenticate): "2 fail invalid-mechanism"
+        // Nothing else is taken during an exchange, and least of all what belongs to the other profile (§2.5): that is in the table.
+        case (.challenged2, .response2): "2 fail malformed-request"
+        case (.challenged2, .abort2): "2 fail aborted"
+        case (.offeredBind, _), (.offeredBind2, _), (.bound, _), (.bound2, _): event.isOfSASL2 ? again : nil
+        default: nil
+        }
+    }
+
+    /// Who has logged in has logged in (XEP-0388 §6.7).
+    private static let again = "end policy-violation"
 
     @Test("every event in every state does what the table says (RFC 6120 §4 to §7)", arguments: Place.allCases)
     func table(place: Place) throws {
@@ -208,6 +298,10 @@ extension ClientStreamMachine.Action {
                 let action = machine.received(
                     try StreamEvent.element("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'/>"), Surroundings())
                 #expect(action == .challenge([]))
+            }
+            if place == .challenged2 {
+                let action = machine.received(try StreamEvent.element("<authenticate xmlns='urn:xmpp:sasl:2' mechanism='PLAIN'/>"), Surroundings())
+                #expect(action == .challenge([], .sasl2))
             }
             let action = try event.happen(to: &machine)
             #expect(action.summary == Self.expected(place, event), "\(place) \(event)")
@@ -229,8 +323,11 @@ extension ClientStreamMachine.Action {
     func waiting() throws {
         for place in Place.allCases {
             let machine = try place.machine()
-            #expect(machine.isWaiting == [.startingTLS, .asked, .binding, .resuming].contains(place), "\(place)")
-            #expect(machine.isAuthenticated == [.loggedIn, .offeredBind, .binding, .resuming, .bound].contains(place), "\(place)")
+            #expect(machine.isWaiting == [.startingTLS, .asked, .binding, .resuming, .asked2, .admitting, .resuming2, .binding2].contains(place), "\(place)")
+            let authenticated: [Place] = [
+                .loggedIn, .offeredBind, .binding, .resuming, .bound, .admitting, .resuming2, .binding2, .offeredBind2, .bound2,
+            ]
+            #expect(machine.isAuthenticated == authenticated.contains(place), "\(place)")
             #expect(machine.isEnding == [.closing, .closed].contains(place), "\(place)")
         }
     }
@@ -327,6 +424,8 @@ extension ClientStreamMachine.Action {
         #expect(
             second.hasSuffix(
                 "<stream:features><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>SCRAM-SHA-256-PLUS</mechanism><mechanism>PLAIN</mechanism></mechanisms>"
+                    + "<authentication xmlns='urn:xmpp:sasl:2'><mechanism>SCRAM-SHA-256-PLUS</mechanism><mechanism>PLAIN</mechanism>"
+                    + "<inline><bind xmlns='urn:xmpp:bind:0'/></inline></authentication>"
                     + "<sasl-channel-binding xmlns='urn:xmpp:sasl-cb:0'><channel-binding type='tls-server-end-point'/></sasl-channel-binding></stream:features>"))
         let third = Self.written(.open(header, .binding))
         #expect(third.contains("<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>"))
