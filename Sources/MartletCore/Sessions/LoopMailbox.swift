@@ -112,7 +112,7 @@ package final class SessionRef: @unchecked Sendable, Hashable {
     var remains: SessionRemains?
     /// Whether the account has a block list: what comes past its home, such as from rooms, is looked at by it.
     let isScreened: Synchronization.Atomic<Bool>
-    /// What the client has said of itself as it logged in (XEP-0388 §2.4).
+    /// What the client has said of itself as it logged in (XEP-0388 §2.3).
     package let userAgent: UserAgent?
 
     package init(id: UInt64, mailbox: LoopMailbox, isScreened: Bool = false, userAgent: UserAgent? = nil) {

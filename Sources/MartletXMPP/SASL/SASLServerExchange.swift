@@ -81,7 +81,7 @@ public enum SASLPayload {
         return try decodePresent(text)
     }
 
-    /// Reads the text of an element that is left out where there is nothing to say (XEP-0388 §2.3): base64, also of no bytes.
+    /// Reads the text of an element that is left out where there is nothing to say (XEP-0388 §2.2): base64, also of no bytes.
     static func decodePresent(_ text: some BidirectionalCollection<UInt8>) throws(SASLFailure) -> [UInt8] {
         guard text.count <= Base64.encodedCount(of: SASLServerExchange.messageBytesMax) else {
             throw .malformedRequest("The message is too long.")

@@ -1,7 +1,7 @@
 import Crypto
 import MartletXML
 
-/// What a client says of itself as it logs in (XEP-0388 §2.4): for its own account's eyes only, and for the server's operator.
+/// What a client says of itself as it logs in (XEP-0388 §2.3): for its own account's eyes only, and for the server's operator.
 public struct UserAgent: Hashable, Sendable {
     /// Names this installation, always the same: a UUID of version 4, in small letters.
     public let id: String?

@@ -510,7 +510,7 @@ extension ClientStreamMachine {
         }
     }
 
-    /// During an exchange nothing is taken but what belongs to it: of XEP-0388 everything else ends the stream (§2.5).
+    /// During an exchange nothing is taken but what belongs to it: of XEP-0388 everything else ends the stream (§2.4).
     private mutating func receive(_ element: FlatElement, _ attempt: Attempt, _ negotiation: Negotiation) -> Action {
         let profile = attempt.profile
         if element.isNamed("abort", profile.namespace) { return fail(.aborted, profile, negotiation) }
@@ -585,7 +585,7 @@ extension ClientStreamMachine {
 // MARK: What was asked for inside a log-in (XEP-0388 §2.6.1, XEP-0386, XEP-0198 §9)
 
 extension ClientStreamMachine {
-    /// After `<success/>` no other authentication is possible (XEP-0388 §6.7).
+    /// After `<success/>` no other authentication is possible (XEP-0388 §4.8).
     private static let repeated = StreamError(.policyViolation, "The client has logged in.")
 
     /// The log-in was noted, and goes on: an earlier stream comes first, then a resource.

@@ -31,7 +31,7 @@ public struct InlineOffer: Hashable, Sendable {
     }
 }
 
-/// `<authenticate/>` (XEP-0388 §2.4): the beginning of an exchange, and what is to be done once it has succeeded.
+/// `<authenticate/>` (XEP-0388 §2.3): the beginning of an exchange, and what is to be done once it has succeeded.
 struct AuthenticationRequest: Sendable {
     /// A stream that is to go on.
     enum Resumption: Sendable {

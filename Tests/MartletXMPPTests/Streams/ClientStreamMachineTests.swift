@@ -279,7 +279,7 @@ extension InlineSuccess {
         case (.offeredTLS, .response2), (.offeredTLS, .abort2), (.offeredSASL, .response2), (.offeredSASL, .abort2): "2 fail malformed-request"
         case (.offeredSASL, .authenticate), (.offeredSASL, .authenticateInline): "ask"
         case (.offeredSASL, .weakAuthenticate): "2 fail invalid-mechanism"
-        // Nothing else is taken during an exchange, and least of all what belongs to the other profile (§2.5): that is in the table.
+        // Nothing else is taken during an exchange, and least of all what belongs to the other profile (§2.4): that is in the table.
         case (.challenged2, .response2): "2 fail malformed-request"
         case (.challenged2, .abort2): "2 fail aborted"
         case (.offeredBind, _), (.offeredBind2, _), (.bound, _), (.bound2, _): event.isOfSASL2 ? again : nil
@@ -287,7 +287,7 @@ extension InlineSuccess {
         }
     }
 
-    /// Who has logged in has logged in (XEP-0388 §6.7).
+    /// Who has logged in has logged in (XEP-0388 §4.8).
     private static let again = "end policy-violation"
 
     @Test("every event in every state does what the table says (RFC 6120 §4 to §7)", arguments: Place.allCases)

@@ -26,7 +26,7 @@ import Testing
 
     // MARK: The request
 
-    @Test("an initial response may be absent, empty or base64; an equals sign is none of them (XEP-0388 §2.3)", arguments: [
+    @Test("an initial response may be absent, empty or base64; an equals sign is none of them (XEP-0388 §2.2)", arguments: [
         ("", "2 challenge"), ("<initial-response/>", "2 fail malformed-request"), ("<initial-response>=</initial-response>", "2 fail incorrect-encoding"),
         ("<initial-response>AGp1bGlldABwZW5jaWw=</initial-response>", "ask"), ("<initial-response> AGp1bGlldABwZW5jaWw=</initial-response>", "2 fail incorrect-encoding"),
         ("<initial-response xmlns='urn:example:other'>AGp1bGlldABwZW5jaWw=</initial-response>", "2 challenge"),
@@ -46,7 +46,7 @@ import Testing
         #expect(try Self.authenticate(child + child).summary == (isRefused ? "2 fail malformed-request" : "ask"))
     }
 
-    @Test("a stream that says whom it is from is nobody else's (XEP-0388 §2.4)", arguments: [
+    @Test("a stream that says whom it is from is nobody else's (XEP-0388 §2.3)", arguments: [
         ("", "ask"), ("from='juliet@verona.example'", "ask"), ("from='JULIET@verona.example/balcony'", "ask"), ("from='romeo@verona.example'", "2 fail invalid-authzid"),
     ])
     func from(header: String, does: String) throws {
@@ -62,7 +62,7 @@ import Testing
 
     // MARK: Who asks
 
-    @Test("a user agent has a UUID of version 4, or no id (XEP-0388 §2.4)", arguments: [
+    @Test("a user agent has a UUID of version 4, or no id (XEP-0388 §2.3)", arguments: [
         ("d4565fa7-4d72-4749-b3d3-740edbf87770", true), ("D4565FA7-4D72-4749-B3D3-740EDBF87770", true), ("d4565fa7-4d72-1749-b3d3-740edbf87770", false),
         ("d4565fa7-4d72-4749-c3d3-740edbf87770", false), ("d4565fa74d724749b3d3740edbf87770", false), ("d4565fa7-4d72-4749-b3d3-740edbf8777", false),
         ("{d4565fa7-4d72-4749-b3d3-740edbf8777}", false), ("g4565fa7-4d72-4749-b3d3-740edbf87770", false), ("", false),
