@@ -76,11 +76,12 @@ extension ClientSession {
 
     /// What the account has so far the client reads in its archive: it is not sent any of that when it becomes available (XEP-0386 §3.2).
     ///
-    /// - Returns: the last view there is.
+    /// - Returns: the last view before which nothing is still on its way to the log (`ArchiveReading.swift`).
     fileprivate func readArchive() -> UInt64 {
         home.shard.withLock {
-            if let index = home.index(of: ref) { home.sessions[index].readsArchiveUpTo = home.lastViewID }
-            return home.lastViewID
+            let last = home.openViews.first.map { $0 - 1 } ?? home.lastViewID
+            if let index = home.index(of: ref) { home.sessions[index].readsArchiveUpTo = last }
+            return last
         }
     }
 
