@@ -106,6 +106,19 @@ struct BOSHTests {
         }
     }
 
+    @Test("a client logs in by XEP-0388 and is bound without beginning the stream anew (XEP-0388 §2.6.1, XEP-0386)")
+    func inlineLogIn() async throws {
+        try await with { _, client in
+            #expect(try await client.begin().contains("<authentication xmlns='urn:xmpp:sasl:2'>"))
+            let response = Base64.encode("\0juliet\0pencil".utf8)
+            let success = try await client.say(
+                "<authenticate xmlns='urn:xmpp:sasl:2' mechanism='PLAIN'><initial-response>\(response)</initial-response><bind xmlns='urn:xmpp:bind:0'/></authenticate>")
+            #expect(success.contains("<success xmlns='urn:xmpp:sasl:2'><authorization-identifier>juliet@verona.example/"))
+            #expect(success.contains("<bound xmlns='urn:xmpp:bind:0'/></success><stream:features xmlns:stream='http://etherx.jabber.org/streams'>"))
+            #expect(try await client.say("<iq xmlns='jabber:client' type='get' id='q1'><query xmlns='urn:example:q'/></iq>").contains("id='q1'"))
+        }
+    }
+
     @Test("a request that comes again is answered the same, and its stanzas count once (XEP-0124 §14)")
     func again() async throws {
         try await with { _, client in

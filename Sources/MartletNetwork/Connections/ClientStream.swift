@@ -150,7 +150,7 @@ extension ClientStream {
     ///
     /// - Parameter bytes: memory that is held for it.
     func holds(_ bytes: Int) {
-        if count.hold(bytes, service.admission) == nil { return }
+        if count.hold(bytes + machine.heldByteCount, service.admission) == nil { return }
         carrier?.failInput()
         carrier?.close(StreamError(.resourceConstraint, "too much waits of clients that have not logged in"))
     }

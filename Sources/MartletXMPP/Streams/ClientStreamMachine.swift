@@ -103,6 +103,13 @@ public struct ClientStreamMachine: Sendable {
             case .inline: .sasl2
             }
         }
+
+        var heldByteCount: Int {
+            switch wish {
+            case .newHeader: 0
+            case .inline(let request): request.bind?.byteCount ?? 0
+            }
+        }
     }
 
     /// What is to follow an authentication.
@@ -283,6 +290,16 @@ extension ClientStreamMachine {
             .binding, .resuming,
             .bound:
             false
+        }
+    }
+
+    /// Memory that is held for what somebody asks for who has not proved who it is, in bytes.
+    public var heldByteCount: Int {
+        switch state {
+        case .authenticating(let attempt, _), .lookingUp(let attempt, _): attempt.heldByteCount
+        case .awaitingHeader, .negotiating, .startingTLS, .registering, .completing, .authenticated, .awaitingBind, .binding, .resuming, .bound,
+            .closing, .closed:
+            0
         }
     }
 

@@ -91,6 +91,9 @@ public struct InlineBind: Hashable, Sendable {
         self.tag = tag.isEmpty || tag.utf8.count > Self.tagBytesMax ? nil : tag
     }
 
+    /// Memory that it takes, in bytes.
+    var byteCount: Int { element.byteCount }
+
     /// What is to be switched on, as the client asks for it.
     public var requests: [ElementView] {
         element.firstChild("bind", .bind2)?.children.filter { !$0.isIn(.bind2) } ?? []

@@ -112,6 +112,20 @@ import Testing
 
     private struct BindingFault: Error {}
 
+    @Test("what is held for a request counts until its sender has proved who it is (P17)")
+    func heldBytes() throws {
+        var machine = try Self.offered()
+        #expect(machine.heldByteCount == 0)
+        let request = try StreamEvent.element(StreamEvent.authenticateText("<bind xmlns='urn:xmpp:bind:0'/>"))
+        _ = machine.received(request, Surroundings())
+        #expect(machine.heldByteCount == request.byteCount)
+        _ = machine.answered(.passwordVerdict(true))
+        #expect(machine.heldByteCount == 0)
+        var plain = try Self.offered()
+        _ = try StreamEvent.authenticate.happen(to: &plain)
+        #expect(plain.heldByteCount == 0)
+    }
+
     @Test("what a bind asks for is handed on as it is, all of it and nothing else (XEP-0386 §3.2)")
     func wishes() throws {
         let inline = "<enable xmlns='urn:xmpp:carbons:2'/><enable xmlns='urn:xmpp:sm:3' resume='true'/><inactive xmlns='urn:xmpp:csi:0'/>"
