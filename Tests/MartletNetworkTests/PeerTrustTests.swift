@@ -160,12 +160,12 @@ struct PeerTrustTests {
     func bounds() async throws {
         let root = try TestAuthority("Root")
         let leaf = try root.issue(Self.verona)
-        let others = try (1..<PeerTrust.chainMax).map { try TestAuthority("Other \($0)").bytes }
+        let others = try (1..<CertificatePath.shownMax).map { try TestAuthority("Other \($0)").bytes }
         #expect(try await Self.fault([leaf] + others, [root]) == nil)
-        #expect(try await Self.fault([leaf] + others + [root.bytes], [root]) == .tooMany(PeerTrust.chainMax + 1))
+        #expect(try await Self.fault([leaf] + others + [root.bytes], [root]) == .tooMany(CertificatePath.shownMax + 1))
         #expect(try await Self.fault([], [root]) == .absent)
 
-        let twins = try (1...PeerTrust.sameSubjectMax).map { _ in try TestAuthority("Twin").bytes }
+        let twins = try (1...CertificatePath.sameSubjectMax).map { _ in try TestAuthority("Twin").bytes }
         #expect(try await Self.fault([leaf] + twins, [root]) == nil)
         #expect(Self.text(try await Self.fault([leaf] + twins + [TestAuthority("Twin").bytes], [root])).contains("too many of them have the same subject"))
     }

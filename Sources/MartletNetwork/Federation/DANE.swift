@@ -65,7 +65,7 @@ package struct DANE: Hashable, Sendable {
     /// - Returns: where an authority's word counts, the chain that leads to it; `nil` where the certificate itself is in a record.
     @discardableResult
     package func verify(_ chain: [[UInt8]], _ trust: PeerTrust, now: Int) async throws(CertificateFault) -> TrustedCertificate? {
-        guard chain.count <= PeerTrust.chainMax else { throw .tooMany(chain.count) }
+        guard chain.count <= CertificatePath.shownMax else { throw .tooMany(chain.count) }
         guard let leaf = chain.first else { throw .absent }
         // Neither its names nor its dates matter then.
         if associations.contains(where: { $0.usage == .daneEE && $0.matches(leaf) }) { return nil }
@@ -160,6 +160,7 @@ extension CertificateFault {
         switch self {
         case .selfSigned, .unknownIssuer: true
         case .absent, .malformed, .tooMany, .otherNames, .expired, .notYetValid, .unknownCriticalExtension, .outsideConstraints, .refused: false
+        case .weak, .otherPurpose, .noAuthority, .tooDeep, .otherPolicy: false
         case .unlisted, .notPinned, .revoked, .statusUnknown: false
         }
     }
