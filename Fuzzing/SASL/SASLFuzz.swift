@@ -58,6 +58,8 @@ private func answer(_ question: SASLQuestion, _ identity: SASLIdentity) -> SASLA
     case .passwordVerdict(let password):
         precondition(!password.bytes.isEmpty)
         return .passwordVerdict(false)
+    case .certificate:
+        preconditionFailure("EXTERNAL is not offered")
     }
 }
 

@@ -10,6 +10,8 @@ extension AccountSource {
             case .keys(let keys, let standing): .scramKeys(keys, refusal: SASLFailure(standing))
             case .refused(let verdict): .refused(SASLFailure(verdict) ?? .temporaryAuthFailure)
             }
+        // Who knows that has the connection.
+        case .certificate: .refused(.temporaryAuthFailure)
         case .passwordVerdict(let password):
             switch await verify(password, of: account) {
             case .ok: .passwordVerdict(true)

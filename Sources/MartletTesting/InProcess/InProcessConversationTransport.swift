@@ -33,6 +33,7 @@ package final class InProcessConversationTransport: ConversationTransport {
                 let keys = try? ScramKeys.derive(password: password, salt: salt, iterations: ScramKeys.iterationRange.lowerBound, hash: hash)
             else { return .refused(.temporaryAuthFailure) }
             return .scramKeys(keys)
+        case .certificate: return .refused(.notAuthorized)
         }
     }
 }

@@ -1,6 +1,6 @@
 /// The account that an exchange is about, after every check of names has passed.
 ///
-/// There is one way to make one, for all mechanisms: the user name prepared as a localpart, and the authorization
+/// There is one way to make one, for all mechanisms: the user name prepared as a localpart, or the account of a certificate, and the authorization
 /// identity, if any, prepared and equal to that account. So no success can carry somebody else's address.
 public struct SASLIdentity: Hashable, Sendable {
     /// The account whose credentials are asked for, and as whom the stream goes on.
@@ -13,6 +13,11 @@ public struct SASLIdentity: Hashable, Sendable {
     public init(username: String, authzid: String?, domain: String) throws(SASLFailure) {
         guard !username.isEmpty, let account = try? BareJID(localpart: username, domainpart: domain), !account.isDomain
         else { throw .notAuthorized }
+        try self.init(account, authzid: authzid)
+    }
+
+    /// - Parameter account: what the client has proved otherwise than by a user name: a certificate stands for it.
+    init(_ account: BareJID, authzid: String?) throws(SASLFailure) {
         if let authzid {
             guard let authorized = try? BareJID(parsing: authzid) else {
                 throw .invalidAuthzid("The authorization identity is not a bare JID.")

@@ -1,7 +1,7 @@
 /// The mechanisms that Martlet speaks. `<` means weaker: a client takes the greatest that both sides know.
 ///
 /// Everything with channel binding is above everything without it, since only that notices somebody in the middle
-/// with a certificate of their own.
+/// with a certificate of their own. A certificate of the client's is above all: whoever is in the middle has no use for it.
 public enum SASLMechanism: Hashable, Sendable, CaseIterable {
     /// RFC 4616, over TLS only.
     case plain
@@ -9,10 +9,12 @@ public enum SASLMechanism: Hashable, Sendable, CaseIterable {
     case scram(ScramHash)
     /// RFC 5802 §6: SCRAM that fails when the two ends do not stand on the same TLS connection.
     case scramPlus(ScramHash)
+    /// RFC 4422 appendix A: the certificate that the client has shown in the TLS handshake.
+    case external
 
     /// All mechanisms, the weakest first.
     public static let allCases: [SASLMechanism] =
-        [.plain] + ScramHash.allCases.map(SASLMechanism.scram) + ScramHash.allCases.map(SASLMechanism.scramPlus)
+        [.plain] + ScramHash.allCases.map(SASLMechanism.scram) + ScramHash.allCases.map(SASLMechanism.scramPlus) + [.external]
 
     /// The registered name, as it stands in `<mechanism/>`.
     public var name: String {
@@ -20,6 +22,7 @@ public enum SASLMechanism: Hashable, Sendable, CaseIterable {
         case .plain: "PLAIN"
         case .scram(let hash): hash.mechanismName
         case .scramPlus(let hash): hash.mechanismName + "-PLUS"
+        case .external: "EXTERNAL"
         }
     }
 
@@ -34,7 +37,7 @@ public enum SASLMechanism: Hashable, Sendable, CaseIterable {
     public var bindsChannel: Bool {
         switch self {
         case .scramPlus: true
-        case .plain, .scram: false
+        case .plain, .scram, .external: false
         }
     }
 }
@@ -45,6 +48,7 @@ extension SASLMechanism: Comparable {
         case .plain: 0
         case .scram(let hash): 10 + hash.strength
         case .scramPlus(let hash): 20 + hash.strength
+        case .external: 30
         }
     }
 

@@ -11,15 +11,19 @@ public struct SASLOffer: Hashable, Sendable {
     public let tls: NegotiatedTLS?
     /// Our part of the nonce: another one for every exchange.
     public let nonce: ScramNonce
+    /// For which account the certificate stands that the client has shown, if EXTERNAL was offered.
+    public let certified: BareJID?
 
     public init(
-        domain: String, mechanisms: [SASLMechanism] = [], bindings: [ChannelBinding] = [], tls: NegotiatedTLS? = nil, nonce: ScramNonce
+        domain: String, mechanisms: [SASLMechanism] = [], bindings: [ChannelBinding] = [], tls: NegotiatedTLS? = nil, nonce: ScramNonce,
+        certified: BareJID? = nil
     ) {
         self.domain = domain
         self.mechanisms = mechanisms
         self.bindings = bindings
         self.tls = tls
         self.nonce = nonce
+        self.certified = certified
     }
 }
 
@@ -30,6 +34,7 @@ public struct SASLOffer: Hashable, Sendable {
 public enum SASLServerExchange: Hashable, Sendable {
     case scram(ScramServerExchange)
     case plain(PlainExchange)
+    case external(ExternalExchange)
 
     /// Longest message of a client, in bytes after base64: what the longest names and password need.
     public static let messageBytesMax = 6144
@@ -41,6 +46,7 @@ public enum SASLServerExchange: Hashable, Sendable {
             case .plain: .plain(PlainExchange(domain: offer.domain))
             case .scram(let hash): .scram(ScramServerExchange(hash: hash, isPlus: false, offer: offer))
             case .scramPlus(let hash): .scram(ScramServerExchange(hash: hash, isPlus: true, offer: offer))
+            case .external: .external(ExternalExchange(account: offer.certified))
             }
     }
 
@@ -56,6 +62,9 @@ public enum SASLServerExchange: Hashable, Sendable {
         case .plain(var exchange):
             defer { self = .plain(exchange) }
             return exchange.step(message)
+        case .external(var exchange):
+            defer { self = .external(exchange) }
+            return exchange.step(message)
         }
     }
 
@@ -67,6 +76,9 @@ public enum SASLServerExchange: Hashable, Sendable {
             return exchange.provide(answer)
         case .plain(var exchange):
             defer { self = .plain(exchange) }
+            return exchange.provide(answer)
+        case .external(var exchange):
+            defer { self = .external(exchange) }
             return exchange.provide(answer)
         }
     }

@@ -17,6 +17,8 @@ public enum SASLQuestion: Hashable, Sendable {
     /// Whether this is the account's password. For an account that does not exist: ``ScramKeys/verify(_:)`` with the
     /// keys of ``ScramSimulation``, so that the answer takes as long.
     case passwordVerdict(PreparedPassword)
+    /// For which account the certificate stands that the client has shown: asked anew, whatever was found before.
+    case certificate
 }
 
 /// What the account source found out.
@@ -26,6 +28,8 @@ public enum SASLAnswer: Hashable, Sendable {
     case scramKeys(ScramKeys, refusal: SASLFailure? = nil)
     /// Whether the password is right.
     case passwordVerdict(Bool)
+    /// For which account the certificate stands.
+    case certificateVerdict(BareJID)
     /// It could not be found out, or (after a right password) the account may not come in.
     case refused(SASLFailure)
 }

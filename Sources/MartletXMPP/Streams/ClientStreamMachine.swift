@@ -77,6 +77,8 @@ public struct ClientStreamMachine: Sendable {
         let security: Security
         let startTLS: StreamFeatures.StartTLS
         let mechanisms: [SASLMechanism]
+        /// For which account the certificate stands that was shown.
+        let certified: BareJID?
         let offersRegistration: Bool
         /// Whom the client says that it is.
         let from: BareJID?
@@ -211,9 +213,38 @@ public protocol ClientStreamEnvironment {
     func takesRegistrations(at domain: String) -> Bool
     /// What the features of the domain take up inside a log-in.
     func inlineOffer(at domain: String) -> InlineOffer
+    /// What the client's certificate, if it has shown one, is good for at the domain (XEP-0178 §3).
+    func certification(at domain: String) -> ClientCertification
+}
+
+/// What a client's certificate is good for at a domain.
+public enum ClientCertification: Hashable, Sendable {
+    /// Nothing; passwords are proved instead.
+    case none
+    /// It stands for that account; so may a password.
+    case optional(BareJID)
+    /// The domain lets nobody in without one; it stands for that account, or there is none that stands for any.
+    case required(BareJID?)
+
+    var account: BareJID? {
+        switch self {
+        case .none: nil
+        case .optional(let account): account
+        case .required(let account): account
+        }
+    }
+
+    /// Whether accounts may be entered, or made, without a certificate.
+    var allowsPasswords: Bool {
+        switch self {
+        case .none, .optional: true
+        case .required: false
+        }
+    }
 }
 
 extension ClientStreamEnvironment {
+    public func certification(at domain: String) -> ClientCertification { .none }
     public func takesRegistrations(at domain: String) -> Bool { false }
     public func inlineOffer(at domain: String) -> InlineOffer { InlineOffer() }
 }
@@ -250,16 +281,17 @@ public struct ClientStreamPolicy: Hashable, Sendable {
     }
 
     /// What is offered on a connection with these channel bindings, the strongest first.
-    func offer(isSecure: Bool, bindings: [ChannelBinding]) -> [SASLMechanism] {
-        guard isSecure || allowsPlaintext else { return [] }
+    func offer(isSecure: Bool, bindings: [ChannelBinding], _ certification: ClientCertification = .none) -> [SASLMechanism] {
+        let external: [SASLMechanism] = isSecure && certification.account != nil ? [.external] : []
+        guard isSecure || allowsPlaintext, certification.allowsPasswords else { return external }
         let bindsChannel = offersChannelBinding && !bindings.isEmpty
         let plus = mechanisms.compactMap { mechanism -> SASLMechanism? in
             switch mechanism {
             case .scram(let hash): bindsChannel ? .scramPlus(hash) : nil
-            case .scramPlus, .plain: nil
+            case .scramPlus, .plain, .external: nil
             }
         }
-        return (plus + mechanisms.filter { !$0.bindsChannel }).sorted(by: >)
+        return (external + plus + mechanisms.filter { !$0.bindsChannel && $0 != .external }).sorted(by: >)
     }
 }
 
@@ -326,7 +358,11 @@ extension ClientStreamMachine {
                 guard domain == nil || domain == header.domain else {
                     throw StreamError(.improperAddressing, "The stream was opened for another domain before.")
                 }
-                return Self.negotiation(header, security, environment)
+                let certification = environment.certification(at: header.domain)
+                guard !security.isSecure || certification != .required(nil) else {
+                    throw StreamError(.policyViolation, "This domain asks for a client certificate.")
+                }
+                return Self.negotiation(header, security, certification, environment)
             }
         case .authenticated(let account):
             return open(read, environment) { header throws(StreamError) in
@@ -363,16 +399,16 @@ extension ClientStreamMachine {
     }
 
     private static func negotiation(
-        _ header: StreamHeader, _ security: Security, _ environment: some ClientStreamEnvironment
+        _ header: StreamHeader, _ security: Security, _ certification: ClientCertification, _ environment: some ClientStreamEnvironment
     ) -> (State, StreamFeatures) {
         let policy = environment.policy
-        let mechanisms = policy.offer(isSecure: security.isSecure, bindings: security.bindings)
+        let mechanisms = policy.offer(isSecure: security.isSecure, bindings: security.bindings, certification)
         let startTLS: StreamFeatures.StartTLS =
             security.isSecure || !environment.canStartTLS(for: header.domain) ? .absent : policy.allowsPlaintext ? .offered : .required
-        let offersRegistration = !mechanisms.isEmpty && environment.takesRegistrations(at: header.domain)
+        let offersRegistration = !mechanisms.isEmpty && certification.allowsPasswords && environment.takesRegistrations(at: header.domain)
         let negotiation = Negotiation(
-            domain: header.domain, security: security, startTLS: startTLS, mechanisms: mechanisms, offersRegistration: offersRegistration,
-            from: header.from, attemptsLeft: policy.attemptsMax)
+            domain: header.domain, security: security, startTLS: startTLS, mechanisms: mechanisms, certified: certification.account,
+            offersRegistration: offersRegistration, from: header.from, attemptsLeft: policy.attemptsMax)
         let bindings = mechanisms.contains { $0.bindsChannel } ? security.bindings.map(\.kind) : []
         let features = StreamFeatures.negotiation(
             startTLS: startTLS, mechanisms: mechanisms, bindings: bindings, offersRegistration: offersRegistration,
@@ -511,7 +547,7 @@ extension ClientStreamMachine {
         let bindsChannel = negotiation.mechanisms.contains { $0.bindsChannel }
         let offer = SASLOffer(
             domain: negotiation.domain, mechanisms: negotiation.mechanisms, bindings: bindsChannel ? negotiation.security.bindings : [],
-            tls: negotiation.security.version, nonce: environment.nonce())
+            tls: negotiation.security.version, nonce: environment.nonce(), certified: negotiation.certified)
         let exchange = SASLServerExchange(mechanism, offer: offer)
         do throws(SASLFailure) {
             switch profile {

@@ -3,20 +3,20 @@ import Testing
 
 @Suite("SASL names")
 struct SASLMechanismTests {
-    @Test("mechanisms stand in the order of their strength, all with channel binding above all without")
+    @Test("mechanisms stand in the order of their strength, all with channel binding above all without, a certificate above all")
     func order() {
         #expect(SASLMechanism.allCases.sorted() == SASLMechanism.allCases)
         #expect(
             SASLMechanism.allCases.map(\.name) == [
                 "PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLUS",
-                "SCRAM-SHA-512-PLUS",
+                "SCRAM-SHA-512-PLUS", "EXTERNAL",
             ])
     }
 
     @Test("a mechanism is known by its exact name and no other (RFC 4422 §3.1)")
     func names() {
         for mechanism in SASLMechanism.allCases { #expect(SASLMechanism(name: mechanism.name) == mechanism) }
-        for name in ["", "plain", "SCRAM-SHA-256-PLUS ", "SCRAM-SHA-2", "DIGEST-MD5", "EXTERNAL"] {
+        for name in ["", "plain", "SCRAM-SHA-256-PLUS ", "SCRAM-SHA-2", "DIGEST-MD5", "external"] {
             #expect(SASLMechanism(name: name) == nil)
         }
         #expect(SASLMechanism.allCases.filter(\.bindsChannel).count == 3)

@@ -8,6 +8,9 @@ struct Surroundings: ClientStreamEnvironment {
     var policy = ClientStreamPolicy(mechanisms: [.plain, .scram(.sha256)], attemptsMax: 3)
     /// Where strangers may ask for an account.
     var openDomains: Set<String> = []
+    /// What the client has shown is good for.
+    var certification = ClientCertification.none
+    func certification(at domain: String) -> ClientCertification { certification }
     var defaultDomain: String { "verona.example" }
     func takesRegistrations(at domain: String) -> Bool { openDomains.contains(domain) }
     func serves(_ domain: String) -> Bool { ["verona.example", "mantua.example"].contains(domain) }
