@@ -216,7 +216,7 @@ package enum StandardFeatures {
         .xep(
             487, "Host Meta 2 - One Method To Rule Them All", version: "0.1.0",
             note: "said where the operator has given web.addresses, without pinned keys and ECH; other servers are found by DNS"),
-        .xep(178, "Best Practices for Use of SASL EXTERNAL with Certificates", version: "1.2", note: "between servers"),
+        .xep(178, "Best Practices for Use of SASL EXTERNAL with Certificates", version: "1.2", note: "between servers, and for clients"),
         .xep(185, "Dialback Key Generation and Validation", version: "1.0"),
         .xep(220, "Server Dialback", version: "1.1.1", note: "where the operator allows it; a valid certificate needs no dialling back"),
         .xep(288, "Bidirectional Server-to-Server Connections", version: "1.0.1"),

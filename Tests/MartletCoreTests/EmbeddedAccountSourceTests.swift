@@ -32,4 +32,17 @@ struct EmbeddedAccountSourceTests {
         #expect(asked.map(\.hash) == [strongest, strongest])
         #expect(Set(asked.map(\.iterations)).count == 1)
     }
+
+    @Test("an account that has proved otherwise who it is comes in unless it is disabled or does not exist")
+    func standing() async throws {
+        let store = InMemoryStore()
+        let (juliet, romeo) = (try BareJID(parsing: "juliet@capulet.example"), try BareJID(parsing: "romeo@capulet.example"))
+        try await store.commit([.account(.create(juliet, credentials: [], isAdmin: false)), .account(.create(romeo, credentials: [], isAdmin: false))])
+        try await store.commit([.account(.setEnabled(romeo, false))])
+        let simulation = try ScramSimulation(secret: Array(repeating: 1, count: 32), iterations: 4_096)
+        let accounts = EmbeddedAccountSource(store: store, work: Work(), simulation: simulation)
+        #expect(await accounts.standing(of: juliet) == .ok)
+        #expect(await accounts.standing(of: romeo) == .disabled)
+        #expect(await accounts.standing(of: try BareJID(parsing: "nobody@capulet.example")) == .badCredentials)
+    }
 }

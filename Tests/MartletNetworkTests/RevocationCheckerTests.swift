@@ -202,6 +202,22 @@ struct RevocationCheckerTests {
         }
     }
 
+    @Test("what is not known may be fetched for later, and nobody waits for it")
+    func forLater() async throws {
+        try await RevocationWorld.with { world in
+            let certificate = try world.authority.certificate(lists: [world.url("/a.crl")])
+            try world.publish("/a.crl", TestRevocationList(serialNumbers: [certificate.serialContent]))
+            let (chain, loop) = ([certificate, world.authority.certificate], world.group.next())
+            _ = await world.checker.finding(about: chain, now: Fixtures.now, on: loop, until: .now())
+            #expect(world.checker.fetchCount == 0 && world.paths.isEmpty)
+            let before = world.checker.changes
+            let finding = await world.checker.finding(about: chain, now: Fixtures.now, on: loop, until: .now(), fetchesForLater: true)
+            guard case .unknown = finding else { Issue.record("\(finding)"); return }
+            try await world.settle { world.checker.changes != before }
+            #expect(await world.finding(certificate, waits: false) == .revoked("CN=leaf", by: world.url("/a.crl")))
+        }
+    }
+
     @Test("what is in use is fetched anew at four fifths of its time, and what is not is forgotten at its end")
     func refresh() async throws {
         try await RevocationWorld.with { world in

@@ -38,7 +38,8 @@ final class TestServer: Sendable {
         _ listeners: [ListenerConfiguration], settings: NetworkSettings = .test, accounts: TestAccounts = TestAccounts(),
         loops: Int = 1, domains: [String] = TestServer.domains, remote: any RemoteDelivery = NoFederation(),
         features: [any Feature] = [], components: [ComponentSettings] = [], store given: InMemoryStore? = nil, time: any TimeSource = SystemTime(),
-        files: (any FileStore)? = nil, audit: any AuditSink = NoAudit(), watchesHandshakes: Bool = true, holdsTime: Bool = false
+        files: (any FileStore)? = nil, audit: any AuditSink = NoAudit(), watchesHandshakes: Bool = true, holdsTime: Bool = false,
+        clientCertificates: ClientCertificates = ClientCertificates(ClientCertificateSettings(), nil)
     ) async throws {
         let store = given ?? InMemoryStore()
         let keys = try TestAccounts.keys(.sha256)
@@ -56,13 +57,18 @@ final class TestServer: Sendable {
         registry.apply(components)
         self.components = registry
         router = Router(store: store, ids: StanzaIDSource(floor: given == nil ? 0 : Self.laterNames), remote: remote, audit: audit)
-        certificates = try CertificateStore(domains.map(Fixtures.files), now: Fixtures.now, watchesHandshakes: watchesHandshakes)
+        certificates = try CertificateStore(
+            domains.map { domain in
+                var files = Fixtures.files(domain)
+                files.asksClients = clientCertificates.settings.demand(of: domain) != .off
+                return files
+            }, now: Fixtures.now, watchesHandshakes: watchesHandshakes)
         pool = LoopPool(count: loops) { LoopContext(loop: $0, hosts: hosts, store: store, time: time, random: SystemRandom()) }
         if holdsTime { for loop in pool.loops { loop.end() } }
         self.accounts = accounts
         uploads = files.map { Uploads(store: store, files: $0, time: time) }
         client = ClientService(
-            router: router, accounts: accounts, certificates: certificates, settings: settings, uploads: uploads, log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+            router: router, accounts: accounts, certificates: certificates, settings: settings, clientCertificates: clientCertificates, uploads: uploads, log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
         service = ClientListenerService(listeners, client, on: pool)
         do {
             try await service.start()
@@ -149,6 +155,12 @@ struct TestAccounts: AccountSource {
     func scramKeys(of account: BareJID, _ hash: ScramHash) async -> ScramAnswer {
         guard isAvailable, let keys = try? Self.keys(hash) else { return .refused(.unavailable) }
         return .keys(keys, standing: .ok)
+    }
+
+    /// Everybody is there whom nobody else is called.
+    func standing(of account: BareJID) async -> AccountVerdict {
+        guard isAvailable else { return .unavailable }
+        return account.localpart == "nobody" ? .badCredentials : .ok
     }
 
     func verify(_ password: PreparedPassword, of account: BareJID) async -> AccountVerdict {

@@ -15,6 +15,9 @@ package protocol AccountSource: Sendable {
     /// Whether `password` is the account's. Takes as long for an account that does not exist. `ok` and `disabled` are told
     /// apart only after the password was right.
     func verify(_ password: PreparedPassword, of account: BareJID) async -> AccountVerdict
+    /// Whether the account may come in that has proved otherwise who it is: `badCredentials` if it does not exist. For whoever holds a certificate that
+    /// stands for it; strangers are told nothing of it.
+    func standing(of account: BareJID) async -> AccountVerdict
 }
 
 package enum ScramAnswer: Sendable {

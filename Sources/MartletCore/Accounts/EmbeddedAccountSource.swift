@@ -35,6 +35,15 @@ package struct EmbeddedAccountSource: AccountSource {
         return .keys(keys, standing: identity.isEnabled ? .ok : .disabled)
     }
 
+    package func standing(of account: BareJID) async -> AccountVerdict {
+        do throws(StoreError) {
+            guard let identity = try await store.credentials(of: account) else { return .badCredentials }
+            return identity.isEnabled ? .ok : .disabled
+        } catch {
+            return .unavailable
+        }
+    }
+
     package func verify(_ password: PreparedPassword, of account: BareJID) async -> AccountVerdict {
         let identity: StoredIdentity?
         do throws(StoreError) { identity = try await store.credentials(of: account) }

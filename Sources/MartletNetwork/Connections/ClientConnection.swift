@@ -16,6 +16,9 @@ package class ClientConnection: StreamConnection {
     /// TLS has been put in front; nothing is asked of it before the handshake is done.
     private final var tls: ClientTLS?
     final var peer: NetworkAddress?
+    /// Whoever speaks TLS until its handshake is done, if a domain has asked for a certificate, and what was shown to it.
+    private final var asking: (tls: NIOSSLServerHandler, domain: String)?
+    private final var shown: [[UInt8]] = []
 
     package init(_ listener: ClientListener, _ loop: NetworkLoop) {
         let settings = listener.service.settings
@@ -65,6 +68,7 @@ package class ClientConnection: StreamConnection {
     }
 
     override func secured() {
+        lookAtCertificate()
         let (bindings, version) = (tls?.bindings ?? [], tls?.version)
         tls = nil
         if listener.configuration.kind.beginsWithTLS {
@@ -74,8 +78,13 @@ package class ClientConnection: StreamConnection {
         }
     }
 
-    override func lost() { stream.lost() }
+    override func lost() {
+        // It holds what it asks about certificates, which is this.
+        asking = nil
+        stream.lost()
+    }
     override func deadlinePassed() { stream.deadlinePassed() }
+    override func lookAtCertificateAgain() { stream.examineAgain() }
 
     override func networkFailed(_ error: any Error) {
         service.log.debug("connection failed", metadata: ["address": "\(remoteAddress)", "error": "\(error)"])
@@ -105,7 +114,7 @@ package class ClientConnection: StreamConnection {
     override func failed(_ error: XMLError) { stream.failed(error) }
 
     override var isOver: Bool { stream.machine.isClosed }
-    override var takesInput: Bool { sessionReads && !stream.machine.isWaiting && !isResumptionScheduled && !isSlowedDown }
+    override var takesInput: Bool { sessionReads && !stream.machine.isWaiting && !isResumptionScheduled && !isSlowedDown && !stream.isExamining }
 
     /// The client may have sent its last stanzas and gone: they count, although nobody can be answered.
     override func takesLast() -> Bool {
@@ -221,9 +230,42 @@ extension ClientConnection {
                 }
                 let watch = certificate.watch()
                 tls = ClientTLS(endPoint: certificate.bindings, watch)
-                return (NIOSSLServerHandler(context: context), watch)
+                return (asking(certificate) ?? NIOSSLServerHandler(context: context), watch)
             }
         }
+    }
+
+    /// `nil` if the domain asks for no certificates.
+    private func asking(_ certificate: ServedCertificate) -> NIOSSLServerHandler? {
+        guard service.clientCertificates.demand(of: certificate.domain) != .off, let context = certificate.asking(listener.configuration.minimumTLS) else {
+            return nil
+        }
+        let tls = NIOSSLServerHandler(context: context, customVerificationCallback: verification())
+        asking = (tls, certificate.domain)
+        return tls
+    }
+
+    /// Lets every handshake succeed: what the certificate is good for is found out before the stream begins. It is not called if the client goes on with
+    /// an earlier TLS session, so that nothing follows from its not having been called.
+    private func verification() -> NIOSSLCustomVerificationCallback {
+        { [weak self] chain, promise in
+            self?.shown = chain.compactMap { try? $0.toDERBytes() }
+            promise.succeed(.certificateVerified)
+        }
+    }
+
+    private func lookAtCertificate() {
+        guard let (tls, domain) = asking else { return }
+        asking = nil
+        var shown = shown
+        self.shown = []
+        if shown.isEmpty {
+            guard let own = tls.peerCertificate, let bytes = try? own.toDERBytes() else { return }
+            shown = service.clientCertificates.recall(bytes)
+        } else if shown.reduce(0, { $0 + $1.count }) > ClientCertificates.shownBytesMax {
+            return service.log.info("a client's certificates are too long", metadata: ["address": "\(remoteAddress)"])
+        }
+        stream.examine(shown, at: domain)
     }
 }
 

@@ -18,6 +18,7 @@ extension ClientStream {
 
     private func askNow(_ account: BareJID, _ question: SASLQuestion) {
         guard !machine.isEnding else { return }
+        if question == .certificate { return askAboutCertificate() }
         let stream = NIOLoopBound(self, eventLoop: loop.loop)
         let mailbox = loop.context.mailbox
         let accounts = service.accounts
@@ -29,7 +30,7 @@ extension ClientStream {
         }
     }
 
-    private func answered(_ answer: SASLAnswer) {
+    func answered(_ answer: SASLAnswer) {
         perform(machine.answered(answer))
         carrier?.resume()
     }
@@ -40,6 +41,7 @@ extension ClientStream {
         self.account = account
         guard let login else { return }
         self.login = nil
+        isCertified = login.mechanism == .external
         service.excuseLogin(carrier?.peer, account, at: loop.context.time.monotonic)
         service.router.audit.record(.loginSucceeded(account, mechanism: login.mechanism.name, address: remoteAddress))
     }

@@ -10,6 +10,7 @@ package final class ClientService: Sendable {
     package let router: Router
     package let accounts: any AccountSource
     package let certificates: CertificateStore
+    package let clientCertificates: ClientCertificates
     package let log: Logger
     let admission: Admission
     let bosh: BOSHRegistry
@@ -21,11 +22,12 @@ package final class ClientService: Sendable {
 
     package init(
         router: Router, accounts: any AccountSource, certificates: CertificateStore, settings: NetworkSettings = NetworkSettings(),
-        uploads: Uploads? = nil, log: Logger
+        clientCertificates: ClientCertificates = ClientCertificates(ClientCertificateSettings(), nil), uploads: Uploads? = nil, log: Logger
     ) {
         self.router = router
         self.accounts = accounts
         self.certificates = certificates
+        self.clientCertificates = clientCertificates
         self.settings = settings
         self.uploads = uploads
         self.log = log
@@ -42,6 +44,7 @@ package final class ClientService: Sendable {
         router = old.router
         accounts = old.accounts
         certificates = old.certificates
+        clientCertificates = old.clientCertificates
         log = old.log
         admission = old.admission
         bosh = old.bosh
@@ -97,6 +100,8 @@ package final class ClientListener: Sendable {
 struct ClientSurroundings: ClientStreamEnvironment {
     let listener: ClientListener
     let context: LoopContext
+    /// What the client has shown, as far as it is believed.
+    let certificate: ClientCertificate?
 
     var policy: ClientStreamPolicy { listener.policy }
     var defaultDomain: String { context.hosts.hosts.map(\.domain.domainpart).min() ?? "" }
@@ -105,5 +110,13 @@ struct ClientSurroundings: ClientStreamEnvironment {
     func streamID() -> String { context.random.token() }
     func takesRegistrations(at domain: String) -> Bool { context.hosts.host(ofDomain: domain)?.registering?.takesStrangers == true }
     func inlineOffer(at domain: String) -> InlineOffer { context.hosts.host(ofDomain: domain)?.inlineOffer ?? InlineOffer() }
+    func certification(at domain: String) -> ClientCertification {
+        let account = certificate.flatMap { $0.account.domainpart == domain ? $0.account : nil }
+        return switch listener.service.clientCertificates.demand(of: domain) {
+        case .off: .none
+        case .request: account.map { .optional($0) } ?? .none
+        case .require: .required(account)
+        }
+    }
     func nonce() -> ScramNonce { ScramNonce(random: context.random.bytes(ScramNonce.randomBytesMin + 2)) }
 }

@@ -58,6 +58,12 @@ final class ClientStream {
     var account: BareJID?
     /// What the client has said of itself as it did.
     var userAgent: UserAgent?
+    /// What the client has shown in the handshake, as far as it is believed.
+    var certificate: ClientCertificate?
+    /// It is being looked at: nothing of the client is taken meanwhile.
+    @exclusivity(unchecked) var isExamining = false
+    /// The client has logged in with it.
+    var isCertified = false
     /// When the account source was asked last.
     var authenticatedAt = CredentialMoment.latest
     var phase: Phase
@@ -76,7 +82,7 @@ final class ClientStream {
     }
 
     var service: ClientService { listener.service }
-    var surroundings: ClientSurroundings { ClientSurroundings(listener: listener, context: loop.context) }
+    var surroundings: ClientSurroundings { ClientSurroundings(listener: listener, context: loop.context, certificate: certificate) }
     var remoteAddress: String { carrier?.remoteAddress ?? "unknown" }
     var lastActivity: Int { carrier?.lastActivity ?? loop.now }
 

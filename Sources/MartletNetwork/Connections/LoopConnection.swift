@@ -15,6 +15,8 @@ package class LoopConnection: DeadlineWheelMember {
     func deadlinePassed() {}
     /// Ends in good order within a bounded time.
     func close(_ error: StreamError?) {}
+    /// What others have proved by certificates may count no more.
+    func lookAtCertificateAgain() {}
     /// Ends without another word.
     func drop() {}
 

@@ -58,6 +58,11 @@ package final class NetworkLoop: @unchecked Sendable {
         context.flush()
     }
 
+    /// Once a minute, and after reloads. On the loop.
+    func lookAtCertificatesAgain() {
+        for connection in wheel.members { connection.lookAtCertificateAgain() }
+    }
+
     func hang(_ connection: LoopConnection, until tick: Int) {
         wheel.remove(connection)
         wheel.insert(connection, at: tick)

@@ -1,3 +1,5 @@
+import Logging
+import MartletCore
 import MartletXMPP
 import NIOConcurrencyHelpers
 import NIOCore
@@ -41,11 +43,46 @@ package final class ClientListenerService: Sendable {
         current.withLockedValue { $0 = next }
     }
 
+    /// Whether it is known how to find out whether certificates of clients are revoked.
+    package var checksRevocation: Bool { service.clientCertificates.checksRevocation }
+
+    /// The same for certificates of clients, also of those that are there.
+    ///
+    /// - Parameter checker: if there was none.
+    package func apply(
+        _ settings: ClientCertificateSettings, _ revocation: RevocationSettings, _ files: RevocationFiles, _ checker: RevocationChecker?
+    ) async {
+        service.clientCertificates.apply(settings, revocation, files, checker)
+        await keepUpCertificates()
+    }
+
+    /// From one look at lists of revoked certificates to the next.
+    private static let certificateInterval = TimeAmount.minutes(1)
+
+    /// Reads lists that have changed, fetches those that will be out of date, and ends streams whose certificates are not good any more.
+    package func keepUpCertificates() async {
+        let (service, pool) = (service, pool)
+        guard let first = pool.loops.first else { return }
+        let now = Int(first.context.time.wallMilliseconds / 1_000)
+        for error in await service.clientCertificates.keepUp(now: now, on: first.loop) {
+            service.log.warning("a list of revoked certificates cannot be used", metadata: ["why": "\(error)"])
+        }
+        for loop in pool.loops { loop.loop.execute { loop.lookAtCertificatesAgain() } }
+    }
+
+    private func beginKeepingUp() {
+        pool.loops.first?.loop.scheduleRepeatedTask(initialDelay: Self.certificateInterval, delay: Self.certificateInterval) { [self] _ in
+            // A task on the system's threads, since files are read.
+            Task { await keepUpCertificates() }
+        }
+    }
+
     /// Opens every port, or none.
     ///
     /// - Throws: ``ListenerError`` about the first that cannot be opened.
     package func start() async throws(ListenerError) {
         let (pool, current) = (pool, current)
+        beginKeepingUp()
         try await sockets.open(configurations.map { ListeningPorts.Port($0) }, service.settings, on: pool.group) { index, channel in
             let (listener, site) = current.withLockedValue { ($0.listeners[index], $0.sites[index]) }
             try ListeningSocket.setUserTimeout(listener.service.settings.tcpUserTimeout, on: channel)

@@ -10,6 +10,8 @@ package struct CertificateFiles: Hashable, Sendable {
     package var chain: String
     /// PEM.
     package var key: String
+    /// Whether clients of the domain are asked for certificates of their own.
+    package var asksClients = false
 
     package init(domain: String, chain: String, key: String) {
         self.domain = domain
@@ -68,6 +70,7 @@ package final class ServedCertificate: Sendable {
     private let isWatched: Bool
     private let contexts: [MinimumTLS: NIOSSLContext]
     private let webContexts: [MinimumTLS: NIOSSLContext]
+    private let askingContexts: [MinimumTLS: NIOSSLContext]
     /// For streams between servers (RFC 6120 §13.7.2): where another one calls, and where this one does. Both ask for what the other has to
     /// show, and whether that is good is decided by whoever has the connection.
     let peerServer: NIOSSLContext
@@ -75,7 +78,7 @@ package final class ServedCertificate: Sendable {
 
     init(
         domain: String, bindings: [ChannelBinding], notBefore: Int, notAfter: Int, isWatched: Bool, contexts: [MinimumTLS: NIOSSLContext],
-        webContexts: [MinimumTLS: NIOSSLContext],
+        webContexts: [MinimumTLS: NIOSSLContext], askingContexts: [MinimumTLS: NIOSSLContext],
         peers: (server: NIOSSLContext, client: NIOSSLContext)
     ) {
         self.domain = domain
@@ -86,10 +89,13 @@ package final class ServedCertificate: Sendable {
         self.isWatched = isWatched
         self.contexts = contexts
         self.webContexts = webContexts
+        self.askingContexts = askingContexts
     }
 
     /// For clients that speak XMPP inside TLS.
     package func context(_ minimum: MinimumTLS) -> NIOSSLContext? { contexts[minimum] }
+    /// The same, if they are asked for certificates: whether one is good is decided by whoever has the connection.
+    package func asking(_ minimum: MinimumTLS) -> NIOSSLContext? { askingContexts[minimum] }
     /// For those that speak HTTP.
     package func web(_ minimum: MinimumTLS) -> NIOSSLContext? { webContexts[minimum] }
     /// For one handshake with one of these; `nil`: nothing is to be known of it.
@@ -160,16 +166,19 @@ extension CertificateStore {
         guard let leaf = chain.first, let der = try? leaf.toDERBytes() else { throw CertificateError(file: files.chain, reason: .notPEM) }
         var contexts: [MinimumTLS: NIOSSLContext] = [:]
         var webContexts: [MinimumTLS: NIOSSLContext] = [:]
+        var askingContexts: [MinimumTLS: NIOSSLContext] = [:]
         for minimum in MinimumTLS.allCases {
             contexts[minimum] = try context(clientConfiguration(minimum, chain, key, isWatched: isWatched), files)
             webContexts[minimum] = try context(webConfiguration(minimum, chain, key, isWatched: isWatched), files)
+            if files.asksClients { askingContexts[minimum] = try context(askingConfiguration(minimum, chain, key, isWatched: isWatched), files) }
         }
         let peers = (
             server: try context(peerServerConfiguration(chain, key), files), client: try context(peerClientConfiguration(chain, key), files)
         )
         return ServedCertificate(
             domain: files.domain, bindings: ChannelBinding.tlsServerEndPoint(der).map { [$0] } ?? [], notBefore: Int(leaf.notValidBefore),
-            notAfter: Int(leaf.notValidAfter), isWatched: isWatched, contexts: contexts, webContexts: webContexts, peers: peers)
+            notAfter: Int(leaf.notValidAfter), isWatched: isWatched, contexts: contexts, webContexts: webContexts,
+            askingContexts: askingContexts, peers: peers)
     }
 
     /// The certificates in a file, in DER, as they come.
@@ -206,6 +215,15 @@ extension CertificateStore {
             certificateChain: chain.map { .certificate($0) }, privateKey: .privateKey(key))
         configuration.minimumTLSVersion = minimum == .tls12 ? .tlsv12 : .tlsv13
         configuration.applicationProtocols = ["xmpp-client"]
+        return configuration
+    }
+
+    /// TLS asks for a certificate, and takes none for an answer: in the stream it is told what is missing.
+    private static func askingConfiguration(
+        _ minimum: MinimumTLS, _ chain: [NIOSSLCertificate], _ key: NIOSSLPrivateKey, isWatched: Bool
+    ) -> TLSConfiguration {
+        var configuration = clientConfiguration(minimum, chain, key, isWatched: isWatched)
+        configuration.certificateVerification = .optionalVerification
         return configuration
     }
 

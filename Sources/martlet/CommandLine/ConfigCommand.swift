@@ -23,6 +23,8 @@ struct ConfigCommand: AsyncParsableCommand {
                 throw CommandFailure(error)
             }
             try FederationAssembly(configuration: loaded.configuration).check()
+            let certificates = ClientCertificateAssembly(configuration: loaded.configuration)
+            _ = (try certificates.settings(), try certificates.revocationFiles())
             Terminal.say("\(options.file): good")
         }
     }

@@ -31,6 +31,7 @@ struct ConfigurationChecks {
         checkControlSocket()
         checkPeers()
         checkAnchors()
+        checkClientCertificates()
         checkComponents()
         checkExternalServices()
         checkUploads()
@@ -281,6 +282,29 @@ struct ConfigurationChecks {
             checkReadable(
                 peer.trustAnchors, at: "peers[\(index)].trust-anchors",
                 otherwise: "correct the path, or take the line out: then it is believed as any other server")
+        }
+    }
+
+    /// Whoever asks for certificates has to say whose are believed, and where the accounts are found.
+    private mutating func checkClientCertificates() {
+        let section = configuration.clientCertificates
+        guard let index = configuration.domains.firstIndex(where: { $0.clientCertificates != .off }) else { return }
+        if section.trustAnchors == nil {
+            report(
+                "domains[\(index)].client-certificates", "no authority is believed about clients",
+                hint: "name a file with authorities by client-certificates.trust-anchors")
+        }
+        checkReadable(section.trustAnchors, at: "client-certificates.trust-anchors")
+        checkReadable(section.authorities, at: "client-certificates.authorities")
+        checkReadable(section.mailAuthorities, at: "client-certificates.mail-authorities")
+        let needs: [(CertificateMapping, String?, String)] = [
+            (.published, section.published, "published"), (.mail, section.mailAuthorities, "mail-authorities"), (.subject, section.subject, "subject"),
+        ]
+        for (rule, value, key) in needs where section.mapping.contains(rule) && value == nil {
+            report("client-certificates.mapping", "\(rule.rawValue) needs client-certificates.\(key)")
+        }
+        if section.needsPublished, section.published == nil {
+            report("client-certificates.require-published", "there is no folder of published certificates", hint: "name it by client-certificates.published")
         }
     }
 

@@ -16,6 +16,9 @@ package enum ConfigurationSchema {
         .section("limits", \.limits, limits, "How much anybody may use. A client that exceeds one is told so."),
         .section("idle", \.idle, idle, "How connections that have died are found."),
         .section("authentication", \.authentication, authentication, "How accounts prove who they are."),
+        .section(
+            "client-certificates", \.clientCertificates, clientCertificates,
+            "Log-in with certificates (SASL EXTERNAL), at domains whose client-certificates asks for them."),
         .section("accounts", \.accounts, accounts, "Accounts that people make for themselves, and what they may do to their own (XEP-0077)."),
         .section("storage", \.storage, storage, "Where accounts, rosters and messages are kept."),
         .section("messages", \.messages, messages, "What happens to messages besides their delivery."),
@@ -78,6 +81,13 @@ package enum ConfigurationSchema {
             """
             PEM file with the certificate's private key. Relative to this file. Nobody but the server's user should \
             be able to read it.
+            """),
+        .value(
+            "client-certificates", \.clientCertificates, .choice, .reload,
+            """
+            off: clients are asked for no certificate. request: whoever has one that client-certificates maps to an account may log in with it instead \
+            of a password. require: nobody logs in otherwise; this closes the domain to WebSocket, BOSH and connections whose TLS ends before the server, \
+            and nobody makes an account by his client. Clients name the domain to TLS, or begin in the clear and use STARTTLS.
             """),
         .list(
             "admins", \.admins, of: .bareAddress, .reload, example: "admin@example.org",
@@ -312,6 +322,47 @@ package enum ConfigurationSchema {
         .value(
             "password-hash-queue", \.queuedPasswordHashesMax, .integer(1...100_000), .restart,
             "Most passwords that wait to be hashed. Further ones are refused for the moment."),
+    ])
+
+    static let clientCertificates = ConfigurationMapping<ServerConfiguration.ClientCertificates>([
+        .value(
+            "trust-anchors", \.trustAnchors, .optional(.path), .reload, example: "/etc/martlet/people-ca.pem",
+            "PEM file with the authorities that are believed about people. Relative to this file. Nobody else's certificates are."),
+        .value(
+            "authorities", \.authorities, .optional(.path), .reload, example: "/etc/martlet/people-issuing.pem",
+            "PEM file with certificates of authorities below these that clients need not send. Relative to this file."),
+        .list(
+            "policies", \.policies, of: .objectIdentifier, .reload, counts: 0...16, example: "1.3.6.1.4.1.99999.1.2",
+            "Certificate policies, by their object identifiers, one of which has to hold (RFC 5280 §6.1). Without it, none is asked for."),
+        .list(
+            "mapping", \.mapping, of: .choice, .reload, counts: 1...CertificateMapping.allCases.count, example: "xmpp-address",
+            """
+            Where the account is found, in this order; the first that leads to exactly one account that may come in decides. xmpp-address: id-on-xmppAddr. \
+            published: the certificate is in client-certificates.published. mail: the mailbox, from authorities in client-certificates.mail-authorities. \
+            upn: Microsoft's userPrincipalName. subject: as client-certificates.subject says.
+            """),
+        .value(
+            "mail-authorities", \.mailAuthorities, .optional(.path), .reload, example: "/etc/martlet/mail-ca.pem",
+            """
+            PEM file with authorities that are believed about mailboxes, if the address of the mailbox is that of the account. Relative to this file. They do \
+            not count as trust anchors.
+            """),
+        .value(
+            "subject", \.subject, .optional(.subjectTemplate), .reload, example: "CN=*,UID={localpart},O=Example,DC=example,DC=org",
+            """
+            How subjects look that name accounts: a distinguished name (RFC 4514), the most special part first, one value of which is {localpart}; * is any \
+            value.
+            """),
+        .value(
+            "published", \.published, .optional(.path), .reload, example: "/etc/martlet/people",
+            """
+            Folder with a PEM file for each account that has certificates, such as juliet@example.org.pem; 10,000 at most. Relative to this file. Read by each \
+            reload.
+            """),
+        .value(
+            "require-published", \.needsPublished, .boolean, .reload,
+            "Whether a certificate has to be in client-certificates.published as the account's, however the account is found: taking it out there ends its use."),
+        .section("revocation", \.revocation, revocation, "How it is found out whether certificates of clients are revoked. No log-in waits for it."),
     ])
 
     static let accounts = ConfigurationMapping<ServerConfiguration.Accounts>([

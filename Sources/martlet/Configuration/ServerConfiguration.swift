@@ -21,6 +21,7 @@ package struct ServerConfiguration: ConfigurationSection {
     package var limits = Limits()
     package var idle = Idle()
     package var authentication = Authentication()
+    package var clientCertificates = ClientCertificates()
     package var accounts = Accounts()
     package var storage = Storage()
     package var messages = Messages()
@@ -64,6 +65,8 @@ extension ServerConfiguration {
         /// PEM file with the certificate chain; without it the server makes its own certificate.
         package var certificate: String?
         package var key: String?
+        /// Whether clients are asked for certificates of their own.
+        package var clientCertificates = ClientCertificateDemand.off
         package var admins: [String] = []
         package var contacts = Contacts()
         package var dataPolicy = DataPolicy()
@@ -287,6 +290,27 @@ extension ServerConfiguration {
         package init() {}
     }
 
+    /// Log-in with certificates, where domains ask for them.
+    package struct ClientCertificates: ConfigurationSection {
+        /// PEM file; without it, nobody's certificate is believed.
+        package var trustAnchors: String?
+        /// PEM file with certificates that clients need not send.
+        package var authorities: String?
+        /// Object identifiers of certificate policies, one of which is needed; any or none will do if there are none.
+        package var policies: [String] = []
+        package var mapping: [CertificateMapping] = [.xmppAddress]
+        /// PEM file.
+        package var mailAuthorities: String?
+        /// A distinguished name with `{localpart}`.
+        package var subject: String?
+        /// Folder with a PEM file for each account.
+        package var published: String?
+        package var needsPublished = false
+        package var revocation = Revocation()
+
+        package init() {}
+    }
+
     /// How it is found out whether certificates are revoked.
     package struct Revocation: ConfigurationSection {
         package var mode = RevocationMode.prefer
@@ -386,6 +410,14 @@ package enum ListenerKind: String, Sendable, CaseIterable {
 package enum PeerEncryption: String, Sendable, CaseIterable { case required, optional }
 package enum PeerAuthentication: String, Sendable, CaseIterable { case certificate, dialback }
 package enum PeerBidirection: String, Sendable, CaseIterable { case off, accept, ask }
+package enum ClientCertificateDemand: String, Sendable, CaseIterable { case off, request, require }
+
+/// Where the account of a certificate is found.
+package enum CertificateMapping: String, Sendable, CaseIterable {
+    case xmppAddress = "xmpp-address"
+    case published, mail, upn, subject
+}
+
 package enum RevocationMode: String, Sendable, CaseIterable { case off, prefer, require }
 package enum PeerTLS: String, Sendable, CaseIterable {
     case startTLS = "starttls"

@@ -23,7 +23,9 @@ struct DomainCertificates {
                 pair = ownFiles(of: domain.name)
                 if try makeIfDue(pair, nowSeconds) { made.append(domain.name) }
             }
-            files.append(pair)
+            var asking = pair
+            asking.asksClients = domain.clientCertificates != .off
+            files.append(asking)
             // Other servers call the domains of services by their own names.
             for service in configuration.services(of: domain) {
                 files.append(CertificateFiles(domain: service.domainpart, chain: pair.chain, key: pair.key))

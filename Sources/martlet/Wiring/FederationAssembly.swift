@@ -142,7 +142,8 @@ package struct FederationAssembly {
         }
     }
 
-    private var resolver: any Resolver {
+    /// Of the machine's own, for whoever fetches something.
+    var resolver: any Resolver {
         get throws(CommandFailure) {
             var settings = ResolverSettings()
             settings.servers = federation.nameServers.map(\.description)

@@ -47,7 +47,7 @@ final class Server: Sendable {
             store: core.store, work: passwords, simulation: try Self.simulation(folder, configuration.authentication.scramIterations))
         let service = ClientService(
             router: core.router, accounts: accounts, certificates: certificates, settings: NetworkAssembly(configuration: configuration).settings,
-            uploads: core.uploads, log: start.logs.server)
+            clientCertificates: try Self.clientCertificates(configuration), uploads: core.uploads, log: start.logs.server)
         let listeners = NetworkAssembly(configuration: configuration).listeners
         let clients = ClientListenerService(listeners, service, on: core.pool)
         federation?.begin(core.router, on: core.pool)
@@ -160,6 +160,11 @@ final class Server: Sendable {
             throw CommandFailure(error)
         }
         return files
+    }
+
+    private static func clientCertificates(_ configuration: ServerConfiguration) throws(CommandFailure) -> ClientCertificates {
+        let assembly = ClientCertificateAssembly(configuration: configuration)
+        return ClientCertificates(try assembly.settings(), assembly.isNeeded ? try assembly.checker() : nil)
     }
 
     private static func simulation(_ folder: String, _ iterations: Int) throws(CommandFailure) -> ScramSimulation {

@@ -162,6 +162,9 @@ actor ServerControl {
         ).table()
         let components = try ComponentAssembly(configuration: next).settings
         let peers = federation == nil ? nil : try FederationAssembly(configuration: next).settingsWithTrust()
+        let assembly = ClientCertificateAssembly(configuration: next)
+        let (clientCertificates, revocationFiles) = (try assembly.settings(), try assembly.revocationFiles())
+        let checker = assembly.isNeeded && !clients.checksRevocation ? try assembly.checker() : nil
         let warnings = try loadCertificates(next)
         // From here on nothing fails.
         let oldLevel = loaded.configuration.log.level
@@ -170,6 +173,7 @@ actor ServerControl {
         currentStopTimeout.withLockedValue { $0 = next.server.stopTimeout }
         if next.log.level != oldLevel { logs.output.level = Logger.Level(next.log.level) }
         clients.apply(NetworkAssembly(configuration: next).settings)
+        await clients.apply(clientCertificates, assembly.revocation, revocationFiles, checker)
         core.uploads.apply(UploadSettings(next.uploads))
         if let peers { federation?.apply(peers) }
         housekeeping.apply(next)

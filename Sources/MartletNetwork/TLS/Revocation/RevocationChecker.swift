@@ -93,19 +93,24 @@ package final class RevocationChecker: Sendable {
     ///   - now: seconds since 1970.
     ///   - loop: where is fetched.
     ///   - end: until when is waited for what has to be fetched; if that is past, only what is known already counts.
-    package func finding(about chain: [Certificate], now: Int, on loop: any EventLoop, until end: NIODeadline) async -> RevocationFinding {
+    ///   - fetchesForLater: whether what is not known is fetched also if nobody waits for it.
+    package func finding(
+        about chain: [Certificate], now: Int, on loop: any EventLoop, until end: NIODeadline, fetchesForLater: Bool = false
+    ) async -> RevocationFinding {
         guard settings.mode != .off, chain.count > 1 else { return .notAsked }
         var findings: [RevocationFinding] = []
         for (certificate, issuer) in zip(chain, chain.dropFirst()) {
             guard let question = RevocationQuestion(certificate, issuedBy: issuer) else { return .unknown("a certificate", why: "it cannot be read") }
-            let finding = await finding(question, now, on: loop, until: end)
+            let finding = await finding(question, now, on: loop, until: end, fetchesForLater)
             if case .revoked = finding { return finding }
             findings.append(finding)
         }
         return findings.first { if case .good = $0 { false } else { true } } ?? findings.first ?? .notAsked
     }
 
-    private func finding(_ question: RevocationQuestion, _ now: Int, on loop: any EventLoop, until end: NIODeadline) async -> RevocationFinding {
+    private func finding(
+        _ question: RevocationQuestion, _ now: Int, on loop: any EventLoop, until end: NIODeadline, _ fetchesForLater: Bool
+    ) async -> RevocationFinding {
         var faults: [String] = []
         if let finding = inFiles(question, now, &faults) { return finding }
         let sources = Self.sources(of: question)
@@ -113,6 +118,7 @@ package final class RevocationChecker: Sendable {
         for source in sources {
             if let word = recall(source, now, on: loop), let finding = try? Self.finding(word, question, source, now) { return finding }
         }
+        if fetchesForLater { for source in sources where recall(source, now, on: loop) == nil { _ = fetch(source, now, on: loop) } }
         for (index, source) in sources.enumerated() {
             // Whoever does not answer leaves time for the others.
             let time = max(end - .now(), .zero)
@@ -266,7 +272,8 @@ package final class RevocationChecker: Sendable {
             let until = max(nextUpdate, now + Self.lifetimeMin)
             let refreshFrom = now + min((until - now) / 5 * 4, state.settings.refreshMax)
             Self.put(Entry(word: word, refreshFrom: refreshFrom, until: until, lastUse: now, wasUsed: false), source, in: &state)
-            if old != nil { state.changes += 1 }
+            // Also what is heard for the first time: somebody may have been let in meanwhile.
+            state.changes += 1
         }
     }
 
