@@ -14,7 +14,7 @@ package final class ComponentConnection: StreamConnection {
     private let service: ComponentService
     private let settings: NetworkSettings
     private let beginsWithTLS: Bool
-    private let minimumTLS: MinimumTLS
+    private let tlsProfile: TLSProfile
     private var machine = ComponentStreamMachine()
     private var session: ComponentSession?
     private var deadline = Deadline.login(until: 0)
@@ -29,7 +29,7 @@ package final class ComponentConnection: StreamConnection {
         self.service = service
         settings = service.settings
         beginsWithTLS = configuration.kind.beginsWithTLS
-        minimumTLS = configuration.minimumTLS
+        tlsProfile = configuration.tlsProfile
         super.init(
             loop, limits: settings.limitsBeforeAuthentication, contentNamespace: .componentAccept, stanzasPerTurnMax: service.limits.stanzasPerTurnMax)
     }
@@ -59,7 +59,7 @@ package final class ComponentConnection: StreamConnection {
         secure { context in
             try ServerTLS.install(before: self, context, loop) { [unowned self] name in
                 let certificate = service.certificates.certificate(forServerName: name)
-                guard let tls = certificate?.context(minimumTLS) else {
+                guard let tls = certificate?.context(tlsProfile) else {
                     log(.error, "no certificate to show to a component")
                     throw ServerTLS.NoCertificate()
                 }

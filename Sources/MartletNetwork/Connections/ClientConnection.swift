@@ -223,7 +223,7 @@ extension ClientConnection {
     private func installTLS(_ choose: @escaping (String?) -> ServedCertificate?) {
         secure { context in
             try ServerTLS.install(before: self, context, loop) { [unowned self] name in
-                guard let certificate = choose(name), let context = certificate.context(listener.configuration.minimumTLS) else {
+                guard let certificate = choose(name), let context = certificate.context(listener.configuration.tlsProfile) else {
                     service.log.error("no certificate to serve", metadata: ["address": "\(remoteAddress)"])
                     drop()
                     throw ServerTLS.NoCertificate()
@@ -237,7 +237,7 @@ extension ClientConnection {
 
     /// `nil` if the domain asks for no certificates.
     private func asking(_ certificate: ServedCertificate) -> NIOSSLServerHandler? {
-        guard service.clientCertificates.demand(of: certificate.domain) != .off, let context = certificate.asking(listener.configuration.minimumTLS) else {
+        guard service.clientCertificates.demand(of: certificate.domain) != .off, let context = certificate.asking(listener.configuration.tlsProfile) else {
             return nil
         }
         let tls = NIOSSLServerHandler(context: context, customVerificationCallback: verification())

@@ -163,7 +163,10 @@ package final class FederationService: Sendable {
     func countStranger(at time: Int64) -> Int? { strangerLines.withLockedValue { $0.take(at: time) } }
 
     /// How this server shows who it is where it calls.
-    func clientTLS(for local: String) -> NIOSSLContext? { certificates.certificate(of: local)?.peerClient ?? CertificateStore.anonymousPeerClient }
+    func clientTLS(for pair: DomainPair) -> NIOSSLContext? {
+        let profile = settings.ownTLSProfile(of: pair.remote) ?? settings.tlsProfile
+        return (certificates.certificate(of: pair.local)?.peerClients ?? CertificateStore.anonymousPeerClients)[profile]
+    }
 }
 
 // MARK: Incoming

@@ -55,7 +55,10 @@ package struct FederationSettings: Hashable, Sendable {
     package var watchedFor = TimeAmount.hours(1)
     /// Connections from other servers per address, and those that are not authenticated.
     package var admission = Admission.Limits()
-    package var minimumTLS = MinimumTLS.tls12
+    /// How other servers are called.
+    package var tlsProfile = TLSProfile.intermediate
+    /// The same for single ones, and those below their domains; and what is asked of them where they call.
+    package var tlsProfiles: [String: TLSProfile] = [:]
     /// What is expected of a server that is not named below.
     package var policy = PeerPolicy()
     package var policies: [String: PeerPolicy] = [:]
@@ -99,6 +102,12 @@ package struct FederationSettings: Hashable, Sendable {
     func ownTrusts(for remote: String?) -> Set<PeerTrust> {
         if let remote { return proof(of: remote)?.trust.map { [$0] } ?? [] }
         return trusts
+    }
+
+    /// What is asked of TLS with a server in particular, by its domain or one above it.
+    package func ownTLSProfile(of remote: String) -> TLSProfile? {
+        if tlsProfiles.isEmpty { return nil }
+        return Self.domains(above: remote).lazy.compactMap { tlsProfiles[$0] }.first
     }
 
     private static func domains(above domain: String) -> [String] {

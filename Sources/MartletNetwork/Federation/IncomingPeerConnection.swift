@@ -10,6 +10,7 @@ import NIOCore
 package final class IncomingPeerConnection: PeerConnection {
     private var machine: IncomingPeerMachine
     private let begins: TLSStart
+    private let tlsProfile: TLSProfile
     private lazy var session = PeerSession(self, router: service.router, context: loop.context)
     /// Links by which this server sends back on the same stream (XEP-0288).
     private var links: [PeerLink] = []
@@ -33,8 +34,9 @@ package final class IncomingPeerConnection: PeerConnection {
     package enum TLSStart: Hashable, Sendable { case inStream, atOnce }
     private enum Deadline { case negotiation(until: Int), idle, closing(until: Int) }
 
-    init(_ service: FederationService, _ loop: NetworkLoop, begins: TLSStart) {
+    init(_ service: FederationService, _ loop: NetworkLoop, begins: TLSStart, _ tlsProfile: TLSProfile) {
         self.begins = begins
+        self.tlsProfile = tlsProfile
         machine = IncomingPeerMachine(isSecure: begins == .atOnce)
         super.init(service, loop)
     }
@@ -54,7 +56,7 @@ package final class IncomingPeerConnection: PeerConnection {
         deadline = .negotiation(until: until)
         hang(until: until)
         service.came(self)
-        if begins == .atOnce { installServerTLS { [service] in service.certificates.certificate(forServerName: $0) } }
+        if begins == .atOnce { installServerTLS(tlsProfile) { [service] in service.certificates.certificate(forServerName: $0) } }
     }
 
     private func refuse(_ refusal: Admission.Refusal) {
@@ -279,7 +281,7 @@ package final class IncomingPeerConnection: PeerConnection {
         }
         write { action.write(to: &$0) }
         flush()
-        installServerTLS { _ in certificate }
+        installServerTLS(tlsProfile) { _ in certificate }
     }
 
     // MARK: Authentication
@@ -376,7 +378,11 @@ private struct Surroundings: IncomingPeerEnvironment {
     func serves(_ domain: String) -> Bool { (try? BareJID(parsing: domain)).map { hosts.isOurs($0) } ?? false }
     func canStartTLS(for domain: String) -> Bool { service.certificates.certificate(of: domain) != nil }
     func streamID() -> String { connection.loop.context.random.token() }
-    func policy(of remote: String) -> PeerPolicy { service.policy(of: remote) }
+    func policy(of remote: String) -> PeerPolicy {
+        var policy = service.policy(of: remote)
+        if policy.refusal == nil, !connection.isAsAsked(of: remote) { policy.refusal = "This server speaks with \(remote) by TLS 1.3 only." }
+        return policy
+    }
     func certificate(for remote: String) -> CertificateVerdict { connection.certificate(for: remote) }
     /// Beside the operator's own word that of others does not count, nor has anybody a say about a certificate that its authority has revoked.
     func isWorthLooking(for remote: String) -> Bool {

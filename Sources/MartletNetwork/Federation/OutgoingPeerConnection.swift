@@ -90,7 +90,7 @@ class OutgoingPeerConnection: PeerConnection {
     }
 
     private func handshake() {
-        guard let tls = service.clientTLS(for: pair.local) else { return fail(.network("TLS cannot be used")) }
+        guard let tls = service.clientTLS(for: pair) else { return fail(.network("TLS cannot be used")) }
         let name = try? BareJID(parsing: pair.remote)
         installClientTLS(tls, calling: name.flatMap { $0.addressDomainpart == nil ? $0.asciiDomainpart : nil })
     }

@@ -127,10 +127,10 @@ extension PeerConnection {
     /// Puts TLS in front of this handler as the one who was called, once the loop has time for a handshake.
     ///
     /// - Parameter choose: the certificate for the name in the caller's hello.
-    func installServerTLS(_ choose: @escaping (String?) -> ServedCertificate?) {
+    func installServerTLS(_ profile: TLSProfile, _ choose: @escaping (String?) -> ServedCertificate?) {
         secure { context in
             try ServerTLS.install(before: self, context, loop) { [unowned self] name in
-                guard let context = choose(name)?.peerServer else { throw ServerTLS.NoCertificate() }
+                guard let context = choose(name)?.peerServers[profile] else { throw ServerTLS.NoCertificate() }
                 let handler = NIOSSLServerHandler(context: context, customVerificationCallback: verification())
                 tls = handler
                 return (handler, nil)
@@ -146,6 +146,12 @@ extension PeerConnection {
             self.tls = handler
             try context.pipeline.syncOperations.addHandler(handler, position: .before(self))
         }
+    }
+
+    /// Whether the connection is as what is asked of a server in particular; it may not be encrypted yet.
+    func isAsAsked(of remote: String) -> Bool {
+        guard isSecure, let profile = settings.ownTLSProfile(of: remote) else { return true }
+        return profile.allows(version: tls?.tlsVersion)
     }
 
     /// As operators call it; `nil` without TLS.

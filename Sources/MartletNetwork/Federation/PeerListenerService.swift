@@ -21,8 +21,10 @@ package final class PeerListenerService: Sendable {
         let (pool, service, configurations) = (pool, service, configurations)
         try await sockets.open(configurations.map { ListeningPorts.Port($0) }, service.network, on: pool.group) { index, channel in
             try ListeningSocket.setUserTimeout(service.network.tcpUserTimeout, on: channel)
-            let begins: IncomingPeerConnection.TLSStart = configurations[index].kind == .serverTLS ? .atOnce : .inStream
-            try channel.pipeline.syncOperations.addHandler(IncomingPeerConnection(service, pool.loop(of: channel.eventLoop), begins: begins))
+            let configuration = configurations[index]
+            let begins: IncomingPeerConnection.TLSStart = configuration.kind == .serverTLS ? .atOnce : .inStream
+            try channel.pipeline.syncOperations.addHandler(
+                IncomingPeerConnection(service, pool.loop(of: channel.eventLoop), begins: begins, configuration.tlsProfile))
         }
     }
 

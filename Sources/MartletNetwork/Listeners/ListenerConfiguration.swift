@@ -57,19 +57,17 @@ package struct ListenerConfiguration: Hashable, Sendable {
     package var proxySources: [NetworkBlock]
     /// Whether clients may authenticate without TLS: for tests on loopback, and behind proxies that end TLS.
     package var allowsPlaintext: Bool
-    package var minimumTLS: MinimumTLS
+    package var tlsProfile: TLSProfile
 
     package init(
         kind: Kind, addresses: [String] = ["0.0.0.0", "::"], port: Int, proxySources: [NetworkBlock] = [], allowsPlaintext: Bool = false,
-        minimumTLS: MinimumTLS = .tls12
+        tlsProfile: TLSProfile = .intermediate
     ) {
         self.kind = kind
         self.addresses = addresses
         self.port = port
         self.proxySources = proxySources
         self.allowsPlaintext = allowsPlaintext
-        self.minimumTLS = minimumTLS
+        self.tlsProfile = tlsProfile
     }
 }
-
-package enum MinimumTLS: String, Hashable, Sendable, CaseIterable { case tls12 = "1.2", tls13 = "1.3" }

@@ -68,21 +68,21 @@ package final class ServedCertificate: Sendable {
     package let notAfter: Int
     /// Whether the contexts for clients tell what a ``HandshakeWatch`` wants to know.
     private let isWatched: Bool
-    private let contexts: [MinimumTLS: NIOSSLContext]
-    private let webContexts: [MinimumTLS: NIOSSLContext]
-    private let askingContexts: [MinimumTLS: NIOSSLContext]
+    private let contexts: [TLSProfile: NIOSSLContext]
+    private let webContexts: [TLSProfile: NIOSSLContext]
+    private let askingContexts: [TLSProfile: NIOSSLContext]
     /// For streams between servers (RFC 6120 §13.7.2): where another one calls, and where this one does. Both ask for what the other has to
     /// show, and whether that is good is decided by whoever has the connection.
-    let peerServer: NIOSSLContext
-    let peerClient: NIOSSLContext
+    let peerServers: [TLSProfile: NIOSSLContext]
+    let peerClients: [TLSProfile: NIOSSLContext]
 
     init(
-        domain: String, bindings: [ChannelBinding], notBefore: Int, notAfter: Int, isWatched: Bool, contexts: [MinimumTLS: NIOSSLContext],
-        webContexts: [MinimumTLS: NIOSSLContext], askingContexts: [MinimumTLS: NIOSSLContext],
-        peers: (server: NIOSSLContext, client: NIOSSLContext)
+        domain: String, bindings: [ChannelBinding], notBefore: Int, notAfter: Int, isWatched: Bool, contexts: [TLSProfile: NIOSSLContext],
+        webContexts: [TLSProfile: NIOSSLContext], askingContexts: [TLSProfile: NIOSSLContext],
+        peers: (servers: [TLSProfile: NIOSSLContext], clients: [TLSProfile: NIOSSLContext])
     ) {
         self.domain = domain
-        (peerServer, peerClient) = peers
+        (peerServers, peerClients) = peers
         self.bindings = bindings
         self.notBefore = notBefore
         self.notAfter = notAfter
@@ -93,11 +93,11 @@ package final class ServedCertificate: Sendable {
     }
 
     /// For clients that speak XMPP inside TLS.
-    package func context(_ minimum: MinimumTLS) -> NIOSSLContext? { contexts[minimum] }
+    package func context(_ profile: TLSProfile) -> NIOSSLContext? { contexts[profile] }
     /// The same, if they are asked for certificates: whether one is good is decided by whoever has the connection.
-    package func asking(_ minimum: MinimumTLS) -> NIOSSLContext? { askingContexts[minimum] }
+    package func asking(_ profile: TLSProfile) -> NIOSSLContext? { askingContexts[profile] }
     /// For those that speak HTTP.
-    package func web(_ minimum: MinimumTLS) -> NIOSSLContext? { webContexts[minimum] }
+    package func web(_ profile: TLSProfile) -> NIOSSLContext? { webContexts[profile] }
     /// For one handshake with one of these; `nil`: nothing is to be known of it.
     package func watch() -> HandshakeWatch? { isWatched ? HandshakeWatch() : nil }
 }
@@ -164,17 +164,15 @@ extension CertificateStore {
         let chain = try certificates(files.chain)
         let key = try privateKey(files.key)
         guard let leaf = chain.first, let der = try? leaf.toDERBytes() else { throw CertificateError(file: files.chain, reason: .notPEM) }
-        var contexts: [MinimumTLS: NIOSSLContext] = [:]
-        var webContexts: [MinimumTLS: NIOSSLContext] = [:]
-        var askingContexts: [MinimumTLS: NIOSSLContext] = [:]
-        for minimum in MinimumTLS.allCases {
-            contexts[minimum] = try context(clientConfiguration(minimum, chain, key, isWatched: isWatched), files)
-            webContexts[minimum] = try context(webConfiguration(minimum, chain, key, isWatched: isWatched), files)
-            if files.asksClients { askingContexts[minimum] = try context(askingConfiguration(minimum, chain, key, isWatched: isWatched), files) }
+        var (contexts, webContexts, askingContexts): ([TLSProfile: NIOSSLContext], [TLSProfile: NIOSSLContext], [TLSProfile: NIOSSLContext]) = ([:], [:], [:])
+        var peers: (servers: [TLSProfile: NIOSSLContext], clients: [TLSProfile: NIOSSLContext]) = ([:], [:])
+        for profile in TLSProfile.allCases {
+            contexts[profile] = try context(clientConfiguration(profile, chain, key, isWatched: isWatched), files)
+            webContexts[profile] = try context(webConfiguration(profile, chain, key, isWatched: isWatched), files)
+            if files.asksClients { askingContexts[profile] = try context(askingConfiguration(profile, chain, key, isWatched: isWatched), files) }
+            peers.servers[profile] = try context(peerServerConfiguration(profile, chain, key), files)
+            peers.clients[profile] = try context(peerClientConfiguration(profile, chain, key), files)
         }
-        let peers = (
-            server: try context(peerServerConfiguration(chain, key), files), client: try context(peerClientConfiguration(chain, key), files)
-        )
         return ServedCertificate(
             domain: files.domain, bindings: ChannelBinding.tlsServerEndPoint(der).map { [$0] } ?? [], notBefore: Int(leaf.notValidBefore),
             notAfter: Int(leaf.notValidAfter), isWatched: isWatched, contexts: contexts, webContexts: webContexts,
@@ -209,60 +207,72 @@ extension CertificateStore {
     }
 
     private static func serverConfiguration(
-        _ minimum: MinimumTLS, _ chain: [NIOSSLCertificate], _ key: NIOSSLPrivateKey
+        _ profile: TLSProfile, _ chain: [NIOSSLCertificate], _ key: NIOSSLPrivateKey
     ) -> TLSConfiguration {
         var configuration = TLSConfiguration.makeServerConfiguration(
             certificateChain: chain.map { .certificate($0) }, privateKey: .privateKey(key))
-        configuration.minimumTLSVersion = minimum == .tls12 ? .tlsv12 : .tlsv13
+        profile.restrict(&configuration)
         configuration.applicationProtocols = ["xmpp-client"]
         return configuration
     }
 
     /// TLS asks for a certificate, and takes none for an answer: in the stream it is told what is missing.
     private static func askingConfiguration(
-        _ minimum: MinimumTLS, _ chain: [NIOSSLCertificate], _ key: NIOSSLPrivateKey, isWatched: Bool
+        _ profile: TLSProfile, _ chain: [NIOSSLCertificate], _ key: NIOSSLPrivateKey, isWatched: Bool
     ) -> TLSConfiguration {
-        var configuration = clientConfiguration(minimum, chain, key, isWatched: isWatched)
+        var configuration = clientConfiguration(profile, chain, key, isWatched: isWatched)
         configuration.certificateVerification = .optionalVerification
         return configuration
     }
 
     private static func clientConfiguration(
-        _ minimum: MinimumTLS, _ chain: [NIOSSLCertificate], _ key: NIOSSLPrivateKey, isWatched: Bool
+        _ profile: TLSProfile, _ chain: [NIOSSLCertificate], _ key: NIOSSLPrivateKey, isWatched: Bool
     ) -> TLSConfiguration {
-        var configuration = serverConfiguration(minimum, chain, key)
+        var configuration = serverConfiguration(profile, chain, key)
         if isWatched { configuration.keyLogCallback = HandshakeWatch.note }
         return configuration
     }
 
     private static func webConfiguration(
-        _ minimum: MinimumTLS, _ chain: [NIOSSLCertificate], _ key: NIOSSLPrivateKey, isWatched: Bool
+        _ profile: TLSProfile, _ chain: [NIOSSLCertificate], _ key: NIOSSLPrivateKey, isWatched: Bool
     ) -> TLSConfiguration {
-        var configuration = clientConfiguration(minimum, chain, key, isWatched: isWatched)
+        var configuration = clientConfiguration(profile, chain, key, isWatched: isWatched)
         configuration.applicationProtocols = ["http/1.1"]
         return configuration
     }
 
-    private static func peerServerConfiguration(_ chain: [NIOSSLCertificate], _ key: NIOSSLPrivateKey) -> TLSConfiguration {
-        var configuration = serverConfiguration(.tls12, chain, key)
+    private static func peerServerConfiguration(
+        _ profile: TLSProfile, _ chain: [NIOSSLCertificate], _ key: NIOSSLPrivateKey
+    ) -> TLSConfiguration {
+        var configuration = serverConfiguration(profile, chain, key)
         configuration.applicationProtocols = [DialTarget.TLS.alpn]
         configuration.certificateVerification = .optionalVerification
+        configuration.trustRoots = noAuthorities
         return configuration
     }
 
-    private static func peerClientConfiguration(_ chain: [NIOSSLCertificate], _ key: NIOSSLPrivateKey?) -> TLSConfiguration {
+    private static func peerClientConfiguration(
+        _ profile: TLSProfile, _ chain: [NIOSSLCertificate], _ key: NIOSSLPrivateKey?
+    ) -> TLSConfiguration {
         var configuration = TLSConfiguration.makeClientConfiguration()
-        configuration.minimumTLSVersion = .tlsv12
+        profile.restrict(&configuration)
         configuration.applicationProtocols = [DialTarget.TLS.alpn]
         // Replaced by what looks at the chain itself.
         configuration.certificateVerification = .noHostnameVerification
+        configuration.trustRoots = noAuthorities
         configuration.certificateChain = chain.map { .certificate($0) }
         configuration.privateKey = key.map { .privateKey($0) }
         return configuration
     }
 
+    /// What other servers show is looked at by ``PeerTrust``; the library itself believes nobody, and reads nothing.
+    private static let noAuthorities = NIOSSLTrustRoots.certificates([])
+
     /// For a domain that has no certificate to show where it calls.
-    static let anonymousPeerClient = try? NIOSSLContext(configuration: peerClientConfiguration([], nil))
+    static let anonymousPeerClients: [TLSProfile: NIOSSLContext] = Dictionary(
+        TLSProfile.allCases.compactMap { profile in
+            (try? NIOSSLContext(configuration: peerClientConfiguration(profile, [], nil))).map { (profile, $0) }
+        }, uniquingKeysWith: { first, _ in first })
 
     private static func context(_ configuration: TLSConfiguration, _ files: CertificateFiles) throws(CertificateError) -> NIOSSLContext {
         do {

@@ -120,7 +120,7 @@ final class WebConnection: LoopConnection, ChannelDuplexHandler, RemovableChanne
     }
 
     private func makeTLS(_ name: String?) throws -> (NIOSSLServerHandler, HandshakeWatch?) {
-        guard let certificate = service.certificates.certificate(forServerName: name), let context = certificate.web(listener.configuration.minimumTLS) else {
+        guard let certificate = service.certificates.certificate(forServerName: name), let context = certificate.web(listener.configuration.tlsProfile) else {
             service.log.error("no certificate to serve", metadata: ["address": "\(remoteAddress)"])
             drop()
             throw ServerTLS.NoCertificate()

@@ -175,7 +175,12 @@ package enum ConfigurationSchema {
         .value(
             "plaintext-authentication", \.plaintextAuthentication, .boolean, .restart,
             "Whether clients may log in without encryption. Only for a listener on loopback, or behind a proxy that ends TLS."),
-        .value("tls-minimum", \.tlsMinimum, .choice, .restart, "Oldest version of TLS that is accepted."),
+        .value(
+            "tls-profile", \.tlsProfile, .choice, .restart,
+            """
+            What is asked of TLS. intermediate: TLS 1.2 with ECDHE and AES-GCM or ChaCha20-Poly1305, and TLS 1.3. modern: TLS 1.3 alone. strict: TLS 1.3, with \
+            keys agreed on by P-384 alone.
+            """),
     ])
 
     static let limits = ConfigurationMapping<ServerConfiguration.Limits>([
@@ -482,6 +487,9 @@ package enum ConfigurationSchema {
             it is answered also by servers that cannot reach it. off: never. Such a stream is not resumed after its connection has broken off.
             """),
         .value(
+            "tls-profile", \.tlsProfile, .choice, .reload,
+            "What is asked of TLS where this server calls, as listeners.tls-profile. What holds for servers that call is that of the listener."),
+        .value(
             "trust-anchors", \.trustAnchors, .optional(.path), .restart, example: "/etc/martlet/authorities.pem",
             """
             PEM file with the authorities that are believed about other servers. Relative to this file. Without it, those that the machine \
@@ -573,6 +581,9 @@ package enum ConfigurationSchema {
         .value("tls", \.tls, .choice, .reload, "How it is called at these addresses: starttls, or direct (TLS from the first byte)."),
         .value("encryption", \.encryption, .optional(.choice), .reload, example: "required", "As federation.encryption, for this server."),
         .value("authentication", \.authentication, .optional(.choice), .reload, example: "dialback", "As federation.authentication, for this server."),
+        .value(
+            "tls-profile", \.tlsProfile, .optional(.choice), .reload, example: "modern",
+            "As federation.tls-profile, for this server. With modern and strict it is not heard over TLS 1.2 where it calls, whatever the listener takes."),
         .list(
             "pins", \.pins, of: .publicKeyPin, .reload, counts: 0...16, example: "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
             """

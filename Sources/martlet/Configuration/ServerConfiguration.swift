@@ -111,7 +111,7 @@ extension ServerConfiguration {
         /// this is empty.
         package var proxySources: [AddressBlock] = []
         package var plaintextAuthentication = false
-        package var tlsMinimum = TLSVersion.tls12
+        package var tlsProfile = TLSProfileName.intermediate
 
         /// Unless given, those of loopback for components, and all for everybody else.
         package var addresses: [IPAddress] {
@@ -124,7 +124,7 @@ extension ServerConfiguration {
 
         package static func == (a: Listener, b: Listener) -> Bool {
             a.kind == b.kind && a.port == b.port && a.addresses == b.addresses && a.proxySources == b.proxySources
-                && a.plaintextAuthentication == b.plaintextAuthentication && a.tlsMinimum == b.tlsMinimum
+                && a.plaintextAuthentication == b.plaintextAuthentication && a.tlsProfile == b.tlsProfile
         }
 
         package init() {}
@@ -266,6 +266,7 @@ extension ServerConfiguration {
         package var encryption = PeerEncryption.required
         package var authentication = PeerAuthentication.certificate
         package var bidirection = PeerBidirection.accept
+        package var tlsProfile = TLSProfileName.intermediate
         /// PEM file; without it, those of the machine.
         package var trustAnchors: String?
         package var revocation = Revocation()
@@ -330,6 +331,7 @@ extension ServerConfiguration {
         package var tls = PeerTLS.startTLS
         package var encryption: PeerEncryption?
         package var authentication: PeerAuthentication?
+        package var tlsProfile: TLSProfileName?
         /// The keys that it may show; any if there are none.
         package var pins: [PublicKeyPin] = []
         /// PEM file; without it, the authorities that are believed about everybody.
@@ -424,9 +426,9 @@ package enum PeerTLS: String, Sendable, CaseIterable {
     case direct
 }
 
-package enum TLSVersion: String, Sendable, CaseIterable {
-    case tls12 = "1.2"
-    case tls13 = "1.3"
+/// What is asked of TLS.
+package enum TLSProfileName: String, Sendable, CaseIterable {
+    case modern, intermediate, strict
 }
 
 /// Which messages an archive keeps for an account that has not said what it wants (XEP-0441).

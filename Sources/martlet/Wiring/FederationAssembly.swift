@@ -51,6 +51,8 @@ package struct FederationAssembly {
         for peer in configuration.peers {
             settings.policies[peer.domain] = policy(of: peer)
         }
+        settings.tlsProfile = TLSProfile(federation.tlsProfile)
+        for peer in configuration.peers { settings.tlsProfiles[peer.domain] = peer.tlsProfile.map { TLSProfile($0) } }
         settings.proofs = proofs
         settings.asksWebServers = federation.asksWebServers
         settings.overrides = overrides

@@ -69,7 +69,7 @@ package struct NetworkAssembly {
             ListenerConfiguration(
                 kind: Self.kind(listener.kind), addresses: listener.addresses.map(\.description), port: listener.port,
                 proxySources: listener.proxySources.compactMap { NetworkBlock($0.description) },
-                allowsPlaintext: listener.plaintextAuthentication, minimumTLS: listener.tlsMinimum == .tls12 ? .tls12 : .tls13)
+                allowsPlaintext: listener.plaintextAuthentication, tlsProfile: TLSProfile(listener.tlsProfile))
         }
     }
 }
@@ -83,6 +83,17 @@ extension ServerConfiguration {
     /// Whether everybody can be told where to connect without DNS. There is no word for STARTTLS: whoever needs it would find nothing.
     var saysPorts: Bool {
         !web.addresses.isEmpty && !publicPorts(.clientTLS).isEmpty && (!federation.isEnabled || !publicPorts(.serverTLS).isEmpty)
+    }
+}
+
+extension TLSProfile {
+    init(_ name: TLSProfileName) {
+        self =
+            switch name {
+            case .modern: .modern
+            case .intermediate: .intermediate
+            case .strict: .strict
+            }
     }
 }
 

@@ -36,7 +36,7 @@ struct ConfigurationLoaderTests {
                   - 192.0.2.1
                   - "[2001:DB8::1]"
                 proxy-sources: [10.0.0.0/8, "::1"]
-                tls-minimum: 1.3
+                tls-profile: modern
             limits: {stanza-bytes-per-second: off, resource-conflict: refuse-new}
             idle: {ping-after: off, ping-timeout: 1 m}
             log: {destination: server.log, format: json}
@@ -54,7 +54,7 @@ struct ConfigurationLoaderTests {
         #expect(configuration.listeners.map(\.kind) == [.clientTLS])
         #expect(configuration.listeners.first?.addresses.map(\.description) == ["192.0.2.1", "2001:db8::1"])
         #expect(configuration.listeners.first?.proxySources.map(\.description) == ["10.0.0.0/8", "::1"])
-        #expect(configuration.listeners.first?.tlsMinimum == .tls13)
+        #expect(configuration.listeners.first?.tlsProfile == .modern)
         #expect(configuration.limits.stanzaBytesPerSecond == nil)
         #expect(configuration.limits.resourceConflict == .refuseNew)
         #expect(configuration.idle.pingAfter == nil)

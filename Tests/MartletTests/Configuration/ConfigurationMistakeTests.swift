@@ -184,7 +184,7 @@ struct ConfigurationMistakeTests {
             listeners("proxy-sources: [10.0.0.1/8]"), 3, 45, "listeners[0].proxy-sources[0]", "bits set after the prefix",
             hint: "did you mean 10.0.0.0/8?"),
         Mistake(listeners("proxy-sources: [10.0.0.0/33]"), 3, 45, "listeners[0].proxy-sources[0]", "a block of addresses"),
-        Mistake(listeners("tls-minimum: 1.1"), 3, 42, "listeners[0].tls-minimum", "one of 1.2, 1.3"),
+        Mistake(listeners("tls-profile: old"), 3, 42, "listeners[0].tls-profile", "one of modern, intermediate, strict"),
         Mistake(
             minimal + "authentication: {mechanisms: [SCRAM-SHA-265]}\n", 2, 31,
             "authentication.mechanisms[0]", "one of", hint: "256"),
