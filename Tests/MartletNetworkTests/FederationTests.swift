@@ -725,7 +725,7 @@ struct FederationTests {
         }
     }
 
-    @Test("a certificate in a file is looked at as another server does, now and three weeks from now")
+    @Test("a certificate in a file is looked at as another server does, now and a month from now")
     func certificateFile() async throws {
         try await World.with { world in
             func check(_ file: String, of domain: String, now: Int) async -> (isWell: Bool, last: DiagnosisStep?) {

@@ -50,7 +50,7 @@ async def _(world):
         server = Server(world)
         chain, secret = server.folder / "chain.pem", server.folder / "key.pem"
         status, text = await output(
-            "openssl", "req", "-x509", "-newkey", *KEYS[key], "-nodes", "-days", "30", "-subj", f"/CN={server.domain}",
+            "openssl", "req", "-x509", "-newkey", *KEYS[key], "-nodes", "-days", "90", "-subj", f"/CN={server.domain}",
             "-addext", f"subjectAltName=DNS:{server.domain}", "-keyout", secret, "-out", chain)
         equal(status, 0, text)
         secret.chmod(0o600)

@@ -37,7 +37,7 @@ crlnumber = $dir/crlnumber
 certificate = $dir/ca.pem
 private_key = $dir/ca-key.pem
 default_md = sha256
-default_days = 30
+default_days = 90
 default_crl_days = 30
 policy = anything
 unique_subject = no
@@ -88,7 +88,7 @@ class Authority:
         self.certificate = str(self.folder / "ca.pem")
         self.revocations = str(self.folder / "crl.pem")
         openssl(
-            "req", "-x509", *new_key(self.folder / "ca-key.pem"), "-config", self.folder / "ca.cnf", "-extensions", "root", "-days", "30",
+            "req", "-x509", *new_key(self.folder / "ca-key.pem"), "-config", self.folder / "ca.cnf", "-extensions", "root", "-days", "90",
             "-out", self.certificate,
         )
         self.list_revocations()
@@ -107,10 +107,10 @@ class Authority:
         if kind == TINY:
             request = chain.with_suffix(".csr")
             openssl("req", "-new", *new_key(key), "-config", configuration, "-subj", "/CN=m", "-out", request)
-            openssl("x509", "-req", "-in", request, "-signkey", key, "-set_serial", "1", "-days", "30", "-out", chain)
+            openssl("x509", "-req", "-in", request, "-signkey", key, "-set_serial", "1", "-days", "90", "-out", chain)
         elif kind == "self-signed":
             openssl(
-                "req", "-x509", *new_key(key), "-config", configuration, "-extensions", "server", "-days", "30", "-subj", f"/CN={common}",
+                "req", "-x509", *new_key(key), "-config", configuration, "-extensions", "server", "-days", "90", "-subj", f"/CN={common}",
                 "-out", chain,
             )
         else:

@@ -55,7 +55,7 @@ PYTHON
 
 # A certificate such as Martlet makes for a domain that has none.
 server_make_certificate() { # DOMAIN CERTIFICATE KEY
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj "/CN=$1" \
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 90 -subj "/CN=$1" \
         -addext "subjectAltName=DNS:$1" -addext basicConstraints=critical,CA:FALSE -addext keyUsage=critical,digitalSignature \
         -keyout "$3" -out "$2" 2>/dev/null
     chmod 600 "$3"

@@ -66,6 +66,9 @@ package final class ServedCertificate: Sendable {
     /// Seconds since 1970.
     package let notBefore: Int
     package let notAfter: Int
+    package let file: String
+    /// SHA-256 of it, in hexadecimal.
+    package let fingerprint: String
     /// Whether the contexts for clients tell what a ``HandshakeWatch`` wants to know.
     private let isWatched: Bool
     private let contexts: [TLSProfile: NIOSSLContext]
@@ -77,8 +80,8 @@ package final class ServedCertificate: Sendable {
     let peerClients: [TLSProfile: NIOSSLContext]
 
     init(
-        domain: String, bindings: [ChannelBinding], notBefore: Int, notAfter: Int, isWatched: Bool, contexts: [TLSProfile: NIOSSLContext],
-        webContexts: [TLSProfile: NIOSSLContext], askingContexts: [TLSProfile: NIOSSLContext],
+        domain: String, bindings: [ChannelBinding], notBefore: Int, notAfter: Int, file: String, fingerprint: String, isWatched: Bool,
+        contexts: [TLSProfile: NIOSSLContext], webContexts: [TLSProfile: NIOSSLContext], askingContexts: [TLSProfile: NIOSSLContext],
         peers: (servers: [TLSProfile: NIOSSLContext], clients: [TLSProfile: NIOSSLContext])
     ) {
         self.domain = domain
@@ -86,6 +89,8 @@ package final class ServedCertificate: Sendable {
         self.bindings = bindings
         self.notBefore = notBefore
         self.notAfter = notAfter
+        self.file = file
+        self.fingerprint = fingerprint
         self.isWatched = isWatched
         self.contexts = contexts
         self.webContexts = webContexts
@@ -105,7 +110,7 @@ package final class ServedCertificate: Sendable {
 /// The certificates of all domains. A reload swaps them all or none; connections keep what they began with.
 package final class CertificateStore: Sendable {
     /// Before its end a certificate is warned about, in days.
-    package static let warningDays = 21
+    package static let warningDays = 30
 
     private struct Contents {
         var byDomain: [String: ServedCertificate]
@@ -160,7 +165,7 @@ package final class CertificateStore: Sendable {
 // MARK: Files
 
 extension CertificateStore {
-    private static func read(_ files: CertificateFiles, isWatched: Bool) throws(CertificateError) -> ServedCertificate {
+    static func read(_ files: CertificateFiles, isWatched: Bool = false) throws(CertificateError) -> ServedCertificate {
         let chain = try certificates(files.chain)
         let key = try privateKey(files.key)
         guard let leaf = chain.first, let der = try? leaf.toDERBytes() else { throw CertificateError(file: files.chain, reason: .notPEM) }
@@ -175,8 +180,8 @@ extension CertificateStore {
         }
         return ServedCertificate(
             domain: files.domain, bindings: ChannelBinding.tlsServerEndPoint(der).map { [$0] } ?? [], notBefore: Int(leaf.notValidBefore),
-            notAfter: Int(leaf.notValidAfter), isWatched: isWatched, contexts: contexts, webContexts: webContexts,
-            askingContexts: askingContexts, peers: peers)
+            notAfter: Int(leaf.notValidAfter), file: files.chain, fingerprint: ExpiringCertificate.fingerprint(of: der), isWatched: isWatched,
+            contexts: contexts, webContexts: webContexts, askingContexts: askingContexts, peers: peers)
     }
 
     /// The certificates in a file, in DER, as they come.
@@ -184,7 +189,7 @@ extension CertificateStore {
         try certificates(path).compactMap { try? $0.toDERBytes() }
     }
 
-    private static func certificates(_ path: String) throws(CertificateError) -> [NIOSSLCertificate] {
+    static func certificates(_ path: String) throws(CertificateError) -> [NIOSSLCertificate] {
         let bytes = try contents(of: path)
         guard let chain = try? NIOSSLCertificate.fromPEMBytes(bytes), !chain.isEmpty else {
             throw CertificateError(file: path, reason: .notPEM)

@@ -25,7 +25,8 @@ package final class ServerMetrics: Sendable {
     private let storeCommitSubmits: Recorder
     private let dataFreeBytes: Meter
     private let dataFreePercent: Meter
-    private let certificateEnds: NIOLockedValueBox<[String: Meter]>
+    // Once an hour.
+    private let certificates: NIOLockedValueBox<[String: (end: Meter, days: Meter)]>
     private let logins = NIOLockedValueBox<[LoginKind: Counter]>([:])
 
     private struct LoginKind: Hashable {
@@ -43,7 +44,7 @@ package final class ServerMetrics: Sendable {
         storeCommitSubmits = Recorder(label: "martlet_store_commit_submits", aggregate: true, factory: factory)
         dataFreeBytes = Meter(label: "martlet_data_free_bytes", factory: factory)
         dataFreePercent = Meter(label: "martlet_data_free_percent", factory: factory)
-        certificateEnds = NIOLockedValueBox([:])
+        certificates = NIOLockedValueBox([:])
     }
 
     /// The meaning of every metric, for readers of `/metrics`.
@@ -75,6 +76,7 @@ package final class ServerMetrics: Sendable {
         registry.describe("martlet_block_list_entries", .gauge, "Who is on a block list that the server goes by.")
         registry.describe("martlet_block_list_refusals", .counter, "What was refused since the start to those who are on block lists.")
         registry.describe("martlet_certificate_end_seconds", .gauge, "When the certificate of a domain ends, in seconds since 1970.")
+        registry.describe("martlet_certificate_days_left", .gauge, "Whole days until the certificate of a domain ends; below zero once it has ended.")
         registry.describe("martlet_data_free_bytes", .gauge, "Free space on the disk of the data folder.")
         registry.describe("martlet_data_free_percent", .gauge, "The same in percent of the disk.")
         registry.describe("martlet_ready", .gauge, "1 while the server takes clients.")
@@ -245,13 +247,18 @@ package final class ServerMetrics: Sendable {
         dataFreePercent.set(freePercent)
     }
 
-    package func certificate(of domain: String, ends: Int) {
-        let meter = certificateEnds.withLockedValue { meters in
-            let meter = meters[domain] ?? Meter(label: "martlet_certificate_end_seconds", dimensions: [("domain", domain)], factory: factory)
-            meters[domain] = meter
-            return meter
+    package func certificate(of domain: String, ends: Int, daysLeft: Int) {
+        let meters = certificates.withLockedValue { meters in
+            let dimensions = [("domain", domain)]
+            let own = meters[domain] ?? (
+                end: Meter(label: "martlet_certificate_end_seconds", dimensions: dimensions, factory: factory),
+                days: Meter(label: "martlet_certificate_days_left", dimensions: dimensions, factory: factory)
+            )
+            meters[domain] = own
+            return own
         }
-        meter.set(ends)
+        meters.end.set(ends)
+        meters.days.set(daysLeft)
     }
 }
 

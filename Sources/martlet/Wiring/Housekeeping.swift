@@ -26,6 +26,7 @@ final class Housekeeping: Service {
         /// Where rooms are.
         var roomDomains: [String]
         var freeSpaceWarning: Int?
+        var configuration: ServerConfiguration
     }
 
     private let core: ServerCore
@@ -45,7 +46,7 @@ final class Housekeeping: Service {
         state = NIOLockedValueBox(
             State(
                 lastAnswer: time.wallMilliseconds, retention: configuration.archive.retention, roomDomains: RoomAddress(configuration).domains,
-                freeSpaceWarning: configuration.storage.freeSpaceWarning))
+                freeSpaceWarning: configuration.storage.freeSpaceWarning, configuration: configuration))
     }
 
     /// After a reload.
@@ -54,6 +55,7 @@ final class Housekeeping: Service {
             $0.retention = configuration.archive.retention
             $0.roomDomains = RoomAddress(configuration).domains
             $0.freeSpaceWarning = configuration.storage.freeSpaceWarning
+            $0.configuration = configuration
         }
     }
 
@@ -74,6 +76,7 @@ final class Housekeeping: Service {
     private func takeTurns() async {
         let start = time.monotonic
         var (turns, retention, disk) = (0, ArchiveRetention(), DiskWatch())
+        var expiry = CertificateExpiry(folder: dataFolder)
         // Beside the turns, so that the store is looked at and names are reserved in time, however many rooms there are.
         var hourly: Task<Void, Never>?
         var ghosts: Task<Void, Never>?
@@ -89,7 +92,7 @@ final class Housekeeping: Service {
                 }
             }
             if turns % Self.hourlyTurns == 0 {
-                lookAtCertificates()
+                lookAtCertificates(&expiry)
                 let isClockBelieved = retention.isClockBelieved(wall: time.wallMilliseconds, monotonic: time.monotonic)
                 let last = hourly
                 hourly = Task {
@@ -209,15 +212,20 @@ final class Housekeeping: Service {
 
     private var rooms: RoomKeeping { RoomKeeping(core.router, core.mailbox) }
 
-    private func lookAtCertificates() {
-        let now = time.wallSeconds
+    private func lookAtCertificates(_ expiry: inout CertificateExpiry) {
+        let (now, configuration) = (time.wallSeconds, state.withLockedValue { $0.configuration })
         for certificate in certificates.all {
-            logs.metrics.certificate(of: certificate.domain, ends: certificate.notAfter)
-            let days = (certificate.notAfter - now) / 86_400
-            guard days < CertificateStore.warningDays else { continue }
-            let end: Logger.Metadata = ["domain": "\(certificate.domain)", "ends": "\(Timestamp.text(Int64(certificate.notAfter) * 1000))"]
-            if certificate.notAfter < now { logs.server.error("a certificate has expired", metadata: end) }
-            else { logs.server.warning("a certificate expires soon", metadata: end) }
+            logs.metrics.certificate(of: certificate.domain, ends: certificate.notAfter, daysLeft: certificate.expiring.daysLeft(now: now))
+        }
+        let (logged, told) = expiry.look(at: CertificateExpiry.all(configuration, certificates), now: now)
+        for certificate in logged {
+            if certificate.notAfter < now { logs.server.error("a certificate has expired", metadata: certificate.metadata) }
+            else { logs.server.warning("a certificate expires soon", metadata: certificate.metadata) }
+        }
+        guard !told.isEmpty else { return }
+        core.tellAdmins(of: told, configuration, now: now)
+        do throws(CommandFailure) { try expiry.save() } catch {
+            logs.server.warning("what was told of certificates cannot be written down, and is told again after a restart", metadata: ["why": "\(error.message)"])
         }
     }
 }
