@@ -53,8 +53,8 @@ var targets: [Target] = [
     module(
         "MartletNetwork",
         [
-            "MartletXML", "MartletXMPP", "MartletCore", "CUnbound", .nioCore, .nioPosix, .nioTLS, .nioSSL, .nioHTTP1, .crypto, .x509, .asn1,
-            .logging,
+            "MartletXML", "MartletXMPP", "MartletCore", "CUnbound", .nioCore, .nioPosix, .nioTLS, .nioSSL, .nioHTTP1, .crypto,
+            .cryptoExtras, .x509, .asn1, .logging,
         ]),
     module("MartletTesting", ["MartletXML", "MartletXMPP", "MartletCore", "MartletFeatures", .nioCore, .nioEmbedded, .logging]),
     .executableTarget(

@@ -173,7 +173,7 @@ final class DiagnosedPeerConnection: OutgoingPeerConnection {
 
 extension RevocationFinding {
     /// For people; a fault that ends the stream is told at its end.
-    fileprivate var words: (DiagnosisStep.Verdict, String)? {
+    var words: (DiagnosisStep.Verdict, String)? {
         switch self {
         case .notAsked: nil
         case .good(let source): (.good, "not revoked, says \(source)")

@@ -81,7 +81,7 @@ package struct Dialler: Sendable {
         package init() {}
     }
 
-    fileprivate let resolver: any Resolver
+    package let resolver: any Resolver
     var policy: AddressPolicy
     fileprivate let settings: Settings
     /// Told of every step, on the dial's loop.

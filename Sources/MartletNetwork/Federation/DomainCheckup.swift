@@ -179,27 +179,14 @@ extension FederationService {
     ///
     /// - Parameters:
     ///   - file: PEM: the domain's own certificate, then those that lead to a trusted one.
+    ///   - key: its key, if that is looked at as well.
     ///   - now: seconds since 1970.
     /// - Returns: whether they accept it, and will for the next ``CertificateStore/warningDays`` days.
-    package func checkCertificate(_ file: String, of domain: String, now: Int, _ tell: (DiagnosisStep) -> Void) async -> Bool {
-        do {
-            let chain = try CertificateStore.chain(in: file)
-            guard let first = chain.first, let address = try? BareJID(parsing: domain) else { throw CertificateFault.absent }
-            tell(DiagnosisStep(.certificate, .neutral, "\(file): \(try DiagnosedPeerConnection.words(first, more: chain.count - 1))"))
-            if let fault = try await trust.verify(chain, now: now).fault(for: address) { throw fault }
-            let later = now + CertificateStore.warningDays * 86_400
-            do { _ = try await trust.verify(chain, now: later) } catch {
-                tell(DiagnosisStep(.certificate, .bad, "\(file): others accept it for \(domain), but not much longer: \(error)"))
-                tell(DiagnosisStep(.advice, .bad, "renew it, and reload the configuration"))
-                return false
-            }
-            tell(DiagnosisStep(.certificate, .good, "\(file): others accept it for \(domain)"))
-            return true
-        } catch {
-            tell(DiagnosisStep(.certificate, .bad, "\(file): others do not accept it for \(domain): \(error)"))
-            tell(DiagnosisStep(.advice, .bad, "have one issued by an authority that others trust, for \(domain), and name it under domains (certificate and key)"))
-            return false
-        }
+    package func checkCertificate(
+        _ file: String, key: String? = nil, of domain: String, now: Int, _ tell: @escaping (DiagnosisStep) -> Void
+    ) async -> Bool {
+        let domains = [domain].compactMap { try? BareJID(parsing: $0) }
+        return await CertificateCheckup(trust, now: now, tell).run(.init(chain: file, key: key, domains: domains))
     }
 }
 

@@ -11,7 +11,7 @@ struct Martlet: AsyncParsableCommand {
         version: "martlet \(MartletVersion.current)",
         subcommands: [
             ServeCommand.self, InitCommand.self, AccountCommand.self, InviteCommand.self, RoomCommand.self, ArchiveCommand.self, UploadsCommand.self, ReportCommand.self,
-            ConfigCommand.self, StatusCommand.self,
+            ConfigCommand.self, CertificateCommand.self, StatusCommand.self,
             SessionCommand.self, FederationCommand.self, ComponentCommand.self, DoctorCommand.self, LogCommand.self, BackupCommand.self, VerifyCommand.self,
             RestoreCommand.self, FeaturesCommand.self,
         ])

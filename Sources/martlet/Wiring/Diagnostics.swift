@@ -42,7 +42,7 @@ struct Diagnostics {
         var isWell = true
         for domain in configuration.allDomains {
             if let file = files.first(where: { $0.domain == domain }) {
-                let isAccepted = await service.checkCertificate(file.chain, of: domain, now: SystemClock().wallSeconds) { tell(domain, $0) }
+                let isAccepted = await service.checkCertificate(file.chain, key: file.key, of: domain, now: SystemClock().wallSeconds) { tell(domain, $0) }
                 isWell = isWell && isAccepted
             } else {
                 tell(domain, DiagnosisStep(.certificate, .bad, "there is none yet: the server makes one at its first start, which convinces no other server"))

@@ -21,7 +21,7 @@ struct DomainCertificates {
                 pair = CertificateFiles(domain: domain.name, chain: chain, key: key)
             } else {
                 pair = ownFiles(of: domain.name)
-                if try makeIfDue(pair, nowSeconds) { made.append(domain.name) }
+                if try makeIfDue(pair, domain, nowSeconds) { made.append(domain.name) }
             }
             var asking = pair
             asking.asksClients = domain.clientCertificates != .off
@@ -37,23 +37,37 @@ struct DomainCertificates {
     /// The same without making any: those that are there.
     var presentFiles: [CertificateFiles] {
         configuration.domains.flatMap { domain in
-            let own = ownFiles(of: domain.name)
-            let (chain, key) = (domain.certificate ?? own.chain, domain.key ?? own.key)
-            guard PrivateFiles.exists(chain) else { return [CertificateFiles]() }
+            let files = files(of: domain)
+            guard PrivateFiles.exists(files.chain) else { return [CertificateFiles]() }
             let names = [domain.name] + configuration.services(of: domain).map(\.domainpart)
-            return names.map { CertificateFiles(domain: $0, chain: chain, key: key) }
+            return names.map { CertificateFiles(domain: $0, chain: files.chain, key: files.key) }
         }
+    }
+
+    /// Where a domain's are, whether they are there or not.
+    func files(of domain: ServerConfiguration.Domain) -> CertificateFiles {
+        let own = ownFiles(of: domain.name)
+        return CertificateFiles(domain: domain.name, chain: domain.certificate ?? own.chain, key: domain.key ?? own.key)
     }
 
     func ownFiles(of domain: String) -> CertificateFiles {
         CertificateFiles(domain: domain, chain: "\(folder)/\(domain).pem", key: "\(folder)/\(domain).key")
     }
 
+    /// What a certificate of a domain is to be for.
+    func names(of domain: ServerConfiguration.Domain) -> CertificateNames? {
+        (try? BareJID(parsing: domain.name)).map { CertificateNames($0, services: configuration.services(of: domain)) }
+    }
+
     /// Whether a certificate was made.
-    private func makeIfDue(_ files: CertificateFiles, _ nowSeconds: Int) throws(CommandFailure) -> Bool {
-        guard try isDue(files, nowSeconds) else { return false }
-        guard let domain = try? BareJID(parsing: files.domain) else { return false }
-        let own = try SelfSignedCertificate(domain: domain, nowSeconds: nowSeconds)
+    private func makeIfDue(_ files: CertificateFiles, _ domain: ServerConfiguration.Domain, _ nowSeconds: Int) throws(CommandFailure) -> Bool {
+        guard try isDue(files, nowSeconds), let names = names(of: domain) else { return false }
+        try put(SelfSignedCertificate(names, nowSeconds: nowSeconds), at: files)
+        return true
+    }
+
+    /// Puts one that the server has made in the place of its own.
+    func put(_ own: SelfSignedCertificate, at files: CertificateFiles) throws(CommandFailure) {
         try PrivateFiles.makeFolder(configuration.server.dataFolder)
         try PrivateFiles.makeFolder(folder)
         // The key first: a certificate without its key would be taken for a damaged pair. A new key goes with an old certificate for a
@@ -61,7 +75,6 @@ struct DomainCertificates {
         if PrivateFiles.exists(files.chain) { unlink(files.chain) }
         try PrivateFiles.write(own.key.utf8, to: files.key)
         try PrivateFiles.write(own.certificate.utf8, to: files.chain)
-        return true
     }
 
     private func isDue(_ files: CertificateFiles, _ nowSeconds: Int) throws(CommandFailure) -> Bool {

@@ -15,8 +15,7 @@ package struct FederationAssembly {
     /// - Returns: `nil` where there is no federation.
     func service(_ certificates: CertificateStore, secret: [UInt8]? = nil, log: Logger) throws(CommandFailure) -> FederationService? {
         guard federation.isEnabled else { return nil }
-        let resolver = try resolver
-        let policy = AddressPolicy(allowed: federation.privateNetworks.compactMap { NetworkBlock($0.description) })
+        let dialler = try dialler
         let keySecret: [UInt8]
         if let secret { keySecret = secret } else { keySecret = try ServerSecret.dialback.load(from: configuration.server.dataFolder) }
         let trust = try trust
@@ -26,7 +25,7 @@ package struct FederationAssembly {
         return FederationService(
             try settingsWithTrust(), NetworkAssembly(configuration: configuration).settings,
             .init(
-                certificates: certificates, trust: trust, resolver: resolver, dialler: Dialler(resolver, policy: policy), secret: DialbackSecret(keySecret)), log: log)
+                certificates: certificates, trust: trust, resolver: dialler.resolver, dialler: dialler, secret: DialbackSecret(keySecret)), log: log)
     }
 
     package var settings: FederationSettings {
@@ -128,7 +127,7 @@ package struct FederationAssembly {
         return overrides
     }
 
-    private var trust: PeerTrust {
+    var trust: PeerTrust {
         get throws(CommandFailure) {
             try Self.trust(
                 federation.trustAnchors ?? PeerTrust.systemAnchors,
@@ -141,6 +140,13 @@ package struct FederationAssembly {
         do throws(CertificateError) { return try PeerTrust(anchorFile: file) } catch {
             let failure = CommandFailure(error)
             throw CommandFailure(failure.status, failure.message, hint: hint)
+        }
+    }
+
+    /// Whom the server connects to by names that others have said.
+    var dialler: Dialler {
+        get throws(CommandFailure) {
+            Dialler(try resolver, policy: AddressPolicy(allowed: federation.privateNetworks.compactMap { NetworkBlock($0.description) }))
         }
     }
 

@@ -1,5 +1,6 @@
 import Crypto
 import Foundation
+import MartletNetwork
 import MartletXMPP
 import SwiftASN1
 import X509
@@ -8,28 +9,28 @@ import X509
 struct SelfSignedCertificate {
     /// For how long it is good. Longer ones are refused by some systems even if the user trusts them.
     static let validity = Duration.seconds(825 * 86_400)
-    /// A new one is made at a start or a reload when so much is left.
-    static let renewalBefore = Duration.seconds(21 * 86_400)
+    /// A new one is made at a start or a reload when so much is left: before anybody is warned.
+    static let renewalBefore = Duration.seconds(35 * 86_400)
 
     /// PEM.
     let certificate: String
     /// PEM.
     let key: String
 
-    init(domain: BareJID, nowSeconds: Int) throws(CommandFailure) {
+    /// - Parameter validity: the standard one, or a shorter one.
+    init(_ names: CertificateNames, nowSeconds: Int, validity: Duration = Self.validity) throws(CommandFailure) {
         do {
-            (certificate, key) = try Self.make(domain, Date(timeIntervalSince1970: Double(nowSeconds)))
+            (certificate, key) = try Self.make(names, Date(timeIntervalSince1970: Double(nowSeconds)), validity)
         } catch {
-            throw CommandFailure(.software, "no certificate can be made for \(domain): \(error)")
+            throw CommandFailure(.software, "no certificate can be made for \(names.domains[0]): \(error)")
         }
     }
 
-    private static func make(_ domain: BareJID, _ now: Date) throws -> (certificate: String, key: String) {
-        let key = P256.Signing.PrivateKey()
-        let signer = Certificate.PrivateKey(key)
-        let host = domain.asciiDomainpart
+    private static func make(_ names: CertificateNames, _ now: Date, _ validity: Duration) throws -> (certificate: String, key: String) {
+        let key = try CertificateKey(.p256)
+        let signer = key.privateKey
         // X.520: a common name has at most 64 characters. Nobody compares it any more; the names are below.
-        let name = try DistinguishedName { CommonName(String(host.prefix(64))) }
+        let name = try DistinguishedName { CommonName(String(names.domains[0].asciiDomainpart.prefix(64))) }
         let certificate = try Certificate(
             version: .v3, serialNumber: Certificate.SerialNumber(), publicKey: signer.publicKey,
             // Clocks differ.
@@ -40,16 +41,10 @@ struct SelfSignedCertificate {
                 Critical(KeyUsage(digitalSignature: true))
                 try ExtendedKeyUsage([.serverAuth, .clientAuth])
                 SubjectKeyIdentifier(hash: signer.publicKey)
-                SubjectAlternativeNames([.dnsName(host), try xmppAddress(domain)])
+                SubjectAlternativeNames(try names.all)
             },
             issuerPrivateKey: signer)
-        return (try certificate.serializeAsPEM().pemString + "\n", key.pemRepresentation + "\n")
-    }
-
-    /// `id-on-xmppAddr` (RFC 6120 §13.7.1.4), for peers that look for it.
-    private static func xmppAddress(_ domain: BareJID) throws -> GeneralName {
-        let text = ASN1UTF8String(domain.domainpart)
-        return .otherName(.init(typeID: [1, 3, 6, 1, 5, 5, 7, 8, 5], value: try ASN1Any(erasing: text)))
+        return (try certificate.serializeAsPEM().pemString + "\n", key.pem)
     }
 }
 
