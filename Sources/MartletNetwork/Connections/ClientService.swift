@@ -16,13 +16,16 @@ package final class ClientService: Sendable {
     let bosh: BOSHRegistry
     /// Files that are taken and given by HTTP, where they are.
     let uploads: Uploads?
+    /// What an authority is to find here, where one is asked for certificates.
+    package let challenges: ACMEChallenges
     // One attempt to log in takes it twice; never on a stanza's path.
     private let throttle: NIOLockedValueBox<LoginThrottle>
     private let registrations: NIOLockedValueBox<RegistrationThrottle>
 
     package init(
         router: Router, accounts: any AccountSource, certificates: CertificateStore, settings: NetworkSettings = NetworkSettings(),
-        clientCertificates: ClientCertificates = ClientCertificates(ClientCertificateSettings(), nil), uploads: Uploads? = nil, log: Logger
+        clientCertificates: ClientCertificates = ClientCertificates(ClientCertificateSettings(), nil), uploads: Uploads? = nil,
+        challenges: ACMEChallenges = ACMEChallenges(), log: Logger
     ) {
         self.router = router
         self.accounts = accounts
@@ -30,6 +33,7 @@ package final class ClientService: Sendable {
         self.clientCertificates = clientCertificates
         self.settings = settings
         self.uploads = uploads
+        self.challenges = challenges
         self.log = log
         admission = Admission(settings.admission)
         bosh = BOSHRegistry()
@@ -49,6 +53,7 @@ package final class ClientService: Sendable {
         admission = old.admission
         bosh = old.bosh
         uploads = old.uploads
+        challenges = old.challenges
         throttle = old.throttle
         admission.apply(settings.admission)
         registrations = old.registrations

@@ -22,7 +22,7 @@ package struct AddressPolicy: Hashable, Sendable {
     package init(allowed: [NetworkBlock] = []) { self.allowed = allowed }
 
     /// For what the operator himself wants to be called.
-    static let everything = AddressPolicy(allowed: [block("0.0.0.0/0"), block("::/0")])
+    package static let everything = AddressPolicy(allowed: [block("0.0.0.0/0"), block("::/0")])
 
     /// Why the address is not dialled; `nil` if it may be.
     package func refusal(of address: NetworkAddress) -> Refusal? {

@@ -93,6 +93,9 @@ package struct Dialler: Sendable {
         self.settings = settings
     }
 
+    /// For what the operator himself wants to be called, wherever it is.
+    package mutating func allowEverything() { policy = .everything }
+
     /// Dials one target after the other until there is a connection. On `loop`, which is the connection's.
     package func dial(_ targets: [DialTarget], on loop: any EventLoop) -> Dial {
         loop.assertInEventLoop()

@@ -13,9 +13,12 @@ final class HTTPExchange: @unchecked Sendable {
         case redirect(HTTPURL?)
         /// Another status; the content was not looked at.
         case other(HTTPResponseHead)
+        /// Whatever the status, where all of it is wanted.
+        case whole(HTTPResponseHead, [UInt8])
     }
 
     private let request: HTTPRequest
+    private let isWhole: Bool
     private let context: NIOSSLContext?
     private let loop: any EventLoop
     private let promise: EventLoopPromise<Outcome>
@@ -25,19 +28,22 @@ final class HTTPExchange: @unchecked Sendable {
     private var isDone = false
     private var answer: (head: HTTPResponseHead, body: ByteBuffer)?
 
-    private init(_ request: HTTPRequest, _ context: NIOSSLContext?, _ loop: any EventLoop) {
+    private init(_ request: HTTPRequest, isWhole: Bool, _ context: NIOSSLContext?, _ loop: any EventLoop) {
         self.request = request
+        self.isWhole = isWhole
         self.context = context
         self.loop = loop
         promise = loop.makePromise()
     }
 
-    /// - Parameter context: for TLS; `nil` without it.
+    /// - Parameters:
+    ///   - isWhole: whether the content is wanted of any answer.
+    ///   - context: for TLS; `nil` without it.
     /// - Returns: on `loop`. Fails with ``HTTPFetchError``.
     static func begin(
-        _ request: HTTPRequest, _ dialler: Dialler, _ context: NIOSSLContext?, on loop: any EventLoop, until end: NIODeadline
+        _ request: HTTPRequest, isWhole: Bool, _ dialler: Dialler, _ context: NIOSSLContext?, on loop: any EventLoop, until end: NIODeadline
     ) -> EventLoopFuture<Outcome> {
-        let exchange = HTTPExchange(request, context, loop)
+        let exchange = HTTPExchange(request, isWhole: isWhole, context, loop)
         exchange.timer = loop.scheduleTask(deadline: end) { exchange.finish(.failure(.timedOut(request.deadline))) }
         let dial = dialler.dial([DialTarget(request.url.host, port: request.url.port)], on: loop)
         exchange.dial = dial
@@ -103,14 +109,17 @@ extension HTTPExchange {
         case .body(let bytes): goesOn(bytes)
         case .end:
             guard let answer else { return }
+            let bytes = Array(answer.body.readableBytesView)
+            if isWhole { return finish(.success(.whole(answer.head, bytes))) }
             let type = answer.head.headers.first(name: "Content-Type")
-            finish(.success(.answer(HTTPAnswer(url: request.url, type: type, bytes: Array(answer.body.readableBytesView)))))
+            finish(.success(.answer(HTTPAnswer(url: request.url, type: type, bytes: bytes))))
         }
     }
 
     private func begins(_ head: HTTPResponseHead) {
         switch head.status {
         case .ok: break
+        case _ where isWhole: break
         case .movedPermanently, .found, .seeOther, .temporaryRedirect, .permanentRedirect:
             return finish(.success(.redirect(head.headers.first(name: "Location").flatMap { request.url.following($0) })))
         default: return finish(.success(.other(head)))

@@ -1,6 +1,6 @@
 import NIOConcurrencyHelpers
 package import NIOCore
-import NIOHTTP1
+package import NIOHTTP1
 package import NIOSSL
 
 /// What is to be fetched, and how much of the server's time and memory it may take.
@@ -38,6 +38,13 @@ package struct HTTPAnswer: Hashable, Sendable {
     package let bytes: [UInt8]
 
     package init(url: HTTPURL, type: String?, bytes: [UInt8]) { (self.url, self.type, self.bytes) = (url, type, bytes) }
+}
+
+/// A whole answer, whatever its status.
+package struct HTTPResponse: Sendable {
+    package let status: Int
+    package let headers: HTTPHeaders
+    package let bytes: [UInt8]
 }
 
 /// Why something was not fetched, in words for operators.
@@ -127,7 +134,7 @@ package struct HTTPFetch: Sendable {
                 if request.url.scheme == .https, url.scheme == .http { throw .downgraded(url) }
                 request.url = url
                 request.redirectsMax -= 1
-            case .other(let head): throw .status(Int(head.status.code))
+            case .other(let head), .whole(let head, _): throw .status(Int(head.status.code))
             }
         }
     }
@@ -139,11 +146,21 @@ package struct HTTPFetch: Sendable {
         return head
     }
 
-    private func exchange(_ request: HTTPRequest, until end: NIODeadline) async throws(HTTPFetchError) -> HTTPExchange.Outcome {
+    /// An answer as it comes, with its content: for protocols that say more than what is asked for. Redirects are answers like others.
+    package func response(to request: HTTPRequest) async throws(HTTPFetchError) -> HTTPResponse {
+        guard mayAsk(request.url) else { throw .notAllowed(request.url) }
+        let end = NIODeadline.now() + request.deadline
+        guard case .whole(let head, let bytes) = try await exchange(request, until: end, isWhole: true) else { throw .broken("what came is no answer") }
+        return HTTPResponse(status: Int(head.status.code), headers: head.headers, bytes: bytes)
+    }
+
+    private func exchange(
+        _ request: HTTPRequest, until end: NIODeadline, isWhole: Bool = false
+    ) async throws(HTTPFetchError) -> HTTPExchange.Outcome {
         let context = request.url.scheme == .https ? try tls.context() : nil
         let (loop, dialler) = (group.next(), dialler)
         do {
-            return try await loop.flatSubmit { HTTPExchange.begin(request, dialler, context, on: loop, until: end) }.get()
+            return try await loop.flatSubmit { HTTPExchange.begin(request, isWhole: isWhole, dialler, context, on: loop, until: end) }.get()
         } catch {
             throw error as? HTTPFetchError ?? .broken("\(error)")
         }

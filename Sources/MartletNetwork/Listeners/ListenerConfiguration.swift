@@ -11,6 +11,8 @@ package struct ListenerConfiguration: Hashable, Sendable {
         case https
         /// The same without TLS, behind a reverse proxy that ends it.
         case http
+        /// HTTP for an authority that looks whether a name is ours (RFC 8555 §8.3), and for nothing else.
+        case challenge
         /// Components, without TLS (XEP-0114).
         case component
         /// The same with TLS from the first byte.
@@ -18,14 +20,14 @@ package struct ListenerConfiguration: Hashable, Sendable {
 
         var isForServers: Bool {
             switch self {
-            case .client, .clientTLS, .https, .http, .component, .componentTLS: false
+            case .client, .clientTLS, .https, .http, .challenge, .component, .componentTLS: false
             case .server, .serverTLS: true
             }
         }
 
         var isForComponents: Bool {
             switch self {
-            case .client, .clientTLS, .https, .http, .server, .serverTLS: false
+            case .client, .clientTLS, .https, .http, .challenge, .server, .serverTLS: false
             case .component, .componentTLS: true
             }
         }
@@ -35,13 +37,13 @@ package struct ListenerConfiguration: Hashable, Sendable {
         var speaksHTTP: Bool {
             switch self {
             case .client, .clientTLS, .server, .serverTLS, .component, .componentTLS: false
-            case .https, .http: true
+            case .https, .http, .challenge: true
             }
         }
 
         var beginsWithTLS: Bool {
             switch self {
-            case .client, .server, .http, .component: false
+            case .client, .server, .http, .challenge, .component: false
             case .clientTLS, .serverTLS, .https, .componentTLS: true
             }
         }

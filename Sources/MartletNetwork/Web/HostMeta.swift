@@ -95,38 +95,25 @@ extension HostMeta {
 
     /// RFC 6415 appendix A, a JRD.
     private static func json(_ links: [Link]) -> ByteBuffer {
-        let entries = links.map { "{\"rel\":\(quoted($0.relation)),\"href\":\(quoted($0.url))}" }
+        let entries = links.map { "{\"rel\":\(JSONText.quoted($0.relation)),\"href\":\(JSONText.quoted($0.url))}" }
         return ByteBuffer(string: "{\"links\":[\(entries.joined(separator: ","))]}")
     }
 
     /// The same with all that is said of other ways (XEP-0487 §4). Which of them comes first is only a hint: TLS from the first byte costs a client the
     /// least, BOSH the most.
     private static func json(_ links: [Link], _ ports: PublicPorts, _ domain: String) -> ByteBuffer {
-        let addresses = ports.addresses.map(quoted).joined(separator: ",")
+        let addresses = ports.addresses.map(JSONText.quoted).joined(separator: ",")
         let entry = { (relation: String, place: String, priority: Int, name: String) in
             """
-            {"rel":\(quoted(relation)),\(place),"ips":[\(addresses)],"priority":\(priority),"weight":0,"sni":\(quoted(name))}
+            {"rel":\(JSONText.quoted(relation)),\(place),"ips":[\(addresses)],"priority":\(priority),"weight":0,"sni":\(JSONText.quoted(name))}
             """
         }
         var entries = ports.clients.map { entry("urn:xmpp:alt-connections:tls", "\"port\":\($0)", 10, domain) }
         for (index, link) in links.enumerated() {
-            entries.append(entry(link.relation, "\"href\":\(quoted(link.url))", 20 + 10 * index, link.serverName ?? domain))
+            entries.append(entry(link.relation, "\"href\":\(JSONText.quoted(link.url))", 20 + 10 * index, link.serverName ?? domain))
         }
         entries += ports.servers.map { entry("urn:xmpp:alt-connections:s2s-tls", "\"port\":\($0)", 10, domain) }
         return ByteBuffer(string: "{\"xmpp\":{\"ttl\":\(lifetime)},\"links\":[\(entries.joined(separator: ","))]}")
-    }
-
-    /// A string of JSON (RFC 8259 §7).
-    private static func quoted(_ text: String) -> String {
-        var quoted = "\""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\"", "\\": quoted += "\\\(scalar)"
-            case "\u{0}"..."\u{1F}": quoted += "\\u00" + (scalar.value < 16 ? "0" : "") + String(scalar.value, radix: 16)
-            default: quoted.unicodeScalars.append(scalar)
-            }
-        }
-        return quoted + "\""
     }
 }
 

@@ -52,11 +52,14 @@ final class WebSite: Sendable {
     private let resources: [String: any WebResource]
     /// Whatever is at a path that begins with ``UploadPath/prefix``.
     private let uploads: UploadResource?
+    /// Whatever is at a path that begins with ``ACMEChallenges/prefix``.
+    private let challenges: ACMEChallengeResource
 
     init(_ listener: ClientListener) {
         self.listener = listener
         settings = listener.service.settings.web
         uploads = settings.offersUploads ? listener.service.uploads.map { UploadResource(uploads: $0) } : nil
+        challenges = ACMEChallengeResource(challenges: listener.service.challenges)
         resources = [
             Self.webSocketPath: WebSocketResource(),
             Self.boshPath: BOSHResource(listener.service.settings),
@@ -68,6 +71,8 @@ final class WebSite: Sendable {
 
     /// Paths are compared as they are written: nothing is decoded and nothing left out, so that there is one way to write each.
     func resource(at path: String) -> (any WebResource)? {
+        if path.hasPrefix(ACMEChallenges.prefix) { return challenges }
+        if listener.configuration.kind == .challenge { return nil }
         if let resource = resources[path] { return resource }
         return path.hasPrefix(UploadPath.prefix) ? uploads : InvitationPage(path: path)
     }

@@ -36,6 +36,7 @@ struct ConfigurationChecks {
         checkExternalServices()
         checkUploads()
         checkWebAddresses()
+        checkACME()
         checkServerInformation()
         checkBlockLists()
     }
@@ -133,6 +134,33 @@ struct ConfigurationChecks {
         warn(
             "web.addresses", "host-meta.json does not name them: clients or other servers could not be told where to connect with TLS from the first byte",
             hint: "add listeners of kind client-tls, and of kind server-tls unless federation is off")
+    }
+
+    /// An authority is asked only for what is ours, and only if the operator has agreed to its terms.
+    private mutating func checkACME() {
+        let acme = configuration.acme
+        guard acme.isEnabled else { return }
+        if let text = acme.directory {
+            if HTTPURL(text)?.scheme != .https { report("acme.directory", "\(ConfigurationSource.shortened(text)) is no https: URL") }
+        } else if !faulty.contains("acme.directory") {
+            report("acme.enabled", "it is not said which authority is asked", hint: "add acme.directory, the URL of its directory")
+        }
+        if !acme.agreesToTerms, !faulty.contains("acme.terms-agreed") {
+            report("acme.enabled", "nobody has agreed to the authority's terms", hint: "read them, and set acme.terms-agreed to true if you do")
+        }
+        for (index, name) in acme.domains.enumerated() {
+            guard let domain = configuration.domains.first(where: { $0.name == name }) else {
+                report("acme.domains[\(index)]", "this server does not host \(ConfigurationSource.shortened(name))")
+                continue
+            }
+            if domain.certificate != nil { report("acme.domains[\(index)]", "\(name) has a certificate already", hint: "take its lines certificate: and key: out") }
+        }
+        let account = acme.externalAccount
+        if (account.identifier == nil) != (account.keyFile == nil) { report("acme.external-account", "a key and its name belong together", hint: "set id and key-file") }
+        checkSecret(account.keyFile, at: "acme.external-account.key-file", otherwise: "it holds the key that the authority has given, in Base64 on one line")
+        checkReadable(
+            acme.trustAnchors, at: "acme.trust-anchors",
+            otherwise: "correct the path, or take the line out: then the authorities of this machine are believed")
     }
 
     /// A bucket is of use only with all that it takes to reach it.
@@ -353,6 +381,11 @@ struct ConfigurationChecks {
             checkPlaintext(listener, at: path)
             checkHTTP(listener, at: path)
             checkComponentListener(listener, at: path)
+        }
+        if let port = configuration.acme.port, configuration.acme.isEnabled {
+            for (number, address) in configuration.acme.addresses.enumerated() {
+                check(Endpoint(address: address, port: port, path: number == 0 ? "acme.port" : "acme.addresses[\(number)]"), &opened)
+            }
         }
         guard let port = configuration.metrics.port else { return }
         check(Endpoint(address: configuration.metrics.address, port: port, path: "metrics.port"), &opened)

@@ -48,6 +48,12 @@ package enum ConfigurationSchema {
             "What holds for single other servers, and for the domains below theirs."),
         .section("log", \.log, log, "What the server tells its operator."),
         .section("web", \.web, web, "What is asked for by HTTP, such as XMPP over WebSocket (RFC 7395)."),
+        .section(
+            "acme", \.acme, acme,
+            """
+            Certificates that the server gets from an authority by itself, and renews (ACME, RFC 8555). The authority looks by HTTP, on port 80 of each name, \
+            whether it is ours.
+            """),
         .section("metrics", \.metrics, metrics, "The HTTP port for metrics and health checks."),
         .section("access", \.access, access, "Who may do what."),
     ])
@@ -619,6 +625,50 @@ package enum ConfigurationSchema {
             servers connect with TLS from the first byte (XEP-0487), and those that understand this ask DNS for nothing. The ports have to be the same \
             outside.
             """),
+    ])
+
+    static let acme = ConfigurationMapping<ServerConfiguration.ACME>([
+        .value("enabled", \.isEnabled, .boolean, .restart, "Whether an authority is asked for certificates."),
+        .value(
+            "directory", \.directory, .optional(.uri), .reload, example: "https://acme.example.com/directory",
+            "The https: URL of the authority's ACME directory. Nothing is asked of another host than its own."),
+        .list(
+            "domains", \.domains, of: .domain, .reload, counts: 0...100, example: "example.org",
+            """
+            Domains of this server for which certificates come from the authority; without this list, all that have no certificate of their own. Each \
+            certificate names the domain and its services, and all these names have to lead to this server. Until there is one, the server shows one that \
+            it has made itself.
+            """),
+        .list(
+            "contacts", \.contacts, of: .uri, .reload, counts: 0...10, example: "mailto:hostmaster@example.org",
+            "How the authority reaches whoever runs the server."),
+        .value(
+            "terms-agreed", \.agreesToTerms, .boolean, .reload,
+            "Whether you agree to the authority's terms of service. It is not asked for anything before you do."),
+        .section(
+            "external-account", \.externalAccount, externalAccount,
+            "What the authority has given you as its customer, if it issues to customers only."),
+        .value(
+            "keep-keys", \.keepsKeys, .boolean, .reload,
+            "Whether a certificate is renewed for the same key. Pins and TLSA records of keys stay true then; otherwise each has a new key."),
+        .value(
+            "trust-anchors", \.trustAnchors, .optional(.path), .reload, example: "/etc/martlet/acme.pem",
+            "PEM file with the authorities that are believed about the directory's host. Relative to this file. Without it, those that the machine trusts."),
+        .value(
+            "port", \.port, .orOff(.integer(1...65535)), .restart,
+            """
+            Where the authority's questions arrive, which it asks at port 80: opened for nothing else. Listeners of kinds http and \
+            https answer them as well; off leaves it to these and to a web server that passes /.well-known/acme-challenge/ on.
+            """),
+        .list(
+            "addresses", \.addresses, of: .ipAddress, .restart, counts: 1...64, "Addresses on which that port is opened."),
+    ])
+
+    static let externalAccount = ConfigurationMapping<ServerConfiguration.ExternalAccount>([
+        .value("id", \.identifier, .optional(.accessKey), .reload, example: "kid-1", "The name of the key."),
+        .value(
+            "key-file", \.keyFile, .optional(.path), .reload, example: "/etc/martlet/acme.secret",
+            "File with the key, in Base64 on one line. Relative to this file."),
     ])
 
     static let metrics = ConfigurationMapping<ServerConfiguration.Metrics>([

@@ -39,6 +39,7 @@ package struct ServerConfiguration: ConfigurationSection {
     package var peers: [Peer] = []
     package var log = Log()
     package var web = Web()
+    package var acme = ACME()
     package var metrics = Metrics()
     package var access = Access()
 
@@ -359,6 +360,35 @@ extension ServerConfiguration {
         package init() {}
     }
 
+    /// Certificates that the server gets from an authority by itself (RFC 8555).
+    package struct ACME: ConfigurationSection {
+        package var isEnabled = false
+        /// The URL of the authority's directory.
+        package var directory: String?
+        /// For which it is asked; for all that have no certificate of their own if there are none.
+        package var domains: [String] = []
+        package var contacts: [String] = []
+        package var agreesToTerms = false
+        package var externalAccount = ExternalAccount()
+        /// Whether a certificate is for the key of the one before it.
+        package var keepsKeys = false
+        /// PEM file; without it, the authorities that the machine trusts.
+        package var trustAnchors: String?
+        /// Where the authority looks; as on the `http` and `https` listeners alone if there is none.
+        package var port: Int? = 80
+        package var addresses: [IPAddress] = [.anyIPv4, .anyIPv6]
+
+        package init() {}
+    }
+
+    /// What an authority has given to its customer (RFC 8555 §7.3.4).
+    package struct ExternalAccount: ConfigurationSection {
+        package var identifier: String?
+        package var keyFile: String?
+
+        package init() {}
+    }
+
     /// The HTTP port for metrics and health.
     package struct Metrics: ConfigurationSection {
         package var address = IPAddress.loopbackIPv4
@@ -493,6 +523,12 @@ extension ServerConfiguration {
 
     private func path(inDataFolder path: String) -> String {
         FilePath.resolve(path, against: server.dataFolder)
+    }
+
+    /// Domains whose certificates come from an authority that the server asks.
+    package var issuedDomains: [String] {
+        guard acme.isEnabled else { return [] }
+        return acme.domains.isEmpty ? domains.filter { $0.certificate == nil }.map(\.name) : acme.domains
     }
 
     /// The bare addresses with the admin role in `domain`.

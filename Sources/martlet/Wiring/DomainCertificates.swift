@@ -17,8 +17,8 @@ struct DomainCertificates {
         var made: [String] = []
         for domain in configuration.domains {
             let pair: CertificateFiles
-            if let chain = domain.certificate, let key = domain.key {
-                pair = CertificateFiles(domain: domain.name, chain: chain, key: key)
+            if hasOthers(domain) {
+                pair = self.files(of: domain)
             } else {
                 pair = ownFiles(of: domain.name)
                 if try makeIfDue(pair, domain, nowSeconds) { made.append(domain.name) }
@@ -44,8 +44,21 @@ struct DomainCertificates {
         }
     }
 
+    /// What an authority has issued for a domain that it is asked for: key and chain in one file.
+    func issuedFile(of domain: String) -> String { "\(folder)/\(domain).acme.pem" }
+
+    /// Whether a domain has others than those that the server makes itself.
+    private func hasOthers(_ domain: ServerConfiguration.Domain) -> Bool {
+        (domain.certificate != nil && domain.key != nil) || isIssued(domain)
+    }
+
+    private func isIssued(_ domain: ServerConfiguration.Domain) -> Bool {
+        domain.certificate == nil && configuration.issuedDomains.contains(domain.name) && PrivateFiles.exists(issuedFile(of: domain.name))
+    }
+
     /// Where a domain's are, whether they are there or not.
     func files(of domain: ServerConfiguration.Domain) -> CertificateFiles {
+        if isIssued(domain) { return CertificateFiles(domain: domain.name, chain: issuedFile(of: domain.name), key: issuedFile(of: domain.name)) }
         let own = ownFiles(of: domain.name)
         return CertificateFiles(domain: domain.name, chain: domain.certificate ?? own.chain, key: domain.key ?? own.key)
     }

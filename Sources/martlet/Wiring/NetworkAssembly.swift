@@ -65,6 +65,12 @@ package struct NetworkAssembly {
     }
 
     var listeners: [ListenerConfiguration] {
+        let acme = configuration.acme
+        let challenges = acme.port.map { ListenerConfiguration(kind: .challenge, addresses: acme.addresses.map(\.description), port: $0) }
+        return configured + (acme.isEnabled ? [challenges].compactMap(\.self) : [])
+    }
+
+    private var configured: [ListenerConfiguration] {
         configuration.listeners.filter { !$0.kind.isForComponents || configuration.opens($0) }.map { listener in
             ListenerConfiguration(
                 kind: Self.kind(listener.kind), addresses: listener.addresses.map(\.description), port: listener.port,
@@ -110,7 +116,8 @@ extension CommandFailure {
         let listeners = loaded.configuration.listeners
         let index = listeners.firstIndex { $0.port == error.port && $0.addresses.map(\.description).contains(error.address) }
         let bytestreams = loaded.configuration.bytestreams
-        let others = bytestreams.isEnabled && bytestreams.port == error.port ? "bytestreams.port" : "metrics.port"
+        let isForChallenges = loaded.configuration.acme.isEnabled && loaded.configuration.acme.port == error.port
+        let others = isForChallenges ? "acme.port" : bytestreams.isEnabled && bytestreams.port == error.port ? "bytestreams.port" : "metrics.port"
         let path = index.map { "listeners[\($0)].port" } ?? others
         self.init(status, error.description, hint: "it is asked for by \(path) (\(loaded.origin(of: path)))")
     }

@@ -45,9 +45,10 @@ final class Server: Sendable {
         let (certificates, files) = certificates
         let accounts = EmbeddedAccountSource(
             store: core.store, work: passwords, simulation: try Self.simulation(folder, configuration.authentication.scramIterations))
+        let challenges = ACMEChallenges()
         let service = ClientService(
             router: core.router, accounts: accounts, certificates: certificates, settings: NetworkAssembly(configuration: configuration).settings,
-            clientCertificates: try Self.clientCertificates(configuration), uploads: core.uploads, log: start.logs.server)
+            clientCertificates: try Self.clientCertificates(configuration), uploads: core.uploads, challenges: challenges, log: start.logs.server)
         let listeners = NetworkAssembly(configuration: configuration).listeners
         let clients = ClientListenerService(listeners, service, on: core.pool)
         federation?.begin(core.router, on: core.pool)
@@ -59,7 +60,9 @@ final class Server: Sendable {
         core.components.apply(try ComponentAssembly(configuration: configuration).settings)
         let housekeeping = Housekeeping(core, certificates, start.logs, start.time, configuration)
         let information = ServerInformationPublisher(core, federation, start.logs.server, start.time, configuration)
-        let control = ServerControl(core, certificates, clients, federation, components, housekeeping, information, start)
+        let renewal = CertificateRenewal(challenges, on: core.pool.group, start.logs.server, start.time, configuration)
+        let control = ServerControl(core, certificates, clients, federation, components, housekeeping, information, renewal, start)
+        await renewal.begin { await control.certificateIssued() }
         let isReady = NIOLockedValueBox(false)
         Self.addProbes(to: start.logs.registry, passwords, clients, isReady, core)
         start.logs.registry.addProbe { ServerMetrics.set(core.components.reports, in: $0) }
@@ -90,7 +93,7 @@ final class Server: Sendable {
         certificateFiles = files
         // They stop in the opposite order: first no new clients and the end of those that are there.
         services = [
-            housekeeping, information, OpenService(stop: operations.stop), OpenService(stop: socket.stop),
+            housekeeping, information, renewal, OpenService(stop: operations.stop), OpenService(stop: socket.stop),
             OpenService {
                 await peers?.stopAccepting()
                 await components.stopAccepting()

@@ -15,6 +15,7 @@ actor ServerControl {
     private let componentPorts: ComponentListenerService
     private let housekeeping: Housekeeping
     private let information: ServerInformationPublisher
+    private let renewal: CertificateRenewal
     private let logs: ServerLogs
     private let time: SystemClock
     private let notifier: SystemdNotifier
@@ -29,7 +30,8 @@ actor ServerControl {
 
     init(
         _ core: ServerCore, _ certificates: CertificateStore, _ clients: ClientListenerService, _ federation: FederationService?,
-        _ componentPorts: ComponentListenerService, _ housekeeping: Housekeeping, _ information: ServerInformationPublisher, _ start: Server.Start
+        _ componentPorts: ComponentListenerService, _ housekeeping: Housekeeping, _ information: ServerInformationPublisher,
+        _ renewal: CertificateRenewal, _ start: Server.Start
     ) {
         self.federation = federation
         self.core = core
@@ -38,6 +40,7 @@ actor ServerControl {
         self.componentPorts = componentPorts
         self.housekeeping = housekeeping
         self.information = information
+        self.renewal = renewal
         logs = start.logs
         time = start.time
         notifier = start.notifier
@@ -180,6 +183,7 @@ actor ServerControl {
         componentPorts.apply(NetworkAssembly(configuration: next).settings)
         await replaceHosts(hosts)
         await information.apply(next)
+        await renewal.apply(next)
         core.components.apply(components)
         core.sharedLists.follow(next, core)
         if !components.isEmpty, !componentPorts.isOpen, next.listeners.contains(where: \.kind.isForComponents) {
@@ -194,6 +198,14 @@ actor ServerControl {
         for change in report.needingRestart { logs.server.warning("a change waits for a restart", metadata: ["change": "\(change)"]) }
         for warning in report.warnings { logs.server.warning("the configuration is doubtful", metadata: ["at": "\(warning)"]) }
         return report
+    }
+
+    /// Reads certificates anew, of which one has been issued. - Returns: why that could not be done; then everything stays as it was.
+    func certificateIssued() -> CommandFailure? {
+        do throws(CommandFailure) {
+            _ = try loadCertificates(configuration)
+            return nil
+        } catch { return error }
     }
 
     private func loadCertificates(_ next: ServerConfiguration) throws(CommandFailure) -> [CertificateWarning] {

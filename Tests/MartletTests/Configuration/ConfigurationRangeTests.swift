@@ -123,6 +123,7 @@ struct ConfigurationRangeTests {
         KeyRange("search.per-minute", ["1", "10000"], not: ["0", "10001"]),
         KeyRange("uploads.retention.permanent", ["0s", "36500d"], not: ["-1s", "36501d"]),
         KeyRange("storage.readers", ["1", "64"], not: ["0", "65"]),
+        KeyRange("acme.port", ["1", "65535", "off"], not: ["0", "65536"]),
         KeyRange("metrics.port", ["1", "65535", "off"], not: ["0", "65536"]),
     ]
 
