@@ -65,3 +65,33 @@ async def _(world):
             for words, profiles in sweep(key):
                 for (kind, profile), port in ports.items():
                     equal(await takes(port, server.domain, words), profile in profiles, f"{key}, {kind}, {profile}, {' '.join(words)}: taken")
+
+
+@check("TLS: of certificates of ECDSA and RSA side by side each client is shown one that it can verify, and ECDSA if it can", only="martlet")
+async def _(world):
+    server = Server(world)
+    files = {}
+    for key in KEYS:
+        files[key] = (server.folder / f"{key}.pem", server.folder / f"{key}.key")
+        status, text = await output(
+            "openssl", "req", "-x509", "-newkey", *KEYS[key], "-nodes", "-days", "90", "-subj", f"/CN={key}", "-addext", f"subjectAltName=DNS:{server.domain}",
+            "-keyout", files[key][1], "-out", files[key][0])
+        equal(status, 0, text)
+        files[key][1].chmod(0o600)
+    ports = dict(zip(("client-tls", "https", "server-tls"), free_ports(3)))
+    listeners = "".join(f"  - {{kind: {kind}, port: {port}, addresses: [127.0.0.1]}}\n" for kind, port in ports.items())
+    pairs = f"certificate: {files['EC'][0]}, key: {files['EC'][1]}, second-certificate: {files['RSA'][0]}, second-key: {files['RSA'][1]}"
+    text = server.configuration.read_text().replace(f"{{name: {server.domain}}}", f"{{name: {server.domain}, {pairs}}}")
+    server.configuration.write_text(text.replace("authentication:", listeners + "authentication:"))
+    offers = (
+        ((), "EC"), (("-tls1_2",), "EC"), (("-sigalgs", "RSA-PSS+SHA256:ECDSA+SHA384"), "RSA"), (("-tls1_2", "-sigalgs", "RSA+SHA256"), "RSA"),
+        (("-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256"), "RSA"), (("-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"), "EC"),
+        (("-tls1_3", "-sigalgs", "ECDSA+SHA256"), "EC"),
+    )
+    async with server:
+        places = [(port, ()) for port in ports.values()] + [(server.port, ("-starttls", "xmpp", "-xmpphost", server.domain))]
+        for port, more in places:
+            for words, key in offers:
+                _, said = await output("openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-servername", server.domain, *more, *words)
+                seen = [line for line in said.splitlines() if line.startswith("subject=")]
+                equal([line.split("=")[-1].strip() for line in seen], [key], f"port {port}, {' '.join(words)}: shown")

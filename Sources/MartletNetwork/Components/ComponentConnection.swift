@@ -57,8 +57,8 @@ package final class ComponentConnection: StreamConnection {
 
     private func installTLS() {
         secure { context in
-            try ServerTLS.install(before: self, context, loop) { [unowned self] name in
-                let certificate = service.certificates.certificate(forServerName: name)
+            try ServerTLS.install(before: self, context, loop, looks: service.certificates.hasChoice) { [unowned self] name, hello in
+                let certificate = service.certificates.certificate(forServerName: name)?.suited(to: hello)
                 guard let tls = certificate?.context(tlsProfile) else {
                     log(.error, "no certificate to show to a component")
                     throw ServerTLS.NoCertificate()

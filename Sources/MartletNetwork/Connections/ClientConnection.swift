@@ -222,8 +222,8 @@ extension ClientConnection {
     /// - Parameter choose: the certificate for the name in the client's hello.
     private func installTLS(_ choose: @escaping (String?) -> ServedCertificate?) {
         secure { context in
-            try ServerTLS.install(before: self, context, loop) { [unowned self] name in
-                guard let certificate = choose(name), let context = certificate.context(listener.configuration.tlsProfile) else {
+            try ServerTLS.install(before: self, context, loop, looks: service.certificates.hasChoice) { [unowned self] name, hello in
+                guard let certificate = choose(name)?.suited(to: hello), let context = certificate.context(listener.configuration.tlsProfile) else {
                     service.log.error("no certificate to serve", metadata: ["address": "\(remoteAddress)"])
                     drop()
                     throw ServerTLS.NoCertificate()

@@ -129,8 +129,8 @@ extension PeerConnection {
     /// - Parameter choose: the certificate for the name in the caller's hello.
     func installServerTLS(_ profile: TLSProfile, _ choose: @escaping (String?) -> ServedCertificate?) {
         secure { context in
-            try ServerTLS.install(before: self, context, loop) { [unowned self] name in
-                guard let context = choose(name)?.peerServers[profile] else { throw ServerTLS.NoCertificate() }
+            try ServerTLS.install(before: self, context, loop, looks: service.certificates.hasChoice) { [unowned self] name, hello in
+                guard let context = choose(name)?.suited(to: hello).peerServers[profile] else { throw ServerTLS.NoCertificate() }
                 let handler = NIOSSLServerHandler(context: context, customVerificationCallback: verification())
                 tls = handler
                 return (handler, nil)

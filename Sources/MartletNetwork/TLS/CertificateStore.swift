@@ -12,11 +12,21 @@ package struct CertificateFiles: Hashable, Sendable {
     package var key: String
     /// Whether clients of the domain are asked for certificates of their own.
     package var asksClients = false
+    /// A second certificate, for clients that can do nothing with the first.
+    package var second: Pair?
 
-    package init(domain: String, chain: String, key: String) {
+    package struct Pair: Hashable, Sendable {
+        package var chain: String
+        package var key: String
+
+        package init(chain: String, key: String) { (self.chain, self.key) = (chain, key) }
+    }
+
+    package init(domain: String, chain: String, key: String, second: Pair? = nil) {
         self.domain = domain
         self.chain = chain
         self.key = key
+        self.second = second
     }
 }
 
@@ -69,6 +79,9 @@ package final class ServedCertificate: Sendable {
     package let file: String
     /// SHA-256 of it, in hexadecimal.
     package let fingerprint: String
+    private let keyKind: CertificateKeyKind
+    /// Another one of the domain's.
+    package let second: ServedCertificate?
     /// Whether the contexts for clients tell what a ``HandshakeWatch`` wants to know.
     private let isWatched: Bool
     private let contexts: [TLSProfile: NIOSSLContext]
@@ -80,8 +93,9 @@ package final class ServedCertificate: Sendable {
     let peerClients: [TLSProfile: NIOSSLContext]
 
     init(
-        domain: String, bindings: [ChannelBinding], notBefore: Int, notAfter: Int, file: String, fingerprint: String, isWatched: Bool,
-        contexts: [TLSProfile: NIOSSLContext], webContexts: [TLSProfile: NIOSSLContext], askingContexts: [TLSProfile: NIOSSLContext],
+        domain: String, bindings: [ChannelBinding], notBefore: Int, notAfter: Int, file: String, fingerprint: String, keyKind: CertificateKeyKind,
+        second: ServedCertificate?, isWatched: Bool, contexts: [TLSProfile: NIOSSLContext], webContexts: [TLSProfile: NIOSSLContext],
+        askingContexts: [TLSProfile: NIOSSLContext],
         peers: (servers: [TLSProfile: NIOSSLContext], clients: [TLSProfile: NIOSSLContext])
     ) {
         self.domain = domain
@@ -91,10 +105,19 @@ package final class ServedCertificate: Sendable {
         self.notAfter = notAfter
         self.file = file
         self.fingerprint = fingerprint
+        self.keyKind = keyKind
+        self.second = second
         self.isWatched = isWatched
         self.contexts = contexts
         self.webContexts = webContexts
         self.askingContexts = askingContexts
+    }
+
+    /// That of the two which a client can do something with: of ECDSA if it can, since that costs less.
+    package func suited(to hello: ClientHello?) -> ServedCertificate {
+        guard let second, let hello else { return self }
+        let ordered = second.keyKind.isECDSA && !keyKind.isECDSA ? [second, self] : [self, second]
+        return ordered.first { hello.takes($0.keyKind) } ?? self
     }
 
     /// For clients that speak XMPP inside TLS.
@@ -116,6 +139,8 @@ package final class CertificateStore: Sendable {
         var byDomain: [String: ServedCertificate]
         /// For clients that name no domain, or none of ours.
         var fallback: ServedCertificate?
+        /// Whether any domain has two.
+        var hasChoice = false
     }
 
     // Read once per connection, swapped by a reload.
@@ -144,9 +169,13 @@ package final class CertificateStore: Sendable {
             let served = try Self.read(file, isWatched: watchesHandshakes)
             byDomain[file.domain] = served
             if let warning = Self.warning(of: served, file, now) { warnings.append(warning) }
+            if let second = served.second, let pair = file.second {
+                let files = CertificateFiles(domain: file.domain, chain: pair.chain, key: pair.key)
+                if let warning = Self.warning(of: second, files, now) { warnings.append(warning) }
+            }
         }
         let fallback = files.first.flatMap { byDomain[$0.domain] }
-        contents.withLockedValue { $0 = Contents(byDomain: byDomain, fallback: fallback) }
+        contents.withLockedValue { $0 = Contents(byDomain: byDomain, fallback: fallback, hasChoice: byDomain.values.contains { $0.second != nil }) }
         return warnings
     }
 
@@ -158,6 +187,9 @@ package final class CertificateStore: Sendable {
         let domain = name.flatMap { try? BareJID(parsing: $0) }?.domainpart
         return contents.withLockedValue { contents in domain.flatMap { contents.byDomain[$0] } ?? contents.fallback }
     }
+
+    /// Whether it depends on more than a name which certificate is shown.
+    var hasChoice: Bool { contents.withLockedValue { $0.hasChoice } }
 
     package var all: [ServedCertificate] { contents.withLockedValue { Array($0.byDomain.values) } }
 }
@@ -180,8 +212,12 @@ extension CertificateStore {
         }
         return ServedCertificate(
             domain: files.domain, bindings: ChannelBinding.tlsServerEndPoint(der).map { [$0] } ?? [], notBefore: Int(leaf.notValidBefore),
-            notAfter: Int(leaf.notValidAfter), file: files.chain, fingerprint: ExpiringCertificate.fingerprint(of: der), isWatched: isWatched,
-            contexts: contexts, webContexts: webContexts, askingContexts: askingContexts, peers: peers)
+            notAfter: Int(leaf.notValidAfter), file: files.chain, fingerprint: ExpiringCertificate.fingerprint(of: der), keyKind: CertificateKeyKind(der),
+            second: try files.second.map { pair throws(CertificateError) in
+                var second = CertificateFiles(domain: files.domain, chain: pair.chain, key: pair.key)
+                second.asksClients = files.asksClients
+                return try Self.read(second, isWatched: isWatched)
+            }, isWatched: isWatched, contexts: contexts, webContexts: webContexts, askingContexts: askingContexts, peers: peers)
     }
 
     /// The certificates in a file, in DER, as they come.

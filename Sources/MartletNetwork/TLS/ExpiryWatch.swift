@@ -67,6 +67,8 @@ package struct ExpiryWatch: Hashable, Sendable, Codable {
 
 extension ServedCertificate {
     package var expiring: ExpiringCertificate { ExpiringCertificate(.shown(domain: domain), file: file, fingerprint: fingerprint, notAfter: notAfter) }
+    /// Both that a domain has, if there are two.
+    package var allExpiring: [ExpiringCertificate] { [expiring] + (second.map { [$0.expiring] } ?? []) }
 }
 
 extension CertificateStore {

@@ -113,14 +113,16 @@ final class WebConnection: LoopConnection, ChannelDuplexHandler, RemovableChanne
         }
         guard listener.configuration.kind.beginsWithTLS, let context, let encoder = codec.last else { return }
         do {
-            try ServerTLS.install(before: encoder, context, loop) { [unowned self] in try makeTLS($0) }
+            try ServerTLS.install(before: encoder, context, loop, looks: service.certificates.hasChoice) { [unowned self] in try makeTLS($0, $1) }
         } catch {
             drop()
         }
     }
 
-    private func makeTLS(_ name: String?) throws -> (NIOSSLServerHandler, HandshakeWatch?) {
-        guard let certificate = service.certificates.certificate(forServerName: name), let context = certificate.web(listener.configuration.tlsProfile) else {
+    private func makeTLS(_ name: String?, _ hello: ClientHello?) throws -> (NIOSSLServerHandler, HandshakeWatch?) {
+        guard let certificate = service.certificates.certificate(forServerName: name)?.suited(to: hello),
+            let context = certificate.web(listener.configuration.tlsProfile)
+        else {
             service.log.error("no certificate to serve", metadata: ["address": "\(remoteAddress)"])
             drop()
             throw ServerTLS.NoCertificate()

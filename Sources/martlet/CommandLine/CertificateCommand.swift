@@ -166,7 +166,10 @@ struct CertificateCommand: AsyncParsableCommand {
             for domain in domains {
                 let files = certificates.files(of: domain)
                 let chain = try Self.present(files.chain, "the server makes one at its first start, and 'martlet certificate self-sign' at once")
-                subjects.append((domain.name, .init(chain: chain, key: files.key, domains: certificates.names(of: domain)?.domains ?? [])))
+                let names = certificates.names(of: domain)?.domains ?? []
+                subjects.append((domain.name, .init(chain: chain, key: files.key, domains: names)))
+                guard let second = files.second else { continue }
+                subjects.append((domain.name, .init(chain: try Self.present(second.chain), key: second.key, domains: names)))
             }
             return subjects
         }

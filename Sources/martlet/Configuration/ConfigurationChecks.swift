@@ -259,6 +259,20 @@ struct ConfigurationChecks {
         }
         checkReadable(domain.certificate, at: "\(path).certificate")
         checkReadable(domain.key, at: "\(path).key")
+        checkSecond(of: domain, at: path)
+    }
+
+    private mutating func checkSecond(of domain: ServerConfiguration.Domain, at path: String) {
+        guard !faulty.contains("\(path).second-certificate"), !faulty.contains("\(path).second-key"), !faulty.contains("\(path).certificate") else { return }
+        switch (domain.secondCertificate, domain.secondKey) {
+        case (.some, nil): report("\(path).second-certificate", "a certificate needs its key", hint: "add a line with second-key: and its path")
+        case (nil, .some): report("\(path).second-key", "a key needs its certificate", hint: "add a line with second-certificate: and its path")
+        case (.some, .some) where domain.certificate == nil:
+            report("\(path).second-certificate", "there is no first one", hint: "name it by certificate: and key:")
+        case (.some, .some), (nil, nil): break
+        }
+        checkReadable(domain.secondCertificate, at: "\(path).second-certificate")
+        checkReadable(domain.secondKey, at: "\(path).second-key")
     }
 
     /// - Parameter otherwise: what to do if it is not there.

@@ -89,6 +89,15 @@ package enum ConfigurationSchema {
             be able to read it.
             """),
         .value(
+            "second-certificate", \.secondCertificate, .optional(.path), .reload, example: "/etc/martlet/example.org.rsa.pem",
+            """
+            PEM file with a second certificate, of RSA beside ECDSA, and the chain behind it. Relative to this file. Each client is shown one that it can \
+            verify, of ECDSA if it can.
+            """),
+        .value(
+            "second-key", \.secondKey, .optional(.path), .reload, example: "/etc/martlet/example.org.rsa.key",
+            "PEM file with the second certificate's private key. Relative to this file."),
+        .value(
             "client-certificates", \.clientCertificates, .choice, .reload,
             """
             off: clients are asked for no certificate. request: whoever has one that client-certificates maps to an account may log in with it instead \

@@ -66,6 +66,9 @@ extension ServerConfiguration {
         /// PEM file with the certificate chain; without it the server makes its own certificate.
         package var certificate: String?
         package var key: String?
+        /// One of another kind of key, for clients that can do nothing with the first.
+        package var secondCertificate: String?
+        package var secondKey: String?
         /// Whether clients are asked for certificates of their own.
         package var clientCertificates = ClientCertificateDemand.off
         package var admins: [String] = []

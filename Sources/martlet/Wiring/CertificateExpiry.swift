@@ -40,13 +40,21 @@ package struct CertificateExpiry: Sendable {
     }
 
     /// Everything that ends some day: what each domain of accounts shows, those of services being the same, and authorities that the operator names.
-    static func all(_ configuration: ServerConfiguration, _ certificates: CertificateStore) -> [ExpiringCertificate] {
-        let shown = configuration.domains.compactMap { certificates.certificate(of: $0.name)?.expiring }
+    static func all(_ configuration: ServerConfiguration, _ certificates: CertificateStore, now: Int) -> [ExpiringCertificate] {
+        let files = DomainCertificates(configuration: configuration)
+        let shown = configuration.domains.flatMap { domain -> [ExpiringCertificate] in
+            guard let served = certificates.certificate(of: domain.name) else { return [] }
+            let isRenewed = served.file == files.issuedFile(of: domain.name) && !isOverdue(served, now: now)
+            return isRenewed ? [] : served.allExpiring
+        }
         guard configuration.federation.isEnabled else { return shown }
-        var files = configuration.peers.compactMap { peer in peer.trustAnchors.map { ($0, "trust-anchors of the peer \(peer.domain)") } }
-        if let file = configuration.federation.trustAnchors { files.append((file, "federation.trust-anchors")) }
-        return shown + files.flatMap { CertificateStore.expiringAnchors(in: $0.0, of: $0.1) }
+        var anchors = configuration.peers.compactMap { peer in peer.trustAnchors.map { ($0, "trust-anchors of the peer \(peer.domain)") } }
+        if let file = configuration.federation.trustAnchors { anchors.append((file, "federation.trust-anchors")) }
+        return shown + anchors.flatMap { CertificateStore.expiringAnchors(in: $0.0, of: $0.1) }
     }
+
+    /// Whether another one should have been issued in the place of one that an authority has issued: half of the time for that is over.
+    private static func isOverdue(_ served: ServedCertificate, now: Int) -> Bool { (served.notAfter - now) * 6 < served.notAfter - served.notBefore }
 }
 
 extension ExpiringCertificate {

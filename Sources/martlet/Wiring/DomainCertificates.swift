@@ -28,7 +28,7 @@ struct DomainCertificates {
             files.append(asking)
             // Other servers call the domains of services by their own names.
             for service in configuration.services(of: domain) {
-                files.append(CertificateFiles(domain: service.domainpart, chain: pair.chain, key: pair.key))
+                files.append(CertificateFiles(domain: service.domainpart, chain: pair.chain, key: pair.key, second: pair.second))
             }
         }
         return (files, made)
@@ -40,7 +40,7 @@ struct DomainCertificates {
             let files = files(of: domain)
             guard PrivateFiles.exists(files.chain) else { return [CertificateFiles]() }
             let names = [domain.name] + configuration.services(of: domain).map(\.domainpart)
-            return names.map { CertificateFiles(domain: $0, chain: files.chain, key: files.key) }
+            return names.map { CertificateFiles(domain: $0, chain: files.chain, key: files.key, second: files.second) }
         }
     }
 
@@ -60,7 +60,10 @@ struct DomainCertificates {
     func files(of domain: ServerConfiguration.Domain) -> CertificateFiles {
         if isIssued(domain) { return CertificateFiles(domain: domain.name, chain: issuedFile(of: domain.name), key: issuedFile(of: domain.name)) }
         let own = ownFiles(of: domain.name)
-        return CertificateFiles(domain: domain.name, chain: domain.certificate ?? own.chain, key: domain.key ?? own.key)
+        guard let chain = domain.certificate, let key = domain.key else { return own }
+        var files = CertificateFiles(domain: domain.name, chain: chain, key: key)
+        if let chain = domain.secondCertificate, let key = domain.secondKey { files.second = .init(chain: chain, key: key) }
+        return files
     }
 
     func ownFiles(of domain: String) -> CertificateFiles {

@@ -217,7 +217,7 @@ final class Housekeeping: Service {
         for certificate in certificates.all {
             logs.metrics.certificate(of: certificate.domain, ends: certificate.notAfter, daysLeft: certificate.expiring.daysLeft(now: now))
         }
-        let (logged, told) = expiry.look(at: CertificateExpiry.all(configuration, certificates), now: now)
+        let (logged, told) = expiry.look(at: CertificateExpiry.all(configuration, certificates, now: now), now: now)
         for certificate in logged {
             if certificate.notAfter < now { logs.server.error("a certificate has expired", metadata: certificate.metadata) }
             else { logs.server.warning("a certificate expires soon", metadata: certificate.metadata) }

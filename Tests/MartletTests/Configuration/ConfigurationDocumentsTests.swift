@@ -21,7 +21,7 @@ struct ConfigurationDocumentsTests {
 
     /// What the example names.
     private static let namedFiles: Set = [
-        "/etc/martlet/example.org.pem", "/etc/martlet/example.org.key", "/etc/martlet/authorities.pem", "/etc/martlet/example.net.pem",
+        "/etc/martlet/example.org.pem", "/etc/martlet/example.org.key", "/etc/martlet/example.org.rsa.pem", "/etc/martlet/example.org.rsa.key", "/etc/martlet/authorities.pem", "/etc/martlet/example.net.pem",
         "/usr/share/dns/root.key", "/etc/martlet/irc.secret", "/etc/martlet/turn.secret",
     ]
 

@@ -43,6 +43,8 @@ struct ConfigurationReloadTests {
         KeyChange("domains.name", .configuration) { $0.domains[0].name = "example.net" },
         KeyChange("domains.certificate", .configuration) { $0.domains[0].certificate = "/other.pem" },
         KeyChange("domains.key", .configuration) { $0.domains[0].key = "/other.key" },
+        KeyChange("domains.second-certificate", .configuration) { $0.domains[0].secondCertificate = "/other.rsa.pem" },
+        KeyChange("domains.second-key", .configuration) { $0.domains[0].secondKey = "/other.rsa.key" },
         KeyChange("domains.client-certificates", .configuration) { $0.domains[0].clientCertificates = .request },
         KeyChange("domains.admins", .configuration) { $0.domains[0].admins = ["a@example.org"] },
         KeyChange("domains.contacts.abuse", .configuration) { $0.domains[0].contacts.abuse = ["mailto:a@example.org"] },
