@@ -188,6 +188,16 @@ struct ConfigurationMistakeTests {
         Mistake(
             minimal + "authentication: {mechanisms: [SCRAM-SHA-265]}\n", 2, 31,
             "authentication.mechanisms[0]", "one of", hint: "256"),
+        Mistake(minimal + "acme: {enabled: true, terms-agreed: true}\n", 2, 17, "acme.enabled", "it is not said which authority is asked", hint: "acme.directory"),
+        Mistake(
+            minimal + "acme: {enabled: true, directory: \"https://a.example/d\"}\n", 2, 17, "acme.enabled",
+            "nobody has agreed to the authority's terms", hint: "acme.terms-agreed"),
+        Mistake(
+            minimal + "acme: {enabled: true, terms-agreed: true, directory: \"http://a.example/d\"}\n", 2, 54, "acme.directory",
+            "is no https: URL"),
+        Mistake(
+            minimal + "acme: {enabled: true, terms-agreed: true, directory: \"https://a.example/d\", domains: [example.net]}\n", 2, 87,
+            "acme.domains[0]", "this server does not host example.net"),
         Mistake(minimal + "authentication: {mechanisms: []}\n", 2, 30, "authentication.mechanisms", "expected at least 1"),
         Mistake(
             minimal + "limits: {stanza-bytes: 10000B}\n", 2, 24, "limits.stanza-bytes",
