@@ -21,6 +21,8 @@ extension AccountSource {
             case .mechanismTooWeak: .refused(.mechanismTooWeak)
             case .unavailable: .refused(.temporaryAuthFailure)
             }
+        // Tokens are devices', not accounts', and are looked up where the device is known.
+        case .hashedTokens: .hashedTokens([])
         }
     }
 }

@@ -34,6 +34,7 @@ package final class InProcessConversationTransport: ConversationTransport {
             else { return .refused(.temporaryAuthFailure) }
             return .scramKeys(keys)
         case .certificate: return .refused(.notAuthorized)
+        case .hashedTokens: return .hashedTokens([])
         }
     }
 }

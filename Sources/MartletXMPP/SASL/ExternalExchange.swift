@@ -41,7 +41,7 @@ public struct ExternalExchange: Hashable, Sendable {
             return .success(identity, additionalData: nil)
         case .certificateVerdict: return fail(.notAuthorized)
         case .refused(let failure): return fail(failure)
-        case .scramKeys, .passwordVerdict: return fail(.temporaryAuthFailure)
+        case .scramKeys, .passwordVerdict, .hashedTokens: return fail(.temporaryAuthFailure)
         }
     }
 

@@ -38,7 +38,7 @@ public struct PlainExchange: Hashable, Sendable {
             return .success(identity, additionalData: nil)
         case .passwordVerdict(false): return fail(.notAuthorized)
         case .refused(let failure): return fail(failure)
-        case .scramKeys, .certificateVerdict: return fail(.temporaryAuthFailure)
+        case .scramKeys, .certificateVerdict, .hashedTokens: return fail(.temporaryAuthFailure)
         }
     }
 

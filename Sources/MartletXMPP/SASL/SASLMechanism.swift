@@ -11,10 +11,13 @@ public enum SASLMechanism: Hashable, Sendable, CaseIterable {
     case scramPlus(ScramHash)
     /// RFC 4422 appendix A: the certificate that the client has shown in the TLS handshake.
     case external
+    /// Of tokens that the server has given (XEP-0484): offered beside the others where there can be tokens, and never in their list.
+    case hashedToken(HashedTokenMechanism)
 
     /// All mechanisms, the weakest first.
     public static let allCases: [SASLMechanism] =
-        [.plain] + ScramHash.allCases.map(SASLMechanism.scram) + ScramHash.allCases.map(SASLMechanism.scramPlus) + [.external]
+        [.plain] + ScramHash.allCases.map(SASLMechanism.scram) + [.hashedToken(.none)] + ScramHash.allCases.map(SASLMechanism.scramPlus)
+        + [.hashedToken(.serverEndPoint), .hashedToken(.exporter), .external]
 
     /// The registered name, as it stands in `<mechanism/>`.
     public var name: String {
@@ -23,6 +26,7 @@ public enum SASLMechanism: Hashable, Sendable, CaseIterable {
         case .scram(let hash): hash.mechanismName
         case .scramPlus(let hash): hash.mechanismName + "-PLUS"
         case .external: "EXTERNAL"
+        case .hashedToken(let mechanism): mechanism.name
         }
     }
 
@@ -38,7 +42,13 @@ public enum SASLMechanism: Hashable, Sendable, CaseIterable {
         switch self {
         case .scramPlus: true
         case .plain, .scram, .external: false
+        case .hashedToken(let mechanism): mechanism.binding != nil
         }
+    }
+
+    /// Whether it proves that the client has a token, which is good for one device and not for the whole account.
+    public var isOfTokens: Bool {
+        if case .hashedToken = self { true } else { false }
     }
 }
 
@@ -48,7 +58,8 @@ extension SASLMechanism: Comparable {
         case .plain: 0
         case .scram(let hash): 10 + hash.strength
         case .scramPlus(let hash): 20 + hash.strength
-        case .external: 30
+        case .hashedToken(let mechanism): mechanism.strength
+        case .external: 40
         }
     }
 

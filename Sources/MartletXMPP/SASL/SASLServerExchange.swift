@@ -35,6 +35,7 @@ public enum SASLServerExchange: Hashable, Sendable {
     case scram(ScramServerExchange)
     case plain(PlainExchange)
     case external(ExternalExchange)
+    case hashedToken(HashedTokenExchange)
 
     /// Longest message of a client, in bytes after base64: what the longest names and password need.
     public static let messageBytesMax = 6144
@@ -47,6 +48,7 @@ public enum SASLServerExchange: Hashable, Sendable {
             case .scram(let hash): .scram(ScramServerExchange(hash: hash, isPlus: false, offer: offer))
             case .scramPlus(let hash): .scram(ScramServerExchange(hash: hash, isPlus: true, offer: offer))
             case .external: .external(ExternalExchange(account: offer.certified))
+            case .hashedToken(let mechanism): .hashedToken(HashedTokenExchange(mechanism, offer: offer))
             }
     }
 
@@ -65,6 +67,9 @@ public enum SASLServerExchange: Hashable, Sendable {
         case .external(var exchange):
             defer { self = .external(exchange) }
             return exchange.step(message)
+        case .hashedToken(var exchange):
+            defer { self = .hashedToken(exchange) }
+            return exchange.step(message)
         }
     }
 
@@ -79,6 +84,9 @@ public enum SASLServerExchange: Hashable, Sendable {
             return exchange.provide(answer)
         case .external(var exchange):
             defer { self = .external(exchange) }
+            return exchange.provide(answer)
+        case .hashedToken(var exchange):
+            defer { self = .hashedToken(exchange) }
             return exchange.provide(answer)
         }
     }

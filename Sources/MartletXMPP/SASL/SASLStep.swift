@@ -19,6 +19,8 @@ public enum SASLQuestion: Hashable, Sendable {
     case passwordVerdict(PreparedPassword)
     /// For which account the certificate stands that the client has shown: asked anew, whatever was found before.
     case certificate
+    /// The tokens that the client's device may have for this mechanism (XEP-0484 §5.1); none for an account that does not exist.
+    case hashedTokens(HashedTokenMechanism)
 }
 
 /// What the account source found out.
@@ -30,6 +32,8 @@ public enum SASLAnswer: Hashable, Sendable {
     case passwordVerdict(Bool)
     /// For which account the certificate stands.
     case certificateVerdict(BareJID)
+    /// The new one first.
+    case hashedTokens([HashedTokenCandidate])
     /// It could not be found out, or (after a right password) the account may not come in.
     case refused(SASLFailure)
 }

@@ -68,7 +68,7 @@ public struct ScramServerExchange: Hashable, Sendable {
             return switch answer {
             case .scramKeys(let keys, let refusal): try exchange.challenge(identity, first, keys, refusal)
             case .refused(let failure): throw failure
-            case .passwordVerdict, .certificateVerdict: throw .temporaryAuthFailure
+            case .passwordVerdict, .certificateVerdict, .hashedTokens: throw .temporaryAuthFailure
             }
         }
     }

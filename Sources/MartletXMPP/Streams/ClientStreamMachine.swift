@@ -288,10 +288,11 @@ public struct ClientStreamPolicy: Hashable, Sendable {
         let plus = mechanisms.compactMap { mechanism -> SASLMechanism? in
             switch mechanism {
             case .scram(let hash): bindsChannel ? .scramPlus(hash) : nil
-            case .scramPlus, .plain, .external: nil
+            case .scramPlus, .plain, .external, .hashedToken: nil
             }
         }
-        return (external + plus + mechanisms.filter { !$0.bindsChannel && $0 != .external }).sorted(by: >)
+        let others = mechanisms.filter { !$0.bindsChannel && !$0.isOfTokens && $0 != .external }
+        return (external + plus + others).sorted(by: >)
     }
 }
 

@@ -371,6 +371,9 @@ extension InlineSuccess {
         #expect(try offered(policy, [Verona.endPoint]) == "offer TLS absent, SCRAM-SHA-512 SCRAM-SHA-1 PLAIN")
         policy.allowsPlaintext = true
         #expect(try offered(policy, nil) == "offer TLS offered, SCRAM-SHA-512 SCRAM-SHA-1 PLAIN")
+        // Tokens are for those who know of them (XEP-0484), whatever the operator lists.
+        policy.mechanisms = [.hashedToken(.none), .hashedToken(.exporter), .plain]
+        #expect(try offered(policy, nil) == "offer TLS offered, PLAIN")
     }
 
     @Test("a stream stays with the domain whose certificate was shown, and with the account that logged in")
