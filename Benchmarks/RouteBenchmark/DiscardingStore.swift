@@ -77,6 +77,8 @@ final class DiscardingStore: Store {
     func cards(_ search: CardSearch) async throws(StoreError) -> [FoundCard] { [] }
     func reports(before: Int64?, limit: Int) async throws(StoreError) -> [StoredReport] { [] }
     func report(_ id: Int64) async throws(StoreError) -> StoredReport? { nil }
+    func devices(of account: AccountID) async throws(StoreError) -> [StoredDevice] { [] }
+    func device(_ id: DeviceID, of account: AccountID) async throws(StoreError) -> StoredDevice? { nil }
     func sharedLists() async throws(StoreError) -> [StoredSharedList] { [] }
     func document(_ account: AccountID, _ key: DocumentKey) async throws(StoreError) -> ByteBuffer? { nil }
     func credentials(of address: BareJID) async throws(StoreError) -> StoredIdentity? { nil }

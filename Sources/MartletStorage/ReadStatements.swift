@@ -17,6 +17,7 @@ final class ReadStatements {
     let cards: CardReads
     let reports: ReportReads
     let sharedLists: SharedListReads
+    let devices: DeviceReads
     private let slice: ArchiveSearch.Slice
 
     /// Up to where an owner's archive has forgotten, and the last view in there.
@@ -36,6 +37,7 @@ final class ReadStatements {
         cards = try CardReads(connection)
         reports = try ReportReads(connection)
         sharedLists = try SharedListReads(connection)
+        devices = try DeviceReads(connection)
         accountNumber = try connection.prepare("SELECT id FROM account WHERE domainpart = $1 AND localpart = $2")
         standing = try connection.prepare("SELECT enabled, admin FROM account WHERE id = $1")
         rosterItems = try connection.prepare(

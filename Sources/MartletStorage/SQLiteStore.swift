@@ -333,6 +333,14 @@ extension SQLiteStore {
         try await read { statements throws(SQLError) in try statements.sharedLists.all() }
     }
 
+    package func devices(of account: AccountID) async throws(StoreError) -> [StoredDevice] {
+        try await read { statements throws(SQLError) in try statements.devices.devices(of: account) }
+    }
+
+    package func device(_ id: DeviceID, of account: AccountID) async throws(StoreError) -> StoredDevice? {
+        try await read { statements throws(SQLError) in try statements.devices.device(id, of: account) }
+    }
+
     package func document(_ account: AccountID, _ key: DocumentKey) async throws(StoreError) -> ByteBuffer? {
         try await read { statements throws(SQLError) in try statements.document(account, key) }
     }

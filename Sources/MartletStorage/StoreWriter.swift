@@ -454,7 +454,7 @@ extension Write {
         case .sharedList(.replace(let list)): row + row * list.entries.count
         case .sharedList(.change(_, let added, let removed, _)): row + row * (added.count + removed.count)
         case .report(.remove), .sharedList(.forget), .rosterRemoval, .cursor, .archiveFloor, .archiveFloors, .lastActivity, .idCeiling, .account, .invitation, .upload,
-            .room(.removeAffiliation), .room(.delete): row
+            .device, .room(.removeAffiliation), .room(.delete): row
         }
     }
 }

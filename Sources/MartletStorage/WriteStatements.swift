@@ -30,6 +30,7 @@ final class WriteStatements {
     private let cards: CardIndex
     private let reports: ReportWrites
     private let sharedLists: SharedListWrites
+    private let devices: DeviceWrites
     private let replacement: StanzaReplacement
     /// Used for every entry, so that it grows once.
     private var encodedViews = ByteBuffer()
@@ -43,6 +44,7 @@ final class WriteStatements {
         uploads = try UploadWrites(connection)
         reports = try ReportWrites(connection)
         sharedLists = try SharedListWrites(connection)
+        devices = try DeviceWrites(connection)
         putRosterItem = try connection.prepare(
             """
             INSERT INTO roster (account, contact, name, group_names, subscription, request, version) VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -134,6 +136,7 @@ final class WriteStatements {
         case .upload(let change): try uploads.apply(change)
         case .report(let change): try reports.apply(change)
         case .sharedList(let change): try sharedLists.apply(change)
+        case .device(let change): try devices.apply(change)
         }
     }
 
@@ -261,6 +264,7 @@ final class WriteStatements {
             let id = try account(address)
             try deleteCredentials.run { $0.bind(id, at: 1) }
             for credential in credentials { try insert(credential, of: id) }
+            try devices.credentialsChanged(of: id)
         case .setEnabled(let address, let isEnabled):
             let id = try account(address)
             try setEnabled.run {

@@ -273,6 +273,14 @@ package final class InMemoryStore: Store {
         try await read { Array($0.sharedLists.all.values) }
     }
 
+    package func devices(of account: AccountID) async throws(StoreError) -> [StoredDevice] {
+        try await read { $0[account]?.devices.devices ?? [] }
+    }
+
+    package func device(_ id: DeviceID, of account: AccountID) async throws(StoreError) -> StoredDevice? {
+        try await read { $0[account]?.devices[id] }
+    }
+
     package func document(_ account: AccountID, _ key: DocumentKey) async throws(StoreError) -> ByteBuffer? {
         try await read { $0.document(account, key) }
     }

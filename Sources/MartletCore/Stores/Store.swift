@@ -127,6 +127,7 @@ package enum Write: Sendable {
     case upload(UploadChange)
     case report(ReportChange)
     case sharedList(SharedListChange)
+    case device(DeviceChange)
 }
 
 /// Small data of an account or a room: vCards, private XML, the block list, preferences.
@@ -187,6 +188,7 @@ package struct ResidentDocuments {
 
 package enum AccountChange: Sendable {
     case create(BareJID, credentials: [ScramKeys], isAdmin: Bool)
+    /// Takes all tokens of all devices away as well: whoever changes a password because somebody else knows it would not be rid of him otherwise.
     case setCredentials(BareJID, [ScramKeys])
     case setEnabled(BareJID, Bool)
     /// Removes the account and everything that is keyed by it.
@@ -275,7 +277,7 @@ package struct StoredQueue: Sendable {
 }
 
 /// Durable truth. SQLite or memory now; the in-memory one is the reference meaning.
-package protocol Store: NodeStore, InvitationStore, UploadStore, CardStore, ReportStore, SharedListStore {
+package protocol Store: NodeStore, InvitationStore, UploadStore, CardStore, ReportStore, SharedListStore, DeviceStore {
     /// Queues writes for the next group commit and returns at once. First in, first out. Never blocks, never fails here:
     /// see ``outcome(of:)``.
     func submit(_ writes: [Write]) -> CommitTicket

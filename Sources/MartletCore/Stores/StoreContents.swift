@@ -49,6 +49,7 @@ package struct StoreContents: Sendable {
         /// By stream: stanzas that are handled.
         package var positions: [UInt64: UInt32] = [:]
         package var lastActivity: LastActivity?
+        package var devices = DeviceContents()
     }
 
     /// What waits for another server, and how far streams from it had come.
@@ -188,7 +189,33 @@ extension StoreContents {
             try reports.apply(change) { accounts[$0]?.address }
         case .sharedList(let change):
             sharedLists.apply(change)
+        case .device(let change):
+            try apply(change, &undo)
         }
+    }
+
+    private mutating func apply(_ change: DeviceChange, _ undo: inout Undo) throws(StoreError) {
+        switch change {
+        case .seen(let id, let sighting, let devicesMax): changeIfPresent(id, &undo) { $0.devices.see(sighting, devicesMax: devicesMax) }
+        case .left(let id, let device, let time): changeIfPresent(id, &undo) { $0.devices.leave(device, at: time) }
+        case .give(let id, let device, let token):
+            var devices = try devices(of: id)
+            try devices.give(token, to: device)
+            changeIfPresent(id, &undo) { $0.devices = devices }
+        case .use(let id, let device, let seed, let count):
+            var devices = try devices(of: id)
+            try devices.use(seed, of: device, count: count)
+            changeIfPresent(id, &undo) { $0.devices = devices }
+        case .withdrawTokens(let id, let device): changeIfPresent(id, &undo) { $0.devices.withdrawTokens(of: device) }
+        case .remove(let id, let device): changeIfPresent(id, &undo) { $0.devices.remove(device) }
+        case .removeUnseen(let time):
+            for id in accounts.keys { changeIfPresent(id, &undo) { $0.devices.removeUnseen(before: time) } }
+        }
+    }
+
+    private func devices(of id: AccountID) throws(StoreError) -> DeviceContents {
+        try check(id)
+        return accounts[id]?.devices ?? DeviceContents()
     }
 
     private mutating func note(_ position: StreamPosition, _ undo: inout Undo) {
@@ -224,7 +251,10 @@ extension StoreContents {
             accounts[id] = Account(id: id, address: address, created: now, isAdmin: isAdmin, credentials: credentials)
         case .setCredentials(let address, let credentials):
             try Self.check(credentials)
-            try self.change(try id(of: address), &undo) { $0.credentials = credentials }
+            try self.change(try id(of: address), &undo) {
+                $0.credentials = credentials
+                $0.devices.credentialsChanged()
+            }
         case .setEnabled(let address, let isEnabled):
             try self.change(try id(of: address), &undo) { $0.isEnabled = isEnabled }
         case .delete(let address):

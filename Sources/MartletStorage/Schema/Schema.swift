@@ -23,6 +23,7 @@ package enum Schema {
         Migration(version: 8, statements: InvitationTable.migration),
         Migration(version: 9, statements: uploads),
         Migration(version: 10, statements: searchesAndReports),
+        Migration(version: 11, statements: DeviceTables.migration),
     ]
 
     /// Numbers of accounts come from `meta` and are never given twice; `log.id` ascends with the order of commits.

@@ -1,0 +1,154 @@
+package import MartletXMPP
+
+/// What a client says about its token as it logs in (`<fast/>`, XEP-0484 §3.4, §3.6).
+package struct TokenUse: Hashable, Sendable {
+    /// How often it has used this token, if it counts.
+    package var count: Int64?
+    /// Whether the token is to be good for nothing from now on.
+    package var invalidates: Bool
+
+    package init(count: Int64? = nil, invalidates: Bool = false) {
+        self.count = count
+        self.invalidates = invalidates
+    }
+}
+
+/// A token as its client gets it, once (XEP-0484 §3.3).
+package struct IssuedToken: Hashable, Sendable {
+    package var token: HashedToken
+    /// Milliseconds since 1970.
+    package var expires: Int64
+}
+
+/// A client that has proved to be an account's, before it hears so.
+package struct DeviceLogin: Sendable {
+    package var account: BareJID
+    package var device: DeviceSighting
+    /// What it has proved to have, if that was a token.
+    package var accepted: HashedToken?
+    package var use = TokenUse()
+    /// The mechanism for which it wants a token (`<request-token/>`, XEP-0484 §3.2).
+    package var wanted: HashedTokenMechanism?
+
+    package init(_ account: BareJID, _ device: DeviceSighting, accepted: HashedToken? = nil, use: TokenUse = TokenUse(), wanted: HashedTokenMechanism? = nil) {
+        self.account = account
+        self.device = device
+        self.accepted = accepted
+        self.use = use
+        self.wanted = wanted
+    }
+}
+
+/// The tokens by which devices log in instead of a password (XEP-0484).
+///
+/// A client proves by HMAC that it has its token, so that the server must be able to make that HMAC as well: a digest of the token is of no use to it, and
+/// whatever is, is as good as the token. So the token itself is kept nowhere. It is made anew each time, by HMAC, of what the store has (``StoredToken``)
+/// and of a secret of the server's that is not in the store; and the account, the device and the mechanism go into it.
+///
+/// Hence whoever gets the database, or a backup of it, can log in with nothing of it. Whoever gets the database and the secret can make every token that
+/// has not expired, as whoever controls the server can. Without the secret, such as after a restore on another machine, tokens are good for nothing and
+/// clients log in with their passwords.
+package struct DeviceTokens: Sendable {
+    package struct Settings: Hashable, Sendable {
+        /// For how long a token is good, in milliseconds. What most clients know from Prosody: three weeks.
+        package var lifetime: Int64 = 21 * 86_400_000
+        /// A token that is older than this when it is used is followed by a new one (XEP-0484 §3.5), in milliseconds.
+        package var rotationAge: Int64 = 86_400_000
+        package init() {}
+    }
+
+    /// Shortest secret, in bytes.
+    package static let secretBytesMin = 32
+
+    private let store: any Store
+    private let secret: [UInt8]
+    private let settings: Settings
+    private let time: any TimeSource
+    private let random: any RandomSource
+
+    /// - Parameter secret: kept with the server's data and not in the store.
+    package init(store: any Store, secret: [UInt8], settings: Settings = Settings(), time: any TimeSource, random: any RandomSource = SystemRandom()) {
+        precondition(secret.count >= Self.secretBytesMin, "tokens could be guessed")
+        self.store = store
+        self.secret = secret
+        self.settings = settings
+        self.time = time
+        self.random = random
+    }
+
+    /// The tokens with which a device may log in to an account by a mechanism: the answer to ``SASLQuestion/hashedTokens(_:)``. None for an account that does
+    /// not exist, as for a device that has none.
+    package func answer(_ mechanism: HashedTokenMechanism, of account: BareJID, on device: DeviceID) async -> SASLAnswer {
+        do throws(StoreError) {
+            guard let identity = try await store.credentials(of: account), let stored = try await store.device(device, of: identity.id) else {
+                return .hashedTokens([])
+            }
+            return .hashedTokens(TokenSlot.allCases.compactMap { slot in
+                guard let kept = stored.tokens[slot], kept.mechanism == mechanism else { return nil }
+                return HashedTokenCandidate(token(kept, of: identity.id, device), slot, refusal: refusal(of: kept, identity))
+            })
+        } catch {
+            return .refused(.temporaryAuthFailure)
+        }
+    }
+
+    private func refusal(of token: StoredToken, _ identity: StoredIdentity) -> SASLFailure? {
+        guard identity.isEnabled else { return .accountDisabled }
+        return token.expires > time.wallMilliseconds ? nil : .credentialsExpired
+    }
+
+    /// Remembers a client that has proved to be an account's, and does with its tokens what that calls for. What the result says is on disk.
+    ///
+    /// - Returns: a token for the client, if it is to get one: because it wants one, or because the one that it has used is getting old.
+    package func conclude(_ login: DeviceLogin) async throws(SASLFailure) -> IssuedToken? {
+        let identity: StoredIdentity?
+        do throws(StoreError) { identity = try await store.credentials(of: login.account) } catch { throw SASLFailure(error) }
+        guard let identity else { throw .notAuthorized }
+        guard identity.isEnabled else { throw .accountDisabled }
+        let used = try await used(login, identity.id)
+        var writes: [Write] = [.device(.seen(identity.id, login.device))]
+        if let used { writes.append(.device(.use(identity.id, login.device.id, seed: used.seed, count: login.use.count))) }
+        if login.use.invalidates { writes.append(.device(.withdrawTokens(identity.id, login.device.id))) }
+        let next = mechanism(after: used, login).map { new($0) }
+        if let next { writes.append(.device(.give(identity.id, login.device.id, next))) }
+        do throws(StoreError) { try await store.commit(writes) } catch { throw SASLFailure(error) }
+        return next.map { IssuedToken(token: token($0, of: identity.id, login.device.id), expires: $0.expires) }
+    }
+
+    // MARK: Steps
+
+    /// What the store has of the token that the client has proved to have. It may have been taken away since.
+    private func used(_ login: DeviceLogin, _ account: AccountID) async throws(SASLFailure) -> StoredToken? {
+        guard let accepted = login.accepted else { return nil }
+        let device: StoredDevice?
+        do throws(StoreError) { device = try await store.device(login.device.id, of: account) } catch { throw SASLFailure(error) }
+        guard let kept = device?.tokens.values.first(where: { token($0, of: account, login.device.id) == accepted }) else { throw .notAuthorized }
+        return kept
+    }
+
+    /// For what the client gets a token, if it gets one.
+    private func mechanism(after used: StoredToken?, _ login: DeviceLogin) -> HashedTokenMechanism? {
+        if let wanted = login.wanted { return wanted }
+        guard let used, !login.use.invalidates, time.wallMilliseconds - used.issued > settings.rotationAge else { return nil }
+        return used.mechanism
+    }
+
+    private func new(_ mechanism: HashedTokenMechanism) -> StoredToken {
+        let now = time.wallMilliseconds
+        return StoredToken(mechanism: mechanism, seed: random.bytes(StoredToken.seedBytes), issued: now, expires: now + settings.lifetime)
+    }
+
+    /// Everything that goes in has one length, or ends it.
+    private func token(_ kept: StoredToken, of account: AccountID, _ device: DeviceID) -> HashedToken {
+        let numbers = [account.raw, device.raw].flatMap { number in (0..<8).reversed().map { UInt8(truncatingIfNeeded: number >> ($0 * 8)) } }
+        let message = Array("token".utf8) + [0] + kept.seed + numbers + Array(kept.mechanism.name.utf8)
+        return HashedToken(Base64.encode(ScramHash.sha256.authenticationCode(message, key: secret)))
+    }
+}
+
+extension SASLFailure {
+    /// A write that is refused because of what is there was forestalled: by somebody who has revoked the token, or has said all this before.
+    fileprivate init(_ error: StoreError) {
+        if case .constraint = error { self = .notAuthorized } else { self = .temporaryAuthFailure }
+    }
+}
