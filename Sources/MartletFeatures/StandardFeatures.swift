@@ -91,6 +91,7 @@ package enum StandardFeatures {
             delegation,
             PrivilegedEntity(configuration.components),
             registration,
+            ClientAccess(time: configuration.time),
             Blocking(reporting: reporting),
             reporting,
             Moved(),

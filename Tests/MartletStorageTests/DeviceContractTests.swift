@@ -41,6 +41,20 @@ struct DeviceContractTests {
         }
     }
 
+    @Test("what an operator calls a device stays, and what it has shown adds up", arguments: StoreKind.allCases)
+    func labels(_ kind: StoreKind) async throws {
+        try await withStore(kind) { store in
+            let id = try await store.create(juliet)
+            try await store.commit([seen(id, phone, at: 10), .device(.label(id, phone, "lost")), .device(.proved(id, phone, .password))])
+            try await store.commit([seen(id, phone, at: 20, name: "phone"), .device(.proved(id, laptop, .password))])
+            let device = try #require(try await store.device(phone, of: id))
+            #expect(device.label == "lost" && device.name == "phone" && device.proofs == .password)
+            try await store.commit([.device(.label(id, phone, nil))])
+            #expect(try await store.devices(of: id).map(\.label) == [nil])
+            await #expect(throws: StoreError.self) { try await store.commit([.device(.label(id, laptop, "mine"))]) }
+        }
+    }
+
     @Test("devices go with their account, and nobody's are none", arguments: StoreKind.allCases)
     func accounts(_ kind: StoreKind) async throws {
         try await withStore(kind) { store in

@@ -42,6 +42,9 @@ package enum AuditEvent: Hashable, Sendable {
     case peerStreamsClosed(String, count: Int, by: String)
     case accountEnabled(BareJID, Bool, by: String)
     case passwordChanged(BareJID, by: String)
+    /// The tokens and sessions of a device of an account have ended; whether it may still know the password.
+    case deviceRevoked(BareJID, device: String, passwordRemains: Bool, by: String)
+    case deviceNamed(BareJID, device: String, name: String, by: String)
     /// Somebody has made an invitation: to an account, if `localpart` of that name, or to become a contact. Its token is not told.
     case invited(BareJID, localpart: String?, contact: BareJID?, by: String)
     case invitationRevoked(domain: String, by: String)

@@ -20,7 +20,7 @@ extension Router {
             guard isThere(home, context, done) else { return }
             // Nobody new comes in from now on; whether that lasts says the disk.
             if case .setEnabled(_, false) = change { home.isEnabled = false }
-            let ticket = store.submit([.account(change)])
+            let ticket = store.submit([.account(change)] + proof(of: survivor, home, change))
             home.lastTicket = ticket
             context.afterCommit(ticket) { [self] context, outcome in
                 if case .success = outcome, let error {
@@ -77,6 +77,12 @@ extension Router {
     }
 
     // MARK: Steps
+
+    /// Under the lock. A device that has set a new password knows it, and no other does.
+    private func proof(of survivor: FullJID?, _ home: AccountHome, _ change: AccountChange) -> [Write] {
+        guard case .setCredentials = change, let survivor, let device = home.index(of: survivor).flatMap({ home.sessions[$0].device }) else { return [] }
+        return [.device(.proved(home.id, device, .password))]
+    }
 
     /// Under the lock.
     private func isThere(_ home: AccountHome, _ context: LoopContext, _ done: @escaping @Sendable (AccountOutcome) -> Void) -> Bool {

@@ -19,16 +19,18 @@ extension Router {
     /// - Parameters:
     ///   - userAgent: what the client says of itself. Its earlier sessions end; with an identifier it always gets the same resource.
     ///   - moment: when the account source was asked; no change after it is outlived (P13).
+    ///   - device: on what the client runs; it is remembered of the account (XEP-0494).
     ///   - done: runs on the caller's loop, at once or later.
     package func bind(
         _ account: BareJID, _ request: InlineBind, by userAgent: UserAgent?, authenticatedAt moment: CredentialMoment = .latest,
-        _ transport: any SessionTransport, _ context: LoopContext, _ done: @escaping (InlineBindOutcome) -> Void
+        on device: DeviceSighting? = nil, _ transport: any SessionTransport, _ context: LoopContext,
+        _ done: @escaping (InlineBindOutcome) -> Void
     ) {
         let name = userAgent?.resourceName(for: account) ?? context.random.token()
         guard let address = try? request.address(of: account, named: name) else { return done(.refused(.badRequest("not a resource"))) }
         bind(
-            account, resource: address.resourcepart, userAgent: userAgent, endsEarlier: true, authenticatedAt: moment, HeldTransport(transport),
-            context
+            account, resource: address.resourcepart, userAgent: userAgent, endsEarlier: true, authenticatedAt: moment, on: device,
+            HeldTransport(transport), context
         ) { [self] outcome in
             switch outcome {
             case .bound(let session): begin(session, request, done)

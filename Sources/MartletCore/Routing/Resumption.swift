@@ -20,9 +20,11 @@ extension Router {
     ///   - handled: stanzas of the earlier stream that the client has handled.
     ///   - userAgent: what the client says of itself now; `nil` leaves what it said before.
     ///   - moment: when the account source was asked; no change after it is outlived (P13).
+    ///   - device: on what the client runs, if it says so: from now on that is where the session is (XEP-0494).
     ///   - done: runs on the caller's loop, at once or later.
     package func resume(
         _ account: BareJID, previous: String, handled: UInt32, userAgent: UserAgent? = nil, authenticatedAt moment: CredentialMoment = .latest,
+        on device: DeviceSighting? = nil,
         _ transport: any SessionTransport, _ context: LoopContext, _ done: @escaping (ResumptionOutcome) -> Void
     ) {
         let shard = placement.shard(of: account)
@@ -34,6 +36,7 @@ extension Router {
             guard let home = shard.home(account), home.isInMemory, home.isEnabled,
                 let index = home.sessions.firstIndex(where: { $0.resumptionID == previous })
             else { return .refused(.itemNotFound, handled: nil) }
+            if let device { note(device, at: index, home) }
             takePlace(at: index, home, handled, userAgent, transport, context, done)
             return nil
         }

@@ -53,6 +53,8 @@ package struct RouterSettings: Hashable, Sendable {
     package var unacknowledgedBytesMax = 4 * 1024 * 1024
     /// What may wait for an inactive client (XEP-0352), or one without a connection; past it everything that waits is sent.
     package var held = ClientStateQueue.Limits()
+    /// Whether it is remembered of devices what they and their clients are called (XEP-0494 §7).
+    package var keepsDeviceNames = true
     package init() {}
 }
 

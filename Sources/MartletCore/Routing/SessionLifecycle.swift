@@ -16,14 +16,16 @@ extension Router {
     ///   - userAgent: what the client has said of itself.
     ///   - endsEarlier: whether its earlier sessions end, by its identifier (XEP-0386 §3.2).
     ///   - moment: when the account source was asked; no change after it is outlived (P13).
+    ///   - device: on what the client runs, as it says; it is remembered of the account (XEP-0494).
     ///   - done: runs on the caller's loop, at once or later.
     package func bind(
         _ account: BareJID, resource: String?, userAgent: UserAgent? = nil, endsEarlier: Bool = false,
-        authenticatedAt moment: CredentialMoment = .latest, _ transport: any SessionTransport, _ context: LoopContext,
-        _ done: @escaping (BindOutcome) -> Void
+        authenticatedAt moment: CredentialMoment = .latest, on device: DeviceSighting? = nil, _ transport: any SessionTransport,
+        _ context: LoopContext, _ done: @escaping (BindOutcome) -> Void
     ) {
         let pending = PendingBind(
-            userAgent: userAgent, endsEarlier: endsEarlier, moment: moment, transport: transport, done: done, mailbox: context.mailbox)
+            userAgent: userAgent, endsEarlier: endsEarlier, moment: moment, device: device, transport: transport, done: done,
+            mailbox: context.mailbox)
         bind(account, resource, pending, context)
     }
 
@@ -69,6 +71,7 @@ extension Router {
         let session = ClientSession(address: full, ref: ref, home: home, router: self, context: context, transport: pending.transport)
         ref.session = session
         home.sessions.append(SessionEntry(ref: ref, address: full, slot: slot))
+        if let device = pending.device { note(device, at: home.sessions.endIndex - 1, home) }
         home.shard.noteUse(home)
         context.after { _ in pending.done(.bound(session)) }
     }
@@ -95,7 +98,9 @@ extension Router {
 
     /// Under the lock.
     func remove(at index: Int, _ home: AccountHome, _ context: LoopContext) {
-        takeBackDeliveries(of: home.sessions.remove(at: index), home, context)
+        let entry = home.sessions.remove(at: index)
+        noteLeft(entry, home, context)
+        takeBackDeliveries(of: entry, home, context)
     }
 
     /// A session ended, whatever the reason. Called on its loop.
@@ -116,9 +121,14 @@ extension Router {
     }
 
     /// Ends every session of an account: it was disabled or deleted, or its password changed (P13).
-    package func endSessions(of account: BareJID, _ error: StreamError, except survivor: FullJID? = nil) {
+    ///
+    /// - Parameter device: only its sessions, where that is given.
+    package func endSessions(of account: BareJID, on device: DeviceID? = nil, _ error: StreamError, except survivor: FullJID? = nil) {
         let shard = placement.shard(of: account)
-        let ending = shard.withLock { shard.home(account)?.sessions.filter { $0.address != survivor }.map(\.ref) ?? [] }
+        let ending = shard.withLock { () -> [SessionRef] in
+            let sessions = shard.home(account)?.sessions ?? []
+            return sessions.filter { $0.address != survivor && (device == nil || $0.device == device) }.map(\.ref)
+        }
         for ref in ending { ref.mailbox.postAndWake(.end(ref, error)) }
     }
 
@@ -157,17 +167,19 @@ private final class PendingBind: @unchecked Sendable {
     let userAgent: UserAgent?
     let endsEarlier: Bool
     let moment: CredentialMoment
+    let device: DeviceSighting?
     let transport: any SessionTransport
     let done: (BindOutcome) -> Void
     let mailbox: LoopMailbox
 
     init(
-        userAgent: UserAgent?, endsEarlier: Bool, moment: CredentialMoment, transport: any SessionTransport, done: @escaping (BindOutcome) -> Void,
-        mailbox: LoopMailbox
+        userAgent: UserAgent?, endsEarlier: Bool, moment: CredentialMoment, device: DeviceSighting?, transport: any SessionTransport,
+        done: @escaping (BindOutcome) -> Void, mailbox: LoopMailbox
     ) {
         self.userAgent = userAgent
         self.endsEarlier = endsEarlier
         self.moment = moment
+        self.device = device
         self.transport = transport
         self.done = done
         self.mailbox = mailbox

@@ -53,6 +53,7 @@ extension Router {
         saved.priority = entry.priority
         saved.flags = entry.flags
         saved.directed = entry.directed
+        saved.device = entry.device
         return saved
     }
 
@@ -84,6 +85,7 @@ extension Router {
         entry.priority = saved.priority
         entry.flags = saved.flags
         entry.directed = saved.directed
+        entry.device = saved.device
         entry.resumptionID = saved.resumptionID
         entry.detachedAt = saved.time
         home.sessions.append(entry)

@@ -20,6 +20,8 @@ package struct SavedSession: Sendable {
     package var priority: Int8 = 0
     package var flags: SessionFlags = []
     package var directed: [JID] = []
+    /// On what its client runs, if that is known.
+    package var device: DeviceID?
 
     package init(
         address: FullJID, account: AccountID, resumptionID: String, seconds: Int, time: Int64, handled: UInt32, acknowledged: UInt32
@@ -46,7 +48,9 @@ extension SavedSession {
 // MARK: As bytes
 
 extension SavedSession {
-    private static let version: UInt8 = 1
+    private static let version: UInt8 = 2
+    /// The one before, which knew of no devices.
+    private static let versionWithoutDevice: UInt8 = 1
 
     package func write(to buffer: inout ByteBuffer) {
         buffer.writeInteger(Self.version)
@@ -61,11 +65,13 @@ extension SavedSession {
             buffer.writeMultipleIntegers(item.time, item.view, UInt8(item.isStored ? 1 : 0))
             buffer.write(item.stanza.bytes)
         }
+        buffer.writeMultipleIntegers(UInt8(device == nil ? 0 : 1), device?.raw ?? 0)
     }
 
     /// `nil` for bytes that ``write(to:)`` did not write, or another version of it.
     package init?(from buffer: inout ByteBuffer) {
-        guard buffer.readInteger(as: UInt8.self) == Self.version, let address = buffer.text().flatMap({ try? FullJID(parsing: $0) }),
+        guard let version = buffer.readInteger(as: UInt8.self), [Self.version, Self.versionWithoutDevice].contains(version),
+            let address = buffer.text().flatMap({ try? FullJID(parsing: $0) }),
             let resumptionID = buffer.text(),
             let (account, seconds, time, handled, acknowledged) = buffer.readMultipleIntegers(
                 as: (Int64, Int64, Int64, UInt32, UInt32).self),
@@ -85,6 +91,9 @@ extension SavedSession {
             presence = EncodedStanza(bytes)
         }
         guard readDirected(&buffer), readUnacknowledged(&buffer) else { return nil }
+        guard version == Self.version else { return }
+        guard let (hasDevice, device) = buffer.readMultipleIntegers(as: (UInt8, Int64).self) else { return nil }
+        if hasDevice == 1 { self.device = DeviceID(raw: device) }
     }
 
     private mutating func readDirected(_ buffer: inout ByteBuffer) -> Bool {

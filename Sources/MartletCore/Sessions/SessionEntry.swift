@@ -34,6 +34,8 @@ package struct SessionEntry: Sendable {
     package var capabilities: Capabilities?
     /// What is known of it for certain: of what it said before, until it has answered for what it says now.
     package var profile = EntityProfile.none
+    /// On what its client runs, once it is known (XEP-0494).
+    package internal(set) var device: DeviceID?
     /// Whom this session sent directed presence (RFC 6121 §4.6). Bounded by `directedPresenceMax`.
     package var directed: [JID] = []
 

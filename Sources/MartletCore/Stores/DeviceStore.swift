@@ -67,6 +67,17 @@ package struct DeviceSighting: Hashable, Sendable {
         self.time = time
     }
 
+    /// A client that has proved to know the password, and says nothing of itself but the resource that it wants, if it wants one (RFC 6120 §7).
+    package init(resource: String?, at time: Int64) {
+        self.init(resource.map(DeviceID.init(resource:)) ?? .unnamed, name: resource, by: .password, at: time)
+    }
+
+    /// A client as it says of itself in its log-in (XEP-0388 §2.3), or as one of RFC 6120 if it does not say which one it is.
+    package init(_ userAgent: UserAgent?, resource: String? = nil, by proofs: DeviceProofs, at time: Int64) {
+        let id = userAgent?.id.map(DeviceID.init(userAgent:)) ?? resource.map(DeviceID.init(resource:)) ?? .unnamed
+        self.init(id, software: userAgent?.software, name: userAgent?.device ?? resource, by: proofs, at: time)
+    }
+
     /// In one line.
     private static func cut(_ text: String?) -> String? {
         guard let text else { return nil }
@@ -111,6 +122,8 @@ package struct StoredDevice: Hashable, Sendable {
     package var id: DeviceID
     package var software: String?
     package var name: String?
+    /// What an operator calls it, whatever it says itself.
+    package var label: String?
     /// Milliseconds since 1970: when it logged in first, and when it logged in or left last.
     package var firstSeen: Int64
     package var lastSeen: Int64
@@ -118,12 +131,13 @@ package struct StoredDevice: Hashable, Sendable {
     package var tokens: [TokenSlot: StoredToken] = [:]
 
     package init(
-        id: DeviceID, software: String? = nil, name: String? = nil, firstSeen: Int64, lastSeen: Int64, proofs: DeviceProofs,
+        id: DeviceID, software: String? = nil, name: String? = nil, label: String? = nil, firstSeen: Int64, lastSeen: Int64, proofs: DeviceProofs,
         tokens: [TokenSlot: StoredToken] = [:]
     ) {
         self.id = id
         self.software = software
         self.name = name
+        self.label = label
         self.firstSeen = firstSeen
         self.lastSeen = lastSeen
         self.proofs = proofs
@@ -142,6 +156,10 @@ package enum DeviceChange: Hashable, Sendable {
     case seen(AccountID, DeviceSighting, devicesMax: Int = StoredDevice.perAccountMax)
     /// Noted in passing: its last session has ended.
     case left(AccountID, DeviceID, time: Int64)
+    /// Noted in passing: it has shown more than it had when it logged in.
+    case proved(AccountID, DeviceID, DeviceProofs)
+    /// An operator calls it so from now on; `nil`: by what it says itself. Refused if there is no such device.
+    case label(AccountID, DeviceID, String?)
     /// Gives the device a new token, which takes the place of one that it has never used. Refused if there is no such device.
     case give(AccountID, DeviceID, StoredToken)
     /// The token with this seed was used: it is the current one from now on, and the one before is gone (XEP-0484 §3.5). Refused if the device has no such
@@ -194,6 +212,13 @@ package struct DeviceContents: Sendable {
     mutating func leave(_ id: DeviceID, at time: Int64) {
         guard let lastSeen = all[id]?.lastSeen else { return }
         all[id]?.lastSeen = max(lastSeen, time)
+    }
+
+    mutating func prove(_ proofs: DeviceProofs, by id: DeviceID) { all[id]?.proofs.formUnion(proofs) }
+
+    mutating func label(_ id: DeviceID, _ label: String?) throws(StoreError) {
+        guard all[id] != nil else { throw .constraint("there is no such device") }
+        all[id]?.label = label
     }
 
     mutating func give(_ token: StoredToken, to id: DeviceID) throws(StoreError) {

@@ -198,6 +198,11 @@ extension StoreContents {
         switch change {
         case .seen(let id, let sighting, let devicesMax): changeIfPresent(id, &undo) { $0.devices.see(sighting, devicesMax: devicesMax) }
         case .left(let id, let device, let time): changeIfPresent(id, &undo) { $0.devices.leave(device, at: time) }
+        case .proved(let id, let device, let proofs): changeIfPresent(id, &undo) { $0.devices.prove(proofs, by: device) }
+        case .label(let id, let device, let label):
+            var devices = try devices(of: id)
+            try devices.label(device, label)
+            changeIfPresent(id, &undo) { $0.devices = devices }
         case .give(let id, let device, let token):
             var devices = try devices(of: id)
             try devices.give(token, to: device)

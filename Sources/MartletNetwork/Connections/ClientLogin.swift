@@ -63,8 +63,9 @@ extension ClientStream {
 extension ClientStream {
     func bind(_ account: BareJID, _ resource: String?) {
         guard let carrier else { return }
+        let device = sighting(resource)
         service.router.bind(
-            account, resource: resource, userAgent: userAgent, authenticatedAt: authenticatedAt, carrier, loop.context
+            account, resource: resource, userAgent: userAgent, authenticatedAt: authenticatedAt, on: device, carrier, loop.context
         ) { [self] outcome in
             switch outcome {
             case .bound(let session): begin(session, machine.bound(session.address))
@@ -78,7 +79,9 @@ extension ClientStream {
     /// The same inside a log-in (XEP-0386).
     func bind(_ account: BareJID, _ request: InlineBind) {
         guard let carrier else { return }
-        service.router.bind(account, request, by: userAgent, authenticatedAt: authenticatedAt, carrier, loop.context) { [self] outcome in
+        service.router.bind(
+            account, request, by: userAgent, authenticatedAt: authenticatedAt, on: sighting(nil), carrier, loop.context
+        ) { [self] outcome in
             switch outcome {
             case .bound(let session, let content): begin(session, machine.bound(session.address, content))
             case .refused(let error): perform(machine.refusedBind(error))
@@ -86,6 +89,11 @@ extension ClientStream {
             }
             carrier.resume()
         }
+    }
+
+    /// On what the client runs, as far as it says so.
+    private func sighting(_ resource: String?) -> DeviceSighting {
+        device ?? DeviceSighting(userAgent, resource: resource, by: .password, at: loop.context.wallMilliseconds)
     }
 
     /// - Parameter action: what is said of it.
@@ -107,7 +115,8 @@ extension ClientStream {
     func resumeSession(of account: BareJID, _ previous: String, _ handled: UInt32) {
         guard let carrier else { return }
         service.router.resume(
-            account, previous: previous, handled: handled, userAgent: userAgent, authenticatedAt: authenticatedAt, carrier, loop.context
+            account, previous: previous, handled: handled, userAgent: userAgent, authenticatedAt: authenticatedAt, on: device, carrier,
+            loop.context
         ) { [self] outcome in
             switch outcome {
             case .resumed(let session, let handled): goOn(session, previous, handled)

@@ -64,6 +64,8 @@ final class ClientStream {
     @exclusivity(unchecked) var isExamining = false
     /// The client has logged in with it.
     var isCertified = false
+    /// On what its client runs, if it has said which one it is as it logged in (XEP-0388).
+    var device: DeviceSighting?
     /// When the account source was asked last.
     var authenticatedAt = CredentialMoment.latest
     var phase: Phase
@@ -186,6 +188,7 @@ extension ClientStream {
             carrier?.restart()
         case .admit(let account, let userAgent):
             self.userAgent = userAgent
+            if userAgent?.id != nil { device = DeviceSighting(userAgent, by: .password, at: loop.context.wallMilliseconds) }
             loggedIn(as: account)
             perform(machine.admitted())
         case .fail(let failure, _):

@@ -8,7 +8,7 @@ enum DeviceTables {
         [
             """
             CREATE TABLE device (
-                account \(d.integer) NOT NULL REFERENCES account(id) ON DELETE CASCADE, id \(d.integer) NOT NULL, software \(d.text), name \(d.text),
+                account \(d.integer) NOT NULL REFERENCES account(id) ON DELETE CASCADE, id \(d.integer) NOT NULL, software \(d.text), name \(d.text), label \(d.text),
                 first_seen \(d.integer) NOT NULL, last_seen \(d.integer) NOT NULL, proofs \(d.integer) NOT NULL,
                 PRIMARY KEY (account, id)) \(d.clusteredTableOptions)
             """,
@@ -30,7 +30,7 @@ final class DeviceReads {
     private let all, one, tokens, tokensOfOne: any SQLStatement
 
     init(_ connection: any SQLConnection) throws(SQLError) {
-        let device = "SELECT id, software, name, first_seen, last_seen, proofs FROM device WHERE account = $1"
+        let device = "SELECT id, software, name, first_seen, last_seen, proofs, label FROM device WHERE account = $1"
         all = try connection.prepare("\(device) ORDER BY id")
         one = try connection.prepare("\(device) AND id = $2")
         let token = "SELECT device, slot, mechanism, seed, issued, expires, count FROM device_token WHERE account = $1"
@@ -53,8 +53,8 @@ final class DeviceReads {
 
     private static func device(_ row: any SQLStatement) throws(SQLError) -> StoredDevice {
         StoredDevice(
-            id: DeviceID(raw: row.integer(0)), software: row.optionalText(1), name: row.optionalText(2), firstSeen: row.integer(3),
-            lastSeen: row.integer(4), proofs: DeviceProofs(rawValue: row.integer(5)))
+            id: DeviceID(raw: row.integer(0)), software: row.optionalText(1), name: row.optionalText(2), label: row.optionalText(6),
+            firstSeen: row.integer(3), lastSeen: row.integer(4), proofs: DeviceProofs(rawValue: row.integer(5)))
     }
 
     private static func token(_ row: any SQLStatement) throws(SQLError) -> TokenRow {
@@ -81,7 +81,7 @@ extension StoredDevice {
 /// The writer's statements about devices. Called within a transaction.
 final class DeviceWrites {
     private let connection: any SQLConnection
-    private let see, insert, makeRoom, leave, give, find, takeCurrent, makeCurrent, withdraw, withdrawAll, remove, forgetProofs, removeUnseen,
+    private let see, insert, makeRoom, leave, prove, label, give, find, takeCurrent, makeCurrent, withdraw, withdrawAll, remove, forgetProofs, removeUnseen,
         removeOldTokens: any SQLStatement
 
     init(_ connection: any SQLConnection) throws(SQLError) {
@@ -103,6 +103,8 @@ final class DeviceWrites {
                 LIMIT 1000000 OFFSET $3)
             """)
         leave = try connection.prepare("UPDATE device SET last_seen = $3 WHERE account = $1 AND id = $2 AND last_seen < $3")
+        prove = try connection.prepare("UPDATE device SET proofs = proofs | $3 WHERE account = $1 AND id = $2")
+        label = try connection.prepare("UPDATE device SET label = $3 WHERE account = $1 AND id = $2")
         give = try connection.prepare(
             """
             INSERT INTO device_token (account, device, slot, mechanism, seed, issued, expires, count)
@@ -129,6 +131,17 @@ final class DeviceWrites {
                 $0.bind(device, of: account.raw)
                 $0.bind(time, at: 3)
             }
+        case .proved(let account, let device, let proofs):
+            try prove.run {
+                $0.bind(device, of: account.raw)
+                $0.bind(proofs.rawValue, at: 3)
+            }
+        case .label(let account, let device, let text):
+            try label.run {
+                $0.bind(device, of: account.raw)
+                $0.bind(text, at: 3)
+            }
+            guard connection.changes > 0 else { throw SQLError(.constraint, "there is no such device") }
         case .give(let account, let device, let token): try put(token, of: device, account.raw)
         case .use(let account, let device, let seed, let count): try use(seed, of: device, account.raw, count)
         case .withdrawTokens(let account, let device): try withdraw.run { $0.bind(device, of: account.raw) }

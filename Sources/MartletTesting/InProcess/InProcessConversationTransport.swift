@@ -151,9 +151,9 @@ private final class InProcessConnection: ConversationConnection, SessionTranspor
             parser.limits = .authenticated
             perform(machine.admitted())
         case .bind(let account, let resource):
-            server.router.bind(account, resource: resource, userAgent: userAgent, self, server.context) { [self] in bound($0) }
+            server.router.bind(account, resource: resource, userAgent: userAgent, on: sighting(resource), self, server.context) { [self] in bound($0) }
         case .bindInline(let account, let request):
-            server.router.bind(account, request, by: userAgent, self, server.context) { [self] in bound($0) }
+            server.router.bind(account, request, by: userAgent, on: sighting(nil), self, server.context) { [self] in bound($0) }
         case .resume(let account, let previous, let handled):
             server.router.resume(account, previous: previous, handled: handled, userAgent: userAgent, self, server.context) { [self] in
                 resumed($0, previous)
@@ -167,6 +167,10 @@ private final class InProcessConnection: ConversationConnection, SessionTranspor
             put(action)
             isOpen = false
         }
+    }
+
+    private func sighting(_ resource: String?) -> DeviceSighting {
+        DeviceSighting(userAgent, resource: resource, by: .password, at: server.context.wallMilliseconds)
     }
 
     private func bound(_ outcome: BindOutcome) {

@@ -263,14 +263,17 @@ package final class TestServer {
     ///
     /// - Parameters:
     ///   - moment: when its credentials were checked; just now unless given.
+    ///   - device: on what it runs; unknown unless given.
     ///   - context: the loop it lives on; the first one unless given.
-    package func client(_ name: String, authenticatedAt moment: CredentialMoment = .latest, on context: LoopContext? = nil) -> TestClient {
+    package func client(
+        _ name: String, authenticatedAt moment: CredentialMoment = .latest, device: DeviceSighting? = nil, on context: LoopContext? = nil
+    ) -> TestClient {
         let parts = name.split(separator: "/", maxSplits: 1).map(String.init)
         guard parts.count == 2 else { preconditionFailure("a session has a resource: \(name)") }
         if !exists(parts[0]) { createAccount(parts[0]) }
         let context = context ?? self.context
         let client = TestClient(self)
-        router.bind(address(parts[0]), resource: parts[1], authenticatedAt: moment, client, context) { outcome in client.bound(outcome) }
+        router.bind(address(parts[0]), resource: parts[1], authenticatedAt: moment, on: device, client, context) { outcome in client.bound(outcome) }
         context.flush()
         run()
         return client

@@ -12,7 +12,8 @@ struct Martlet: AsyncParsableCommand {
         subcommands: [
             ServeCommand.self, InitCommand.self, AccountCommand.self, InviteCommand.self, RoomCommand.self, ArchiveCommand.self, UploadsCommand.self, ReportCommand.self,
             ConfigCommand.self, CertificateCommand.self, StatusCommand.self,
-            SessionCommand.self, FederationCommand.self, ComponentCommand.self, DoctorCommand.self, LogCommand.self, BackupCommand.self, VerifyCommand.self,
+            SessionCommand.self, DeviceCommand.self, FederationCommand.self, ComponentCommand.self, DoctorCommand.self, LogCommand.self, BackupCommand.self,
+            VerifyCommand.self,
             RestoreCommand.self, FeaturesCommand.self,
         ])
 

@@ -24,6 +24,7 @@ package enum ConfigurationSchema {
         .section("messages", \.messages, messages, "What happens to messages besides their delivery."),
         .section("archive", \.archive, archive, "How much of their messages accounts find again (XEP-0313)."),
         .section("push", \.push, push, "What the push services of apps learn when they are told of messages (XEP-0357)."),
+        .section("devices", \.devices, devices, "What is remembered of the devices on which accounts are used (XEP-0494)."),
         .section("rooms", \.rooms, rooms, "Rooms for many (XEP-0045). Each domain has its own, at an address of their own."),
         .section("pubsub", \.pubsub, pubsub, "What accounts and services publish (XEP-0163, XEP-0060)."),
         .section("bytestreams", \.bytestreams, bytestreams, "A proxy for files between clients that cannot reach each other (XEP-0065)."),
@@ -468,6 +469,21 @@ package enum ConfigurationSchema {
             """
             Age at which messages leave the archives, as in 365d. 0s: none, they stay for as long as there is room. Looked at \
             once an hour, and not while the machine's clock jumps.
+            """),
+    ])
+
+    static let devices = ConfigurationMapping<ServerConfiguration.Devices>([
+        .value(
+            "names", \.keepsNames, .boolean, .restart,
+            """
+            Whether it is remembered what clients call themselves and the device that they run on, which is what people know them by. Without, they are told \
+            apart only by when they were seen.
+            """),
+        .value(
+            "retention", \.retention, .duration(.zero...(.seconds(3_650 * 86_400))), .reload,
+            """
+            How long after it was seen last a device is forgotten, as in 90d, and with it its tokens. 0s: never. Looked at once an hour, and not while the \
+            machine's clock jumps.
             """),
     ])
 

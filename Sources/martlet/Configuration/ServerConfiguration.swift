@@ -27,6 +27,7 @@ package struct ServerConfiguration: ConfigurationSection {
     package var messages = Messages()
     package var archive = Archive()
     package var push = Push()
+    package var devices = Devices()
     package var rooms = Rooms()
     package var pubsub = PubSub()
     package var bytestreams = Bytestreams()
@@ -258,6 +259,15 @@ extension ServerConfiguration {
     package struct Push: ConfigurationSection {
         package var includesSender = false
         package var includesBody = false
+
+        package init() {}
+    }
+
+    /// What is remembered of the devices on which accounts are used (XEP-0494 §7).
+    package struct Devices: ConfigurationSection {
+        package var keepsNames = true
+        /// Zero is for ever.
+        package var retention = Duration.seconds(180 * 86_400)
 
         package init() {}
     }

@@ -77,6 +77,12 @@ package struct AuditLog: AuditSink {
             log.notice(isEnabled ? "account enabled" : "account disabled", metadata: ["account": "\(account)", "by": "\(by)"])
         case .passwordChanged(let account, let by):
             log.notice("password changed", metadata: ["account": "\(account)", "by": "\(by)"])
+        case .deviceRevoked(let account, let device, let passwordRemains, let by):
+            log.notice(
+                "device revoked",
+                metadata: ["account": "\(account)", "device": "\(device)", "password-remains": "\(passwordRemains)", "by": "\(by)"])
+        case .deviceNamed(let account, let device, let name, let by):
+            log.notice("device named", metadata: ["account": "\(account)", "device": "\(device)", "name": "\(name)", "by": "\(by)"])
         case .invited(let domain, let localpart, let contact, let by):
             log.notice(
                 "invitation made",

@@ -1,6 +1,7 @@
 package import MartletCore
 package import MartletFeatures
 package import MartletNetwork
+import MartletXMPP
 
 /// What commands ask of a running server, over its local socket: one request and one response, each a line of JSON.
 package enum ControlProtocol {
@@ -55,6 +56,7 @@ package enum ControlOrder: Codable, Hashable, Sendable {
     case room(RoomOrder)
     case upload(UploadOrder)
     case report(ReportOrder)
+    case device(DeviceOrder)
     case federation(FederationOrder)
     case invitation(InvitationOrder)
 }
@@ -147,6 +149,9 @@ package enum ControlResponse: Codable, Hashable, Sendable {
     case history([UtteranceLine])
     case uploads([UploadLine])
     case reports([ReportLine])
+    case devices([DeviceLine])
+    /// A device's tokens and sessions have ended; whether it may know the password.
+    case revoked(passwordRemains: Bool)
     case blockLists([BlockListLine])
     /// How many.
     case deleted(Int)

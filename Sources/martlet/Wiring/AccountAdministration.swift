@@ -36,6 +36,7 @@ struct AccountAdministration: Sendable {
         case .room(let order): return try await rooms.answer(order, by: by)
         case .invitation(let order): return try await invitations.answer(order, by: by)
         case .report(let order): return try await reports.answer(order, by: by)
+        case .device(let order): return try await DeviceAdministration(core: core, folder: folder).answer(order, by: by)
         case .upload(let order): return try await UploadAdministration(core: core, folder: folder).answer(order, by: by)
         case .status, .sessions, .closeSessions, .logLevel, .reload, .federation, .components: return nil
         }
@@ -64,6 +65,8 @@ struct AccountAdministration: Sendable {
     private func setKeys(of text: String, _ keys: [String], by: String) async throws(CommandFailure) {
         let (address, keys) = (try address(text), try self.keys(keys))
         do throws(AccountRefusal) { try await core.router.setCredentials(of: address, keys, by: by, on: core.mailbox) } catch { throw failure(error) }
+        // A server that does not run has its sessions in a file.
+        try SavedSessions.remove(from: folder) { $0.address.bare == address }
     }
 
     private func setEnabled(_ text: String, _ isEnabled: Bool, by: String) async throws(CommandFailure) {

@@ -8,8 +8,8 @@ import NIOCore
 import ServiceLifecycle
 
 /// What the server does for itself every few seconds: sees whether the store answers, reserves names for messages, looks at its
-/// certificates and its disk, lets archives forget, looks after uploaded files, follows block lists, and sees to rooms that nobody has come back
-/// to and to occupants who are not there any more.
+/// certificates and its disk, lets archives forget, forgets devices, looks after uploaded files, follows block lists, and sees to rooms that
+/// nobody has come back to and to occupants who are not there any more.
 final class Housekeeping: Service {
     static let interval = Duration.seconds(5)
     /// Without a sign of life of the store for so long the server counts as ill.
@@ -23,6 +23,7 @@ final class Housekeeping: Service {
         var lastAnswer: Int64
         var problem: String?
         var retention: Duration
+        var deviceRetention: Duration
         /// Where rooms are.
         var roomDomains: [String]
         var freeSpaceWarning: Int?
@@ -45,14 +46,16 @@ final class Housekeeping: Service {
         dataFolder = configuration.server.dataFolder
         state = NIOLockedValueBox(
             State(
-                lastAnswer: time.wallMilliseconds, retention: configuration.archive.retention, roomDomains: RoomAddress(configuration).domains,
-                freeSpaceWarning: configuration.storage.freeSpaceWarning, configuration: configuration))
+                lastAnswer: time.wallMilliseconds, retention: configuration.archive.retention, deviceRetention: configuration.devices.retention,
+                roomDomains: RoomAddress(configuration).domains, freeSpaceWarning: configuration.storage.freeSpaceWarning,
+                configuration: configuration))
     }
 
     /// After a reload.
     func apply(_ configuration: ServerConfiguration) {
         state.withLockedValue {
             $0.retention = configuration.archive.retention
+            $0.deviceRetention = configuration.devices.retention
             $0.roomDomains = RoomAddress(configuration).domains
             $0.freeSpaceWarning = configuration.storage.freeSpaceWarning
             $0.configuration = configuration
@@ -99,6 +102,7 @@ final class Housekeeping: Service {
                     await last?.value
                     if isClockBelieved {
                         await forgetInvitations()
+                        await forgetDevices()
                         await lookAtMessages(since: start)
                     }
                     await lookAtUploads(expiring: isClockBelieved)
@@ -119,6 +123,17 @@ final class Housekeeping: Service {
             try await core.store.commit([.invitation(.removeExpired(now: time.wallMilliseconds - 3_600_000))])
         } catch {
             logs.server.warning("invitations that are too old stay", metadata: ["why": "\(error)"])
+        }
+    }
+
+    /// Those that nobody has seen for long (`devices.retention`).
+    private func forgetDevices() async {
+        let retention = state.withLockedValue { $0.deviceRetention }
+        guard retention > .zero else { return }
+        do throws(StoreError) {
+            try await core.store.commit([.device(.removeUnseen(before: time.wallMilliseconds - retention.components.seconds * 1_000))])
+        } catch {
+            logs.server.warning("devices that were not seen for long stay", metadata: ["why": "\(error)"])
         }
     }
 

@@ -26,6 +26,12 @@ package enum SavedSessions {
         try PrivateFiles.write(content + SHA256.hash(data: content), to: folder + name)
     }
 
+    /// Sessions that are not to come back, out of a file that no server has taken. A running server has none.
+    package static func remove(from folder: String, where isMeant: (SavedSession) -> Bool) throws(CommandFailure) {
+        guard PrivateFiles.exists(folder + name), let sessions = try take(from: folder) else { return }
+        try write(sessions.filter { !isMeant($0) }, to: folder)
+    }
+
     /// - Returns: `nil` for a file that is damaged, or that another version wrote.
     package static func take(from folder: String, bytesMax: Int = bytesMax) throws(CommandFailure) -> [SavedSession]? {
         let path = folder + name

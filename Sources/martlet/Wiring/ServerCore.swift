@@ -109,6 +109,7 @@ struct ServerCore: Sendable {
         settings.unacknowledgedStanzasMax = configuration.limits.unacknowledgedStanzasMax
         settings.unacknowledgedBytesMax = configuration.limits.unacknowledgedBytesMax
         settings.held = ClientStateQueue.Limits(stanzasMax: configuration.limits.heldStanzasMax, bytesMax: configuration.limits.heldBytesMax)
+        settings.keepsDeviceNames = configuration.devices.keepsNames
         return settings
     }
 

@@ -128,6 +128,8 @@ struct ConfigurationReloadTests {
         KeyChange("archive.retention", .configuration) { $0.archive.retention = .seconds(86_400) },
         KeyChange("storage.readers", .restart) { $0.storage.readers += 1 },
         KeyChange("messages.offline", .hosts) { $0.messages.offline.toggle() },
+        KeyChange("devices.names", .restart) { $0.devices.keepsNames.toggle() },
+        KeyChange("devices.retention", .configuration) { $0.devices.retention = .seconds(86_400) },
         KeyChange("push.include-sender", .configuration) { $0.push.includesSender.toggle() },
         KeyChange("push.include-body", .configuration) { $0.push.includesBody.toggle() },
         KeyChange("rooms.enabled", .configuration) { $0.rooms.isEnabled.toggle() },

@@ -1,0 +1,82 @@
+package import MartletXMPP
+
+/// What became of an order to take a device's access away (XEP-0494 §3.2).
+package enum DeviceRevocation: Hashable, Sendable {
+    /// It cannot come back.
+    case revoked
+    /// Its tokens and sessions have ended, but it has shown the password, and may do so again until there is a new one.
+    case passwordRemains
+}
+
+/// Why an order about a device was not carried out.
+package enum DeviceRefusal: Error, Hashable, Sendable {
+    case noAccount(BareJID)
+    case noDevice
+    case store(StoreError)
+
+    package var stanzaError: StanzaError {
+        switch self {
+        case .noAccount, .noDevice: .itemNotFound("there is no such client")
+        case .store(let error): StanzaError(refusal: error)
+        }
+    }
+}
+
+/// On what the clients of an account run (XEP-0494). Written when a session begins and when it ends, and never by a stanza.
+extension Router {
+    /// Under the lock: a session of the home's has begun.
+    func note(_ device: DeviceSighting, at index: Int, _ home: AccountHome) {
+        var device = device
+        if !settings.keepsDeviceNames { (device.software, device.name) = (nil, nil) }
+        home.sessions[index].device = device.id
+        home.lastTicket = store.submit([.device(.seen(home.id, device))])
+    }
+
+    /// Under the lock: it has ended.
+    func noteLeft(_ entry: SessionEntry, _ home: AccountHome, _ context: LoopContext) {
+        guard let device = entry.device else { return }
+        home.lastTicket = store.submit([.device(.left(home.id, device, time: context.time.wallMilliseconds))])
+    }
+
+    /// The devices on which an account has sessions, those included that have lost their connection and may come back.
+    package func connectedDevices(of account: BareJID) -> Set<DeviceID> {
+        let shard = placement.shard(of: account)
+        return shard.withLock { Set(shard.home(account)?.sessions.compactMap(\.device) ?? []) }
+    }
+
+    /// Takes away what a device logs in by, and ends its sessions, wherever they are.
+    ///
+    /// The tokens are gone from the disk before sessions end, and whoever has been let in by one and has no session yet gets none.
+    ///
+    /// - Parameter survivor: a session that goes on: the one that wants it, so that it hears what comes of it.
+    package func revoke(
+        _ device: DeviceID, of address: BareJID, sparing survivor: FullJID? = nil, by: String
+    ) async throws(DeviceRefusal) -> DeviceRevocation {
+        let (account, stored) = try await find(device, of: address)
+        guard stored != nil || connectedDevices(of: address).contains(device) else { throw .noDevice }
+        // Of one that has been forgotten it is not known what it has shown.
+        let passwordRemains = stored?.proofs.contains(.password) ?? true
+        do throws(StoreError) {
+            try await store.commit([.device(passwordRemains ? .withdrawTokens(account, device) : .remove(account, device))])
+        } catch { throw .store(error) }
+        credentials.changed(address, in: placement)
+        endSessions(of: address, on: device, StreamError(.notAuthorized, "the access of this client was revoked"), except: survivor)
+        audit.record(.deviceRevoked(address, device: device.text, passwordRemains: passwordRemains, by: by))
+        return passwordRemains ? .passwordRemains : .revoked
+    }
+
+    /// Calls a device something, or by what it says itself.
+    package func name(_ device: DeviceID, of address: BareJID, _ name: String?, by: String) async throws(DeviceRefusal) {
+        let (account, stored) = try await find(device, of: address)
+        guard stored != nil else { throw .noDevice }
+        do throws(StoreError) { try await store.commit([.device(.label(account, device, name))]) } catch { throw .store(error) }
+        audit.record(.deviceNamed(address, device: device.text, name: name ?? "", by: by))
+    }
+
+    private func find(_ device: DeviceID, of address: BareJID) async throws(DeviceRefusal) -> (AccountID, StoredDevice?) {
+        do throws(StoreError) {
+            if let account = try await store.credentials(of: address)?.id { return (account, try await store.device(device, of: account)) }
+        } catch { throw .store(error) }
+        throw .noAccount(address)
+    }
+}
