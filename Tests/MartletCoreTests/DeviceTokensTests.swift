@@ -24,10 +24,10 @@ struct DeviceTokensTests {
     }
 
     private func login(
-        accepted: HashedToken? = nil, _ use: TokenUse = TokenUse(), wanted: HashedTokenMechanism? = nil, on device: DeviceID? = nil
+        accepted: HashedToken? = nil, _ use: FASTRequest.Use? = nil, wanted: HashedTokenMechanism? = nil, on device: DeviceID? = nil
     ) -> DeviceLogin {
         let sighting = DeviceSighting(device ?? phone, software: "Client", name: "phone", by: accepted == nil ? .password : [], at: time.wallMilliseconds)
-        return DeviceLogin(juliet, sighting, accepted: accepted, use: use, wanted: wanted)
+        return DeviceLogin(juliet, sighting, accepted: accepted, FASTRequest(use: use, wanted: wanted))
     }
 
     /// A first token, by password.
@@ -113,9 +113,9 @@ struct DeviceTokensTests {
     @Test("a number that was counted to before is refused, also of a log-in that is replayed (§3.4)")
     func count() async throws {
         let token = try await first()
-        #expect(await failure(login(accepted: token, TokenUse(count: 1))) == nil)
-        #expect(await failure(login(accepted: token, TokenUse(count: 1))) == .notAuthorized)
-        #expect(await failure(login(accepted: token, TokenUse(count: 2))) == nil)
+        #expect(await failure(login(accepted: token, FASTRequest.Use(count: 1))) == nil)
+        #expect(await failure(login(accepted: token, FASTRequest.Use(count: 1))) == .notAuthorized)
+        #expect(await failure(login(accepted: token, FASTRequest.Use(count: 2))) == nil)
     }
 
     @Test("whoever logs out leaves no token behind, and gets none but if it asks (§3.6)")
@@ -123,11 +123,11 @@ struct DeviceTokensTests {
         let old = try await first()
         time.advance(by: 2 * Self.day)
         let new = try #require(try await tokens().conclude(login(accepted: old))).token
-        #expect(try await tokens().conclude(login(accepted: old, TokenUse(invalidates: true))) == nil)
+        #expect(try await tokens().conclude(login(accepted: old, FASTRequest.Use(invalidates: true))) == nil)
         #expect(await candidates() == [])
         #expect(await failure(login(accepted: new)) == .notAuthorized)
         let other = try await first()
-        let wanted = try #require(try await tokens().conclude(login(accepted: other, TokenUse(invalidates: true), wanted: HashedTokenMechanism.none)))
+        let wanted = try #require(try await tokens().conclude(login(accepted: other, FASTRequest.Use(invalidates: true), wanted: HashedTokenMechanism.none)))
         #expect(await candidates() == [HashedTokenCandidate(wanted.token, .new)])
     }
 

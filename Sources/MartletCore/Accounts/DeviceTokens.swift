@@ -1,18 +1,5 @@
 package import MartletXMPP
 
-/// What a client says about its token as it logs in (`<fast/>`, XEP-0484 §3.4, §3.6).
-package struct TokenUse: Hashable, Sendable {
-    /// How often it has used this token, if it counts.
-    package var count: Int64?
-    /// Whether the token is to be good for nothing from now on.
-    package var invalidates: Bool
-
-    package init(count: Int64? = nil, invalidates: Bool = false) {
-        self.count = count
-        self.invalidates = invalidates
-    }
-}
-
 /// A token as its client gets it, once (XEP-0484 §3.3).
 package struct IssuedToken: Hashable, Sendable {
     package var token: HashedToken
@@ -26,16 +13,13 @@ package struct DeviceLogin: Sendable {
     package var device: DeviceSighting
     /// What it has proved to have, if that was a token.
     package var accepted: HashedToken?
-    package var use = TokenUse()
-    /// The mechanism for which it wants a token (`<request-token/>`, XEP-0484 §3.2).
-    package var wanted: HashedTokenMechanism?
+    package var request: FASTRequest
 
-    package init(_ account: BareJID, _ device: DeviceSighting, accepted: HashedToken? = nil, use: TokenUse = TokenUse(), wanted: HashedTokenMechanism? = nil) {
+    package init(_ account: BareJID, _ device: DeviceSighting, accepted: HashedToken? = nil, _ request: FASTRequest = FASTRequest()) {
         self.account = account
         self.device = device
         self.accepted = accepted
-        self.use = use
-        self.wanted = wanted
+        self.request = request
     }
 }
 
@@ -107,8 +91,8 @@ package struct DeviceTokens: Sendable {
         guard identity.isEnabled else { throw .accountDisabled }
         let used = try await used(login, identity.id)
         var writes: [Write] = [.device(.seen(identity.id, login.device))]
-        if let used { writes.append(.device(.use(identity.id, login.device.id, seed: used.seed, count: login.use.count))) }
-        if login.use.invalidates { writes.append(.device(.withdrawTokens(identity.id, login.device.id))) }
+        if let used { writes.append(.device(.use(identity.id, login.device.id, seed: used.seed, count: login.request.use?.count))) }
+        if login.request.use?.invalidates == true { writes.append(.device(.withdrawTokens(identity.id, login.device.id))) }
         let next = mechanism(after: used, login).map { new($0) }
         if let next { writes.append(.device(.give(identity.id, login.device.id, next))) }
         do throws(StoreError) { try await store.commit(writes) } catch { throw SASLFailure(error) }
@@ -128,8 +112,8 @@ package struct DeviceTokens: Sendable {
 
     /// For what the client gets a token, if it gets one.
     private func mechanism(after used: StoredToken?, _ login: DeviceLogin) -> HashedTokenMechanism? {
-        if let wanted = login.wanted { return wanted }
-        guard let used, !login.use.invalidates, time.wallMilliseconds - used.issued > settings.rotationAge else { return nil }
+        if let wanted = login.request.wanted { return wanted }
+        guard let used, login.request.use?.invalidates != true, time.wallMilliseconds - used.issued > settings.rotationAge else { return nil }
         return used.mechanism
     }
 

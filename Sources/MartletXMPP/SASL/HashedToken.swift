@@ -92,7 +92,7 @@ public struct HashedTokenExchange: Hashable, Sendable {
         case start
         case awaitingMessage
         case awaitingTokens(SASLIdentity, proof: [UInt8])
-        case accepted(TokenSlot)
+        case accepted(HashedTokenCandidate)
         case over
     }
 
@@ -106,9 +106,9 @@ public struct HashedTokenExchange: Hashable, Sendable {
         self.offer = offer
     }
 
-    /// Which token the client has proved to have; `nil` before success.
-    public var acceptedSlot: TokenSlot? {
-        if case .accepted(let slot) = state { slot } else { nil }
+    /// The token that the client has proved to have; `nil` before success.
+    public var accepted: HashedTokenCandidate? {
+        if case .accepted(let candidate) = state { candidate } else { nil }
     }
 
     /// Takes the client's message. `nil` is one without payload: as the first, it asks to be challenged.
@@ -155,7 +155,7 @@ public struct HashedTokenExchange: Hashable, Sendable {
             let binding = try binding()
             guard let candidate = candidates.first(where: { equalInConstantTime($0.token.initiatorProof(binding), proof) }) else { throw .notAuthorized }
             if let refusal = candidate.refusal { throw refusal }
-            state = .accepted(candidate.slot)
+            state = .accepted(candidate)
             return .success(identity, additionalData: candidate.token.responderProof(binding))
         } catch {
             return fail(error)

@@ -52,6 +52,11 @@ public enum SASLServerExchange: Hashable, Sendable {
             }
     }
 
+    /// The token that the client has proved to have, if it was one, once the step said success (XEP-0484).
+    public var acceptedToken: HashedToken? {
+        if case .hashedToken(let exchange) = self { exchange.accepted?.token } else { nil }
+    }
+
     /// Takes the payload of `<auth/>` or `<response/>`, `nil` if it had none.
     ///
     /// Our mechanisms let the client speak first; one that sent no initial response is asked for it, once, by an empty

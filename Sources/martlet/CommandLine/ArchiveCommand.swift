@@ -1,6 +1,6 @@
 import ArgumentParser
 import Foundation
-import MartletFeatures
+import MartletXMPP
 
 struct ArchiveCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

@@ -39,7 +39,7 @@ struct HashedTokenTests {
         var exchange = HashedTokenExchange(mechanism, offer: try Verona.offer(bindings: bindings))
         let step = exchange.step(message)
         guard case .lookUp(_, .hashedTokens(mechanism)) = step else { return (step, nil) }
-        return (exchange.provide(.hashedTokens(candidates)), exchange.acceptedSlot)
+        return (exchange.provide(.hashedTokens(candidates)), exchange.accepted?.slot)
     }
 
     @Test("the proofs are those of an independent implementation (§3)", arguments: Vector.all)
@@ -119,7 +119,9 @@ struct HashedTokenTests {
         var exchange = SASLServerExchange(.hashedToken(.none), offer: try Verona.offer())
         #expect(exchange.step(nil) == .challenge([]))
         #expect(exchange.step(Vector.all[0].message).identity != nil)
+        #expect(exchange.acceptedToken == nil)
         #expect(exchange.provide(.hashedTokens([candidate])).succeeded)
+        #expect(exchange.acceptedToken == Vector.token)
         #expect(exchange.step(Vector.all[0].message).condition == .malformedRequest)
         #expect(exchange.provide(.hashedTokens([candidate])) == .failure(.temporaryAuthFailure))
     }
