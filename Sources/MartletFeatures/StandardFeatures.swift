@@ -230,6 +230,7 @@ package enum StandardFeatures {
         .xep(431, "Full Text Search in MAM", version: "0.2.0", note: "all words, in any order"),
         .xep(440, "SASL Channel-Binding Type Capability", version: "1.0.0"),
         .xep(474, "SASL SCRAM Downgrade Protection", version: "0.5.0"),
+        .xep(484, "Fast Authentication Streamlining Tokens", version: "0.2.0", note: "inside TLS, without 0-RTT; not beside certificates"),
         .xep(515, "TLS Channel-Binding Downgrade Protection", version: "0.1.0", note: "where channel binding is offered, and not over BOSH"),
         .xep(237, "Roster Versioning", version: "1.3"),
     ]

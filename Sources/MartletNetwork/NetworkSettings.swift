@@ -1,3 +1,4 @@
+package import MartletCore
 package import MartletXML
 package import MartletXMPP
 package import NIOCore
@@ -35,6 +36,8 @@ package struct NetworkSettings: Sendable {
     package var policy = ClientStreamPolicy()
     package var admission = Admission.Limits()
     package var throttle = LoginThrottle.Settings()
+    /// Of the tokens by which clients log in (XEP-0484); `nil`: there are none.
+    package var tokens: DeviceTokens.Settings? = DeviceTokens.Settings()
     package var registrations = RegistrationThrottle.Settings()
     /// What ``loginDeadline`` becomes, once, for a client that has been given a form to fill in (XEP-0077).
     package var registrationDeadline = TimeAmount.seconds(300)

@@ -23,9 +23,14 @@ package final class CredentialChanges: Sendable {
 
     /// To be called when the change is on disk, so that whoever asks from here on sees it. Takes the shard's lock.
     func changed(_ account: BareJID, in placement: Placement) {
-        let moment = CredentialMoment(number: count.wrappingAdd(1, ordering: .sequentiallyConsistent).newValue)
         let shard = placement.shard(of: account)
-        shard.withLock { shard.changedCredentials.note(account, at: moment) }
+        shard.withLock { changing(account, shard) }
+    }
+
+    /// Under the lock of the account's shard, in the step that submits the change: whoever was let in by what held before, and writes something that
+    /// depends on it after the change, finds this when that is on disk.
+    func changing(_ account: BareJID, _ shard: Shard) {
+        shard.changedCredentials.note(account, at: CredentialMoment(number: count.wrappingAdd(1, ordering: .sequentiallyConsistent).newValue))
     }
 }
 

@@ -1,12 +1,5 @@
 package import MartletXMPP
 
-/// A token as its client gets it, once (XEP-0484 §3.3).
-package struct IssuedToken: Hashable, Sendable {
-    package var token: HashedToken
-    /// Milliseconds since 1970.
-    package var expires: Int64
-}
-
 /// A client that has proved to be an account's, before it hears so.
 package struct DeviceLogin: Sendable {
     package var account: BareJID
@@ -39,6 +32,12 @@ package struct DeviceTokens: Sendable {
         /// A token that is older than this when it is used is followed by a new one (XEP-0484 §3.5), in milliseconds.
         package var rotationAge: Int64 = 86_400_000
         package init() {}
+
+        /// A day is much for tokens that live for hours: half their lifetime, then.
+        package init(lifetime: Int64) {
+            self.lifetime = lifetime
+            rotationAge = min(rotationAge, lifetime / 2)
+        }
     }
 
     /// Shortest secret, in bytes.
@@ -60,13 +59,18 @@ package struct DeviceTokens: Sendable {
         self.random = random
     }
 
+    /// The same with other settings, which hold for the tokens that it gives.
+    package func with(_ settings: Settings) -> DeviceTokens {
+        DeviceTokens(store: store, secret: secret, settings: settings, time: time, random: random)
+    }
+
     /// The tokens with which a device may log in to an account by a mechanism: the answer to ``SASLQuestion/hashedTokens(_:)``. None for an account that does
     /// not exist, as for a device that has none.
     package func answer(_ mechanism: HashedTokenMechanism, of account: BareJID, on device: DeviceID) async -> SASLAnswer {
         do throws(StoreError) {
-            guard let identity = try await store.credentials(of: account), let stored = try await store.device(device, of: identity.id) else {
-                return .hashedTokens([])
-            }
+            // Of an account that is not there as much is asked as of one that is.
+            let identity = try await store.credentials(of: account)
+            guard let stored = try await store.device(device, of: identity?.id ?? .nobody), let identity else { return .hashedTokens([]) }
             return .hashedTokens(TokenSlot.allCases.compactMap { slot in
                 guard let kept = stored.tokens[slot], kept.mechanism == mechanism else { return nil }
                 return HashedTokenCandidate(token(kept, of: identity.id, device), slot, refusal: refusal(of: kept, identity))

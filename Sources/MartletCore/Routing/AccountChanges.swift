@@ -22,6 +22,7 @@ extension Router {
             if case .setEnabled(_, false) = change { home.isEnabled = false }
             let ticket = store.submit([.account(change)] + proof(of: survivor, home, change))
             home.lastTicket = ticket
+            if case .setCredentials = change { credentials.changing(address, home.shard) }
             context.afterCommit(ticket) { [self] context, outcome in
                 if case .success = outcome, let error {
                     // First this: a stream that was let in by what held before either has a session now, which is ended, or gets none.

@@ -26,10 +26,30 @@ package enum DeviceRefusal: Error, Hashable, Sendable {
 extension Router {
     /// Under the lock: a session of the home's has begun.
     func note(_ device: DeviceSighting, at index: Int, _ home: AccountHome) {
-        var device = device
-        if !settings.keepsDeviceNames { (device.software, device.name) = (nil, nil) }
         home.sessions[index].device = device.id
-        home.lastTicket = store.submit([.device(.seen(home.id, device))])
+        home.lastTicket = store.submit([.device(.seen(home.id, remembered(device)))])
+    }
+
+    private func remembered(_ device: DeviceSighting) -> DeviceSighting {
+        guard !settings.keepsDeviceNames else { return device }
+        var nameless = device
+        (nameless.software, nameless.name) = (nil, nil)
+        return nameless
+    }
+
+    /// What a log-in means for the tokens of its device (XEP-0484), before its client hears of it. A new password is not outlived: of a token that was
+    /// given beside it nobody is told.
+    ///
+    /// - Parameter moment: when the account source was asked.
+    package func conclude(
+        _ login: DeviceLogin, authenticatedAt moment: CredentialMoment, _ tokens: DeviceTokens
+    ) async throws(SASLFailure) -> IssuedToken? {
+        var login = login
+        login.device = remembered(login.device)
+        let token = try await tokens.conclude(login)
+        let shard = placement.shard(of: login.account)
+        guard !shard.withLock({ shard.changedCredentials.hasChanged(login.account, since: moment) }) else { throw .notAuthorized }
+        return token
     }
 
     /// Under the lock: it has ended.

@@ -25,6 +25,14 @@ extension AccountSource {
         case .hashedTokens: .hashedTokens([])
         }
     }
+
+    /// The tokens of a device, each with what keeps its account from coming in, which only a client hears that has the token.
+    func answer(_ mechanism: HashedTokenMechanism, of account: BareJID, on device: DeviceID, _ tokens: DeviceTokens) async -> SASLAnswer {
+        let answer = await tokens.answer(mechanism, of: account, on: device)
+        let refusal = SASLFailure(await standing(of: account))
+        guard let refusal, case .hashedTokens(let candidates) = answer else { return answer }
+        return .hashedTokens(candidates.map { HashedTokenCandidate($0.token, $0.slot, refusal: $0.refusal ?? refusal) })
+    }
 }
 
 extension SASLFailure {

@@ -10,28 +10,73 @@ extension ClientStream {
     /// Asks the account source, after whatever delay the address and the account have earned.
     func ask(_ mechanism: SASLMechanism, _ identity: SASLIdentity, _ question: SASLQuestion) {
         let account = identity.account
-        login = LoginAttempt(account: account, mechanism: mechanism)
-        let delay = service.beginLogin(carrier?.peer, account, at: loop.context.time.monotonic)
-        guard delay > .zero else { return askNow(account, question) }
-        _ = loop.loop.assumeIsolated().scheduleTask(in: delay) { [weak self] in self?.askNow(account, question) }
+        attempt(mechanism, account) { stream in
+            if question == .certificate { return stream.askAboutCertificate() }
+            let accounts = stream.service.accounts
+            stream.ask { await accounts.answer(question, about: account) }
+        }
     }
 
-    private func askNow(_ account: BareJID, _ question: SASLQuestion) {
+    /// The same about the tokens of the device that the client says it is on (XEP-0484).
+    func ask(_ mechanism: HashedTokenMechanism, _ identity: SASLIdentity, _ userAgent: UserAgent) {
+        let account = identity.account
+        attempt(.hashedToken(mechanism), account) { stream in
+            guard let tokens = stream.service.tokens, let id = userAgent.id else { return stream.answered(.hashedTokens([])) }
+            let accounts = stream.service.accounts
+            stream.ask { await accounts.answer(mechanism, of: account, on: DeviceID(userAgent: id), tokens) }
+        }
+    }
+
+    private func attempt(_ mechanism: SASLMechanism, _ account: BareJID, _ askNow: @escaping (ClientStream) -> Void) {
+        login = LoginAttempt(account: account, mechanism: mechanism)
+        let delay = service.beginLogin(carrier?.peer, account, at: loop.context.time.monotonic)
+        guard delay > .zero else { return begin(askNow) }
+        _ = loop.loop.assumeIsolated().scheduleTask(in: delay) { [weak self] in self?.begin(askNow) }
+    }
+
+    private func begin(_ askNow: (ClientStream) -> Void) {
         guard !machine.isEnding else { return }
-        if question == .certificate { return askAboutCertificate() }
+        authenticatedAt = service.router.credentials.now
+        askNow(self)
+    }
+
+    private func ask(_ question: @escaping @Sendable () async -> SASLAnswer) {
         let stream = NIOLoopBound(self, eventLoop: loop.loop)
         let mailbox = loop.context.mailbox
-        let accounts = service.accounts
-        authenticatedAt = service.router.credentials.now
         // The account source waits for a disk, a directory or a key derivation. Nothing else of a login leaves the loop.
         Task(executorPreference: loop.executor) {
-            let answer = await accounts.answer(question, about: account)
+            let answer = await question()
             mailbox.run { _ in stream.value.answered(answer) }
         }
     }
 
     func answered(_ answer: SASLAnswer) {
         perform(machine.answered(answer))
+        carrier?.resume()
+    }
+
+    /// Sees to the tokens of a client that has logged in (XEP-0484), before it hears so. It waits for the disk.
+    func conclude(_ login: TokenLogin) {
+        guard let tokens = service.tokens else { return concluded(.failure(.temporaryAuthFailure)) }
+        let proofs = login.accepted == nil ? DeviceProofs.password : []
+        let device = DeviceSighting(login.userAgent, by: proofs, at: loop.context.wallMilliseconds)
+        let request = DeviceLogin(login.account, device, accepted: login.accepted, login.request)
+        let stream = NIOLoopBound(self, eventLoop: loop.loop)
+        let (mailbox, router, moment) = (loop.context.mailbox, service.router, authenticatedAt)
+        Task(executorPreference: loop.executor) {
+            let outcome: Result<IssuedToken?, SASLFailure>
+            do throws(SASLFailure) {
+                outcome = .success(try await router.conclude(request, authenticatedAt: moment, tokens))
+            } catch {
+                outcome = .failure(error)
+            }
+            let result = outcome
+            mailbox.run { _ in stream.value.concluded(result) }
+        }
+    }
+
+    private func concluded(_ outcome: Result<IssuedToken?, SASLFailure>) {
+        perform(machine.concluded(outcome))
         carrier?.resume()
     }
 
@@ -42,6 +87,7 @@ extension ClientStream {
         guard let login else { return }
         self.login = nil
         isCertified = login.mechanism == .external
+        proofs = login.mechanism.proofs
         service.excuseLogin(carrier?.peer, account, at: loop.context.time.monotonic)
         service.router.audit.record(.loginSucceeded(account, mechanism: login.mechanism.name, address: remoteAddress))
     }
@@ -55,6 +101,16 @@ extension ClientStream {
             .loginFailed(claimed: login.account.description, mechanism: login.mechanism.name, address: remoteAddress, verdict))
         guard let suspicion = failure.suspicion else { return }
         service.router.audit.record(.loginSuspected(login.account, mechanism: login.mechanism.name, address: remoteAddress, suspicion))
+    }
+}
+
+extension SASLMechanism {
+    /// What a device has shown by it that it can show again for as long as the password stays (XEP-0494).
+    fileprivate var proofs: DeviceProofs {
+        switch self {
+        case .plain, .scram, .scramPlus: .password
+        case .external, .hashedToken: []
+        }
     }
 }
 
@@ -93,7 +149,7 @@ extension ClientStream {
 
     /// On what the client runs, as far as it says so.
     private func sighting(_ resource: String?) -> DeviceSighting {
-        device ?? DeviceSighting(userAgent, resource: resource, by: .password, at: loop.context.wallMilliseconds)
+        device ?? DeviceSighting(userAgent, resource: resource, by: proofs, at: loop.context.wallMilliseconds)
     }
 
     /// - Parameter action: what is said of it.

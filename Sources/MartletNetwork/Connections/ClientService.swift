@@ -9,9 +9,13 @@ package final class ClientService: Sendable {
     package let settings: NetworkSettings
     package let router: Router
     package let accounts: any AccountSource
+    /// By which clients log in instead of passwords, where that is offered.
+    let tokens: DeviceTokens?
     package let certificates: CertificateStore
     package let clientCertificates: ClientCertificates
     package let log: Logger
+    /// The same whether that is offered or not.
+    private let allTokens: DeviceTokens?
     let admission: Admission
     let bosh: BOSHRegistry
     /// Files that are taken and given by HTTP, where they are.
@@ -24,9 +28,11 @@ package final class ClientService: Sendable {
 
     package init(
         router: Router, accounts: any AccountSource, certificates: CertificateStore, settings: NetworkSettings = NetworkSettings(),
-        clientCertificates: ClientCertificates = ClientCertificates(ClientCertificateSettings(), nil), uploads: Uploads? = nil,
-        challenges: ACMEChallenges = ACMEChallenges(), log: Logger
+        clientCertificates: ClientCertificates = ClientCertificates(ClientCertificateSettings(), nil), tokens: DeviceTokens? = nil,
+        uploads: Uploads? = nil, challenges: ACMEChallenges = ACMEChallenges(), log: Logger
     ) {
+        allTokens = tokens
+        self.tokens = settings.tokens.flatMap { tokens?.with($0) }
         self.router = router
         self.accounts = accounts
         self.certificates = certificates
@@ -47,6 +53,8 @@ package final class ClientService: Sendable {
         self.settings = settings
         router = old.router
         accounts = old.accounts
+        allTokens = old.allTokens
+        tokens = settings.tokens.flatMap { old.allTokens?.with($0) }
         certificates = old.certificates
         clientCertificates = old.clientCertificates
         log = old.log
@@ -95,6 +103,7 @@ package final class ClientListener: Sendable {
         self.service = service
         var policy = service.settings.policy
         policy.allowsPlaintext = configuration.allowsPlaintext
+        policy.offersTokens = service.tokens != nil
         self.policy = policy
     }
 

@@ -66,6 +66,8 @@ final class ClientStream {
     var isCertified = false
     /// On what its client runs, if it has said which one it is as it logged in (XEP-0388).
     var device: DeviceSighting?
+    /// What it has shown.
+    var proofs = DeviceProofs.password
     /// When the account source was asked last.
     var authenticatedAt = CredentialMoment.latest
     var phase: Phase
@@ -182,14 +184,16 @@ extension ClientStream {
         case .open, .challenge, .confirmBind, .managed, .answer, .answerStranger, .complete: send(action)
         case .proceed(let domain): carrier?.startTLS(domain, action)
         case .lookUp(let mechanism, let identity, let question): ask(mechanism, identity, question)
+        case .lookUpTokens(let mechanism, let identity, let userAgent): ask(mechanism, identity, userAgent)
+        case .conclude(let login): conclude(login)
         case .succeed(let account, _):
             send(action)
             loggedIn(as: account)
             carrier?.restart()
         case .admit(let account, let userAgent):
             self.userAgent = userAgent
-            if userAgent?.id != nil { device = DeviceSighting(userAgent, by: .password, at: loop.context.wallMilliseconds) }
             loggedIn(as: account)
+            if userAgent?.id != nil { device = DeviceSighting(userAgent, by: proofs, at: loop.context.wallMilliseconds) }
             perform(machine.admitted())
         case .fail(let failure, _):
             send(action)

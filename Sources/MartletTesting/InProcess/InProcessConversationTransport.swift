@@ -138,6 +138,9 @@ private final class InProcessConnection: ConversationConnection, SessionTranspor
         switch action {
         case .wait, .deliver, .manage, .indicate, .register: break
         case .open, .challenge, .confirmBind, .managed, .answer, .answerStranger, .fail, .proceed, .complete: put(action)
+        // Without TLS there are no tokens.
+        case .lookUpTokens: perform(machine.answered(.hashedTokens([])))
+        case .conclude: perform(machine.concluded(.failure(.temporaryAuthFailure)))
         case .lookUp(_, let identity, let question):
             perform(machine.answered(transport.answer(question, about: identity.account)))
         case .succeed(let account, _):

@@ -194,7 +194,7 @@ extension ClientStreamMachine.Action {
     /// the body itself (XEP-0206 §3, §6).
     public func boshElements(extras: (inout XMLWriter) -> Void = { _ in }) -> [ByteBuffer] {
         switch self {
-        case .wait, .lookUp, .register, .admit, .bind, .bindInline, .resume, .manage, .indicate, .deliver, .proceed, .refuseTLS, .finish: []
+        case .wait, .lookUp, .lookUpTokens, .conclude, .register, .admit, .bind, .bindInline, .resume, .manage, .indicate, .deliver, .proceed, .refuseTLS, .finish: []
         case .open(_, let features): [Self.element { features.write(to: &$0, extras: extras) }]
         case .challenge, .succeed, .fail, .confirmBind, .managed, .answer, .answerStranger: [Self.element { write(to: &$0) }]
         case .complete(let success):

@@ -7,10 +7,11 @@ public import NIOCore
 ///                           ├─▶ registering, and back
 ///                           └─▶ lookingUp ⇄ authenticating
 ///                                   ├─▶ authenticated ─▶ awaitingBind ─▶ binding or resuming ─▶ bound
-///                                   └─▶ completing ─▶ bound, or awaitingBind
+///                                   └─▶ concluding or not ─▶ completing ─▶ bound, or awaitingBind
 ///
 /// A log-in in the profile of RFC 6120 goes by `authenticated`, with a second header; one of XEP-0388 by `completing`, where everything is done
-/// that the client asked for with it. The exchange is the same (``SASLProfile``).
+/// that the client asked for with it. The exchange is the same (``SASLProfile``). Where it says something of tokens (XEP-0484), `concluding` comes
+/// first: whoever has proved to have one may be refused yet.
 ///
 /// and from everywhere to `closing` (our end of the stream was sent) and `closed`. Before TLS nothing is taken but
 /// STARTTLS where it is required, before authentication nothing but SASL and, where that is offered, registration, before a bound resource nothing but its
@@ -27,6 +28,8 @@ public struct ClientStreamMachine: Sendable {
         indirect case authenticating(Attempt, Negotiation)
         /// The account source has been asked.
         indirect case lookingUp(Attempt, Negotiation)
+        /// The exchange has succeeded, and what it means for the client's tokens is being written (XEP-0484).
+        indirect case concluding(Completion, Negotiation)
         /// The client has no account yet, and has asked for one (XEP-0077).
         indirect case registering(StrangersQuestion, Negotiation)
         /// Logged in; the new header is to come.
@@ -77,6 +80,8 @@ public struct ClientStreamMachine: Sendable {
         let security: Security
         let startTLS: StreamFeatures.StartTLS
         let mechanisms: [SASLMechanism]
+        /// Those of tokens, which only XEP-0388 has beside the others.
+        let tokens: [HashedTokenMechanism]
         /// For which account the certificate stands that was shown.
         let certified: BareJID?
         let offersRegistration: Bool
@@ -85,6 +90,11 @@ public struct ClientStreamMachine: Sendable {
         var attemptsLeft: Int
         /// What has let a stranger in (XEP-0445).
         var token: String?
+
+        func offers(_ mechanism: SASLMechanism, _ profile: SASLProfile) -> Bool {
+            guard case .hashedToken(let its) = mechanism else { return mechanisms.contains(mechanism) }
+            return profile == .sasl2 && tokens.contains(its)
+        }
     }
 
     /// What of a client's request before authentication its answer repeats.
@@ -103,6 +113,14 @@ public struct ClientStreamMachine: Sendable {
             switch wish {
             case .newHeader: .rfc6120
             case .inline: .sasl2
+            }
+        }
+
+        /// What the client has said of itself.
+        var userAgent: UserAgent? {
+            switch wish {
+            case .newHeader: nil
+            case .inline(let request): request.userAgent
             }
         }
 
@@ -125,8 +143,14 @@ public struct ClientStreamMachine: Sendable {
         let account: BareJID
         let additionalData: [UInt8]?
         let request: AuthenticationRequest
+        /// What the client is given to log in by from now on.
+        var token: IssuedToken?
         /// That an earlier stream cannot go on, and why.
         var refusal: StreamManagementAnswer?
+
+        func success(_ resumption: StreamManagementAnswer?, _ session: InlineSuccess.Session = .none) -> InlineSuccess {
+            InlineSuccess(account, additionalData: additionalData, resumption: resumption, session: session, token: token)
+        }
     }
 
     private enum CompletionStep: Sendable { case admitting, resuming, binding }
@@ -142,6 +166,9 @@ public struct ClientStreamMachine: Sendable {
         case refuseTLS
         /// Ask the account source, and come back with ``ClientStreamMachine/answered(_:)``.
         case lookUp(SASLMechanism, SASLIdentity, SASLQuestion)
+        /// Look up the tokens that the client may have, by the identifier that it says of itself, and come back with
+        /// ``ClientStreamMachine/answered(_:)``.
+        case lookUpTokens(HashedTokenMechanism, SASLIdentity, UserAgent)
         case challenge([UInt8], SASLProfile = .rfc6120)
         /// What was given is a request of somebody who has no account: answer it, and come back with ``ClientStreamMachine/registered(_:)``.
         case register(domain: String, token: String?)
@@ -152,6 +179,8 @@ public struct ClientStreamMachine: Sendable {
         case fail(SASLFailure, SASLProfile = .rfc6120)
         /// The last attempt failed: the stream ends.
         case failFinally(SASLFailure, StreamError, SASLProfile = .rfc6120)
+        /// The exchange has succeeded: see to the client's tokens, and come back with ``ClientStreamMachine/concluded(_:)``, which may refuse it.
+        case conclude(TokenLogin)
         /// The client has proved who it is, and hears of that when what it asked for is done: the limits of an authenticated stream hold from
         /// here, on the same stream. Come back with ``ClientStreamMachine/admitted()``.
         case admit(BareJID, UserAgent?)
@@ -265,6 +294,8 @@ public struct ClientStreamPolicy: Hashable, Sendable {
     /// The mechanisms without channel binding; of each with a -PLUS variant that is offered too where ``offersChannelBinding`` and TLS allow.
     public var mechanisms: [SASLMechanism]
     public var offersChannelBinding: Bool
+    /// Whether clients may log in by tokens that the server gives them (XEP-0484).
+    public var offersTokens: Bool
     /// Whether passwords may be proved in clear: for tests on loopback, and behind proxies that end TLS.
     public var allowsPlaintext: Bool
     /// Authentications that may fail on one stream before it ends.
@@ -272,10 +303,11 @@ public struct ClientStreamPolicy: Hashable, Sendable {
 
     public init(
         mechanisms: [SASLMechanism] = [.scram(.sha512), .scram(.sha256), .scram(.sha1), .plain], offersChannelBinding: Bool = true,
-        allowsPlaintext: Bool = false, attemptsMax: Int = 5
+        offersTokens: Bool = false, allowsPlaintext: Bool = false, attemptsMax: Int = 5
     ) {
         self.mechanisms = mechanisms
         self.offersChannelBinding = offersChannelBinding
+        self.offersTokens = offersTokens
         self.allowsPlaintext = allowsPlaintext
         self.attemptsMax = attemptsMax
     }
@@ -294,6 +326,12 @@ public struct ClientStreamPolicy: Hashable, Sendable {
         let others = mechanisms.filter { !$0.bindsChannel && !$0.isOfTokens && $0 != .external }
         return (external + plus + others).sorted(by: >)
     }
+
+    /// The mechanisms of tokens there. Where nobody comes in without a certificate a token is no way around that.
+    func tokenOffer(isSecure: Bool, bindings: [ChannelBinding], _ certification: ClientCertification) -> [HashedTokenMechanism] {
+        guard offersTokens, certification.allowsPasswords else { return [] }
+        return FASTOffer.mechanisms(isSecure: isSecure, bindings: bindings)
+    }
 }
 
 // MARK: What can be asked
@@ -302,7 +340,7 @@ extension ClientStreamMachine {
     /// An answer is awaited from this side of the connection: nothing of the client is looked at meanwhile.
     public var isWaiting: Bool {
         switch state {
-        case .startingTLS, .lookingUp, .registering, .completing, .binding, .resuming: true
+        case .startingTLS, .lookingUp, .concluding, .registering, .completing, .binding, .resuming: true
         case .awaitingHeader, .negotiating, .authenticating, .authenticated, .awaitingBind, .bound, .closing, .closed: false
         }
     }
@@ -311,7 +349,7 @@ extension ClientStreamMachine {
     public var isAuthenticated: Bool {
         switch state {
         case .authenticated, .completing, .awaitingBind, .binding, .resuming, .bound: true
-        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .registering, .closing, .closed: false
+        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .concluding, .registering, .closing, .closed: false
         }
     }
 
@@ -319,7 +357,8 @@ extension ClientStreamMachine {
     public var isEnding: Bool {
         switch state {
         case .closing, .closed: true
-        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .registering, .completing, .authenticated, .awaitingBind,
+        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .concluding, .registering,
+            .completing, .authenticated, .awaitingBind,
             .binding, .resuming,
             .bound:
             false
@@ -330,6 +369,7 @@ extension ClientStreamMachine {
     public var heldByteCount: Int {
         switch state {
         case .authenticating(let attempt, _), .lookingUp(let attempt, _): attempt.heldByteCount
+        case .concluding(let completion, _): completion.request.bind?.byteCount ?? 0
         case .awaitingHeader, .negotiating, .startingTLS, .registering, .completing, .authenticated, .awaitingBind, .binding, .resuming, .bound,
             .closing, .closed:
             0
@@ -376,7 +416,8 @@ extension ClientStreamMachine {
                 return (.awaitingBind(account), .binding)
             }
         case .closing, .closed: return .wait
-        case .negotiating, .startingTLS, .authenticating, .lookingUp, .registering, .completing, .awaitingBind, .binding, .resuming, .bound:
+        case .negotiating, .startingTLS, .authenticating, .lookingUp, .concluding, .registering,
+            .completing, .awaitingBind, .binding, .resuming, .bound:
             return end(StreamError(.badFormat, "A stream has one header."))
         }
     }
@@ -404,16 +445,18 @@ extension ClientStreamMachine {
     ) -> (State, StreamFeatures) {
         let policy = environment.policy
         let mechanisms = policy.offer(isSecure: security.isSecure, bindings: security.bindings, certification)
+        let bindings = mechanisms.contains { $0.bindsChannel } ? security.bindings : []
+        let tokens = policy.tokenOffer(isSecure: security.isSecure, bindings: bindings, certification)
         let startTLS: StreamFeatures.StartTLS =
             security.isSecure || !environment.canStartTLS(for: header.domain) ? .absent : policy.allowsPlaintext ? .offered : .required
         let offersRegistration = !mechanisms.isEmpty && certification.allowsPasswords && environment.takesRegistrations(at: header.domain)
         let negotiation = Negotiation(
-            domain: header.domain, security: security, startTLS: startTLS, mechanisms: mechanisms, certified: certification.account,
-            offersRegistration: offersRegistration, from: header.from, attemptsLeft: policy.attemptsMax)
-        let bindings = mechanisms.contains { $0.bindsChannel } ? security.bindings.map(\.kind) : []
+            domain: header.domain, security: security, startTLS: startTLS, mechanisms: mechanisms, tokens: tokens,
+            certified: certification.account, offersRegistration: offersRegistration, from: header.from, attemptsLeft: policy.attemptsMax)
+        var inline = environment.inlineOffer(at: header.domain)
+        inline.tokens = tokens
         let features = StreamFeatures.negotiation(
-            startTLS: startTLS, mechanisms: mechanisms, bindings: bindings, offersRegistration: offersRegistration,
-            inline: environment.inlineOffer(at: header.domain))
+            startTLS: startTLS, mechanisms: mechanisms, bindings: bindings.map(\.kind), offersRegistration: offersRegistration, inline: inline)
         return (.negotiating(negotiation), features)
     }
 
@@ -429,7 +472,7 @@ extension ClientStreamMachine {
             // Without a session there is nothing to hold back; a client cannot rely on more (XEP-0352 §5).
             return ClientStateIndication(element) == nil ? receiveBind(element, account) : .wait
         case .bound: return receivedBound(element)
-        case .startingTLS, .lookingUp, .registering, .completing, .binding, .resuming: return end(StreamError(.policyViolation,
+        case .startingTLS, .lookingUp, .concluding, .registering, .completing, .binding, .resuming: return end(StreamError(.policyViolation,
             "An answer is to come first."))
         case .awaitingHeader, .authenticated: return end(StreamError(.badFormat, "A stream begins with its header."), environment)
         case .closing, .closed: return .wait
@@ -471,7 +514,8 @@ extension ClientStreamMachine {
         case .closing: return .finish(sendsEnd: false)
         case .closed: return .wait
         // A header that is empty (`<stream:stream …/>`) is answered before it is closed.
-        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .registering, .completing, .authenticated, .awaitingBind,
+        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .concluding, .registering,
+            .completing, .authenticated, .awaitingBind,
             .binding, .resuming, .bound:
             return .finish(sendsEnd: true)
         }
@@ -492,7 +536,8 @@ extension ClientStreamMachine {
         case .startingTLS(let domain):
             state = .awaitingHeader(.tls(bindings, version: version), domain: domain)
             return .wait
-        case .awaitingHeader, .negotiating, .authenticating, .lookingUp, .registering, .completing, .authenticated, .awaitingBind, .binding,
+        case .awaitingHeader, .negotiating, .authenticating, .lookingUp, .concluding, .registering,
+            .completing, .authenticated, .awaitingBind, .binding,
             .resuming, .bound, .closing, .closed:
             return .wait
         }
@@ -508,7 +553,8 @@ extension ClientStreamMachine {
             // Nothing of ours can be read between `<proceed/>` and the end of the handshake.
             state = .closed
             return .finish(sendsEnd: false)
-        case .negotiating, .authenticating, .lookingUp, .registering, .completing, .awaitingBind, .binding, .resuming, .bound: return end(error)
+        case .negotiating, .authenticating, .lookingUp, .concluding, .registering,
+            .completing, .awaitingBind, .binding, .resuming, .bound: return end(error)
         case .closing, .closed: return .wait
         }
     }
@@ -541,7 +587,7 @@ extension ClientStreamMachine {
     private mutating func authenticate(
         _ element: FlatElement, _ profile: SASLProfile, _ negotiation: Negotiation, _ environment: some ClientStreamEnvironment
     ) -> Action {
-        guard let mechanism = SASLMechanism(name: element.attribute("mechanism") ?? ""), negotiation.mechanisms.contains(mechanism) else {
+        guard let mechanism = SASLMechanism(name: element.attribute("mechanism") ?? ""), negotiation.offers(mechanism, profile) else {
             let needsTLS = negotiation.mechanisms.isEmpty && negotiation.startTLS == .required
             return fail(needsTLS ? .encryptionRequired : .invalidMechanism, profile, negotiation)
         }
@@ -556,7 +602,7 @@ extension ClientStreamMachine {
                 let payload = try profile.payload(element.text)
                 return step(Attempt(mechanism: mechanism, exchange: exchange, wish: .newHeader), payload, negotiation)
             case .sasl2:
-                let request = try AuthenticationRequest(element)
+                let request = try AuthenticationRequest(element, mechanism, negotiation.tokens)
                 return step(Attempt(mechanism: mechanism, exchange: exchange, wish: .inline(request)), request.initialResponse, negotiation)
             }
         } catch {
@@ -587,7 +633,8 @@ extension ClientStreamMachine {
         switch state {
         case .lookingUp(var attempt, let negotiation):
             return perform(attempt.exchange.provide(answer), attempt, negotiation)
-        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .registering, .completing, .authenticated, .awaitingBind, .binding,
+        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .concluding, .registering,
+            .completing, .authenticated, .awaitingBind, .binding,
             .resuming, .bound, .closing, .closed:
             return .wait
         }
@@ -604,23 +651,42 @@ extension ClientStreamMachine {
                 return fail(.invalidAuthzid("The stream is from another account."), .sasl2, negotiation)
             }
             state = .lookingUp(attempt, negotiation)
+            if case .hashedTokens(let mechanism) = question, let agent = attempt.userAgent { return .lookUpTokens(mechanism, identity, agent) }
             return .lookUp(attempt.mechanism, identity, question)
         case .success(let identity, let additionalData):
-            return succeed(identity.account, additionalData, attempt.wish)
+            return succeed(identity.account, additionalData, attempt, negotiation)
         case .failure(let failure):
             return fail(failure, attempt.profile, negotiation)
         }
     }
 
-    private mutating func succeed(_ account: BareJID, _ additionalData: [UInt8]?, _ wish: Wish) -> Action {
-        switch wish {
+    private mutating func succeed(_ account: BareJID, _ additionalData: [UInt8]?, _ attempt: Attempt, _ negotiation: Negotiation) -> Action {
+        switch attempt.wish {
         case .newHeader:
             state = .authenticated(account)
             return .succeed(account, additionalData: additionalData)
         case .inline(let request):
             // Whoever needs a second step (`<continue/>`, §2.6.3) would be asked for it here.
-            state = .completing(Completion(account: account, additionalData: additionalData, request: request), .admitting)
-            return .admit(account, request.userAgent)
+            let completion = Completion(account: account, additionalData: additionalData, request: request)
+            guard let agent = request.userAgent, request.tokens != FASTRequest() else { return admit(completion) }
+            state = .concluding(completion, negotiation)
+            return .conclude(TokenLogin(account: account, userAgent: agent, accepted: attempt.exchange.acceptedToken, request: request.tokens))
+        }
+    }
+
+    private mutating func admit(_ completion: Completion) -> Action {
+        state = .completing(completion, .admitting)
+        return .admit(completion.account, completion.request.userAgent)
+    }
+
+    /// What came of the log-in for the client's tokens: one that it is given, if it is; or why it is refused all the same (XEP-0484).
+    public mutating func concluded(_ outcome: Result<IssuedToken?, SASLFailure>) -> Action {
+        guard case .concluding(var completion, let negotiation) = state else { return .wait }
+        switch outcome {
+        case .success(let token):
+            completion.token = token
+            return admit(completion)
+        case .failure(let failure): return fail(failure, .sasl2, negotiation)
         }
     }
 
@@ -665,14 +731,14 @@ extension ClientStreamMachine {
     /// Without a session: none was asked for, or none could be had, which the missing `<bound/>` says. A resource can be bound as RFC 6120 has it.
     private mutating func complete(_ completion: Completion) -> Action {
         state = .awaitingBind(completion.account)
-        return .complete(InlineSuccess(completion.account, additionalData: completion.additionalData, resumption: completion.refusal))
+        return .complete(completion.success(completion.refusal))
     }
 
     private mutating func complete(
         _ completion: Completion, _ resumption: StreamManagementAnswer?, _ address: FullJID, _ session: InlineSuccess.Session
     ) -> Action {
         state = .bound(address)
-        return .complete(InlineSuccess(completion.account, additionalData: completion.additionalData, resumption: resumption, session: session))
+        return .complete(completion.success(resumption, session))
     }
 }
 
@@ -726,7 +792,8 @@ extension ClientStreamMachine {
         case .binding(_, let id):
             state = .bound(address)
             return .confirmBind(address, id: id)
-        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .registering, .completing, .authenticated, .awaitingBind,
+        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .concluding, .registering,
+            .completing, .authenticated, .awaitingBind,
             .resuming, .bound, .closing, .closed:
             return .wait
         }
@@ -739,7 +806,8 @@ extension ClientStreamMachine {
         case .binding(let account, let id):
             state = .awaitingBind(account)
             return .answer(id: id, error)
-        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .registering, .completing, .authenticated, .awaitingBind,
+        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .concluding, .registering,
+            .completing, .authenticated, .awaitingBind,
             .resuming, .bound, .closing, .closed:
             return .wait
         }
@@ -799,7 +867,8 @@ extension ClientStreamMachine {
             return .managed(.resumed(previous: previous, handled: handled))
         case .completing(let completion, .resuming):
             return complete(completion, .resumed(previous: previous, handled: handled), address, .resumed(address))
-        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .registering, .completing, .authenticated, .awaitingBind,
+        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .concluding, .registering,
+            .completing, .authenticated, .awaitingBind,
             .binding, .bound, .closing,
             .closed:
             return .wait
@@ -815,7 +884,8 @@ extension ClientStreamMachine {
         case .completing(var completion, .resuming):
             completion.refusal = .failed(condition, handled: handled)
             return bindInline(completion)
-        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .registering, .completing, .authenticated, .awaitingBind,
+        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .concluding, .registering,
+            .completing, .authenticated, .awaitingBind,
             .binding, .bound, .closing,
             .closed:
             return .wait

@@ -31,16 +31,18 @@ public struct FASTRequest: Hashable, Sendable {
 
     /// - Parameters:
     ///   - authenticate: the element, with whatever else it has.
-    ///   - mechanism: of the log-in. One of tokens goes with `<fast/>`, and `<fast/>` with one of tokens.
+    ///   - mechanism: of the log-in. One of tokens goes with `<fast/>`, and `<fast/>` with one of tokens. Whoever logs in with a certificate gets no
+    ///     token: it would outlive the certificate, whose end ends what it has let in.
     ///   - offered: the mechanisms of tokens that the stream offers.
     public init(_ authenticate: ElementView, mechanism: SASLMechanism, offered: [HashedTokenMechanism]) throws(SASLFailure) {
         use = try authenticate.firstChild("fast", .fast).map { element throws(SASLFailure) in try Use(element) }
+        let isCertified = mechanism == .external
         guard mechanism.isOfTokens == (use != nil) else { throw .malformedRequest("<fast/> goes with a mechanism of tokens.") }
         guard let request = authenticate.firstChild("request-token", .fast) else { return }
         guard let mechanism = HashedTokenMechanism(rawValue: request.attribute("mechanism") ?? ""), offered.contains(mechanism) else {
             throw .malformedRequest("A token is wanted for a mechanism that is not offered.")
         }
-        wanted = mechanism
+        wanted = isCertified ? nil : mechanism
     }
 }
 
@@ -61,6 +63,28 @@ extension FASTRequest.Use {
         default: throw .malformedRequest("Whether to invalidate is no boolean.")
         }
     }
+}
+
+/// A token as its client gets it, once (XEP-0484 §3.3).
+public struct IssuedToken: Hashable, Sendable {
+    public var token: HashedToken
+    /// Milliseconds since 1970.
+    public var expires: Int64
+
+    public init(token: HashedToken, expires: Int64) {
+        self.token = token
+        self.expires = expires
+    }
+}
+
+/// An exchange that has succeeded, of a client that has something to do with tokens.
+public struct TokenLogin: Hashable, Sendable {
+    public var account: BareJID
+    /// Has an identifier.
+    public var userAgent: UserAgent
+    /// What the client has proved to have, if that was a token.
+    public var accepted: HashedToken?
+    public var request: FASTRequest
 }
 
 /// What the server says of FAST.

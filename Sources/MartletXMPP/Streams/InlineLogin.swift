@@ -12,6 +12,8 @@ public struct InlineOffer: Hashable, Sendable {
     public var features: [String]
     /// Whether a stream is resumed there (XEP-0198 §9.2).
     public var resumes: Bool
+    /// The mechanisms of tokens by which clients may log in (XEP-0484 §3.1), which the stream says.
+    public var tokens: [HashedTokenMechanism] = []
 
     public init(features: [String] = [], resumes: Bool = false) {
         self.features = features
@@ -27,6 +29,7 @@ public struct InlineOffer: Hashable, Sendable {
                 }
             }
             if resumes { writer.element("sm", .streamManagement) }
+            FASTOffer.write(tokens, to: &writer)
         }
     }
 }
@@ -53,15 +56,31 @@ struct AuthenticationRequest: Sendable {
     let userAgent: UserAgent?
     let resumption: Resumption?
     let bind: InlineBind?
+    /// What it wants of FAST (XEP-0484).
+    let tokens: FASTRequest
 
-    /// Reads everything but the mechanism. What is not known is for others to come, and passed over.
-    init(_ element: FlatElement) throws(SASLFailure) {
+    /// Reads everything but the mechanism. What is not known is for others to come, and passed over; so is what is said of tokens where there are
+    /// none.
+    ///
+    /// - Parameter offered: the mechanisms of tokens that the stream offers.
+    init(_ element: FlatElement, _ mechanism: SASLMechanism, _ offered: [HashedTokenMechanism]) throws(SASLFailure) {
         initialResponse = try Self.one("initial-response", .sasl2, in: element).map { child throws(SASLFailure) in
             try SASLPayload.decodePresent(child.text.utf8)
         }
         userAgent = try Self.one("user-agent", .sasl2, in: element).map { child throws(SASLFailure) in try UserAgent(child) }
         bind = try Self.one("bind", .bind2, in: element) == nil ? nil : InlineBind(element)
         resumption = try Self.one("resume", .streamManagement, in: element).map(Resumption.init)
+        tokens = offered.isEmpty ? FASTRequest() : try Self.tokens(in: element, mechanism, offered)
+        guard tokens == FASTRequest() || userAgent?.id != nil else {
+            throw .malformedRequest("Tokens are for clients that say which one they are, by the id of a user agent.")
+        }
+    }
+
+    private static func tokens(
+        in element: FlatElement, _ mechanism: SASLMechanism, _ offered: [HashedTokenMechanism]
+    ) throws(SASLFailure) -> FASTRequest {
+        _ = try (one("fast", .fast, in: element), one("request-token", .fast, in: element))
+        return try FASTRequest(element.root, mechanism: mechanism, offered: offered)
     }
 
     /// The child of that name. Of two nobody could say which one is meant.
@@ -126,12 +145,18 @@ public struct InlineSuccess: Hashable, Sendable {
     /// What came of the wish to go on with an earlier stream.
     public var resumption: StreamManagementAnswer?
     public var session: Session
+    /// What the client may log in by from now on (XEP-0484 §3.3).
+    public var token: IssuedToken?
 
-    public init(_ account: BareJID, additionalData: [UInt8]? = nil, resumption: StreamManagementAnswer? = nil, session: Session = .none) {
+    public init(
+        _ account: BareJID, additionalData: [UInt8]? = nil, resumption: StreamManagementAnswer? = nil, session: Session = .none,
+        token: IssuedToken? = nil
+    ) {
         self.account = account
         self.additionalData = additionalData
         self.resumption = resumption
         self.session = session
+        self.token = token
     }
 
     private var identifier: String {
@@ -155,8 +180,8 @@ public struct InlineSuccess: Hashable, Sendable {
             if let additionalData { writer.element("additional-data", .sasl2, text: Base64.encode(additionalData)) }
             writer.element("authorization-identifier", .sasl2, text: identifier)
             resumption?.write(to: &writer)
-            guard case .bound(_, let content) = session else { return }
-            writer.element("bound", .bind2) { if content.readableBytes > 0 { $0.raw(content) } }
+            if case .bound(_, let content) = session { writer.element("bound", .bind2) { if content.readableBytes > 0 { $0.raw(content) } } }
+            if let token { FASTOffer.write(token.token, expires: token.expires, to: &writer) }
         }
     }
 }

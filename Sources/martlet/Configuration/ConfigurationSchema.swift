@@ -485,6 +485,12 @@ package enum ConfigurationSchema {
             How long after it was seen last a device is forgotten, as in 90d, and with it its tokens. 0s: never. Looked at once an hour, and not while the \
             machine's clock jumps.
             """),
+        .value(
+            "token-lifetime", \.tokenLifetime, .duration(.zero...(.seconds(365 * 86_400))), .reload,
+            """
+            How long a token is good by which a client logs in without its password (XEP-0484), as in 7d, from when it is given; one that is a day old, or \
+            half as old as it may get, is followed by another when it is used. 0s: none are given, and none are taken.
+            """),
     ])
 
     static let push = ConfigurationMapping<ServerConfiguration.Push>([

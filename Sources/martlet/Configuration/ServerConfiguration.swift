@@ -268,6 +268,8 @@ extension ServerConfiguration {
         package var keepsNames = true
         /// Zero is for ever.
         package var retention = Duration.seconds(180 * 86_400)
+        /// Zero: no tokens are given or taken (XEP-0484).
+        package var tokenLifetime = Duration.seconds(21 * 86_400)
 
         package init() {}
     }

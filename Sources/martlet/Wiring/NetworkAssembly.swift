@@ -1,3 +1,4 @@
+import MartletCore
 package import MartletNetwork
 import MartletXML
 import MartletXMPP
@@ -35,12 +36,18 @@ package struct NetworkAssembly {
         settings.throttle.recoveryPerAddress = TimeAmount(authentication.failureRecoveryPerAddress)
         settings.throttle.failuresPerAccountMax = authentication.failuresPerAccountMax
         settings.throttle.recoveryPerAccount = TimeAmount(authentication.failureRecoveryPerAccount)
+        settings.tokens = tokens
         settings.registrations.perNetworkMax = configuration.accounts.requestsPerNetworkMax
         settings.registrations.totalMax = configuration.accounts.requestsMax
         settings.web.url = configuration.web.url
         settings.web.offersUploads = configuration.offersUploads
         settings.web.ports = ports
         return settings
+    }
+
+    private var tokens: DeviceTokens.Settings? {
+        let lifetime = configuration.devices.tokenLifetime.components.seconds
+        return lifetime > 0 ? DeviceTokens.Settings(lifetime: lifetime * 1_000) : nil
     }
 
     /// What host-meta.json says of other ways than HTTP (XEP-0487): nothing, unless it can say all.

@@ -48,7 +48,9 @@ final class Server: Sendable {
         let challenges = ACMEChallenges()
         let service = ClientService(
             router: core.router, accounts: accounts, certificates: certificates, settings: NetworkAssembly(configuration: configuration).settings,
-            clientCertificates: try Self.clientCertificates(configuration), uploads: core.uploads, challenges: challenges, log: start.logs.server)
+            clientCertificates: try Self.clientCertificates(configuration),
+            tokens: DeviceTokens(store: core.store, secret: try ServerSecret.tokens.load(from: folder), time: start.time), uploads: core.uploads,
+            challenges: challenges, log: start.logs.server)
         let listeners = NetworkAssembly(configuration: configuration).listeners
         let clients = ClientListenerService(listeners, service, on: core.pool)
         federation?.begin(core.router, on: core.pool)

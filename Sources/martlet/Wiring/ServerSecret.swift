@@ -9,6 +9,8 @@ enum ServerSecret: String {
     case occupants
     /// Behind dialback keys (XEP-0185).
     case dialback
+    /// Behind the tokens of devices (XEP-0484).
+    case tokens
 
     static let byteCount = 32
 

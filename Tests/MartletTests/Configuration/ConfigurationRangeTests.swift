@@ -69,6 +69,7 @@ struct ConfigurationRangeTests {
         KeyRange("storage.free-space-warning", ["1MiB", "1024GiB", "off"], not: ["1023KiB", "1025GiB"]),
         KeyRange("archive.messages-max", ["1", "1000000000"], not: ["0", "1000000001"]),
         KeyRange("archive.bytes-max", ["1MiB", "1024GiB"], not: ["1023KiB", "1025GiB"]),
+        KeyRange("devices.token-lifetime", ["0s", "1s", "21d", "365d"], not: ["-1s", "366d", "off"]),
         KeyRange("devices.retention", ["0s", "90d", "3650d"], not: ["-1s", "3651d", "off"]),
         KeyRange("archive.retention", ["0s", "1d", "36500d"], not: ["-1s", "36501d", "off"]),
         KeyRange("federation.connect-timeout", ["5s", "10m"], not: ["4999ms", "601s"]),

@@ -129,6 +129,7 @@ struct ConfigurationReloadTests {
         KeyChange("storage.readers", .restart) { $0.storage.readers += 1 },
         KeyChange("messages.offline", .hosts) { $0.messages.offline.toggle() },
         KeyChange("devices.names", .restart) { $0.devices.keepsNames.toggle() },
+        KeyChange("devices.token-lifetime", .connections) { $0.devices.tokenLifetime = .seconds(86_400) },
         KeyChange("devices.retention", .configuration) { $0.devices.retention = .seconds(86_400) },
         KeyChange("push.include-sender", .configuration) { $0.push.includesSender.toggle() },
         KeyChange("push.include-body", .configuration) { $0.push.includesBody.toggle() },
