@@ -14,7 +14,7 @@ struct DowngradeProtectionTests {
         let hash: ScramHash
         switch mechanism {
         case .scram(let its), .scramPlus(let its): hash = its
-        case .plain: hash = .sha256
+        case .plain, .external: hash = .sha256
         }
         let offer = SASLOffer(
             domain: Verona.domain, mechanisms: mechanisms, bindings: bindings, tls: tls, nonce: try Verona.nonce(Verona.serverNonce))
@@ -82,7 +82,7 @@ struct DowngradeProtectionTests {
             let first = Base64.encode("n,,n=user,r=\(Verona.clientNonce)".utf8)
             let auth = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='SCRAM-SHA-256'>\(first)</auth>"
             _ = machine.received(try StreamEvent.element(auth), Surroundings(policy: policy))
-            guard case .challenge(let bytes) = machine.answered(.scramKeys(try Verona.keys())) else { return "" }
+            guard case .challenge(let bytes, _) = machine.answered(.scramKeys(try Verona.keys())) else { return "" }
             return String(decoding: bytes, as: UTF8.self)
         }
         let both = [Verona.exporter, Verona.endPoint]

@@ -189,7 +189,10 @@ struct ScramChannelBindingTests {
         var exchange = try Verona.exchange(bindings: both)
         var client = try Verona.client(.sha256, .unadvertised)
         _ = exchange.step(Array("n".utf8) + client.first().dropFirst())
-        guard case .challenge(let challenge) = exchange.provide(.scramKeys(try Verona.keys())) else { return Issue.record("no challenge") }
+        guard case .challenge(let challenge) = exchange.provide(.scramKeys(try Verona.keys())) else {
+            Issue.record("no challenge")
+            return
+        }
         let step = exchange.step(try client.final(answering: challenge))
         #expect(step == .failure(SASLFailure(.notAuthorized, "channel-bindings-dont-match", suspicion: .otherChannel)))
     }
@@ -200,7 +203,10 @@ struct ScramChannelBindingTests {
         let elsewhere = ChannelBinding(.tlsExporter, data: [UInt8](repeating: 0, count: 32))
         var client = try Verona.client(.sha256, .bound(elsewhere), password: "pen")
         _ = exchange.step(client.first())
-        guard case .challenge(let challenge) = exchange.provide(.scramKeys(try Verona.keys())) else { return Issue.record("no challenge") }
+        guard case .challenge(let challenge) = exchange.provide(.scramKeys(try Verona.keys())) else {
+            Issue.record("no challenge")
+            return
+        }
         let step = exchange.step(try client.final(answering: challenge))
         #expect(step == .failure(SASLFailure(.notAuthorized, "channel-bindings-dont-match")))
     }

@@ -20,7 +20,7 @@ struct ClientCertificationTests {
     }
 
     func offer(_ certification: ClientCertification, bindings: [ChannelBinding]? = []) throws -> (mechanisms: [String], offersRegistration: Bool)? {
-        guard case .open(_, .negotiation(_, let mechanisms, _, let offersRegistration)) = try opened(certification, bindings: bindings).2 else { return nil }
+        guard case .open(_, .negotiation(_, let mechanisms, _, let offersRegistration, _)) = try opened(certification, bindings: bindings).2 else { return nil }
         return (mechanisms.map(\.name), offersRegistration)
     }
 
@@ -81,8 +81,8 @@ struct ClientCertificationTests {
         for number in 1...server.policy.attemptsMax {
             let action = machine.received(try Self.auth(payload), server)
             switch action {
-            case .fail(let failure): #expect(failure.condition == .invalidAuthzid && number < server.policy.attemptsMax)
-            case .failFinally(let failure, _): #expect(failure.condition == .invalidAuthzid && number == server.policy.attemptsMax)
+            case .fail(let failure, _): #expect(failure.condition == .invalidAuthzid && number < server.policy.attemptsMax)
+            case .failFinally(let failure, _, _): #expect(failure.condition == .invalidAuthzid && number == server.policy.attemptsMax)
             default: Issue.record("\(action)")
             }
         }
