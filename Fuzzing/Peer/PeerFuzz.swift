@@ -22,7 +22,7 @@ private struct Surroundings: IncomingPeerEnvironment, OutgoingPeerEnvironment {
     var policy: PeerPolicy {
         PeerPolicy(
             refusal: choice & 1 == 0 ? nil : "no", requiresEncryption: choice & 2 == 0,
-            authentication: choice & 4 == 0 ? .certificate : .dialback, isBidirectional: choice & 8 == 0)
+            authentication: choice & 4 == 0 ? .certificate : .dialback, bidirection: choice & 8 == 0 ? .ask : choice & 128 == 0 ? .accept : .off)
     }
     var certificate: CertificateVerdict { choice & 16 == 0 ? .absent : .invalid("no") }
     var hasCertificate: Bool { choice & 32 == 0 }
