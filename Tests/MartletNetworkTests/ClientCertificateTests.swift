@@ -163,6 +163,22 @@ struct ClientCertificateTests {
         }
     }
 
+    @Test("an account that changes after a log-in with a certificate binds no resource with it")
+    func changedMeanwhile() async throws {
+        try await Self.with(ClientCertificates(Self.settings(.request), nil)) { server, port in
+            let (client, _) = try await Self.connect(to: port, showing: "alice")
+            _ = try await client.say(Self.auth(), hear: "<success")
+            _ = try await client.say(TestClient.header(), hear: "</stream:features>")
+            let (alice, keys) = (try BareJID(parsing: "alice@verona.example"), try TestAccounts.keys(.sha256))
+            await withCheckedContinuation { continuation in
+                server.pool.loops[0].context.mailbox.run { [router = server.router] context in
+                    router.changeAccount(alice, .setCredentials(alice, [keys]), ending: StreamError(.notAuthorized), context) { _ in continuation.resume() }
+                }
+            }
+            #expect(try await client.say(TestClient.bind, hear: "</stream:stream>").contains("the account was changed after the log-in"))
+        }
+    }
+
     @Test("a session ends when its certificate is revoked; others go on")
     func sessionEnds() async throws {
         let revocation = try Self.revocation(["before.crl", "root.crl"])
