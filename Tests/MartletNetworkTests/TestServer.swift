@@ -39,7 +39,8 @@ final class TestServer: Sendable {
         loops: Int = 1, domains: [String] = TestServer.domains, remote: any RemoteDelivery = NoFederation(),
         features: [any Feature] = [], components: [ComponentSettings] = [], store given: InMemoryStore? = nil, time: any TimeSource = SystemTime(),
         files: (any FileStore)? = nil, audit: any AuditSink = NoAudit(), watchesHandshakes: Bool = true, holdsTime: Bool = false,
-        clientCertificates: ClientCertificates = ClientCertificates(ClientCertificateSettings(), nil)
+        clientCertificates: ClientCertificates = ClientCertificates(ClientCertificateSettings(), nil), tokenSecret: [UInt8]? = nil,
+        tokenTime: any TimeSource = SystemTime()
     ) async throws {
         let store = given ?? InMemoryStore()
         let keys = try TestAccounts.keys(.sha256)
@@ -68,7 +69,8 @@ final class TestServer: Sendable {
         self.accounts = accounts
         uploads = files.map { Uploads(store: store, files: $0, time: time) }
         client = ClientService(
-            router: router, accounts: accounts, certificates: certificates, settings: settings, clientCertificates: clientCertificates, uploads: uploads, log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+            router: router, accounts: accounts, certificates: certificates, settings: settings, clientCertificates: clientCertificates,
+            tokens: tokenSecret.map { DeviceTokens(store: store, secret: $0, time: tokenTime) }, uploads: uploads, log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
         service = ClientListenerService(listeners, client, on: pool)
         do {
             try await service.start()

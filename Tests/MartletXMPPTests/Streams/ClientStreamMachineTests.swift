@@ -106,6 +106,8 @@ extension ClientStreamMachine.Action {
         case .proceed: "proceed"
         case .refuseTLS: "refuse TLS"
         case .lookUp: "ask"
+        case .lookUpTokens(let mechanism, _, _): "ask \(mechanism.name)"
+        case .conclude: "conclude"
         case .challenge(_, let profile): "\(profile.mark)challenge"
         case .succeed(let account, _): "succeed \(account)"
         case .fail(let failure, let profile): "\(profile.mark)fail \(failure.condition.rawValue)"
