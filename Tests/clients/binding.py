@@ -20,9 +20,13 @@ SUITES = ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"]  # one for each ha
 
 
 class Connection:
-    """A stream over `openssl s_client`, up to the features that are offered behind TLS."""
+    """A stream over `openssl s_client`, up to the features that are offered behind TLS.
 
-    def __init__(self, world, tls, *options):
+    `first` says what goes out with the header, before anything was heard.
+    """
+
+    def __init__(self, world, tls, *options, first=lambda connection: ""):
+        self.first_words = first
         port = world.port if tls == "starttls" else world.tls_port
         self.world = world
         self.command = ["openssl", "s_client", "-connect", f"{world.address}:{port}", "-servername", world.domain, "-CAfile", world.certificate]
@@ -39,9 +43,12 @@ class Connection:
         self.exported = bytes.fromhex(banner[1])
         self.is_resumed = "Reused, " in banner.string[: banner.end()]
         self.write(
-            f"<stream:stream to='{self.world.domain}' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>")
-        features = (await self.hear(r"<stream:features>.*</stream:features>"))[0]
-        self.mechanisms = re.findall(r"<mechanism>([^<]+)</mechanism>", features)
+            f"<stream:stream to='{self.world.domain}' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
+            + self.first_words(self))
+        features = (await self.hear(r"<stream:features>.*?</stream:features>"))[0]
+        listed, fast = re.search(r"<mechanisms .*?</mechanisms>", features), re.search(r"<fast .*?</fast>", features)
+        self.mechanisms = re.findall(r"<mechanism>([^<]+)</mechanism>", listed[0] if listed else "")
+        self.tokens = re.findall(r"<mechanism>([^<]+)</mechanism>", fast[0] if fast else "")
         self.types = re.findall(r"<channel-binding type='([^']+)'/>", features)
         return self
 
@@ -102,7 +109,7 @@ class Connection:
 
 
 def condition(failure):
-    match = re.match(r"<([a-z-]+)/>", failure)
+    match = re.match(r"<([a-z-]+)[ /]", failure)
     return match[1] if match else failure
 
 

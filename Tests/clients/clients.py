@@ -793,6 +793,7 @@ import components  # noqa: E402, F401
 import uploads  # noqa: E402, F401
 import buckets  # noqa: E402, F401
 import binding  # noqa: E402, F401
+import fast  # noqa: E402, F401
 
 
 def main():
