@@ -47,10 +47,21 @@ package struct CertificateExpiry: Sendable {
             let isRenewed = served.file == files.issuedFile(of: domain.name) && !isOverdue(served, now: now)
             return isRenewed ? [] : served.allExpiring
         }
-        guard configuration.federation.isEnabled else { return shown }
-        var anchors = configuration.peers.compactMap { peer in peer.trustAnchors.map { ($0, "trust-anchors of the peer \(peer.domain)") } }
-        if let file = configuration.federation.trustAnchors { anchors.append((file, "federation.trust-anchors")) }
-        return shown + anchors.flatMap { CertificateStore.expiringAnchors(in: $0.0, of: $0.1) }
+        return shown + authorities(configuration).flatMap { CertificateStore.expiringAnchors(in: $0.file, of: $0.setting) }
+    }
+
+    /// The files of those that are believed, about other servers and about people, where anybody is asked.
+    package static func authorities(_ configuration: ServerConfiguration) -> [(file: String, setting: String)] {
+        var named: [(file: String?, setting: String)] = []
+        if configuration.federation.isEnabled {
+            named += configuration.peers.map { (file: $0.trustAnchors, setting: "trust-anchors of the peer \($0.domain)") }
+            named.append((configuration.federation.trustAnchors, "federation.trust-anchors"))
+        }
+        if configuration.domains.contains(where: { $0.clientCertificates != .off }) {
+            named.append((configuration.clientCertificates.trustAnchors, "client-certificates.trust-anchors"))
+            named.append((configuration.clientCertificates.authorities, "client-certificates.authorities"))
+        }
+        return named.compactMap { named in named.file.map { ($0, named.setting) } }
     }
 
     /// Whether another one should have been issued in the place of one that an authority has issued: half of the time for that is over.

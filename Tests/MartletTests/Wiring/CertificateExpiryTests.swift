@@ -47,4 +47,21 @@ struct CertificateExpiryTests {
         #expect(certificate().words(now: end - 7 * 86_400).contains(" ends in 7 days, ") && certificate().words(now: end + 1).contains(" ended at "))
         #expect(certificate(.believed(setting: "federation.trust-anchors")).words(now: end).hasPrefix("An authority of federation.trust-anchors, in /example.org.pem"))
     }
+
+    @Test("authorities are looked at where they are believed: about other servers where there are any, about people where a domain asks for certificates")
+    func authorities() {
+        var configuration = ServerConfiguration()
+        configuration.domains = [ServerConfiguration.Domain(name: "example.org")]
+        configuration.federation.trustAnchors = "/servers.pem"
+        configuration.clientCertificates.trustAnchors = "/people.pem"
+        configuration.clientCertificates.authorities = "/issuing.pem"
+        configuration.federation.isEnabled = false
+        #expect(CertificateExpiry.authorities(configuration).map(\.file) == [])
+        configuration.federation.isEnabled = true
+        #expect(CertificateExpiry.authorities(configuration).map(\.setting) == ["federation.trust-anchors"])
+        configuration.domains[0].clientCertificates = .request
+        configuration.federation.isEnabled = false
+        let settings = CertificateExpiry.authorities(configuration).map(\.setting)
+        #expect(settings == ["client-certificates.trust-anchors", "client-certificates.authorities"])
+    }
 }
