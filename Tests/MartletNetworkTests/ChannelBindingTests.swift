@@ -4,6 +4,7 @@ import MartletXMPP
 import NIOConcurrencyHelpers
 import NIOCore
 import NIOEmbedded
+import NIOSSL
 import Testing
 
 @Suite("Channel binding (RFC 5056, RFC 9266, XEP-0440)")
@@ -108,6 +109,22 @@ struct ChannelBindingTests {
         fourth.pipeline.fireChannelInactive()
         HandshakeWatch.note(Self.line("EXPORTER_SECRET", Self.vectors[1].0))
         #expect(fourthWatch.outcome == .pending)
+    }
+
+    @Test("of a handshake that went on in a turn of its own it is known at its end which version it is, and nothing else")
+    func turnOfItsOwn() throws {
+        for version in [TLSVersion?.none, .tlsv13, .tlsv12] {
+            let (channel, watch) = try Self.watched()
+            watch.ended(with: version)
+            #expect(watch.outcome == (version == .tlsv12 ? .tls12 : .pending))
+            try channel.writeInbound(ByteBuffer(string: "another line"))
+            #expect(Self.isWatching(channel) == (version != .tlsv12))
+        }
+        let (channel, watch) = try Self.watched()
+        try channel.writeInbound(Self.line("EXPORTER_SECRET", Self.vectors[0].0))
+        let before = watch.outcome
+        watch.ended(with: .tlsv12)
+        #expect(watch.outcome == before)
     }
 
     @Test("the exporter comes first, and never without the certificate's hash (XEP-0440 §3)")

@@ -83,6 +83,17 @@ struct ClientCertificateTests {
         }
     }
 
+    @Test("a client that shows a certificate and proves a password is told its version of TLS, and binds to it, as others (XEP-0515)", arguments: [true, false])
+    func password(isTLS13: Bool) async throws {
+        try await Self.with(ClientCertificates(Self.settings(.request), nil)) { server, port in
+            let (client, _) = try await Self.connect(to: port, showing: "alice", isTLS13: isTLS13)
+            let certificate = try #require(server.certificates.certificate(of: "verona.example")?.bindings.first)
+            let binding = isTLS13 ? try #require(client.exporter) : certificate
+            let challenge = try await client.authenticate("alice", .sha256, binding: .bound(binding))
+            #expect(challenge.hasSuffix(isTLS13 ? ",t=0304" : ",t=0303"))
+        }
+    }
+
     @Test("an authorization identity is the certificate's account or none (RFC 6120 §6.3.8)")
     func authzid() async throws {
         try await Self.with(ClientCertificates(Self.settings(.request), nil)) { _, port in

@@ -68,6 +68,7 @@ package class ClientConnection: StreamConnection {
     }
 
     override func secured() {
+        if let asking { tls?.ended(asking.tls) }
         lookAtCertificate()
         let (bindings, version) = (tls?.bindings ?? [], tls?.version)
         tls = nil

@@ -1,6 +1,7 @@
 package import MartletXMPP
 package import NIOCore
 import NIOPosix
+package import NIOSSL
 
 /// Stands in front of TLS while its handshake is under way, and keeps of it what authentications can be tied to.
 ///
@@ -36,6 +37,13 @@ package final class HandshakeWatch: ChannelInboundHandler, RemovableChannelHandl
     @Sendable package static func note(_ line: ByteBuffer) {
         guard let watch = current.currentValue, watch.outcome == .pending, let outcome = Outcome(line) else { return }
         watch.outcome = outcome
+    }
+
+    /// The handshake is done. Where a client shows a certificate, the library waits for a turn of the loop before it goes on, and what it tells then
+    /// belongs to no bytes that are on their way. With TLS 1.3 the secrets have been told before that; with TLS 1.2, of which nothing but the version is
+    /// wanted, it is asked.
+    package func ended(with version: TLSVersion?) {
+        if outcome == .pending, version == .tlsv12 { outcome = .tls12 }
     }
 
     package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -100,6 +108,9 @@ package struct ClientTLS {
         self.endPoint = endPoint
         self.watch = watch
     }
+
+    /// The handshake is done, with what was asked for a client's certificate.
+    func ended(_ asking: NIOSSLServerHandler) { watch?.ended(with: asking.tlsVersion) }
 
     /// The strongest first. Once the handshake is done.
     ///
