@@ -5,8 +5,9 @@ import NIOCore
 ///
 /// Elements are compared by what they mean: prefixes, the order of attributes and the order of children do not matter;
 /// neither does white space between children. Everything the pattern does not have must not be there either, except
-/// what a server may add to any stanza: `xml:lang` (RFC 6120 §8.1.5), `<stanza-id/>` (XEP-0359), and in rooms
-/// `<occupant-id/>` (XEP-0421) and `<mav/>` (XEP-0463). In attributes and text, braces say what `ValuePattern` tells.
+/// what a server may add to any stanza: `xml:lang` (RFC 6120 §8.1.5), `<stanza-id/>` (XEP-0359), in rooms
+/// `<occupant-id/>` (XEP-0421) and `<mav/>` (XEP-0463), and to presence that there is no avatar (XEP-0398 §5, XEP-0153 §3.1).
+/// In attributes and text, braces say what `ValuePattern` tells.
 /// - `…` among the children of an element allows it any further content.
 /// - The attribute `_` is not compared; it holds words: `…` allows further attributes, `optional` says that the element
 ///   may be missing, `absent` that no such element may be there.
@@ -208,8 +209,14 @@ package struct StanzaPattern: Hashable, Sendable {
             case "stanza-id": element.namespaceName == "urn:xmpp:sid:0"
             case "occupant-id": element.namespaceName == "urn:xmpp:occupant-id:0"
             case "mav": element.namespaceName == "urn:xmpp:muc:affiliations:1"
+            case "x": element.namespaceName == "vcard-temp:x:update" && tellsOfNoAvatar(element)
             default: false
             }
+        }
+
+        private static func tellsOfNoAvatar(_ update: ElementView) -> Bool {
+            let children = Array(update.children)
+            return children.map(\.localName) == ["photo"] && children[0].text.isEmpty
         }
 
         private mutating func note(_ text: String) {
