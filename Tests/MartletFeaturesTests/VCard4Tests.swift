@@ -25,6 +25,11 @@ struct VCard4Tests {
         return text == "<\(name)/>" ? "" : String(text.dropFirst(name.count + 2).dropLast(8))
     }
 
+    @Test("an account says that it has cards of this form (§7)")
+    func announced() {
+        #expect(PersonalEventing().disco.accountNames.contains("urn:ietf:params:xml:ns:vcard-4.0"))
+    }
+
     /// Both forms of the same, each as it is written.
     private static let pairs: [(temp: String, card: String)] = [
         ("<FN>Juliet Capulet</FN>", "<fn><text>Juliet Capulet</text></fn>"),

@@ -19,7 +19,8 @@ package struct PersonalEventing: IQResponder {
     package var disco: DiscoFeatures {
         var disco = DiscoFeatures(account: PubSubNodes.namespaces)
         disco.accountIdentities = [.init("pubsub", "pep")]
-        disco.accountNames = PubSubNodes.features(settings.nodes(of: .nobody))
+        // Cards are at a node (XEP-0292 §7).
+        disco.accountNames = PubSubNodes.features(settings.nodes(of: .nobody)) + [Namespace.vCard4.name]
         return disco
     }
 

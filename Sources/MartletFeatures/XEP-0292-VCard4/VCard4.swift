@@ -8,7 +8,7 @@ extension Namespace {
 }
 
 /// One card in two forms: vCard 4 in XML (RFC 6351), which is published at a node, and the older one of vcard-temp. What both can say is the same
-/// in both (§8); what only one of them can say stays where it is. Pictures are another matter (XEP-0398).
+/// in both (§11); what only one of them can say stays where it is. Pictures are another matter (XEP-0398).
 package enum VCard4 {
     package static let specification = Specification.xep(292, "vCard4 Over XMPP", version: "0.12.0", note: "as a node, in step with vcard-temp")
     static let node = "urn:xmpp:vcard4"
