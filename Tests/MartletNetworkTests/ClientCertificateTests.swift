@@ -83,7 +83,9 @@ struct ClientCertificateTests {
         }
     }
 
-    @Test("a client that shows a certificate and proves a password is told its version of TLS, and binds to it, as others (XEP-0515)", arguments: [true, false])
+    @Test(
+        "a client that shows a certificate and proves a password is told its version of TLS, and binds to it, as others (XEP-0515)",
+        arguments: [true, false])
     func password(isTLS13: Bool) async throws {
         try await Self.with(ClientCertificates(Self.settings(.request), nil)) { server, port in
             let (client, _) = try await Self.connect(to: port, showing: "alice", isTLS13: isTLS13)
@@ -223,6 +225,39 @@ struct ClientCertificateTests {
             certificates.apply(settings)
             await server.service.keepUpCertificates()
             #expect(try await alice.hear("</stream:stream>").contains("<not-authorized"))
+        }
+    }
+
+    @Test("inside a log-in of XEP-0388 it is the same, and its session ends like the others")
+    func inline() async throws {
+        var settings = try Self.settings(.require)
+        settings.mapping.needsPublished = true
+        settings.published.publish(try TestPeople.certificate("alice"), of: try BareJID(parsing: "alice@verona.example"))
+        let certificates = ClientCertificates(settings, nil)
+        try await Self.with(certificates) { server, port in
+            let (alice, features) = try await Self.connect(to: port, showing: "alice")
+            #expect(features.contains("<authentication xmlns='urn:xmpp:sasl:2'><mechanism>EXTERNAL</mechanism><inline>"))
+            let success = try await alice.say(
+                "<authenticate xmlns='urn:xmpp:sasl:2' mechanism='EXTERNAL'><initial-response/><bind xmlns='urn:xmpp:bind:0'/></authenticate>",
+                hear: "</stream:features>")
+            #expect(success.contains("<authorization-identifier>alice@verona.example/"))
+            settings.published = PublishedCertificates()
+            certificates.apply(settings)
+            await server.service.keepUpCertificates()
+            #expect(try await alice.hear("</stream:stream>").contains("<not-authorized"))
+        }
+    }
+
+    @Test(
+        "a domain that requires certificates is closed to WebSocket, where none can be shown, and one that asks for them is not",
+        arguments: [true, false])
+    func webSocket(isRequired: Bool) async throws {
+        try await Self.with(ClientCertificates(Self.settings(isRequired ? .require : .request), nil), listener: .https) { _, port in
+            let client = try await TestClient.connect(to: port)
+            try await client.startTLS("verona.example", trust: "verona.example.pem", showing: Self.files("alice"))
+            try await client.openWebSocket()
+            let answer = try await client.say(frame: TestClient.open, hear: isRequired ? "<policy-violation" : "</stream:features>")
+            #expect(!answer.contains("EXTERNAL"))
         }
     }
 

@@ -65,6 +65,29 @@ struct ClientCertificationTests {
         #expect(outcome == .succeed(alice, additionalData: nil))
     }
 
+    private static func authenticate(_ mechanism: String, _ response: String) throws -> FlatElement {
+        try StreamEvent.element(
+            "<authenticate xmlns='urn:xmpp:sasl:2' mechanism='\(mechanism)'><initial-response>\(response)</initial-response></authenticate>")
+    }
+
+    @Test("inside a log-in of XEP-0388 it is the same: no passwords where a certificate is required, nobody else's address, and it is asked about")
+    func inline() throws {
+        let (stream, server, _) = try opened(.required(alice))
+        var machine = stream
+        let password = machine.received(try Self.authenticate("PLAIN", Base64.encode("\0alice\0pencil".utf8)), server)
+        #expect(password == .fail(.invalidMechanism, .sasl2))
+        let other = machine.received(try Self.authenticate("EXTERNAL", Base64.encode("bob@verona.example".utf8)), server)
+        guard case .fail(let failure, .sasl2) = other else { Issue.record("\(other)"); return }
+        #expect(failure.condition == .invalidAuthzid)
+        let action = machine.received(try Self.authenticate("EXTERNAL", ""), server)
+        guard case .lookUp(.external, let identity, .certificate) = action else { Issue.record("\(action)"); return }
+        #expect(identity.account == alice && machine.isWaiting && !machine.isAuthenticated)
+        let outcome = machine.answered(.certificateVerdict(alice))
+        #expect(outcome == .admit(alice, nil))
+        let done = machine.admitted()
+        #expect(done == .complete(InlineSuccess(alice)))
+    }
+
     @Test("EXTERNAL that was not offered is refused")
     func notOffered() throws {
         let (stream, server, _) = try opened(.none)
