@@ -149,7 +149,7 @@ struct SessionRestartTests {
             #expect(SavedSession(from: &cut) == nil)
         }
         var other = whole
-        other.setInteger(2 as UInt8, at: 0)
+        other.setInteger(3 as UInt8, at: 0)
         #expect(SavedSession(from: &other) == nil)
     }
 }
