@@ -53,7 +53,7 @@ class Authority:
         with open(self.folder / f"{program}.log", "ab") as log:
             self.processes.append(await asyncio.create_subprocess_exec(
                 program, *words, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
-                env=os.environ | {"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "30"}))
+                env=os.environ | {"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "3"}))
 
     def text(self, program):
         return (self.folder / f"{program}.log").read_text(errors="replace")
