@@ -25,7 +25,7 @@ package enum Verdict: Hashable, Sendable { case pass, drop, bounce(StanzaError) 
 /// May refuse a stanza of any kind. Sees it and the account's state, cannot change them, cannot fail: refusing is the only
 /// other outcome.
 package protocol ScreeningStage: Feature {
-    /// Whether there is anything to refuse by, as the domain is configured: who never does is not asked, which saves 450 instructions for each that
+    /// Whether there is anything to refuse by, as the domain is configured: who never does is not asked, which saves 250 instructions for each that
     /// is asked of.
     var isScreening: Bool { get }
     func screen(_ stanza: borrowing Stanza, _ home: AccountHome, _ route: borrowing Route) -> Verdict
