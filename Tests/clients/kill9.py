@@ -541,7 +541,8 @@ class Run:
 
     def spoil(self, mutant):
         """Makes the ledger wrong, to see that the checks can fail."""
-        writer, recipient = self.writers[0], self.recipients[0]
+        writer = self.writers[0]
+        recipient = next(each for each in self.recipients if each not in self.online)  # to whom all of the round comes now
         if mutant == "message":
             self.of_this_round["never-sent"] = Message(writer.name, 0, recipient.name, acknowledged=True)
         elif mutant == "order":
@@ -559,8 +560,7 @@ class Run:
         elif mutant == "private":
             next(iter(writer.private.values())).settle("never set")
         elif mutant == "block":
-            register = next(iter(writer.block.values()))
-            register.settle(not register.latest())
+            writer.block[self.jid("never-blocked")] = Register(value=True)  # others may be under change, and have either value
 
     async def rounds(self):
         await self.start()
