@@ -57,6 +57,8 @@ package struct ClientAccess: IQResponder {
             throw StanzaError(
                 .serviceUnavailable, .cancel, text: "its tokens and sessions have ended, but it has been given the password",
                 application: QName("password-reset-required", .clientAccess))
+        case .certificateRemains:
+            throw StanzaError(.serviceUnavailable, .cancel, text: "its tokens and sessions have ended, but it logs in with a certificate")
         }
     }
 }
@@ -68,6 +70,8 @@ package struct AccessingClient: Hashable, Sendable {
     package var isConnected: Bool
     package var knowsPassword: Bool
     package var hasToken: Bool
+    /// Whether it has shown a certificate, for which the protocol has no word.
+    package var hasCertificate: Bool { device?.proofs.contains(.certificate) ?? false }
     /// What is remembered of it; `nil` if it is only known to be connected.
     package var device: StoredDevice?
 
@@ -81,7 +85,7 @@ package struct AccessingClient: Hashable, Sendable {
         let unknown = connected.subtracting(devices.map(\.id)).sorted().map { id in
             AccessingClient(id: id, isConnected: true, knowsPassword: false, hasToken: false, device: nil)
         }
-        return unknown + known.filter { $0.isConnected || $0.knowsPassword || $0.hasToken }
+        return unknown + known.filter { $0.isConnected || $0.knowsPassword || $0.hasToken || $0.hasCertificate }
     }
 
     fileprivate func write(to writer: inout XMLWriter) {

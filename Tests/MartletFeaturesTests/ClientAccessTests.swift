@@ -116,6 +116,17 @@ struct ClientAccessTests {
         #expect(devices().allSatisfy { $0.tokens.isEmpty } && devices().count == 2)
     }
 
+    @Test("of a client that logs in with a certificate tokens and sessions end as well, and a new password would change nothing (§3.2)")
+    func certificateRemains() {
+        let juliet = client("juliet/laptop", laptop, by: .password)
+        let other = client("juliet/phone", phone, by: .certificate)
+        giveToken(to: phone)
+        let answer = ask("<revoke xmlns='urn:xmpp:cam:0' id='\(phone.text)'/>", "set", by: juliet)
+        #expect(answer.contains("<service-unavailable") && !answer.contains("password-reset-required"))
+        #expect(other.isClosed && devices().allSatisfy { $0.tokens.isEmpty })
+        #expect(shown(phone, by: juliet)?.contains("connected='false'") == true)
+    }
+
     @Test("whoever was let in before the revocation and has no session yet gets none")
     func inBetween() {
         server.createAccount("juliet")

@@ -130,6 +130,15 @@ struct DeviceContractTests {
         }
     }
 
+    @Test("a new password is not the end of a certificate that a device has shown", arguments: StoreKind.allCases)
+    func newPasswordBesideCertificate(_ kind: StoreKind) async throws {
+        try await withStore(kind) { store in
+            let id = try await store.create(juliet)
+            try await store.commit([seen(id, phone, at: 1, by: [.password, .certificate]), .account(.setCredentials(juliet, []))])
+            #expect(try await store.device(phone, of: id)?.proofs == .certificate)
+        }
+    }
+
     @Test("a new password takes all tokens away, and what devices have shown before", arguments: StoreKind.allCases)
     func newPassword(_ kind: StoreKind) async throws {
         try await withStore(kind) { store in

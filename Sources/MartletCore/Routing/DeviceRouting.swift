@@ -6,6 +6,10 @@ package enum DeviceRevocation: Hashable, Sendable {
     case revoked
     /// Its tokens and sessions have ended, but it has shown the password, and may do so again until there is a new one.
     case passwordRemains
+    /// The same, but it has shown a certificate, which may be good for as long as the account source believes it.
+    case certificateRemains
+
+    init(of proofs: DeviceProofs) { self = proofs.contains(.password) ? .passwordRemains : proofs.contains(.certificate) ? .certificateRemains : .revoked }
 }
 
 /// Why an order about a device was not carried out.
@@ -75,14 +79,14 @@ extension Router {
         let (account, stored) = try await find(device, of: address)
         guard stored != nil || connectedDevices(of: address).contains(device) else { throw .noDevice }
         // Of one that has been forgotten it is not known what it has shown.
-        let passwordRemains = stored?.proofs.contains(.password) ?? true
+        let outcome = DeviceRevocation(of: stored?.proofs ?? .password)
         do throws(StoreError) {
-            try await store.commit([.device(passwordRemains ? .withdrawTokens(account, device) : .remove(account, device))])
+            try await store.commit([.device(outcome == .revoked ? .remove(account, device) : .withdrawTokens(account, device))])
         } catch { throw .store(error) }
         credentials.changed(address, in: placement)
         endSessions(of: address, on: device, StreamError(.notAuthorized, "the access of this client was revoked"), except: survivor)
-        audit.record(.deviceRevoked(address, device: device.text, passwordRemains: passwordRemains, by: by))
-        return passwordRemains ? .passwordRemains : .revoked
+        audit.record(.deviceRevoked(address, device: device.text, passwordRemains: outcome == .passwordRemains, by: by))
+        return outcome
     }
 
     /// Calls a device something, or by what it says itself.

@@ -44,6 +44,8 @@ package struct DeviceProofs: OptionSet, Hashable, Sendable {
 
     /// The account's password, which has not been changed since.
     package static let password = DeviceProofs(rawValue: 1)
+    /// A certificate that stands for the account. A new password does not end it.
+    package static let certificate = DeviceProofs(rawValue: 2)
 }
 
 /// A device that logs in, as it says itself.
@@ -251,7 +253,7 @@ package struct DeviceContents: Sendable {
     mutating func credentialsChanged() {
         for id in all.keys {
             all[id]?.tokens = [:]
-            all[id]?.proofs = []
+            all[id]?.proofs.remove(.password)
         }
     }
 }

@@ -105,11 +105,12 @@ extension ClientStream {
 }
 
 extension SASLMechanism {
-    /// What a device has shown by it that it can show again for as long as the password stays (XEP-0494).
+    /// What a device has shown by it, and can show again whatever becomes of its tokens (XEP-0494).
     fileprivate var proofs: DeviceProofs {
         switch self {
         case .plain, .scram, .scramPlus: .password
-        case .external, .hashedToken: []
+        case .external: .certificate
+        case .hashedToken: []
         }
     }
 }

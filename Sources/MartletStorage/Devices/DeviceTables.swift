@@ -118,7 +118,7 @@ final class DeviceWrites {
         withdraw = try connection.prepare("DELETE FROM device_token WHERE account = $1 AND device = $2")
         withdrawAll = try connection.prepare("DELETE FROM device_token WHERE account = $1")
         remove = try connection.prepare("DELETE FROM device WHERE account = $1 AND id = $2")
-        forgetProofs = try connection.prepare("UPDATE device SET proofs = 0 WHERE account = $1")
+        forgetProofs = try connection.prepare("UPDATE device SET proofs = proofs & ~\(DeviceProofs.password.rawValue) WHERE account = $1")
         removeUnseen = try connection.prepare("DELETE FROM device WHERE last_seen < $1")
         removeOldTokens = try connection.prepare("DELETE FROM device_token WHERE expires < $1")
     }

@@ -34,6 +34,11 @@ struct DeviceAdministration: Sendable {
         do throws(DeviceRefusal) { outcome = try await core.router.revoke(device, of: address, by: by) } catch { throw failure(error) }
         // A server that does not run has its sessions in a file.
         try SavedSessions.remove(from: folder) { $0.address.bare == address && $0.device == device }
+        guard outcome != .certificateRemains else {
+            throw CommandFailure(
+                .data, "the tokens and sessions of the device have ended, but it logs in with a certificate",
+                hint: "revoke the certificate, or take it from the account")
+        }
         return outcome == .passwordRemains
     }
 
