@@ -9,13 +9,13 @@ public import NIOCore
 ///                                   ├─▶ authenticated ─▶ awaitingBind ─▶ binding or resuming ─▶ bound
 ///                                   └─▶ concluding or not ─▶ completing ─▶ bound, or awaitingBind
 ///
-/// A log-in in the profile of RFC 6120 goes by `authenticated`, with a second header; one of XEP-0388 by `completing`, where everything is done
-/// that the client asked for with it. The exchange is the same (``SASLProfile``). Where it says something of tokens (XEP-0484), `concluding` comes
-/// first: whoever has proved to have one may be refused yet.
-///
 /// and from everywhere to `closing` (our end of the stream was sent) and `closed`. Before TLS nothing is taken but
 /// STARTTLS where it is required, before authentication nothing but SASL and, where that is offered, registration, before a bound resource nothing but its
 /// request (`reliability.md` rule 9). Whoever runs the machine gives it no element while ``isWaiting``.
+///
+/// A log-in in the profile of RFC 6120 goes by `authenticated`, with a second header; one of XEP-0388 by `completing`, where everything is done
+/// that the client asked for with it. The exchange is the same (``SASLProfile``). Where it says something of tokens (XEP-0484), `concluding` comes
+/// first: whoever has proved to have one may be refused yet.
 public struct ClientStreamMachine: Sendable {
     private enum State: Sendable {
         /// `domain`: the one whose certificate was shown, once TLS was started inside the stream.
@@ -357,10 +357,8 @@ extension ClientStreamMachine {
     public var isEnding: Bool {
         switch state {
         case .closing, .closed: true
-        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .concluding, .registering,
-            .completing, .authenticated, .awaitingBind,
-            .binding, .resuming,
-            .bound:
+        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .concluding, .registering, .completing, .authenticated,
+            .awaitingBind, .binding, .resuming, .bound:
             false
         }
     }
@@ -472,8 +470,8 @@ extension ClientStreamMachine {
             // Without a session there is nothing to hold back; a client cannot rely on more (XEP-0352 §5).
             return ClientStateIndication(element) == nil ? receiveBind(element, account) : .wait
         case .bound: return receivedBound(element)
-        case .startingTLS, .lookingUp, .concluding, .registering, .completing, .binding, .resuming: return end(StreamError(.policyViolation,
-            "An answer is to come first."))
+        case .startingTLS, .lookingUp, .concluding, .registering, .completing, .binding, .resuming:
+            return end(StreamError(.policyViolation, "An answer is to come first."))
         case .awaitingHeader, .authenticated: return end(StreamError(.badFormat, "A stream begins with its header."), environment)
         case .closing, .closed: return .wait
         }
@@ -867,10 +865,8 @@ extension ClientStreamMachine {
             return .managed(.resumed(previous: previous, handled: handled))
         case .completing(let completion, .resuming):
             return complete(completion, .resumed(previous: previous, handled: handled), address, .resumed(address))
-        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .concluding, .registering,
-            .completing, .authenticated, .awaitingBind,
-            .binding, .bound, .closing,
-            .closed:
+        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .concluding, .registering, .completing, .authenticated,
+            .awaitingBind, .binding, .bound, .closing, .closed:
             return .wait
         }
     }
@@ -884,10 +880,8 @@ extension ClientStreamMachine {
         case .completing(var completion, .resuming):
             completion.refusal = .failed(condition, handled: handled)
             return bindInline(completion)
-        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .concluding, .registering,
-            .completing, .authenticated, .awaitingBind,
-            .binding, .bound, .closing,
-            .closed:
+        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .concluding, .registering, .completing, .authenticated,
+            .awaitingBind, .binding, .bound, .closing, .closed:
             return .wait
         }
     }
