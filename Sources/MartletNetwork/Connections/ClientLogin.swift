@@ -27,7 +27,12 @@ extension ClientStream {
         }
     }
 
-    private func attempt(_ mechanism: SASLMechanism, _ account: BareJID, _ askNow: @escaping (ClientStream) -> Void) {
+    /// Asks others than the account source, before it is known who the client is: only its address can have earned a delay.
+    func consult(_ mechanism: SASLMechanism, _ consultation: SASLConsultation) {
+        switch consultation {}
+    }
+
+    private func attempt(_ mechanism: SASLMechanism, _ account: BareJID?, _ askNow: @escaping (ClientStream) -> Void) {
         login = LoginAttempt(account: account, mechanism: mechanism)
         let delay = service.beginLogin(carrier?.peer, account, at: loop.context.time.monotonic)
         guard delay > .zero else { return begin(askNow) }
@@ -88,7 +93,7 @@ extension ClientStream {
         self.login = nil
         isCertified = login.mechanism == .external
         proofs = login.mechanism.proofs
-        service.excuseLogin(carrier?.peer, account, at: loop.context.time.monotonic)
+        service.excuseLogin(carrier?.peer, login.account, at: loop.context.time.monotonic)
         service.router.audit.record(.loginSucceeded(account, mechanism: login.mechanism.name, address: remoteAddress))
     }
 
@@ -98,9 +103,9 @@ extension ClientStream {
         let verdict = failure.verdict
         if verdict == .unavailable { service.excuseLogin(carrier?.peer, login.account, at: loop.context.time.monotonic) }
         service.router.audit.record(
-            .loginFailed(claimed: login.account.description, mechanism: login.mechanism.name, address: remoteAddress, verdict))
-        guard let suspicion = failure.suspicion else { return }
-        service.router.audit.record(.loginSuspected(login.account, mechanism: login.mechanism.name, address: remoteAddress, suspicion))
+            .loginFailed(claimed: login.account?.description ?? "", mechanism: login.mechanism.name, address: remoteAddress, verdict))
+        guard let suspicion = failure.suspicion, let account = login.account else { return }
+        service.router.audit.record(.loginSuspected(account, mechanism: login.mechanism.name, address: remoteAddress, suspicion))
     }
 }
 

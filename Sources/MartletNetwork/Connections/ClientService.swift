@@ -77,12 +77,12 @@ package final class ClientService: Sendable {
     package var unauthenticatedBytes: Int { admission.unauthenticatedBytes }
 
     /// How long the answer to an attempt has to wait.
-    func beginLogin(_ address: NetworkAddress?, _ account: BareJID, at now: NIODeadline) -> TimeAmount {
+    func beginLogin(_ address: NetworkAddress?, _ account: BareJID?, at now: NIODeadline) -> TimeAmount {
         throttle.withLockedValue { $0.begin(address, account, at: now) }
     }
 
     /// The attempt is not to count: it succeeded, or could not be decided.
-    func excuseLogin(_ address: NetworkAddress?, _ account: BareJID, at now: NIODeadline) {
+    func excuseLogin(_ address: NetworkAddress?, _ account: BareJID?, at now: NIODeadline) {
         throttle.withLockedValue { $0.succeed(address, account, at: now) }
     }
 

@@ -43,7 +43,8 @@ final class ClientStream {
 
     /// An authentication that is not decided yet.
     struct LoginAttempt {
-        let account: BareJID
+        /// Who the client says that it is, if it says so before it has shown it.
+        let account: BareJID?
         let mechanism: SASLMechanism
     }
 
@@ -184,6 +185,7 @@ extension ClientStream {
         case .open, .challenge, .confirmBind, .managed, .answer, .answerStranger, .complete: send(action)
         case .proceed(let domain): carrier?.startTLS(domain, action)
         case .lookUp(let mechanism, let identity, let question): ask(mechanism, identity, question)
+        case .consult(let mechanism, let consultation): consult(mechanism, consultation)
         case .lookUpTokens(let mechanism, let identity, let userAgent): ask(mechanism, identity, userAgent)
         case .conclude(let login): conclude(login)
         case .succeed(let account, _):

@@ -32,16 +32,22 @@ package struct LoginThrottle: Sendable {
         accounts = BucketTable(settings.failuresPerAccountMax, settings.recoveryPerAccount, settings.delayMax, settings.entriesMax)
     }
 
-    /// An attempt begins. - Returns: how long its answer has to wait.
-    package mutating func begin(_ address: NetworkAddress?, _ account: BareJID, at now: NIODeadline) -> TimeAmount {
+    /// An attempt begins.
+    ///
+    /// - Parameter account: `nil` if only its success will say whose it is.
+    /// - Returns: how long its answer has to wait.
+    package mutating func begin(_ address: NetworkAddress?, _ account: BareJID?, at now: NIODeadline) -> TimeAmount {
         let first = address.map { addresses.take($0.network, at: now) } ?? .zero
-        return min(max(first, accounts.take(account, at: now)), delayMax)
+        let second = account.map { accounts.take($0, at: now) } ?? .zero
+        return min(max(first, second), delayMax)
     }
 
     /// The attempt succeeded: it counts for nothing.
-    package mutating func succeed(_ address: NetworkAddress?, _ account: BareJID, at now: NIODeadline) {
+    ///
+    /// - Parameter account: with which it began.
+    package mutating func succeed(_ address: NetworkAddress?, _ account: BareJID?, at now: NIODeadline) {
         if let address { addresses.giveBack(address.network, at: now) }
-        accounts.giveBack(account, at: now)
+        if let account { accounts.giveBack(account, at: now) }
     }
 
     package var entryCount: Int { addresses.count + accounts.count }

@@ -141,6 +141,8 @@ private final class InProcessConnection: ConversationConnection, SessionTranspor
         // Without TLS there are no tokens.
         case .lookUpTokens: perform(machine.answered(.hashedTokens([])))
         case .conclude: perform(machine.concluded(.failure(.temporaryAuthFailure)))
+        // Nor anybody to ask.
+        case .consult: perform(machine.answered(.refused(.temporaryAuthFailure)))
         case .lookUp(_, let identity, let question):
             perform(machine.answered(transport.answer(question, about: identity.account)))
         case .succeed(let account, _):

@@ -4,6 +4,9 @@ public enum SASLStep: Hashable, Sendable {
     case challenge([UInt8])
     /// Find this out about the account, and come back with ``SASLServerExchange/provide(_:)``. Nothing from the peer is read meanwhile.
     case lookUp(SASLIdentity, SASLQuestion)
+    /// Ask whoever knows about what the peer has shown, which says itself who it is, and come back with ``SASLServerExchange/provide(_:)``. Nothing
+    /// from the peer is read meanwhile.
+    case consult(SASLConsultation)
     /// The peer is who it says. Additional data goes inside `<success/>` (RFC 6120 §6.3.10).
     case success(SASLIdentity, additionalData: [UInt8]?)
     /// Send this. The exchange is over; the peer may start another.
@@ -23,7 +26,10 @@ public enum SASLQuestion: Hashable, Sendable {
     case hashedTokens(HashedTokenMechanism)
 }
 
-/// What the account source found out.
+/// What an exchange asks of others than the account source, before it is known who the peer is.
+public enum SASLConsultation: Hashable, Sendable {}
+
+/// What was found out.
 public enum SASLAnswer: Hashable, Sendable {
     /// The keys, and what to answer a peer that has proved to know the password but may not come in: a disabled account
     /// says so to its owner and to nobody else.

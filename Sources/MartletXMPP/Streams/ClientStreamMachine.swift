@@ -166,6 +166,8 @@ public struct ClientStreamMachine: Sendable {
         case refuseTLS
         /// Ask the account source, and come back with ``ClientStreamMachine/answered(_:)``.
         case lookUp(SASLMechanism, SASLIdentity, SASLQuestion)
+        /// Ask whoever knows about what the client has shown, and come back with ``ClientStreamMachine/answered(_:)``.
+        case consult(SASLMechanism, SASLConsultation)
         /// Look up the tokens that the client may have, by the identifier that it says of itself, and come back with
         /// ``ClientStreamMachine/answered(_:)``.
         case lookUpTokens(HashedTokenMechanism, SASLIdentity, UserAgent)
@@ -651,6 +653,9 @@ extension ClientStreamMachine {
             state = .lookingUp(attempt, negotiation)
             if case .hashedTokens(let mechanism) = question, let agent = attempt.userAgent { return .lookUpTokens(mechanism, identity, agent) }
             return .lookUp(attempt.mechanism, identity, question)
+        case .consult(let consultation):
+            state = .lookingUp(attempt, negotiation)
+            return .consult(attempt.mechanism, consultation)
         case .success(let identity, let additionalData):
             return succeed(identity.account, additionalData, attempt, negotiation)
         case .failure(let failure):

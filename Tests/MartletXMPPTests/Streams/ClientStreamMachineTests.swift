@@ -106,6 +106,7 @@ extension ClientStreamMachine.Action {
         case .proceed: "proceed"
         case .refuseTLS: "refuse TLS"
         case .lookUp: "ask"
+        case .consult(let mechanism, _): "consult \(mechanism.name)"
         case .lookUpTokens(let mechanism, _, _): "ask \(mechanism.name)"
         case .conclude: "conclude"
         case .challenge(_, let profile): "\(profile.mark)challenge"
