@@ -1,5 +1,66 @@
 public import MartletXML
 
+extension ClientStreamMachine {
+    /// What whoever runs the machine is to do. ``write(to:extras:)`` says what goes on the wire; the rest is named here.
+    public enum Action: Hashable, Sendable {
+        case wait
+        case open(ServerStreamHeader, StreamFeatures)
+        /// Drop every byte that came in clear, then start TLS with the certificate of the domain; if there were any, drop the connection
+        /// (CVE-2011-0411).
+        case proceed(domain: String)
+        /// TLS cannot start now (RFC 6120 §5.4.2.2): the connection closes.
+        case refuseTLS
+        /// Ask the account source, and come back with ``ClientStreamMachine/answered(_:)``.
+        case lookUp(SASLMechanism, SASLIdentity, SASLQuestion)
+        /// Ask whoever knows about what the client has shown, and come back with ``ClientStreamMachine/answered(_:)``.
+        case consult(SASLMechanism, SASLConsultation)
+        /// Look up the tokens that the client may have, by the identifier that it says of itself, and come back with
+        /// ``ClientStreamMachine/answered(_:)``.
+        case lookUpTokens(HashedTokenMechanism, SASLIdentity, UserAgent)
+        case challenge([UInt8], SASLProfile = .rfc6120)
+        /// What was given is a request of somebody who has no account: answer it, and come back with ``ClientStreamMachine/registered(_:)``.
+        case register(domain: String, token: String?)
+        /// Answers a request of such a client, in the name to which it was sent.
+        case answerStranger(id: String, from: String?, RegistrationAnswer)
+        /// Expect a new header; the limits of an authenticated stream hold from here.
+        case succeed(BareJID, additionalData: [UInt8]?)
+        case fail(SASLFailure, SASLProfile = .rfc6120)
+        /// The last attempt failed: the stream ends.
+        case failFinally(SASLFailure, StreamError, SASLProfile = .rfc6120)
+        /// The exchange has succeeded: see to the client's tokens, and come back with ``ClientStreamMachine/concluded(_:)``, which may refuse it.
+        case conclude(TokenLogin)
+        /// The client has proved who it is, and hears of that when what it asked for is done: the limits of an authenticated stream hold from
+        /// here, on the same stream. Come back with ``ClientStreamMachine/admitted()``.
+        case admit(BareJID, UserAgent?)
+        /// Bind a resource with what goes with it (XEP-0386), and come back with ``ClientStreamMachine/bound(_:_:)`` or
+        /// ``ClientStreamMachine/refusedBind(_:)``.
+        case bindInline(BareJID, InlineBind)
+        /// The log-in is done; a session has begun or goes on, if one was asked for and could be had.
+        case complete(InlineSuccess)
+        /// Bind a resource and come back with ``ClientStreamMachine/bound(_:_:)`` or ``ClientStreamMachine/refusedBind(_:)``.
+        case bind(BareJID, resource: String?)
+        /// A session has begun.
+        case confirmBind(FullJID, id: String)
+        /// Go on with the session of an earlier stream, and come back with ``ClientStreamMachine/resumed(_:previous:handled:)`` or
+        /// ``ClientStreamMachine/refusedResumption(_:handled:)``.
+        case resume(BareJID, previous: String, handled: UInt32)
+        /// What the client says about the stream is for the session.
+        case manage(StreamManagementRequest)
+        /// Answers what the client says about the stream.
+        case managed(StreamManagementAnswer)
+        /// What the client says about its state is for the session (XEP-0352).
+        case indicate(ClientStateIndication)
+        /// Answers a request that never reaches the session.
+        case answer(id: String, StanzaError?)
+        /// What was given is for the session.
+        case deliver
+        /// Send the header if there is one, the error if there is one, and the end of the stream; wait for the client's for a bounded time.
+        case close(StreamError?, ServerStreamHeader?)
+        /// Close the connection, after the end of the stream if it has not been sent.
+        case finish(sendsEnd: Bool)
+    }
+}
+
 extension ClientStreamMachine.Action {
     /// Writes what the action puts on the wire of a TCP stream (RFC 6120); nothing for those that only say what to do.
     ///
