@@ -61,14 +61,8 @@ extension ClientStreamMachine {
 
     /// What the account source found out. Nobody may wait for it any more: the stream may have ended.
     public mutating func answered(_ answer: SASLAnswer) -> Action {
-        switch state {
-        case .lookingUp(var attempt, let negotiation):
-            return perform(attempt.exchange.provide(answer), attempt, negotiation)
-        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .concluding, .registering,
-            .completing, .authenticated, .awaitingBind, .binding,
-            .resuming, .bound, .closing, .closed:
-            return .wait
-        }
+        guard case .lookingUp(var attempt, let negotiation) = state else { return .wait }
+        return perform(attempt.exchange.provide(answer), attempt, negotiation)
     }
 
     private mutating func perform(_ step: SASLStep, _ attempt: Attempt, _ negotiation: Negotiation) -> Action {

@@ -19,30 +19,18 @@ extension ClientStreamMachine {
     ///
     /// - Parameter content: what `<bound/>` says of it, where it was asked for inside the log-in.
     public mutating func bound(_ address: FullJID, _ content: ByteBuffer = ByteBuffer()) -> Action {
-        switch state {
-        case .completing(let completion, .binding): return complete(completion, completion.refusal, address, .bound(address, content))
-        case .binding(_, let id):
-            state = .bound(address)
-            return .confirmBind(address, id: id)
-        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .concluding, .registering,
-            .completing, .authenticated, .awaitingBind,
-            .resuming, .bound, .closing, .closed:
-            return .wait
-        }
+        if case .completing(let completion, .binding) = state { return complete(completion, completion.refusal, address, .bound(address, content)) }
+        guard case .binding(_, let id) = state else { return .wait }
+        state = .bound(address)
+        return .confirmBind(address, id: id)
     }
 
     /// The resource cannot be had; the client may ask for another (RFC 6120 §7.7.2).
     public mutating func refusedBind(_ error: StanzaError) -> Action {
-        switch state {
-        case .completing(let completion, .binding): return complete(completion)
-        case .binding(let account, let id):
-            state = .awaitingBind(account)
-            return .answer(id: id, error)
-        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .concluding, .registering,
-            .completing, .authenticated, .awaitingBind,
-            .resuming, .bound, .closing, .closed:
-            return .wait
-        }
+        if case .completing(let completion, .binding) = state { return complete(completion) }
+        guard case .binding(let account, let id) = state else { return .wait }
+        state = .awaitingBind(account)
+        return .answer(id: id, error)
     }
 
     /// What ``received(_:_:)`` does once a session has begun, without its detours: a stanza passes here.
@@ -93,30 +81,22 @@ extension ClientStreamMachine {
 
     /// The session of the earlier stream goes on here. If the answer is ``Action/wait`` the stream ended meanwhile.
     public mutating func resumed(_ address: FullJID, previous: String, handled: UInt32) -> Action {
-        switch state {
-        case .resuming:
-            state = .bound(address)
-            return .managed(.resumed(previous: previous, handled: handled))
-        case .completing(let completion, .resuming):
-            return complete(completion, .resumed(previous: previous, handled: handled), address, .resumed(address))
-        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .concluding, .registering, .completing, .authenticated,
-            .awaitingBind, .binding, .bound, .closing, .closed:
-            return .wait
-        }
+        let answer = StreamManagementAnswer.resumed(previous: previous, handled: handled)
+        if case .completing(let completion, .resuming) = state { return complete(completion, answer, address, .resumed(address)) }
+        guard case .resuming = state else { return .wait }
+        state = .bound(address)
+        return .managed(answer)
     }
 
     /// The earlier stream is gone; the client may bind a resource (§5).
     public mutating func refusedResumption(_ condition: StanzaError.Condition, handled: UInt32?) -> Action {
-        switch state {
-        case .resuming(let account):
-            state = .awaitingBind(account)
-            return .managed(.failed(condition, handled: handled))
-        case .completing(var completion, .resuming):
-            completion.refusal = .failed(condition, handled: handled)
+        let answer = StreamManagementAnswer.failed(condition, handled: handled)
+        if case .completing(var completion, .resuming) = state {
+            completion.refusal = answer
             return bindInline(completion)
-        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .concluding, .registering, .completing, .authenticated,
-            .awaitingBind, .binding, .bound, .closing, .closed:
-            return .wait
         }
+        guard case .resuming(let account) = state else { return .wait }
+        state = .awaitingBind(account)
+        return .managed(answer)
     }
 }

@@ -34,29 +34,38 @@ public struct ClientStreamMachine: Sendable {
 // MARK: What can be asked
 
 extension ClientStreamMachine {
-    /// An answer is awaited from this side of the connection: nothing of the client is looked at meanwhile.
-    public var isWaiting: Bool {
+    /// Who is to say something now.
+    private enum Turn {
+        /// The client: its header.
+        case header
+        /// The client: an element.
+        case client
+        /// This side of the connection: an answer.
+        case server
+        /// Nobody, but for the end of the client's stream.
+        case nobody
+    }
+
+    private var turn: Turn {
         switch state {
-        case .startingTLS, .lookingUp, .concluding, .registering, .completing, .binding, .resuming: true
-        case .awaitingHeader, .negotiating, .authenticating, .authenticated, .awaitingBind, .bound, .closing, .closed: false
+        case .awaitingHeader, .authenticated: .header
+        case .negotiating, .authenticating, .awaitingBind, .bound: .client
+        case .startingTLS, .lookingUp, .concluding, .registering, .completing, .binding, .resuming: .server
+        case .closing, .closed: .nobody
         }
     }
+
+    /// An answer is awaited from this side of the connection: nothing of the client is looked at meanwhile.
+    public var isWaiting: Bool { turn == .server }
+
+    /// Our end of the stream has been sent, or there is nothing left to send it on.
+    public var isEnding: Bool { turn == .nobody }
 
     /// Whether the client has proved who it is.
     public var isAuthenticated: Bool {
         switch state {
         case .authenticated, .completing, .awaitingBind, .binding, .resuming, .bound: true
         case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .concluding, .registering, .closing, .closed: false
-        }
-    }
-
-    /// Our end of the stream has been sent, or there is nothing left to send it on.
-    public var isEnding: Bool {
-        switch state {
-        case .closing, .closed: true
-        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .concluding, .registering, .completing, .authenticated,
-            .awaitingBind, .binding, .resuming, .bound:
-            false
         }
     }
 
@@ -111,8 +120,7 @@ extension ClientStreamMachine {
                 return (.awaitingBind(account), .binding)
             }
         case .closing, .closed: return .wait
-        case .negotiating, .startingTLS, .authenticating, .lookingUp, .concluding, .registering,
-            .completing, .awaitingBind, .binding, .resuming, .bound:
+        case .negotiating, .authenticating, .awaitingBind, .bound, .startingTLS, .lookingUp, .concluding, .registering, .completing, .binding, .resuming:
             return end(StreamError(.badFormat, "A stream has one header."))
         }
     }
@@ -205,15 +213,9 @@ extension ClientStreamMachine {
     /// The end of the client's stream.
     public mutating func peerClosed() -> Action {
         defer { state = .closed }
-        switch state {
-        case .closing: return .finish(sendsEnd: false)
-        case .closed: return .wait
+        guard !isClosed else { return .wait }
         // A header that is empty (`<stream:stream …/>`) is answered before it is closed.
-        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .concluding, .registering,
-            .completing, .authenticated, .awaitingBind,
-            .binding, .resuming, .bound:
-            return .finish(sendsEnd: true)
-        }
+        return .finish(sendsEnd: !isEnding)
     }
 
     /// Bytes that are no XMPP.
@@ -227,30 +229,23 @@ extension ClientStreamMachine {
 extension ClientStreamMachine {
     /// The handshake is done.
     public mutating func secured(_ bindings: [ChannelBinding], version: NegotiatedTLS? = nil) -> Action {
-        switch state {
-        case .startingTLS(let domain):
-            state = .awaitingHeader(.tls(bindings, version: version), domain: domain)
-            return .wait
-        case .awaitingHeader, .negotiating, .authenticating, .lookingUp, .concluding, .registering,
-            .completing, .authenticated, .awaitingBind, .binding,
-            .resuming, .bound, .closing, .closed:
-            return .wait
-        }
+        if case .startingTLS(let domain) = state { state = .awaitingHeader(.tls(bindings, version: version), domain: domain) }
+        return .wait
     }
 
     /// The server ends the stream: it stops, an administrator says so, a deadline has passed.
     public mutating func end(_ error: StreamError?, _ environment: some ClientStreamEnvironment) -> Action {
-        switch state {
-        case .awaitingHeader, .authenticated:
-            state = .closing
-            return .close(error, ServerStreamHeader(from: environment.defaultDomain, id: environment.streamID()))
-        case .startingTLS:
+        if case .startingTLS = state {
             // Nothing of ours can be read between `<proceed/>` and the end of the handshake.
             state = .closed
             return .finish(sendsEnd: false)
-        case .negotiating, .authenticating, .lookingUp, .concluding, .registering,
-            .completing, .awaitingBind, .binding, .resuming, .bound: return end(error)
-        case .closing, .closed: return .wait
+        }
+        switch turn {
+        case .header:
+            state = .closing
+            return .close(error, ServerStreamHeader(from: environment.defaultDomain, id: environment.streamID()))
+        case .client, .server: return end(error)
+        case .nobody: return .wait
         }
     }
 
