@@ -88,17 +88,16 @@ public struct HashedTokenCandidate: Hashable, Sendable {
 /// number is in either, so that what somebody has seen of a connection he can use again: with channel binding not on another connection, and
 /// without it for as long as the token lives, unless the client counts (XEP-0484 §3.4). That is why the mechanism is for TLS only.
 public struct HashedTokenExchange: Hashable, Sendable {
-    private enum State: Hashable, Sendable {
-        case start
-        case awaitingMessage
-        case awaitingTokens(SASLIdentity, proof: [UInt8])
-        case accepted(HashedTokenCandidate)
-        case over
+    private struct Claim: Hashable, Sendable {
+        let identity: SASLIdentity
+        let proof: [UInt8]
     }
 
     private let mechanism: HashedTokenMechanism
     private let offer: SASLOffer
-    private var state = State.start
+    private var exchange = OneMessageExchange<Claim>()
+    /// The token that the client has proved to have; `nil` before success.
+    public private(set) var accepted: HashedTokenCandidate?
 
     /// - Parameter offer: of this stream, with the connection's channel bindings.
     public init(_ mechanism: HashedTokenMechanism, offer: SASLOffer) {
@@ -106,71 +105,54 @@ public struct HashedTokenExchange: Hashable, Sendable {
         self.offer = offer
     }
 
-    /// The token that the client has proved to have; `nil` before success.
-    public var accepted: HashedTokenCandidate? {
-        if case .accepted(let candidate) = state { candidate } else { nil }
-    }
-
     /// Takes the client's message. `nil` is one without payload: as the first, it asks to be challenged.
     public mutating func step(_ message: [UInt8]?) -> SASLStep {
-        switch state {
-        case .start:
-            if let message { return receive(message) }
-            state = .awaitingMessage
-            return .challenge([])
-        case .awaitingMessage: return receive(message ?? [])
-        case .awaitingTokens, .accepted, .over: return fail(.malformedRequest("No response is expected now."))
+        exchange.step(message) { [mechanism, offer] message throws(SASLFailure) in
+            let claim = try Self.claim(message, at: offer.domain)
+            _ = try Self.binding(mechanism, offer)
+            return (claim, .lookUp(claim.identity, .hashedTokens(mechanism)))
         }
     }
 
     /// Takes the tokens of the client's device for the mechanism, the new one first (XEP-0484 §5.1). There are none for an account that does not exist.
     public mutating func provide(_ answer: SASLAnswer) -> SASLStep {
-        guard case .awaitingTokens(let identity, let proof) = state else { return fail(.temporaryAuthFailure) }
-        switch answer {
-        case .hashedTokens(let candidates): return choose(among: candidates, identity, proof)
-        case .refused(let failure): return fail(failure)
-        case .scramKeys, .passwordVerdict, .certificateVerdict: return fail(.temporaryAuthFailure)
-        }
-    }
-
-    private mutating func receive(_ message: [UInt8]) -> SASLStep {
-        do throws(SASLFailure) {
-            guard message.count <= SASLServerExchange.messageBytesMax else { throw .malformedRequest("The message is too long.") }
-            guard let end = message.firstIndex(of: 0), let username = String(validating: message[..<end], as: UTF8.self) else {
-                throw .malformedRequest("A user name in UTF-8, NUL and a hash are expected.")
+        var accepted: HashedTokenCandidate?
+        defer { if let accepted { self.accepted = accepted } }
+        return exchange.provide { [mechanism, offer] claim throws(SASLFailure) in
+            switch answer {
+            case .hashedTokens(let candidates):
+                let binding = try Self.binding(mechanism, offer)
+                let candidate = try Self.choice(among: candidates, claim.proof, binding)
+                accepted = candidate
+                return .success(claim.identity, additionalData: candidate.token.responderProof(binding))
+            case .refused(let failure): throw failure
+            case .scramKeys, .passwordVerdict, .certificateVerdict: throw .temporaryAuthFailure
             }
-            let proof = Array(message[(end + 1)...])
-            guard proof.count == HashedTokenMechanism.proofBytes else { throw .malformedRequest("The hash has \(HashedTokenMechanism.proofBytes) bytes.") }
-            _ = try binding()
-            let identity = try SASLIdentity(username: username, authzid: nil, domain: offer.domain)
-            state = .awaitingTokens(identity, proof: proof)
-            return .lookUp(identity, .hashedTokens(mechanism))
-        } catch {
-            return fail(error)
         }
     }
 
-    private mutating func choose(among candidates: [HashedTokenCandidate], _ identity: SASLIdentity, _ proof: [UInt8]) -> SASLStep {
-        do throws(SASLFailure) {
-            let binding = try binding()
-            guard let candidate = candidates.first(where: { equalInConstantTime($0.token.initiatorProof(binding), proof) }) else { throw .notAuthorized }
-            if let refusal = candidate.refusal { throw refusal }
-            state = .accepted(candidate)
-            return .success(identity, additionalData: candidate.token.responderProof(binding))
-        } catch {
-            return fail(error)
+    private static func claim(_ message: [UInt8], at domain: String) throws(SASLFailure) -> Claim {
+        guard message.count <= SASLServerExchange.messageBytesMax else { throw .malformedRequest("The message is too long.") }
+        guard let end = message.firstIndex(of: 0), let username = String(validating: message[..<end], as: UTF8.self) else {
+            throw .malformedRequest("A user name in UTF-8, NUL and a hash are expected.")
         }
+        let proof = Array(message[(end + 1)...])
+        guard proof.count == HashedTokenMechanism.proofBytes else { throw .malformedRequest("The hash has \(HashedTokenMechanism.proofBytes) bytes.") }
+        return Claim(identity: try SASLIdentity(username: username, authzid: nil, domain: domain), proof: proof)
+    }
+
+    private static func choice(
+        among candidates: [HashedTokenCandidate], _ proof: [UInt8], _ binding: [UInt8]
+    ) throws(SASLFailure) -> HashedTokenCandidate {
+        guard let candidate = candidates.first(where: { equalInConstantTime($0.token.initiatorProof(binding), proof) }) else { throw .notAuthorized }
+        if let refusal = candidate.refusal { throw refusal }
+        return candidate
     }
 
     /// The data of the connection that the client must have had as well.
-    private func binding() throws(SASLFailure) -> [UInt8] {
+    private static func binding(_ mechanism: HashedTokenMechanism, _ offer: SASLOffer) throws(SASLFailure) -> [UInt8] {
         guard let kind = mechanism.binding else { return [] }
         guard let binding = offer.bindings.first(where: { $0.kind == kind }) else { throw .bindingRefused("unsupported-channel-binding-type") }
         return binding.data
-    }
-
-    private mutating func fail(_ failure: SASLFailure) -> SASLStep {
-        state = .over
-        return .failure(failure)
     }
 }

@@ -1,14 +1,7 @@
 /// The server's side of PLAIN (RFC 4616), as a machine without I/O.
 public struct PlainExchange: Hashable, Sendable {
-    private enum State: Hashable, Sendable {
-        case start
-        case awaitingMessage
-        case awaitingVerdict(SASLIdentity)
-        case over
-    }
-
     private let domain: String
-    private var state = State.start
+    private var exchange = OneMessageExchange<SASLIdentity>()
 
     /// - Parameter domain: the domainpart of the stream.
     public init(domain: String) {
@@ -17,47 +10,24 @@ public struct PlainExchange: Hashable, Sendable {
 
     /// Takes the client's message. `nil` is one without payload: as the first, it asks to be challenged.
     public mutating func step(_ message: [UInt8]?) -> SASLStep {
-        switch state {
-        case .start:
-            if let message { return receive(message) }
-            state = .awaitingMessage
-            return .challenge([])
-        case .awaitingMessage:
-            return receive(message ?? [])
-        case .awaitingVerdict, .over:
-            return fail(.malformedRequest("No response is expected now."))
+        exchange.step(message) { [domain] message throws(SASLFailure) in
+            let credentials = try PlainMessage(parsing: message)
+            let identity = try SASLIdentity(username: credentials.authcid, authzid: credentials.authzid, domain: domain)
+            guard let password = PreparedPassword(credentials.password) else { throw .notAuthorized }
+            return (identity, .lookUp(identity, .passwordVerdict(password)))
         }
     }
 
     /// Takes what was found out about the account that ``SASLStep/lookUp(_:_:)`` named.
     public mutating func provide(_ answer: SASLAnswer) -> SASLStep {
-        guard case .awaitingVerdict(let identity) = state else { return fail(.temporaryAuthFailure) }
-        switch answer {
-        case .passwordVerdict(true):
-            state = .over
-            return .success(identity, additionalData: nil)
-        case .passwordVerdict(false): return fail(.notAuthorized)
-        case .refused(let failure): return fail(failure)
-        case .scramKeys, .certificateVerdict, .hashedTokens: return fail(.temporaryAuthFailure)
+        exchange.provide { identity throws(SASLFailure) in
+            switch answer {
+            case .passwordVerdict(true): return .success(identity, additionalData: nil)
+            case .passwordVerdict(false): throw .notAuthorized
+            case .refused(let failure): throw failure
+            case .scramKeys, .certificateVerdict, .hashedTokens: throw .temporaryAuthFailure
+            }
         }
-    }
-
-    private mutating func receive(_ message: [UInt8]) -> SASLStep {
-        do throws(SASLFailure) {
-            let credentials = try PlainMessage(parsing: message)
-            let identity = try SASLIdentity(
-                username: credentials.authcid, authzid: credentials.authzid, domain: domain)
-            guard let password = PreparedPassword(credentials.password) else { throw .notAuthorized }
-            state = .awaitingVerdict(identity)
-            return .lookUp(identity, .passwordVerdict(password))
-        } catch {
-            return fail(error)
-        }
-    }
-
-    private mutating func fail(_ failure: SASLFailure) -> SASLStep {
-        state = .over
-        return .failure(failure)
     }
 }
 
