@@ -27,7 +27,7 @@ struct DeviceTokensTests {
         accepted: HashedToken? = nil, _ use: FASTRequest.Use? = nil, wanted: HashedTokenMechanism? = nil, on device: DeviceID? = nil
     ) -> DeviceLogin {
         let sighting = DeviceSighting(device ?? phone, software: "Client", name: "phone", by: accepted == nil ? .password : [], at: time.wallMilliseconds)
-        return DeviceLogin(juliet, sighting, accepted: accepted, FASTRequest(use: use, wanted: wanted))
+        return DeviceLogin(juliet, sighting, accepted: accepted.map { HashedTokenCandidate($0, .new) }, FASTRequest(use: use, wanted: wanted))
     }
 
     /// A first token, by password.
@@ -97,8 +97,33 @@ struct DeviceTokensTests {
         #expect(await candidates() == [HashedTokenCandidate(newer, .new), HashedTokenCandidate(old, .current)])
         #expect(await failure(login(accepted: new)) == .notAuthorized)
         #expect(try await tokens().conclude(login(accepted: newer)) == nil)
-        #expect(await candidates() == [HashedTokenCandidate(newer, .current)])
+        #expect(await candidates() == [HashedTokenCandidate(newer, .current, isSettled: true)])
         #expect(await failure(login(accepted: old)) == .notAuthorized)
+    }
+
+    @Test("a token that was used before is used again without a write, until it is a day old, counts or is to end")
+    func settled() async throws {
+        let token = try await first()
+        _ = try await tokens().conclude(login(accepted: token))
+        let candidate = try #require(await candidates()?.first)
+        #expect(candidate.isSettled)
+        let before = try await store.device(phone, of: id)
+        time.advance(by: 1_000_000)
+        func use(_ use: FASTRequest.Use?, wanted: HashedTokenMechanism? = nil) async throws -> IssuedToken? {
+            let sighting = DeviceSighting(phone, software: "Other", name: "phone", by: [], at: time.wallMilliseconds)
+            return try await tokens().conclude(DeviceLogin(juliet, sighting, accepted: candidate, FASTRequest(use: use, wanted: wanted)))
+        }
+        #expect(try await use(FASTRequest.Use()) == nil)
+        #expect(try await store.device(phone, of: id) == before)
+        #expect(try await use(FASTRequest.Use(count: 1)) == nil)
+        #expect(try await store.device(phone, of: id)?.tokens[.current]?.count == 1)
+        #expect(try await use(FASTRequest.Use(), wanted: HashedTokenMechanism.none) != nil)
+        #expect(try await use(FASTRequest.Use(invalidates: true)) == nil)
+        #expect(try await store.device(phone, of: id)?.tokens == [:])
+        let old = try await first()
+        _ = try await tokens().conclude(login(accepted: old))
+        time.advance(by: Self.day + 1_000_000)
+        #expect(await candidates()?.first?.isSettled == false)
     }
 
     @Test("a token ends when it was said to, and its client hears that (§4.2)")

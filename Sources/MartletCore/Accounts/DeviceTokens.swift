@@ -5,15 +5,18 @@ package struct DeviceLogin: Sendable {
     package var account: BareJID
     package var device: DeviceSighting
     /// What it has proved to have, if that was a token.
-    package var accepted: HashedToken?
+    package var accepted: HashedTokenCandidate?
     package var request: FASTRequest
 
-    package init(_ account: BareJID, _ device: DeviceSighting, accepted: HashedToken? = nil, _ request: FASTRequest = FASTRequest()) {
+    package init(_ account: BareJID, _ device: DeviceSighting, accepted: HashedTokenCandidate? = nil, _ request: FASTRequest = FASTRequest()) {
         self.account = account
         self.device = device
         self.accepted = accepted
         self.request = request
     }
+
+    /// Nothing is to be written of it. What has ended the token since it was looked up ends the log-in as well (``CredentialChanges``).
+    fileprivate var isSettled: Bool { accepted?.isSettled == true && request == FASTRequest(use: FASTRequest.Use()) }
 }
 
 /// The tokens by which devices log in instead of a password (XEP-0484).
@@ -73,7 +76,8 @@ package struct DeviceTokens: Sendable {
             guard let stored = try await store.device(device, of: identity?.id ?? .nobody), let identity else { return .hashedTokens([]) }
             return .hashedTokens(TokenSlot.allCases.compactMap { slot in
                 guard let kept = stored.tokens[slot], kept.mechanism == mechanism else { return nil }
-                return HashedTokenCandidate(token(kept, of: identity.id, device), slot, refusal: refusal(of: kept, identity))
+                return HashedTokenCandidate(
+                    token(kept, of: identity.id, device), slot, refusal: refusal(of: kept, identity), isSettled: slot == .current && !isAging(kept))
             })
         } catch {
             return .refused(.temporaryAuthFailure)
@@ -89,6 +93,8 @@ package struct DeviceTokens: Sendable {
     ///
     /// - Returns: a token for the client, if it is to get one: because it wants one, or because the one that it has used is getting old.
     package func conclude(_ login: DeviceLogin) async throws(SASLFailure) -> IssuedToken? {
+        // Four reads and a wait for the disk, which would be two thirds of what a log-in by a token takes.
+        if login.isSettled { return nil }
         let identity: StoredIdentity?
         do throws(StoreError) { identity = try await store.credentials(of: login.account) } catch { throw SASLFailure(error) }
         guard let identity else { throw .notAuthorized }
@@ -110,16 +116,18 @@ package struct DeviceTokens: Sendable {
         guard let accepted = login.accepted else { return nil }
         let device: StoredDevice?
         do throws(StoreError) { device = try await store.device(login.device.id, of: account) } catch { throw SASLFailure(error) }
-        guard let kept = device?.tokens.values.first(where: { token($0, of: account, login.device.id) == accepted }) else { throw .notAuthorized }
+        guard let kept = device?.tokens.values.first(where: { token($0, of: account, login.device.id) == accepted.token }) else { throw .notAuthorized }
         return kept
     }
 
     /// For what the client gets a token, if it gets one.
     private func mechanism(after used: StoredToken?, _ login: DeviceLogin) -> HashedTokenMechanism? {
         if let wanted = login.request.wanted { return wanted }
-        guard let used, login.request.use?.invalidates != true, time.wallMilliseconds - used.issued > settings.rotationAge else { return nil }
+        guard let used, login.request.use?.invalidates != true, isAging(used) else { return nil }
         return used.mechanism
     }
+
+    private func isAging(_ token: StoredToken) -> Bool { time.wallMilliseconds - token.issued > settings.rotationAge }
 
     private func new(_ mechanism: HashedTokenMechanism) -> StoredToken {
         let now = time.wallMilliseconds

@@ -74,11 +74,14 @@ public struct HashedTokenCandidate: Hashable, Sendable {
     public let slot: TokenSlot
     /// What a client hears that has proved to have it and may not come in all the same: the token is too old, or the account disabled.
     public let refusal: SASLFailure?
+    /// Its use changes nothing: it has been used before, and its client needs no other yet.
+    public let isSettled: Bool
 
-    public init(_ token: HashedToken, _ slot: TokenSlot, refusal: SASLFailure? = nil) {
+    public init(_ token: HashedToken, _ slot: TokenSlot, refusal: SASLFailure? = nil, isSettled: Bool = false) {
         self.token = token
         self.slot = slot
         self.refusal = refusal
+        self.isSettled = isSettled
     }
 }
 

@@ -53,8 +53,8 @@ public enum SASLServerExchange: Hashable, Sendable {
     }
 
     /// The token that the client has proved to have, if it was one, once the step said success (XEP-0484).
-    public var acceptedToken: HashedToken? {
-        if case .hashedToken(let exchange) = self { exchange.accepted?.token } else { nil }
+    public var acceptedToken: HashedTokenCandidate? {
+        if case .hashedToken(let exchange) = self { exchange.accepted } else { nil }
     }
 
     /// Takes the payload of `<auth/>` or `<response/>`, `nil` if it had none.

@@ -83,7 +83,7 @@ public struct TokenLogin: Hashable, Sendable {
     /// Has an identifier.
     public var userAgent: UserAgent
     /// What the client has proved to have, if that was a token.
-    public var accepted: HashedToken?
+    public var accepted: HashedTokenCandidate?
     public var request: FASTRequest
 }
 
