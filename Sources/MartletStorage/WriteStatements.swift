@@ -22,6 +22,7 @@ struct CommitEffects {
 final class WriteStatements {
     private let putRosterItem, deleteRosterItem, putRosterRemoval, trimRosterRemovals, putRosterVersion, putDocument, deleteDocument,
         document, appendEntry, putCursor, putArchiveFloor, raiseArchiveFloors, putLastActivity, raiseCeiling, nextAccount, insertAccount, findAccount, insertCredential,
+        addCredential, findCredential,
         deleteCredentials, setEnabled, deleteAccount, deleteCursor, deleteLastActivity, purgeLater: any SQLStatement
     private let rooms: RoomWrites
     private let nodes: NodeWrites
@@ -104,6 +105,16 @@ final class WriteStatements {
         findAccount = try connection.prepare("SELECT id FROM account WHERE domainpart = $1 AND localpart = $2")
         insertCredential = try connection.prepare(
             "INSERT INTO credential (account, hash, salt, iterations, stored_key, server_key) VALUES ($1, $2, $3, $4, $5, $6)")
+        addCredential = try connection.prepare(
+            """
+            INSERT INTO credential (account, hash, salt, iterations, stored_key, server_key) VALUES ($1, $2, $3, $4, $5, $6)
+            ON CONFLICT (account, hash) DO NOTHING
+            """)
+        findCredential = try connection.prepare(
+            """
+            SELECT 1 FROM credential
+            WHERE account = $1 AND hash = $2 AND salt = $3 AND iterations = $4 AND stored_key = $5 AND server_key = $6
+            """)
         deleteCredentials = try connection.prepare("DELETE FROM credential WHERE account = $1")
         setEnabled = try connection.prepare("UPDATE account SET enabled = $2 WHERE id = $1")
         deleteAccount = try connection.prepare("DELETE FROM account WHERE id = $1")
@@ -265,6 +276,10 @@ final class WriteStatements {
             try deleteCredentials.run { $0.bind(id, at: 1) }
             for credential in credentials { try insert(credential, of: id) }
             try devices.credentialsChanged(of: id)
+        case .addCredentials(let address, let keys, let proved):
+            let id = try account(address)
+            guard try has(proved, id) else { throw SQLError(.constraint, "the credentials are others: \(address)") }
+            for credential in keys { try addCredential.run { Self.bind(credential, of: id, to: $0) } }
         case .setEnabled(let address, let isEnabled):
             let id = try account(address)
             try setEnabled.run {
@@ -319,14 +334,20 @@ final class WriteStatements {
     }
 
     private func insert(_ credential: ScramKeys, of id: Int64) throws(SQLError) {
-        try insertCredential.run {
-            $0.bind(id, at: 1)
-            $0.bind(credential.hash.mechanismName, at: 2)
-            $0.bind(credential.salt, at: 3)
-            $0.bind(Int64(credential.iterations), at: 4)
-            $0.bind(credential.storedKey, at: 5)
-            $0.bind(credential.serverKey, at: 6)
-        }
+        try insertCredential.run { Self.bind(credential, of: id, to: $0) }
+    }
+
+    private func has(_ credential: ScramKeys, _ id: Int64) throws(SQLError) -> Bool {
+        try findCredential.first({ Self.bind(credential, of: id, to: $0) }) { _ in true } ?? false
+    }
+
+    private static func bind(_ credential: ScramKeys, of id: Int64, to statement: any SQLStatement) {
+        statement.bind(id, at: 1)
+        statement.bind(credential.hash.mechanismName, at: 2)
+        statement.bind(credential.salt, at: 3)
+        statement.bind(Int64(credential.iterations), at: 4)
+        statement.bind(credential.storedKey, at: 5)
+        statement.bind(credential.serverKey, at: 6)
     }
 
     static func signed(_ number: UInt64) throws(SQLError) -> Int64 {

@@ -50,6 +50,24 @@ struct StoreContractTests {
         }
     }
 
+    @Test("keys are added beside those by which the password was proved, and of hashes of which there are none (XEP-0480)", arguments: StoreKind.allCases)
+    func addedCredentials(_ kind: StoreKind) async throws {
+        try await withStore(kind) { store in
+            try await store.create(juliet, [credentials(.sha1), credentials(.sha256)])
+            let added = [credentials(.sha512, 9), credentials(.sha256, 9)]
+            try await store.commit([.account(.addCredentials(juliet, added, provedBy: credentials(.sha1)))])
+            let all: Set = [credentials(.sha1), credentials(.sha256), credentials(.sha512, 9)]
+            #expect(Set(try #require(try await store.credentials(of: juliet)).credentials) == all)
+            try await store.commit([.account(.setCredentials(juliet, [credentials(.sha1, 5)]))])
+            for proved in [credentials(.sha1), credentials(.sha256)] {
+                await #expect(throws: StoreError.constraint("the credentials are others: juliet@capulet.example")) {
+                    try await store.commit([.account(.addCredentials(juliet, [credentials(.sha512)], provedBy: proved))])
+                }
+            }
+            #expect(try await store.credentials(of: juliet)?.credentials == [credentials(.sha1, 5)])
+        }
+    }
+
     @Test("an account is disabled and enabled again", arguments: StoreKind.allCases)
     func standing(_ kind: StoreKind) async throws {
         try await withStore(kind) { store in
@@ -65,7 +83,10 @@ struct StoreContractTests {
     @Test("changing or deleting an account that is not there is refused", arguments: StoreKind.allCases)
     func missing(_ kind: StoreKind) async throws {
         try await withStore(kind) { store in
-            for change in [AccountChange.delete(juliet), .setEnabled(juliet, true), .setCredentials(juliet, [])] {
+            for change in [
+                AccountChange.delete(juliet), .setEnabled(juliet, true), .setCredentials(juliet, []),
+                .addCredentials(juliet, [], provedBy: credentials(.sha1)),
+            ] {
                 await #expect(throws: StoreError.constraint("no such account: juliet@capulet.example")) {
                     try await store.commit([.account(change)])
                 }

@@ -190,6 +190,9 @@ package enum AccountChange: Sendable {
     case create(BareJID, credentials: [ScramKeys], isAdmin: Bool)
     /// Takes all tokens of all devices away as well: whoever changes a password because somebody else knows it would not be rid of him otherwise.
     case setCredentials(BareJID, [ScramKeys])
+    /// Adds keys of hashes of which the account has none; those of others are passed over. Refused unless the account still has the keys by which somebody has
+    /// proved to know the password: they may have been replaced meanwhile.
+    case addCredentials(BareJID, [ScramKeys], provedBy: ScramKeys)
     case setEnabled(BareJID, Bool)
     /// Removes the account and everything that is keyed by it.
     case delete(BareJID)

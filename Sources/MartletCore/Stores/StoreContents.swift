@@ -260,6 +260,12 @@ extension StoreContents {
                 $0.credentials = credentials
                 $0.devices.credentialsChanged()
             }
+        case .addCredentials(let address, let keys, let proved):
+            let id = try id(of: address)
+            guard accounts[id]?.credentials.contains(proved) == true else { throw .constraint("the credentials are others: \(address)") }
+            try self.change(id, &undo) { account in
+                for keys in keys where !account.credentials.contains(where: { $0.hash == keys.hash }) { account.credentials.append(keys) }
+            }
         case .setEnabled(let address, let isEnabled):
             try self.change(try id(of: address), &undo) { $0.isEnabled = isEnabled }
         case .delete(let address):
