@@ -12,6 +12,7 @@ struct EmbeddedAccountSourceTests {
             asked.withLockedValue { $0.append(keys) }
             return false
         }
+        func keys(of password: PreparedPassword, _ wanted: ScramUpgrade) async -> ScramKeys? { nil }
     }
 
     @Test("a password for nobody is checked at the price of one for somebody (reliability.md rule 13)", arguments: [ScramHash.sha1, .sha256, .sha512])

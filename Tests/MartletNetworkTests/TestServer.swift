@@ -148,6 +148,8 @@ final class TestClock: TimeSource {
 /// Accounts without a database.
 struct TestAccounts: AccountSource {
     var isAvailable = true
+    /// Who lacks keys, if somebody does.
+    var upgrades: TestUpgrades?
 
     static func keys(_ hash: ScramHash) throws -> ScramKeys {
         let password = try #require(PreparedPassword("pencil"))
@@ -159,6 +161,21 @@ struct TestAccounts: AccountSource {
         return .keys(keys, standing: .ok)
     }
 
+    func missingKeys(of account: BareJID, _ hashes: [ScramHash], provedBy proved: ScramKeys) async -> [ScramUpgrade] {
+        guard let upgrades, proved == (try? Self.keys(proved.hash)) else { return [] }
+        return upgrades.missing.filter { hashes.contains($0.hash) }
+    }
+
+    func add(_ keys: ScramKeys, to account: BareJID, provedBy proved: ScramKeys) async -> AccountVerdict {
+        guard let upgrades, upgrades.verdict == .ok else { return upgrades?.verdict ?? .unavailable }
+        upgrades.added.withLockedValue { $0.append(keys) }
+        return .ok
+    }
+
+    func addKeys(of password: PreparedPassword, to account: BareJID, _ hashes: [ScramHash]) async -> [ScramHash] {
+        upgrades?.missing.map(\.hash).filter(hashes.contains) ?? []
+    }
+
     /// Everybody is there whom nobody else is called.
     func standing(of account: BareJID) async -> AccountVerdict {
         guard isAvailable else { return .unavailable }
@@ -168,6 +185,18 @@ struct TestAccounts: AccountSource {
     func verify(_ password: PreparedPassword, of account: BareJID) async -> AccountVerdict {
         guard isAvailable else { return .unavailable }
         return password == PreparedPassword("pencil") ? .ok : .badCredentials
+    }
+}
+
+/// The keys that accounts lack, and what comes of those that clients make up.
+final class TestUpgrades: Sendable {
+    let missing: [ScramUpgrade]
+    let verdict: AccountVerdict
+    let added = NIOLockedValueBox<[ScramKeys]>([])
+
+    init(_ hashes: [ScramHash], verdict: AccountVerdict = .ok) {
+        missing = hashes.map { ScramUpgrade(hash: $0, salt: [UInt8](repeating: 7, count: ScramKeys.saltBytesDefault), iterations: 4096) }
+        self.verdict = verdict
     }
 }
 

@@ -49,6 +49,7 @@ class Connection:
         listed, fast = re.search(r"<mechanisms .*?</mechanisms>", features), re.search(r"<fast .*?</fast>", features)
         self.mechanisms = re.findall(r"<mechanism>([^<]+)</mechanism>", listed[0] if listed else "")
         self.tokens = re.findall(r"<mechanism>([^<]+)</mechanism>", fast[0] if fast else "")
+        self.upgrades = re.findall(r"<upgrade xmlns='urn:xmpp:sasl:upgrade:0'>([^<]+)</upgrade>", features)
         self.types = re.findall(r"<channel-binding type='([^']+)'/>", features)
         return self
 

@@ -794,6 +794,7 @@ import uploads  # noqa: E402, F401
 import buckets  # noqa: E402, F401
 import binding  # noqa: E402, F401
 import fast  # noqa: E402, F401
+import upgrades  # noqa: E402, F401
 
 
 def main():

@@ -18,6 +18,25 @@ package protocol AccountSource: Sendable {
     /// Whether the account may come in that has proved otherwise who it is: `badCredentials` if it does not exist. For whoever holds a certificate that
     /// stands for it; strangers are told nothing of it.
     func standing(of account: BareJID) async -> AccountVerdict
+
+    // MARK: Keys that an account lacks (XEP-0480)
+
+    /// Of which of `hashes` the account lacks keys that whoever knows its password can make up. None if `proved`, by which somebody has just proved to know it,
+    /// are not the account's own keys.
+    func missingKeys(of account: BareJID, _ hashes: [ScramHash], provedBy proved: ScramKeys) async -> [ScramUpgrade]
+    /// Adds such keys: `ok` if they are on disk, `badCredentials` if `proved` are not the account's own any more.
+    func add(_ keys: ScramKeys, to account: BareJID, provedBy proved: ScramKeys) async -> AccountVerdict
+    /// Makes up such keys of a password that was verified.
+    ///
+    /// - Returns: the hashes of those that were added. That none could be is no reason to keep anybody out: they are made up next time.
+    func addKeys(of password: PreparedPassword, to account: BareJID, _ hashes: [ScramHash]) async -> [ScramHash]
+}
+
+/// Where keys are kept elsewhere, none are added.
+extension AccountSource {
+    package func missingKeys(of account: BareJID, _ hashes: [ScramHash], provedBy proved: ScramKeys) async -> [ScramUpgrade] { [] }
+    package func add(_ keys: ScramKeys, to account: BareJID, provedBy proved: ScramKeys) async -> AccountVerdict { .unavailable }
+    package func addKeys(of password: PreparedPassword, to account: BareJID, _ hashes: [ScramHash]) async -> [ScramHash] { [] }
 }
 
 package enum ScramAnswer: Sendable {

@@ -4,6 +4,8 @@ package import MartletXMPP
 package protocol PasswordWork: Sendable {
     /// Whether the password fits the keys; `nil` when too many wait already: nothing can be said.
     func verify(_ password: PreparedPassword, _ keys: ScramKeys) async -> Bool?
+    /// The keys of the password that are wanted; `nil` when too many wait already, or the library failed.
+    func keys(of password: PreparedPassword, _ wanted: ScramUpgrade) async -> ScramKeys?
 }
 
 /// Accounts from the server's own database.
@@ -48,12 +50,58 @@ package struct EmbeddedAccountSource: AccountSource {
         let identity: StoredIdentity?
         do throws(StoreError) { identity = try await store.credentials(of: account) }
         catch { return .unavailable }
-        // The strongest keys that are stored; whoever does not exist costs the same work.
-        let stored = identity?.credentials.max { $0.hash.byteCount < $1.hash.byteCount }
+        // Whoever does not exist costs the same work.
+        let stored = identity?.strongestKeys
         guard let keys = stored ?? (try? simulation.keys(for: account, hash: strongestHash)),
             let isRight = await work.verify(password, keys)
         else { return .unavailable }
         guard let identity, stored != nil, isRight else { return .badCredentials }
         return identity.isEnabled ? .ok : .disabled
     }
+}
+
+// MARK: Keys that an account lacks (XEP-0480)
+
+extension EmbeddedAccountSource {
+    package func missingKeys(of account: BareJID, _ hashes: [ScramHash], provedBy proved: ScramKeys) async -> [ScramUpgrade] {
+        // Who has not asked for it loses nothing if it cannot be found out now.
+        guard let identity = try? await store.credentials(of: account), identity.credentials.contains(proved) else { return [] }
+        return missing(in: identity, account, hashes)
+    }
+
+    package func add(_ keys: ScramKeys, to account: BareJID, provedBy proved: ScramKeys) async -> AccountVerdict {
+        do throws(StoreError) {
+            try await store.commit([.account(.addCredentials(account, [keys], provedBy: proved))])
+            return .ok
+        } catch {
+            if case .constraint = error { return .badCredentials }
+            return .unavailable
+        }
+    }
+
+    /// The password is checked once more where something is missing, against the keys that are there now: it may have been changed since it was verified.
+    package func addKeys(of password: PreparedPassword, to account: BareJID, _ hashes: [ScramHash]) async -> [ScramHash] {
+        guard let identity = try? await store.credentials(of: account), let proved = identity.strongestKeys else { return [] }
+        let missing = missing(in: identity, account, hashes)
+        guard !missing.isEmpty, await work.verify(password, proved) == true else { return [] }
+        var added: [ScramKeys] = []
+        for wanted in missing {
+            if let keys = await work.keys(of: password, wanted) { added.append(keys) }
+        }
+        let write = Write.account(.addCredentials(account, added, provedBy: proved))
+        guard !added.isEmpty, (try? await store.commit([write])) != nil else { return [] }
+        return added.map(\.hash)
+    }
+
+    /// With the salt and the iterations that strangers have been told before: that the account has these keys now shows in nothing.
+    private func missing(in identity: StoredIdentity, _ account: BareJID, _ hashes: [ScramHash]) -> [ScramUpgrade] {
+        hashes.compactMap { hash in
+            guard !identity.credentials.contains(where: { $0.hash == hash }), let told = try? simulation.keys(for: account, hash: hash) else { return nil }
+            return ScramUpgrade(hash: hash, salt: told.salt, iterations: told.iterations)
+        }
+    }
+}
+
+extension StoredIdentity {
+    fileprivate var strongestKeys: ScramKeys? { credentials.max { $0.hash.byteCount < $1.hash.byteCount } }
 }

@@ -42,6 +42,8 @@ package enum AuditEvent: Hashable, Sendable {
     case peerStreamsClosed(String, count: Int, by: String)
     case accountEnabled(BareJID, Bool, by: String)
     case passwordChanged(BareJID, by: String)
+    /// Keys of other hashes were made up of the password of an account, as somebody logged in with it (XEP-0480).
+    case keysAdded(BareJID, [ScramHash])
     /// The tokens and sessions of a device of an account have ended; whether it may still know the password.
     case deviceRevoked(BareJID, device: String, passwordRemains: Bool, by: String)
     case deviceNamed(BareJID, device: String, name: String, by: String)

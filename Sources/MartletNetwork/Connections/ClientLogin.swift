@@ -12,8 +12,14 @@ extension ClientStream {
         let account = identity.account
         attempt(mechanism, account) { stream in
             if question == .certificate { return stream.askAboutCertificate() }
-            let accounts = stream.service.accounts
-            stream.ask { await accounts.answer(question, about: account) }
+            let (accounts, upgrades, audit) = (stream.service.accounts, stream.listener.policy.upgrades, stream.service.router.audit)
+            stream.ask {
+                let answer = await accounts.answer(question, about: account)
+                guard !upgrades.isEmpty, case .passwordVerdict(let password) = question, case .passwordVerdict(true) = answer else { return answer }
+                let added = await accounts.addKeys(of: password, to: account, upgrades)
+                if !added.isEmpty { audit.record(.keysAdded(account, added)) }
+                return answer
+            }
         }
     }
 
@@ -46,18 +52,43 @@ extension ClientStream {
     }
 
     private func ask(_ question: @escaping @Sendable () async -> SASLAnswer) {
+        wait(for: question) { stream, answer in stream.answered(answer) }
+    }
+
+    private func wait<Answer: Sendable>(
+        for question: @escaping @Sendable () async -> Answer, _ then: @escaping @Sendable (ClientStream, Answer) -> Void
+    ) {
         let stream = NIOLoopBound(self, eventLoop: loop.loop)
         let mailbox = loop.context.mailbox
         // The account source waits for a disk, a directory or a key derivation. Nothing else of a login leaves the loop.
         Task(executorPreference: loop.executor) {
             let answer = await question()
-            mailbox.run { _ in stream.value.answered(answer) }
+            mailbox.run { _ in then(stream.value, answer) }
         }
     }
 
     func answered(_ answer: SASLAnswer) {
         perform(machine.answered(answer))
         carrier?.resume()
+    }
+
+    /// Looks up of which hashes the account lacks keys that its client would make up (XEP-0480).
+    func seekUpgrades(_ account: BareJID, _ proved: ScramKeys, _ hashes: [ScramHash]) {
+        let accounts = service.accounts
+        wait(for: { await accounts.missingKeys(of: account, hashes, provedBy: proved) }) { stream, missing in
+            stream.perform(stream.machine.upgradable(missing))
+            stream.carrier?.resume()
+        }
+    }
+
+    /// Adds keys that its client has made up, before it hears so. It waits for the disk.
+    func upgrade(_ account: BareJID, _ keys: ScramKeys, _ proved: ScramKeys) {
+        let (accounts, audit) = (service.accounts, service.router.audit)
+        wait(for: { await accounts.add(keys, to: account, provedBy: proved) }) { stream, verdict in
+            if verdict == .ok { audit.record(.keysAdded(account, [keys.hash])) }
+            stream.perform(stream.machine.upgraded(SASLFailure(verdict)))
+            stream.carrier?.resume()
+        }
     }
 
     /// Sees to the tokens of a client that has logged in (XEP-0484), before it hears so. It waits for the disk.

@@ -182,11 +182,13 @@ extension ClientStream {
     func perform(_ action: ClientStreamMachine.Action) {
         switch action {
         case .wait, .deliver, .manage, .indicate, .register: break
-        case .open, .challenge, .confirmBind, .managed, .answer, .answerStranger, .complete: send(action)
+        case .open, .challenge, .requestUpgrade, .describeUpgrade, .confirmBind, .managed, .answer, .answerStranger, .complete: send(action)
         case .proceed(let domain): carrier?.startTLS(domain, action)
         case .lookUp(let mechanism, let identity, let question): ask(mechanism, identity, question)
         case .consult(let mechanism, let consultation): consult(mechanism, consultation)
         case .lookUpTokens(let mechanism, let identity, let userAgent): ask(mechanism, identity, userAgent)
+        case .seekUpgrades(let account, let proved, let hashes): seekUpgrades(account, proved, hashes)
+        case .upgrade(let account, let keys, let proved): upgrade(account, keys, proved)
         case .conclude(let login): conclude(login)
         case .succeed(let account, _):
             send(action)

@@ -137,8 +137,10 @@ private final class InProcessConnection: ConversationConnection, SessionTranspor
     private func perform(_ action: ClientStreamMachine.Action) {
         switch action {
         case .wait, .deliver, .manage, .indicate, .register: break
-        case .open, .challenge, .confirmBind, .managed, .answer, .answerStranger, .fail, .proceed, .complete: put(action)
-        // Without TLS there are no tokens.
+        case .open, .challenge, .requestUpgrade, .describeUpgrade, .confirmBind, .managed, .answer, .answerStranger, .fail, .proceed, .complete: put(action)
+        // Without TLS no keys are made up, and there are no tokens.
+        case .seekUpgrades: perform(machine.upgradable([]))
+        case .upgrade: perform(machine.upgraded(.temporaryAuthFailure))
         case .lookUpTokens: perform(machine.answered(.hashedTokens([])))
         case .conclude: perform(machine.concluded(.failure(.temporaryAuthFailure)))
         // Nor anybody to ask.

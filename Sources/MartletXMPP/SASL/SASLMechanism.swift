@@ -46,6 +46,14 @@ public enum SASLMechanism: Hashable, Sendable, CaseIterable {
         }
     }
 
+    /// Whether it proves that the client knows the password, without telling it.
+    var isScram: Bool {
+        switch self {
+        case .scram, .scramPlus: true
+        case .plain, .external, .hashedToken: false
+        }
+    }
+
     /// Whether it proves that the client has a token, which is good for one device and not for the whole account.
     public var isOfTokens: Bool {
         if case .hashedToken = self { true } else { false }

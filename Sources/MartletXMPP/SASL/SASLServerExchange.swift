@@ -57,6 +57,11 @@ public enum SASLServerExchange: Hashable, Sendable {
         if case .hashedToken(let exchange) = self { exchange.accepted } else { nil }
     }
 
+    /// The keys by which the client has proved to know the password, if it has not told it, once the step said success (XEP-0480).
+    public var provedKeys: ScramKeys? {
+        if case .scram(let exchange) = self { exchange.proved } else { nil }
+    }
+
     /// Takes the payload of `<auth/>` or `<response/>`, `nil` if it had none.
     ///
     /// Our mechanisms let the client speak first; one that sent no initial response is asked for it, once, by an empty

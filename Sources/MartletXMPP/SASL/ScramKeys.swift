@@ -41,10 +41,15 @@ public struct ScramKeys: Hashable, Sendable {
     ) throws(ScramKeysError) -> ScramKeys {
         try validate(salt: salt, iterations: iterations)
         guard let salted = hash.saltedPassword(password, salt: salt, iterations: iterations) else { throw .derivation }
-        return try ScramKeys(
+        return try ScramKeys(hash: hash, salt: salt, iterations: iterations, saltedPassword: salted)
+    }
+
+    /// The keys of a SaltedPassword, which is where the work is.
+    public init(hash: ScramHash, salt: [UInt8], iterations: Int, saltedPassword: [UInt8]) throws(ScramKeysError) {
+        try self.init(
             hash: hash, salt: salt, iterations: iterations,
-            storedKey: hash.digest(hash.authenticationCode(Array("Client Key".utf8), key: salted)),
-            serverKey: hash.authenticationCode(Array("Server Key".utf8), key: salted))
+            storedKey: hash.digest(hash.authenticationCode(Array("Client Key".utf8), key: saltedPassword)),
+            serverKey: hash.authenticationCode(Array("Server Key".utf8), key: saltedPassword))
     }
 
     /// Whether these keys are of that password. As slow as ``derive(password:salt:iterations:hash:)``, whatever the

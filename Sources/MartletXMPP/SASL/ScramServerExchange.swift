@@ -32,6 +32,8 @@ public struct ScramServerExchange: Hashable, Sendable {
     private let isPlus: Bool
     private let offer: SASLOffer
     private var state = State.start
+    /// The keys by which the client has proved to know the password; `nil` before success.
+    public private(set) var proved: ScramKeys?
 
     /// - Parameters:
     ///   - hash: of the mechanism that the client chose.
@@ -126,6 +128,7 @@ public struct ScramServerExchange: Hashable, Sendable {
         guard isProved else { throw .notAuthorized }
         if let refusal = challenge.refusal { throw refusal }
         state = .over
+        proved = challenge.keys
         let signature = hash.authenticationCode(authMessage, key: challenge.keys.serverKey)
         return .success(identity, additionalData: Array("v=".utf8) + Base64.encodeToBytes(signature))
     }

@@ -194,9 +194,11 @@ extension ClientStreamMachine.Action {
     /// the body itself (XEP-0206 §3, §6).
     public func boshElements(extras: (inout XMLWriter) -> Void = { _ in }) -> [ByteBuffer] {
         switch self {
-        case .wait, .lookUp, .lookUpTokens, .conclude, .register, .admit, .bind, .bindInline, .resume, .manage, .indicate, .deliver, .proceed, .refuseTLS, .finish: []
+        case .wait, .lookUp, .lookUpTokens, .seekUpgrades, .upgrade, .conclude, .register, .admit, .bind, .bindInline, .resume, .manage, .indicate, .deliver,
+            .proceed, .refuseTLS, .finish:
+            []
         case .open(_, let features): [Self.element { features.write(to: &$0, extras: extras) }]
-        case .challenge, .succeed, .fail, .confirmBind, .managed, .answer, .answerStranger: [Self.element { write(to: &$0) }]
+        case .challenge, .requestUpgrade, .describeUpgrade, .succeed, .fail, .confirmBind, .managed, .answer, .answerStranger: [Self.element { write(to: &$0) }]
         case .complete(let success):
             [
                 Self.element { success.write(to: &$0) }, success.features.map { features in Self.element { features.write(to: &$0, extras: extras) } },

@@ -27,6 +27,16 @@ extension ClientStreamMachine {
         case fail(SASLFailure, SASLProfile = .rfc6120)
         /// The last attempt failed: the stream ends.
         case failFinally(SASLFailure, StreamError, SASLProfile = .rfc6120)
+        /// The exchange has succeeded: look up of which of these hashes the account has no keys, if those by which the client has proved to know the
+        /// password are still its own, and come back with ``ClientStreamMachine/upgradable(_:)`` (XEP-0480).
+        case seekUpgrades(BareJID, provedBy: ScramKeys, to: [ScramHash])
+        /// Ask the client to make up keys of that hash; `additionalData` of the exchange that has succeeded.
+        case requestUpgrade(ScramHash, additionalData: [UInt8]?)
+        /// Say of what they are made.
+        case describeUpgrade(ScramUpgrade)
+        /// Add these keys to the account, if those by which the client has proved to know the password are still its own, and come back with
+        /// ``ClientStreamMachine/upgraded(_:)`` when they are on disk.
+        case upgrade(BareJID, ScramKeys, provedBy: ScramKeys)
         /// The exchange has succeeded: see to the client's tokens, and come back with ``ClientStreamMachine/concluded(_:)``, which may refuse it.
         case conclude(TokenLogin)
         /// The client has proved who it is, and hears of that when what it asked for is done: the limits of an authenticated stream hold from
@@ -67,7 +77,7 @@ extension ClientStreamMachine.Action {
     /// - Parameter extras: writes what the features of the host announce to those who have logged in.
     public func write(to writer: inout XMLWriter, extras: (inout XMLWriter) -> Void = { _ in }) {
         switch self {
-        case .wait, .lookUp, .lookUpTokens, .conclude, .register, .admit, .bind, .bindInline, .resume, .manage, .indicate, .deliver: break
+        case .wait, .lookUp, .lookUpTokens, .seekUpgrades, .upgrade, .conclude, .register, .admit, .bind, .bindInline, .resume, .manage, .indicate, .deliver: break
         case .open(let header, let features):
             header.write(to: &writer)
             features.write(to: &writer, extras: extras)
@@ -76,6 +86,8 @@ extension ClientStreamMachine.Action {
             writer.element("failure", .startTLS)
             writer.streamEnd()
         case .challenge(let message, let profile): writer.element("challenge", profile.namespace, text: profile.text(message))
+        case .requestUpgrade(let hash, let data): hash.writeContinue(data, to: &writer)
+        case .describeUpgrade(let upgrade): upgrade.write(to: &writer)
         case .succeed(_, let data): writer.element("success", .sasl, text: data.map(SASLPayload.encode))
         case .complete(let success):
             success.write(to: &writer)

@@ -33,7 +33,7 @@ extension ClientStreamMachine {
                 let payload = try profile.payload(element.text)
                 return step(Attempt(mechanism: mechanism, exchange: exchange, wish: .newHeader), payload, negotiation)
             case .sasl2:
-                let request = try AuthenticationRequest(element, mechanism, negotiation.tokens)
+                let request = try AuthenticationRequest(element, mechanism, negotiation.tokens, negotiation.upgrades)
                 return step(Attempt(mechanism: mechanism, exchange: exchange, wish: .inline(request)), request.initialResponse, negotiation)
             }
         } catch {
@@ -94,11 +94,10 @@ extension ClientStreamMachine {
             state = .authenticated(account)
             return .succeed(account, additionalData: additionalData)
         case .inline(let request):
-            // Whoever needs a second step (`<continue/>`, §2.6.3) would be asked for it here.
-            let completion = Completion(account: account, additionalData: additionalData, request: request)
-            guard let agent = request.userAgent, request.tokens != FASTRequest() else { return admit(completion) }
-            state = .concluding(completion, negotiation)
-            return .conclude(TokenLogin(account: account, userAgent: agent, accepted: attempt.exchange.acceptedToken, request: request.tokens))
+            let completion = Completion(
+                account: account, additionalData: additionalData, request: request, accepted: attempt.exchange.acceptedToken)
+            guard !request.upgrades.isEmpty, let proved = attempt.exchange.provedKeys else { return conclude(completion, negotiation) }
+            return seekUpgrades(completion, provedBy: proved, negotiation)
         }
     }
 

@@ -4,7 +4,14 @@ extension ClientStreamMachine {
     /// After `<success/>` no other authentication is possible (XEP-0388 §4.8).
     static let repeated = StreamError(.policyViolation, "The client has logged in.")
 
-    mutating func admit(_ completion: Completion) -> Action {
+    mutating func conclude(_ completion: Completion, _ negotiation: Negotiation) -> Action {
+        let request = completion.request
+        guard let agent = request.userAgent, request.tokens != FASTRequest() else { return admit(completion) }
+        state = .concluding(completion, negotiation)
+        return .conclude(TokenLogin(account: completion.account, userAgent: agent, accepted: completion.accepted, request: request.tokens))
+    }
+
+    private mutating func admit(_ completion: Completion) -> Action {
         state = .completing(completion, .admitting)
         return .admit(completion.account, completion.request.userAgent)
     }

@@ -6,15 +6,15 @@ public import MartletXML
 ///                           ├─▶ registering, and back
 ///                           └─▶ lookingUp ⇄ authenticating
 ///                                   ├─▶ authenticated ─▶ awaitingBind ─▶ binding or resuming ─▶ bound
-///                                   └─▶ concluding or not ─▶ completing ─▶ bound, or awaitingBind
+///                                   └─▶ upgrading or not ─▶ concluding or not ─▶ completing ─▶ bound, or awaitingBind
 ///
 /// and from everywhere to `closing` (our end of the stream was sent) and `closed`. Before TLS nothing is taken but
 /// STARTTLS where it is required, before authentication nothing but SASL and, where that is offered, registration, before a bound resource nothing but its
 /// request (`reliability.md` rule 9). Whoever runs the machine gives it no element while ``isWaiting``.
 ///
 /// A log-in in the profile of RFC 6120 goes by `authenticated`, with a second header; one of XEP-0388 by `completing`, where everything is done
-/// that the client asked for with it. The exchange is the same (``SASLProfile``). Where it says something of tokens (XEP-0484), `concluding` comes
-/// first: whoever has proved to have one may be refused yet.
+/// that the client asked for with it. The exchange is the same (``SASLProfile``). Where the client would make up keys that its account lacks (XEP-0480),
+/// `upgrading` comes first; where it says something of tokens (XEP-0484), `concluding`: whoever has proved who it is may be refused yet.
 public struct ClientStreamMachine: Sendable {
     var state: State
 
@@ -49,8 +49,8 @@ extension ClientStreamMachine {
     private var turn: Turn {
         switch state {
         case .awaitingHeader, .authenticated: .header
-        case .negotiating, .authenticating, .awaitingBind, .bound: .client
-        case .startingTLS, .lookingUp, .concluding, .registering, .completing, .binding, .resuming: .server
+        case .negotiating, .authenticating, .upgrading(_, .requested, _), .upgrading(_, .described, _), .awaitingBind, .bound: .client
+        case .startingTLS, .lookingUp, .upgrading(_, .seeking, _), .upgrading(_, .writing, _), .concluding, .registering, .completing, .binding, .resuming: .server
         case .closing, .closed: .nobody
         }
     }
@@ -65,7 +65,7 @@ extension ClientStreamMachine {
     public var isAuthenticated: Bool {
         switch state {
         case .authenticated, .completing, .awaitingBind, .binding, .resuming, .bound: true
-        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .concluding, .registering, .closing, .closed: false
+        case .awaitingHeader, .negotiating, .startingTLS, .authenticating, .lookingUp, .upgrading, .concluding, .registering, .closing, .closed: false
         }
     }
 
@@ -73,6 +73,7 @@ extension ClientStreamMachine {
     public var heldByteCount: Int {
         switch state {
         case .authenticating(let attempt, _), .lookingUp(let attempt, _): attempt.heldByteCount
+        case .upgrading(let upgrade, _, _): upgrade.completion.request.bind?.byteCount ?? 0
         case .concluding(let completion, _): completion.request.bind?.byteCount ?? 0
         case .awaitingHeader, .negotiating, .startingTLS, .registering, .completing, .authenticated, .awaitingBind, .binding, .resuming, .bound,
             .closing, .closed:
@@ -120,7 +121,8 @@ extension ClientStreamMachine {
                 return (.awaitingBind(account), .binding)
             }
         case .closing, .closed: return .wait
-        case .negotiating, .authenticating, .awaitingBind, .bound, .startingTLS, .lookingUp, .concluding, .registering, .completing, .binding, .resuming:
+        case .negotiating, .authenticating, .awaitingBind, .bound, .startingTLS, .lookingUp, .upgrading, .concluding, .registering, .completing, .binding,
+            .resuming:
             return end(StreamError(.badFormat, "A stream has one header."))
         }
     }
@@ -150,14 +152,16 @@ extension ClientStreamMachine {
         let mechanisms = policy.offer(isSecure: security.isSecure, bindings: security.bindings, certification)
         let bindings = mechanisms.contains { $0.bindsChannel } ? security.bindings : []
         let tokens = policy.tokenOffer(isSecure: security.isSecure, bindings: bindings, certification)
+        let upgrades = policy.upgradeOffer(isSecure: security.isSecure, mechanisms)
         let startTLS: StreamFeatures.StartTLS =
             security.isSecure || !environment.canStartTLS(for: header.domain) ? .absent : policy.allowsPlaintext ? .offered : .required
         let offersRegistration = !mechanisms.isEmpty && certification.allowsPasswords && environment.takesRegistrations(at: header.domain)
         let negotiation = Negotiation(
-            domain: header.domain, security: security, startTLS: startTLS, mechanisms: mechanisms, tokens: tokens,
+            domain: header.domain, security: security, startTLS: startTLS, mechanisms: mechanisms, tokens: tokens, upgrades: upgrades,
             certified: certification.account, offersRegistration: offersRegistration, from: header.from, attemptsLeft: policy.attemptsMax)
         var inline = environment.inlineOffer(at: header.domain)
         inline.tokens = tokens
+        inline.upgrades = upgrades
         let features = StreamFeatures.negotiation(
             startTLS: startTLS, mechanisms: mechanisms, bindings: bindings.map(\.kind), offersRegistration: offersRegistration, inline: inline)
         return (.negotiating(negotiation), features)
@@ -169,6 +173,7 @@ extension ClientStreamMachine {
         switch state {
         case .negotiating(let negotiation): return receive(element, negotiation, environment)
         case .authenticating(let attempt, let negotiation): return receive(element, attempt, negotiation)
+        case .upgrading(let upgrade, let step, let negotiation): return receive(element, upgrade, step, negotiation)
         case .awaitingBind(let account):
             if element.root.isIn(.streamManagement) { return receiveManagement(element, account) }
             if element.root.isIn(.sasl2) { return end(Self.repeated) }
@@ -176,11 +181,13 @@ extension ClientStreamMachine {
             return ClientStateIndication(element) == nil ? receiveBind(element, account) : .wait
         case .bound: return receivedBound(element)
         case .startingTLS, .lookingUp, .concluding, .registering, .completing, .binding, .resuming:
-            return end(StreamError(.policyViolation, "An answer is to come first."))
+            return end(Self.early)
         case .awaitingHeader, .authenticated: return end(StreamError(.badFormat, "A stream begins with its header."), environment)
         case .closing, .closed: return .wait
         }
     }
+
+    static let early = StreamError(.policyViolation, "An answer is to come first.")
 
     /// A peer that reports an error has ended its stream (RFC 6120 §4.9.1.1).
     private mutating func receivedError() -> Action {

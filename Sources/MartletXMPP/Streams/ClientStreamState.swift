@@ -11,6 +11,8 @@ extension ClientStreamMachine {
         indirect case authenticating(Attempt, Negotiation)
         /// The account source has been asked.
         indirect case lookingUp(Attempt, Negotiation)
+        /// The exchange has succeeded, and the client makes up keys that its account lacks (XEP-0480).
+        indirect case upgrading(Upgrade, UpgradeStep, Negotiation)
         /// The exchange has succeeded, and what it means for the client's tokens is being written (XEP-0484).
         indirect case concluding(Completion, Negotiation)
         /// The client has no account yet, and has asked for one (XEP-0077).
@@ -65,6 +67,8 @@ extension ClientStreamMachine {
         let mechanisms: [SASLMechanism]
         /// Those of tokens, which only XEP-0388 has beside the others.
         let tokens: [HashedTokenMechanism]
+        /// The hashes of which keys may be made up that an account lacks.
+        let upgrades: [ScramHash]
         /// For which account the certificate stands that was shown.
         let certified: BareJID?
         let offersRegistration: Bool
@@ -124,8 +128,10 @@ extension ClientStreamMachine {
     /// What is done between an authentication and its `<success/>`.
     struct Completion: Sendable {
         let account: BareJID
-        let additionalData: [UInt8]?
+        var additionalData: [UInt8]?
         let request: AuthenticationRequest
+        /// What it has proved to have, if that was a token.
+        let accepted: HashedToken?
         /// What the client is given to log in by from now on.
         var token: IssuedToken?
         /// That an earlier stream cannot go on, and why.
@@ -136,6 +142,26 @@ extension ClientStreamMachine {
         }
     }
 
-    /// What of it is under way.
+    /// Keys that are being made up before that.
+    struct Upgrade: Sendable {
+        var completion: Completion
+        /// Those by which the client has proved to know the password.
+        let proved: ScramKeys
+        /// What is to be asked for yet.
+        var missing: ArraySlice<ScramUpgrade> = []
+    }
+
+    /// What of a task is under way.
+    enum UpgradeStep: Sendable {
+        /// What the account lacks is being looked up.
+        case seeking
+        /// `<continue/>` has been sent; `<next/>` is to come.
+        case requested(ScramUpgrade)
+        /// Salt and iterations have been sent; the SaltedPassword is to come.
+        case described(ScramUpgrade)
+        case writing
+    }
+
+    /// What of a log-in is under way.
     enum CompletionStep: Sendable { case admitting, resuming, binding }
 }

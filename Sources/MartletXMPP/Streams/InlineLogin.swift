@@ -14,6 +14,8 @@ public struct InlineOffer: Hashable, Sendable {
     public var resumes: Bool
     /// The mechanisms of tokens by which clients may log in (XEP-0484 §3.1), which the stream says.
     public var tokens: [HashedTokenMechanism] = []
+    /// The hashes of which a client may make up keys (XEP-0480 §2.1), which the stream says.
+    public var upgrades: [ScramHash] = []
 
     public init(features: [String] = [], resumes: Bool = false) {
         self.features = features
@@ -31,6 +33,7 @@ public struct InlineOffer: Hashable, Sendable {
             if resumes { writer.element("sm", .streamManagement) }
             FASTOffer.write(tokens, to: &writer)
         }
+        ScramHash.writeUpgrades(upgrades, to: &writer)
     }
 }
 
@@ -58,18 +61,25 @@ struct AuthenticationRequest: Sendable {
     let bind: InlineBind?
     /// What it wants of FAST (XEP-0484).
     let tokens: FASTRequest
+    /// The hashes of which it would make up keys (XEP-0480).
+    let upgrades: [ScramHash]
 
     /// Reads everything but the mechanism. What is not known is for others to come, and passed over; so is what is said of tokens where there are
     /// none.
     ///
-    /// - Parameter offered: the mechanisms of tokens that the stream offers.
-    init(_ element: FlatElement, _ mechanism: SASLMechanism, _ offered: [HashedTokenMechanism]) throws(SASLFailure) {
+    /// - Parameters:
+    ///   - offered: the mechanisms of tokens that the stream offers.
+    ///   - upgrades: the hashes of which it has keys made up.
+    init(
+        _ element: FlatElement, _ mechanism: SASLMechanism, _ offered: [HashedTokenMechanism], _ upgrades: [ScramHash]
+    ) throws(SASLFailure) {
         initialResponse = try Self.one("initial-response", .sasl2, in: element).map { child throws(SASLFailure) in
             try SASLPayload.decodePresent(child.text.utf8)
         }
         userAgent = try Self.one("user-agent", .sasl2, in: element).map { child throws(SASLFailure) in try UserAgent(child) }
         bind = try Self.one("bind", .bind2, in: element) == nil ? nil : InlineBind(element)
         resumption = try Self.one("resume", .streamManagement, in: element).map(Resumption.init)
+        self.upgrades = ScramHash.upgrades(in: element, of: upgrades)
         tokens = offered.isEmpty ? FASTRequest() : try Self.tokens(in: element, mechanism, offered)
         guard tokens == FASTRequest() || userAgent?.id != nil else {
             throw .malformedRequest("Tokens are for clients that say which one they are, by the id of a user agent.")

@@ -78,9 +78,11 @@ extension ClientStreamMachine.Action {
     /// - Parameter extras: writes what the features of the host announce to those who have logged in.
     public func webSocketMessages(extras: (inout XMLWriter) -> Void = { _ in }) -> [ByteBuffer] {
         switch self {
-        case .wait, .lookUp, .lookUpTokens, .conclude, .register, .admit, .bind, .bindInline, .resume, .manage, .indicate, .deliver, .proceed, .refuseTLS: []
+        case .wait, .lookUp, .lookUpTokens, .seekUpgrades, .upgrade, .conclude, .register, .admit, .bind, .bindInline, .resume, .manage, .indicate, .deliver,
+            .proceed, .refuseTLS:
+            []
         case .open(let header, let features): [header.open(), Self.alone { features.write(to: &$0, extras: extras) }]
-        case .challenge, .succeed, .fail, .confirmBind, .managed, .answer, .answerStranger: [Self.alone { write(to: &$0) }]
+        case .challenge, .requestUpgrade, .describeUpgrade, .succeed, .fail, .confirmBind, .managed, .answer, .answerStranger: [Self.alone { write(to: &$0) }]
         case .complete(let success):
             [
                 Self.alone { success.write(to: &$0) }, success.features.map { features in Self.alone { features.write(to: &$0, extras: extras) } },

@@ -310,6 +310,12 @@ package enum ConfigurationSchema {
         .list(
             "mechanisms", \.mechanisms, of: .choice, .reload, counts: 1...AuthenticationMechanism.allCases.count,
             "SASL mechanisms that are offered. PLAIN is offered only on encrypted connections."),
+        .list(
+            "upgrades", \.upgrades, of: .choice, .reload, counts: 0...UpgradeMechanism.allCases.count,
+            """
+            Mechanisms for which keys are made up as accounts that lack them log in: by the client, if it can (XEP-0480), or by the server, to which PLAIN tells \
+            the password. Also mechanisms that are not offered yet. Empty: none.
+            """),
         .value(
             "channel-binding", \.channelBinding, .boolean, .reload,
             """

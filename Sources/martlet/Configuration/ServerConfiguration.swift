@@ -185,6 +185,7 @@ extension ServerConfiguration {
     /// How accounts prove who they are.
     package struct Authentication: ConfigurationSection {
         package var mechanisms: [AuthenticationMechanism] = [.scramSHA512, .scramSHA256, .scramSHA1, .plain]
+        package var upgrades: [UpgradeMechanism] = [.scramSHA512, .scramSHA256]
         package var channelBinding = false
         package var scramIterations = 10_000
         package var triesPerStreamMax = 5
@@ -497,6 +498,12 @@ package enum AuthenticationMechanism: String, Sendable, CaseIterable {
     case scramSHA256 = "SCRAM-SHA-256"
     case scramSHA1 = "SCRAM-SHA-1"
     case plain = "PLAIN"
+}
+
+/// A mechanism whose keys clients make up as they log in (XEP-0480).
+package enum UpgradeMechanism: String, Sendable, CaseIterable {
+    case scramSHA512 = "SCRAM-SHA-512"
+    case scramSHA256 = "SCRAM-SHA-256"
 }
 
 /// Who may have an account made before log-in (XEP-0077).

@@ -77,6 +77,9 @@ package struct AuditLog: AuditSink {
             log.notice(isEnabled ? "account enabled" : "account disabled", metadata: ["account": "\(account)", "by": "\(by)"])
         case .passwordChanged(let account, let by):
             log.notice("password changed", metadata: ["account": "\(account)", "by": "\(by)"])
+        case .keysAdded(let account, let hashes):
+            let names = hashes.map(\.mechanismName).joined(separator: " ")
+            log.notice("keys of a password added", metadata: ["account": "\(account)", "mechanisms": "\(names)"])
         case .deviceRevoked(let account, let device, let passwordRemains, let by):
             log.notice(
                 "device revoked",

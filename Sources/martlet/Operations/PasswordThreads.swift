@@ -27,6 +27,10 @@ package final class PasswordThreads: PasswordWork, KeyDerivation {
         await run { keys.verify(password) }
     }
 
+    package func keys(of password: PreparedPassword, _ wanted: ScramUpgrade) async -> ScramKeys? {
+        await run { try? ScramKeys.derive(password: password, salt: wanted.salt, iterations: wanted.iterations, hash: wanted.hash) } ?? nil
+    }
+
     package func keys(of password: PreparedPassword, _ policy: KeyPolicy) async -> [ScramKeys]? {
         await run { try? policy.keys(of: password) } ?? nil
     }

@@ -112,7 +112,7 @@ package final class ServerMetrics: Sendable {
         case .refused: refusals.increment()
         case .reported(_, let reason, _): reported(reason)
         case .sessionDetached, .sessionResumed, .accountCreated, .accountDeleted, .accountExported, .accountImported, .accountEnabled, .passwordChanged,
-            .deviceRevoked, .deviceNamed, .archiveRead, .archivePurged, .greetingSet,
+            .keysAdded, .deviceRevoked, .deviceNamed, .archiveRead, .archivePurged, .greetingSet,
             .roomRead, .roomPurged, .roomCreated, .roomDestroyed, .roomAffiliationSet, .roomConfigured, .roomCommand, .sessionClosed, .announced, .invited, .invitationRevoked,
             .uploadsDeleted, .reportsDeleted, .peerStreamsClosed, .configurationReloaded: break
         }

@@ -30,6 +30,7 @@ package struct NetworkAssembly {
         settings.admission.unauthenticatedBytesMax = configuration.limits.unauthenticatedBytesMax
         let authentication = configuration.authentication
         settings.policy.mechanisms = authentication.mechanisms.compactMap { SASLMechanism(name: $0.rawValue) }
+        settings.policy.upgrades = authentication.upgrades.compactMap { ScramHash(mechanismName: $0.rawValue) }
         settings.policy.offersChannelBinding = authentication.channelBinding
         settings.policy.attemptsMax = authentication.triesPerStreamMax
         settings.throttle.failuresPerAddressMax = authentication.failuresPerAddressMax

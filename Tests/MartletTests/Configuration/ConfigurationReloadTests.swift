@@ -109,6 +109,7 @@ struct ConfigurationReloadTests {
         KeyChange("idle.ping-timeout", .connections) { $0.idle.pingTimeout = .seconds(77) },
         KeyChange("idle.tcp-user-timeout", .connections) { $0.idle.tcpUserTimeout = nil },
         KeyChange("authentication.mechanisms", .connections) { $0.authentication.mechanisms = [.scramSHA256] },
+        KeyChange("authentication.upgrades", .connections) { $0.authentication.upgrades = [] },
         KeyChange("authentication.channel-binding", .connections) { $0.authentication.channelBinding.toggle() },
         KeyChange("authentication.scram-iterations", .configuration) { $0.authentication.scramIterations += 1 },
         KeyChange("authentication.tries-per-stream", .connections) { $0.authentication.triesPerStreamMax += 1 },
