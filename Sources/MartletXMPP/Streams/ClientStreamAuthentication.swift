@@ -66,7 +66,7 @@ extension ClientStreamMachine {
     }
 
     private mutating func perform(_ step: SASLStep, _ attempt: Attempt, _ negotiation: Negotiation) -> Action {
-        switch step {
+        switch negotiation.login.judged(step, attempt.mechanism, of: attempt.account) {
         case .challenge(let message):
             state = .authenticating(attempt, negotiation)
             return .challenge(message, attempt.profile)
@@ -75,6 +75,8 @@ extension ClientStreamMachine {
             if attempt.profile == .sasl2, let from = negotiation.from, from != identity.account {
                 return fail(.invalidAuthzid("The stream is from another account."), .sasl2, negotiation)
             }
+            var attempt = attempt
+            attempt.account = identity.account
             state = .lookingUp(attempt, negotiation)
             if case .hashedTokens(let mechanism) = question, let agent = attempt.userAgent { return .lookUpTokens(mechanism, identity, agent) }
             return .lookUp(attempt.mechanism, identity, question)

@@ -17,6 +17,8 @@ public protocol ClientStreamEnvironment {
     func inlineOffer(at domain: String) -> InlineOffer
     /// What the client's certificate, if it has shown one, is good for at the domain (XEP-0178 §3).
     func certification(at domain: String) -> ClientCertification
+    /// Where the client has come in.
+    var origin: LoginOrigin { get }
 }
 
 /// What a client's certificate is good for at a domain.
@@ -28,7 +30,7 @@ public enum ClientCertification: Hashable, Sendable {
     /// The domain lets nobody in without one; it stands for that account, or there is none that stands for any.
     case required(BareJID?)
 
-    var account: BareJID? {
+    public var account: BareJID? {
         switch self {
         case .none: nil
         case .optional(let account): account
@@ -49,6 +51,7 @@ extension ClientStreamEnvironment {
     public func certification(at domain: String) -> ClientCertification { .none }
     public func takesRegistrations(at domain: String) -> Bool { false }
     public func inlineOffer(at domain: String) -> InlineOffer { InlineOffer() }
+    public var origin: LoginOrigin { LoginOrigin() }
 }
 
 /// What comes of a request of a client that has no account (XEP-0077, XEP-0445).

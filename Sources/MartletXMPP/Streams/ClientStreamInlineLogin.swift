@@ -5,10 +5,10 @@ extension ClientStreamMachine {
     static let repeated = StreamError(.policyViolation, "The client has logged in.")
 
     mutating func conclude(_ completion: Completion, _ negotiation: Negotiation) -> Action {
-        let request = completion.request
-        guard let agent = request.userAgent, request.tokens != FASTRequest() else { return admit(completion) }
+        let tokens = negotiation.login.granted(completion.request.tokens, to: completion.account)
+        guard let agent = completion.request.userAgent, tokens != FASTRequest() else { return admit(completion) }
         state = .concluding(completion, negotiation)
-        return .conclude(TokenLogin(account: completion.account, userAgent: agent, accepted: completion.accepted, request: request.tokens))
+        return .conclude(TokenLogin(account: completion.account, userAgent: agent, accepted: completion.accepted, request: tokens))
     }
 
     private mutating func admit(_ completion: Completion) -> Action {

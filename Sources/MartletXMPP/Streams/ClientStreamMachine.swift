@@ -104,11 +104,13 @@ extension ClientStreamMachine {
                 guard domain == nil || domain == header.domain else {
                     throw StreamError(.improperAddressing, "The stream was opened for another domain before.")
                 }
-                let certification = environment.certification(at: header.domain)
-                guard !security.isSecure || certification != .required(nil) else {
-                    throw StreamError(.policyViolation, "This domain asks for a client certificate.")
-                }
-                return Self.negotiation(header, security, certification, environment)
+                let login = LoginPolicy(
+                    environment.policy,
+                    on: LoginConnection(
+                        at: header.domain, from: environment.origin, isSecure: security.isSecure, bindings: security.bindings,
+                        environment.certification(at: header.domain)))
+                guard !login.isClosed else { throw StreamError(.policyViolation, login.closure) }
+                return Self.negotiation(header, security, login, environment)
             }
         case .authenticated(let account):
             return open(read, environment) { header throws(StreamError) in
@@ -146,19 +148,17 @@ extension ClientStreamMachine {
     }
 
     private static func negotiation(
-        _ header: StreamHeader, _ security: Security, _ certification: ClientCertification, _ environment: some ClientStreamEnvironment
+        _ header: StreamHeader, _ security: Security, _ login: LoginPolicy, _ environment: some ClientStreamEnvironment
     ) -> (State, StreamFeatures) {
         let policy = environment.policy
-        let mechanisms = policy.offer(isSecure: security.isSecure, bindings: security.bindings, certification)
-        let bindings = mechanisms.contains { $0.bindsChannel } ? security.bindings : []
-        let tokens = policy.tokenOffer(isSecure: security.isSecure, bindings: bindings, certification)
-        let upgrades = policy.upgradeOffer(isSecure: security.isSecure, mechanisms)
+        let (mechanisms, bindings, tokens, upgrades) = (login.mechanisms, login.bindings, login.tokens, login.upgrades)
         let startTLS: StreamFeatures.StartTLS =
             security.isSecure || !environment.canStartTLS(for: header.domain) ? .absent : policy.allowsPlaintext ? .offered : .required
-        let offersRegistration = !mechanisms.isEmpty && certification.allowsPasswords && environment.takesRegistrations(at: header.domain)
+        let offersRegistration = login.takesStrangers && environment.takesRegistrations(at: header.domain)
         let negotiation = Negotiation(
             domain: header.domain, security: security, startTLS: startTLS, mechanisms: mechanisms, tokens: tokens, upgrades: upgrades,
-            certified: certification.account, offersRegistration: offersRegistration, from: header.from, attemptsLeft: policy.attemptsMax)
+            certified: login.connection.certification.account, offersRegistration: offersRegistration, login: login, from: header.from,
+            attemptsLeft: policy.attemptsMax)
         var inline = environment.inlineOffer(at: header.domain)
         inline.tokens = tokens
         inline.upgrades = upgrades

@@ -72,6 +72,8 @@ extension ClientStreamMachine {
         /// For which account the certificate stands that was shown.
         let certified: BareJID?
         let offersRegistration: Bool
+        /// By what the account is judged, once it is known.
+        let login: LoginPolicy
         /// Whom the client says that it is.
         let from: BareJID?
         var attemptsLeft: Int
@@ -95,6 +97,8 @@ extension ClientStreamMachine {
         let mechanism: SASLMechanism
         var exchange: SASLServerExchange
         let wish: Wish
+        /// About whom has been asked.
+        var account: BareJID?
 
         var profile: SASLProfile {
             switch wish {
@@ -131,7 +135,7 @@ extension ClientStreamMachine {
         var additionalData: [UInt8]?
         let request: AuthenticationRequest
         /// What it has proved to have, if that was a token.
-        let accepted: HashedToken?
+        let accepted: HashedTokenCandidate?
         /// What the client is given to log in by from now on.
         var token: IssuedToken?
         /// That an earlier stream cannot go on, and why.
