@@ -128,6 +128,19 @@ import Testing
         #expect(longest == .seconds(5))
     }
 
+    @Test("what an attempt would have to wait can be asked, and asking counts for nothing")
+    func delays() throws {
+        var throttle = LoginThrottle(Self.settings)
+        let address = try #require(NetworkAddress("192.0.2.7"))
+        let account = try #require(juliet)
+        for _ in 0..<3 { _ = throttle.begin(address, account, at: Self.start) }
+        for _ in 0..<10 { #expect(throttle.delays(address, account, at: Self.start) == (.seconds(2), .zero)) }
+        #expect(throttle.delays(nil, account, at: Self.start) == (.zero, .zero))
+        #expect(throttle.begin(address, account, at: Self.start) == .seconds(2))
+        for _ in 0..<100 { _ = throttle.begin(address, account, at: Self.start) }
+        #expect(throttle.delays(address, account, at: Self.start).address == .seconds(5))
+    }
+
     @Test("no number of strangers takes more memory than the table's bound")
     func bounded() throws {
         var settings = Self.settings

@@ -86,6 +86,7 @@ package class ClientConnection: StreamConnection {
     }
     override func deadlinePassed() { stream.deadlinePassed() }
     override func lookAtCertificateAgain() { stream.examineAgain() }
+    override func lookAtLoginAgain() { stream.lookAtLoginAgain() }
 
     override func networkFailed(_ error: any Error) {
         service.log.debug("connection failed", metadata: ["address": "\(remoteAddress)", "error": "\(error)"])

@@ -122,10 +122,12 @@ extension ClientStream {
         self.account = account
         guard let login else { return }
         self.login = nil
+        mechanism = login.mechanism
         isCertified = login.mechanism == .external
         proofs = login.mechanism.proofs
         service.excuseLogin(carrier?.peer, login.account, at: loop.context.time.monotonic)
         service.router.audit.record(.loginSucceeded(account, mechanism: login.mechanism.name, address: remoteAddress))
+        lookAtLoginSoon()
     }
 
     func loginFailed(_ failure: SASLFailure) {

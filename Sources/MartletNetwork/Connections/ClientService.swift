@@ -25,6 +25,8 @@ package final class ClientService: Sendable {
     // One attempt to log in takes it twice; never on a stanza's path.
     private let throttle: NIOLockedValueBox<LoginThrottle>
     private let registrations: NIOLockedValueBox<RegistrationThrottle>
+    // Read as somebody connects and logs in, swapped by a reload.
+    private let policy: NIOLockedValueBox<ClientStreamPolicy>
 
     package init(
         router: Router, accounts: any AccountSource, certificates: CertificateStore, settings: NetworkSettings = NetworkSettings(),
@@ -45,6 +47,7 @@ package final class ClientService: Sendable {
         bosh = BOSHRegistry()
         throttle = NIOLockedValueBox(LoginThrottle(settings.throttle))
         registrations = NIOLockedValueBox(RegistrationThrottle(settings.registrations))
+        policy = NIOLockedValueBox(settings.policy)
     }
 
     /// The service of connections that come after a reload: with other settings, and the same counts. Failed log-ins are forgotten if
@@ -65,6 +68,8 @@ package final class ClientService: Sendable {
         throttle = old.throttle
         admission.apply(settings.admission)
         registrations = old.registrations
+        policy = old.policy
+        policy.withLockedValue { $0 = settings.policy }
         if settings.registrations != old.settings.registrations {
             registrations.withLockedValue { $0 = RegistrationThrottle(settings.registrations) }
         }
@@ -76,9 +81,17 @@ package final class ClientService: Sendable {
     package var unauthenticatedCount: Int { admission.unauthenticatedCount }
     package var unauthenticatedBytes: Int { admission.unauthenticatedBytes }
 
+    /// Who may log in how, as it is now: streams of this service may have begun by what held before. Without what is the listener's.
+    var currentPolicy: ClientStreamPolicy { policy.withLockedValue { $0 } }
+
     /// How long the answer to an attempt has to wait.
     func beginLogin(_ address: NetworkAddress?, _ account: BareJID?, at now: NIODeadline) -> TimeAmount {
         throttle.withLockedValue { $0.begin(address, account, at: now) }
+    }
+
+    /// The same of an attempt that is not made, because of its address and because of its account.
+    func loginDelays(_ address: NetworkAddress?, _ account: BareJID, at now: NIODeadline) -> (address: TimeAmount, account: TimeAmount) {
+        throttle.withLockedValue { $0.delays(address, account, at: now) }
     }
 
     /// The attempt is not to count: it succeeded, or could not be decided.
@@ -116,6 +129,8 @@ struct ClientSurroundings: ClientStreamEnvironment {
     let context: LoopContext
     /// What the client has shown, as far as it is believed.
     let certificate: ClientCertificate?
+    /// Who the client's end is, if that is known.
+    let peer: NetworkAddress?
 
     var policy: ClientStreamPolicy { listener.policy }
     var defaultDomain: String { context.hosts.hosts.map(\.domain.domainpart).min() ?? "" }

@@ -57,6 +57,8 @@ final class ClientStream {
     var login: LoginAttempt?
     /// Who has logged in.
     var account: BareJID?
+    /// By what.
+    var mechanism: SASLMechanism?
     /// What the client has said of itself as it did.
     var userAgent: UserAgent?
     /// What the client has shown in the handshake, as far as it is believed.
@@ -87,7 +89,9 @@ final class ClientStream {
     }
 
     var service: ClientService { listener.service }
-    var surroundings: ClientSurroundings { ClientSurroundings(listener: listener, context: loop.context, certificate: certificate) }
+    var surroundings: ClientSurroundings {
+        ClientSurroundings(listener: listener, context: loop.context, certificate: certificate, peer: carrier?.peer)
+    }
     var remoteAddress: String { carrier?.remoteAddress ?? "unknown" }
     var lastActivity: Int { carrier?.lastActivity ?? loop.now }
 

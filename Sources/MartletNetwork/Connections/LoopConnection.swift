@@ -17,6 +17,8 @@ package class LoopConnection: DeadlineWheelMember {
     func close(_ error: StreamError?) {}
     /// What others have proved by certificates may count no more.
     func lookAtCertificateAgain() {}
+    /// Rules about log-ins may have become other ones.
+    func lookAtLoginAgain() {}
     /// Ends without another word.
     func drop() {}
 

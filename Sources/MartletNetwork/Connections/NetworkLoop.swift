@@ -63,6 +63,11 @@ package final class NetworkLoop: @unchecked Sendable {
         for connection in wheel.members { connection.lookAtCertificateAgain() }
     }
 
+    /// After reloads that change rules about log-ins. On the loop.
+    func lookAtLoginsAgain() {
+        for connection in wheel.members { connection.lookAtLoginAgain() }
+    }
+
     func hang(_ connection: LoopConnection, until tick: Int) {
         wheel.remove(connection)
         wheel.insert(connection, at: tick)

@@ -50,6 +50,11 @@ package struct LoginThrottle: Sendable {
         if let account { accounts.giveBack(account, at: now) }
     }
 
+    /// How long the answer to an attempt would have to wait that begins now, because of its address and because of its account.
+    package func delays(_ address: NetworkAddress?, _ account: BareJID, at now: NIODeadline) -> (address: TimeAmount, account: TimeAmount) {
+        (min(address.map { addresses.delay($0.network, at: now) } ?? .zero, delayMax), min(accounts.delay(account, at: now), delayMax))
+    }
+
     package var entryCount: Int { addresses.count + accounts.count }
 }
 
@@ -77,10 +82,19 @@ struct BucketTable<Key: Hashable & Sendable>: Sendable {
     var count: Int { fullAt.count + older.count }
 
     mutating func take(_ key: Key, at now: NIODeadline) -> TimeAmount {
-        let empty = now + recovery * capacity
-        let full = min(max(read(key) ?? now, now) + recovery, empty + debtMax)
-        write(key, full)
+        let delay = delay(key, at: now)
+        write(key, fullIfTaken(key, at: now))
+        return delay
+    }
+
+    /// What whoever takes one now has to wait.
+    func delay(_ key: Key, at now: NIODeadline) -> TimeAmount {
+        let (full, empty) = (fullIfTaken(key, at: now), now + recovery * capacity)
         return full > empty ? full - empty : .zero
+    }
+
+    private func fullIfTaken(_ key: Key, at now: NIODeadline) -> NIODeadline {
+        min(max(read(key) ?? now, now) + recovery, now + recovery * capacity + debtMax)
     }
 
     /// - Returns: whether there was one to take.

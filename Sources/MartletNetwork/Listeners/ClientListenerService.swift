@@ -1,8 +1,8 @@
 import Logging
 import MartletCore
-import MartletXMPP
+package import MartletXMPP
 import NIOConcurrencyHelpers
-import NIOCore
+package import NIOCore
 
 /// The ports on which clients connect, from start to stop.
 package final class ClientListenerService: Sendable {
@@ -36,11 +36,30 @@ package final class ClientListenerService: Sendable {
 
     private var service: ClientService { current.withLockedValue { $0.service } }
 
-    /// Puts other settings in force for connections that come from now on; those that are there keep what they began with. Ports stay.
+    /// Puts other settings in force for connections that come from now on; those that are there keep what they began with, except that clients
+    /// go that other rules about log-ins would not let in. Ports stay.
     package func apply(_ settings: NetworkSettings) {
+        let before = service.settings.policy
         let fresh = ClientService(service, with: settings)
         let next = Current(fresh, configurations)
         current.withLockedValue { $0 = next }
+        guard !settings.policy.rules.isEmpty, settings.policy.rules != before.rules || settings.policy.groups != before.groups else { return }
+        for loop in pool.loops { loop.loop.execute { loop.lookAtLoginsAgain() } }
+    }
+
+    /// What holds for connections to a listener from now on, or to the first of them, for whoever asks why.
+    package func policy(of listener: LoginListener?) -> (configuration: ListenerConfiguration, policy: ClientStreamPolicy)? {
+        current.withLockedValue { current in
+            current.listeners.first { listener?.includes($0.configuration.name) ?? true }.map { ($0.configuration, $0.policy) }
+        }
+    }
+
+    /// What a domain asks of clients' certificates.
+    package func certificateDemand(of domain: String) -> ClientCertificateSettings.Demand { service.clientCertificates.demand(of: domain) }
+
+    /// How long the answer to an attempt would have to wait now, because of its address and because of its account.
+    package func loginDelays(_ address: NetworkAddress?, _ account: BareJID) -> (address: TimeAmount, account: TimeAmount) {
+        service.loginDelays(address, account, at: .now())
     }
 
     /// Whether it is known how to find out whether certificates of clients are revoked.

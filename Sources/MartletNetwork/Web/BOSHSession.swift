@@ -116,6 +116,8 @@ package final class BOSHSession: LoopConnection {
 
     private func tick() { hang(until: loop.now + 1) }
 
+    override func lookAtLoginAgain() { stream.lookAtLoginAgain() }
+
     override func close(_ error: StreamError?) {
         stream.close(error)
         settle()

@@ -27,6 +27,7 @@ struct ConfigurationChecks {
         checkListeners()
         checkLimits()
         checkMechanisms()
+        checkLoginRules()
         checkDataPolicies()
         checkControlSocket()
         checkPeers()
@@ -475,6 +476,18 @@ struct ConfigurationChecks {
     private mutating func checkMechanisms() {
         guard configuration.authentication.mechanisms == [.plain] else { return }
         warn("authentication.mechanisms", "with PLAIN alone every password reaches the server in the clear, inside TLS")
+    }
+
+    /// A rule that names nothing, or never decides, is a typing error.
+    private mutating func checkLoginRules() {
+        // Indexes in lists and in the file differ once an item was refused.
+        guard !faulty.contains(where: { $0.hasPrefix("login-") || $0.hasPrefix("domains") || $0.hasPrefix("listeners") }) else { return }
+        for finding in LoginRuleChecks(configuration).findings {
+            switch finding.severity {
+            case .error: report(finding.path, finding.message, hint: finding.hint)
+            case .warning: warn(finding.path, finding.message, hint: finding.hint)
+            }
+        }
     }
 
     /// Longest path of a local socket, in bytes. Linux has room for 107, other systems for 103 (`sun_path`, without the closing zero), and NIO takes

@@ -16,6 +16,15 @@ package enum ConfigurationSchema {
         .section("limits", \.limits, limits, "How much anybody may use. A client that exceeds one is told so."),
         .section("idle", \.idle, idle, "How connections that have died are found."),
         .section("authentication", \.authentication, authentication, "How accounts prove who they are."),
+        .entries(
+            "login-groups", \.loginGroups, loginGroup, .reload, counts: 0...loginGroupsMax, identity: { $0.name }, "Accounts that login-rules name together."),
+        .entries(
+            "login-rules", \.loginRules, loginRule, .reload, counts: 0...loginRulesMax, identity: { $0.name },
+            """
+            Who may log in how, where that is not what authentication says for everybody. Of a rule all conditions that are given have to hold; the first rule \
+            that matches decides, alone. A client that uses a mechanism which its account may not use is told mechanism-too-weak, whether its password was right \
+            or wrong. A reload ends sessions whose accounts may not log in any more as they have done. martlet auth explain tells what holds for an account.
+            """),
         .section(
             "client-certificates", \.clientCertificates, clientCertificates,
             "Log-in with certificates (SASL EXTERNAL), at domains whose client-certificates asks for them."),

@@ -21,6 +21,8 @@ package struct ServerConfiguration: ConfigurationSection {
     package var limits = Limits()
     package var idle = Idle()
     package var authentication = Authentication()
+    package var loginGroups: [LoginGroup] = []
+    package var loginRules: [LoginRule] = []
     package var clientCertificates = ClientCertificates()
     package var accounts = Accounts()
     package var storage = Storage()

@@ -33,6 +33,9 @@ package struct NetworkAssembly {
         settings.policy.upgrades = authentication.upgrades.compactMap { ScramHash(mechanismName: $0.rawValue) }
         settings.policy.offersChannelBinding = authentication.channelBinding
         settings.policy.attemptsMax = authentication.triesPerStreamMax
+        let logins = LoginRuleAssembly(configuration: configuration)
+        settings.policy.groups = logins.groups
+        settings.policy.rules = logins.rules
         settings.throttle.failuresPerAddressMax = authentication.failuresPerAddressMax
         settings.throttle.recoveryPerAddress = TimeAmount(authentication.failureRecoveryPerAddress)
         settings.throttle.failuresPerAccountMax = authentication.failuresPerAccountMax

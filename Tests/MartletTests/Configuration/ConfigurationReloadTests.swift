@@ -60,6 +60,17 @@ struct ConfigurationReloadTests {
         KeyChange("domains.data-policy.backup-interval", .configuration) { $0.domains[0].dataPolicy.backupInterval = .seconds(86_400) },
         KeyChange("domains.data-policy.backup-retention", .configuration) { $0.domains[0].dataPolicy.backupRetention = .seconds(86_400) },
         KeyChange("domains.contacts.support", .configuration) { $0.domains[0].contacts.support = ["mailto:a@example.org"] },
+        KeyChange("login-groups.name", .connections) { $0.loginGroups[0].name = "others" },
+        KeyChange("login-groups.accounts", .connections) { $0.loginGroups[0].accounts = ["a@example.org"] },
+        KeyChange("login-rules.name", .configuration) { $0.loginRules[0].name = "other" },
+        KeyChange("login-rules.domains", .connections) { $0.loginRules[0].domains = ["example.org"] },
+        KeyChange("login-rules.accounts", .connections) { $0.loginRules[0].accounts = ["a@example.org"] },
+        KeyChange("login-rules.groups", .connections) { $0.loginRules[0].groups = ["operators"] },
+        KeyChange("login-rules.networks", .connections) { $0.loginRules[0].networks = [AddressBlock("192.0.2.0/24")].compactMap(\.self) },
+        KeyChange("login-rules.listeners", .connections) { $0.loginRules[0].listeners = [ListenerName("client 5222")].compactMap(\.self) },
+        KeyChange("login-rules.mechanisms", .connections) { $0.loginRules[0].mechanisms = [.plain] },
+        KeyChange("login-rules.strong", .connections) { $0.loginRules[0].isStrong.toggle() },
+        KeyChange("login-rules.require-channel-binding", .connections) { $0.loginRules[0].needsChannelBinding.toggle() },
         KeyChange("client-certificates.trust-anchors", .configuration) { $0.clientCertificates.trustAnchors = "/people.pem" },
         KeyChange("client-certificates.authorities", .configuration) { $0.clientCertificates.authorities = "/issuing.pem" },
         KeyChange("client-certificates.policies", .configuration) { $0.clientCertificates.policies = ["1.2.3"] },
@@ -319,6 +330,12 @@ struct ConfigurationReloadTests {
         var list = ServerConfiguration.BlockListSource()
         list.service = "pubsub.example.net"
         old.blockLists = [list]
+        var group = ServerConfiguration.LoginGroup()
+        group.name = "operators"
+        old.loginGroups = [group]
+        var rule = ServerConfiguration.LoginRule()
+        rule.name = "operators"
+        old.loginRules = [rule]
         var new = old
         key.change(&new)
         let difference = ConfigurationDifference(from: old, to: new)
