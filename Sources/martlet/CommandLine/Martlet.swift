@@ -12,7 +12,7 @@ struct Martlet: AsyncParsableCommand {
         subcommands: [
             ServeCommand.self, InitCommand.self, AccountCommand.self, InviteCommand.self, RoomCommand.self, ArchiveCommand.self, UploadsCommand.self, ReportCommand.self,
             ConfigCommand.self, CertificateCommand.self, StatusCommand.self,
-            SessionCommand.self, DeviceCommand.self, FederationCommand.self, ComponentCommand.self, DoctorCommand.self, LogCommand.self, BackupCommand.self,
+            SessionCommand.self, DeviceCommand.self, AuthCommand.self, FederationCommand.self, ComponentCommand.self, DoctorCommand.self, LogCommand.self, BackupCommand.self,
             VerifyCommand.self,
             RestoreCommand.self, FeaturesCommand.self,
         ])

@@ -57,6 +57,7 @@ package enum ControlOrder: Codable, Hashable, Sendable {
     case upload(UploadOrder)
     case report(ReportOrder)
     case device(DeviceOrder)
+    case login(LoginQuestion)
     case federation(FederationOrder)
     case invitation(InvitationOrder)
 }
@@ -152,6 +153,7 @@ package enum ControlResponse: Codable, Hashable, Sendable {
     case devices([DeviceLine])
     /// A device's tokens and sessions have ended; whether it may know the password.
     case revoked(passwordRemains: Bool)
+    case login(LoginExplanation)
     case blockLists([BlockListLine])
     /// How many.
     case deleted(Int)

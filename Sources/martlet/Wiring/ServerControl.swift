@@ -71,6 +71,7 @@ actor ServerControl {
         case .closeSessions(let address): return .closed(try closeSessions(of: address))
         case .logLevel(let name): return try setLogLevel(name, by: by)
         case .components: return .components(core.components.reports)
+        case .login(let question): return try await LoginExplainer(core: core, clients: clients, loaded: loaded).answer(question)
         case .reload: return .reloaded(try await reload(by: by))
         case .federation(let order):
             return try await FederationControl(service: federation, domains: configuration.allDomains, audit: logs.audit).answer(order, by: by) {
