@@ -13,6 +13,7 @@ public func fuzzSASL(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     fuzzBase64(lines)
     fuzzKeys(lines)
     fuzzClient(lines)
+    fuzzBearer(lines)
     let mechanism = SASLMechanism.allCases[Int(choice) % SASLMechanism.allCases.count]
     // Base64 hides the grammar from the mutations, so that the same lines also come in bare.
     fuzzExchange(mechanism, lines) { try? SASLPayload.decode($0) }
@@ -40,6 +41,11 @@ private func fuzzExchange(
         case .lookUp(let identity, let question):
             precondition(!identity.account.isDomain && identity.account.domainpart == Fixed.domain)
             guard case .challenge = exchange.provide(answer(question, identity)) else { return }
+        case .consult(.bearerToken(let token, let domain)):
+            precondition(domain == Fixed.domain && !token.text.isEmpty)
+            guard case .challenge = exchange.provide(.bearerVerdict(.refused(.invalidToken))) else {
+                preconditionFailure("a token that is nobody's is answered before the exchange ends")
+            }
         case .success: preconditionFailure("nobody has proved anything")
         case .failure(let failure):
             precondition(failure.suspicion == nil, "nobody has proved anything")
@@ -77,6 +83,16 @@ private func fuzzKeys(_ lines: [ArraySlice<UInt8>]) {
     for line in lines {
         guard let keys = try? ScramKeys(parsing: String(decoding: line, as: UTF8.self)) else { continue }
         precondition((try? ScramKeys(parsing: keys.text)) == keys)
+    }
+}
+
+/// Escapes hide the grammar of OAUTHBEARER from the mutations: `|` stands for its separator, too.
+private func fuzzBearer(_ lines: [ArraySlice<UInt8>]) {
+    for line in lines {
+        let bytes = line.map { $0 == UInt8(ascii: "|") ? 0x01 : $0 }
+        guard let message = try? BearerMessage(parsing: bytes), let token = message.token else { continue }
+        let again = try? BearerMessage(parsing: BearerMessage.bytes(authzid: message.authzid, token: token.text))
+        precondition(again == message)
     }
 }
 

@@ -35,7 +35,10 @@ extension ClientStream {
 
     /// Asks others than the account source, before it is known who the client is: only its address can have earned a delay.
     func consult(_ mechanism: SASLMechanism, _ consultation: SASLConsultation) {
-        switch consultation {}
+        switch consultation {
+        // No domain offers it that nobody answers for.
+        case .bearerToken: attempt(mechanism, nil) { $0.answered(.refused(.temporaryAuthFailure)) }
+        }
     }
 
     private func attempt(_ mechanism: SASLMechanism, _ account: BareJID?, _ askNow: @escaping (ClientStream) -> Void) {
@@ -94,7 +97,7 @@ extension ClientStream {
     /// Sees to the tokens of a client that has logged in (XEP-0484), before it hears so. It waits for the disk.
     func conclude(_ login: TokenLogin) {
         guard let tokens = service.tokens else { return concluded(.failure(.temporaryAuthFailure)) }
-        let proofs = login.accepted == nil ? DeviceProofs.password : []
+        let proofs = login.accepted == nil ? self.login?.mechanism.proofs ?? [] : []
         let device = DeviceSighting(login.userAgent, by: proofs, at: loop.context.wallMilliseconds)
         let request = DeviceLogin(login.account, device, accepted: login.accepted, login.request)
         let stream = NIOLoopBound(self, eventLoop: loop.loop)
@@ -148,7 +151,8 @@ extension SASLMechanism {
         switch self {
         case .plain, .scram, .scramPlus: .password
         case .external: .certificate
-        case .hashedToken: []
+        // An authorization server gives and takes tokens without our hearing of it.
+        case .oauthBearer, .hashedToken: []
         }
     }
 }

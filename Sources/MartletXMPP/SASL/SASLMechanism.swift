@@ -11,12 +11,14 @@ public enum SASLMechanism: Hashable, Sendable, CaseIterable {
     case scramPlus(ScramHash)
     /// RFC 4422 appendix A: the certificate that the client has shown in the TLS handshake.
     case external
+    /// RFC 7628: a token that an authorization server has given, over TLS only, at domains that believe one.
+    case oauthBearer
     /// Of tokens that the server has given (XEP-0484): offered beside the others where there can be tokens, and never in their list.
     case hashedToken(HashedTokenMechanism)
 
     /// All mechanisms, the weakest first.
     public static let allCases: [SASLMechanism] =
-        [.plain] + ScramHash.allCases.map(SASLMechanism.scram) + [.hashedToken(.none)] + ScramHash.allCases.map(SASLMechanism.scramPlus)
+        [.plain, .oauthBearer] + ScramHash.allCases.map(SASLMechanism.scram) + [.hashedToken(.none)] + ScramHash.allCases.map(SASLMechanism.scramPlus)
         + [.hashedToken(.serverEndPoint), .hashedToken(.exporter), .external]
 
     /// The registered name, as it stands in `<mechanism/>`.
@@ -26,6 +28,7 @@ public enum SASLMechanism: Hashable, Sendable, CaseIterable {
         case .scram(let hash): hash.mechanismName
         case .scramPlus(let hash): hash.mechanismName + "-PLUS"
         case .external: "EXTERNAL"
+        case .oauthBearer: "OAUTHBEARER"
         case .hashedToken(let mechanism): mechanism.name
         }
     }
@@ -41,7 +44,7 @@ public enum SASLMechanism: Hashable, Sendable, CaseIterable {
     public var bindsChannel: Bool {
         switch self {
         case .scramPlus: true
-        case .plain, .scram, .external: false
+        case .plain, .scram, .external, .oauthBearer: false
         case .hashedToken(let mechanism): mechanism.binding != nil
         }
     }
@@ -50,11 +53,19 @@ public enum SASLMechanism: Hashable, Sendable, CaseIterable {
     var isScram: Bool {
         switch self {
         case .scram, .scramPlus: true
-        case .plain, .external, .hashedToken: false
+        case .plain, .external, .oauthBearer, .hashedToken: false
         }
     }
 
-    /// Whether it proves that the client has a token, which is good for one device and not for the whole account.
+    /// Longest message of a client, in bytes after base64.
+    public var messageBytesMax: Int {
+        switch self {
+        case .oauthBearer: BearerMessage.bytesMax
+        case .plain, .scram, .scramPlus, .external, .hashedToken: SASLServerExchange.messageBytesMax
+        }
+    }
+
+    /// Whether it proves that the client has a token of ours, which is good for one device and not for the whole account.
     public var isOfTokens: Bool {
         if case .hashedToken = self { true } else { false }
     }
@@ -64,6 +75,7 @@ extension SASLMechanism: Comparable {
     private var strength: Int {
         switch self {
         case .plain: 0
+        case .oauthBearer: 5
         case .scram(let hash): 10 + hash.strength
         case .scramPlus(let hash): 20 + hash.strength
         case .hashedToken(let mechanism): mechanism.strength

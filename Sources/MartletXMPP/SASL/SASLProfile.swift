@@ -30,11 +30,11 @@ public enum SASLProfile: Hashable, Sendable {
         }
     }
 
-    /// Reads the text of `<response/>`.
-    func payload(_ text: String) throws(SASLFailure) -> [UInt8]? {
+    /// Reads the text of `<response/>` in an exchange of that mechanism.
+    func payload(_ text: String, of mechanism: SASLMechanism) throws(SASLFailure) -> [UInt8]? {
         switch self {
-        case .rfc6120: try SASLPayload.decode(text.utf8)
-        case .sasl2: try SASLPayload.decodePresent(text.utf8)
+        case .rfc6120: try SASLPayload.decode(text.utf8, bytesMax: mechanism.messageBytesMax)
+        case .sasl2: try SASLPayload.decodePresent(text.utf8, bytesMax: mechanism.messageBytesMax)
         }
     }
 

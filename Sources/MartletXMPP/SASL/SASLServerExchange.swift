@@ -13,10 +13,12 @@ public struct SASLOffer: Hashable, Sendable {
     public let nonce: ScramNonce
     /// For which account the certificate stands that the client has shown, if EXTERNAL was offered.
     public let certified: BareJID?
+    /// Where clients get tokens, if OAUTHBEARER was offered.
+    public let bearer: BearerOffer?
 
     public init(
         domain: String, mechanisms: [SASLMechanism] = [], bindings: [ChannelBinding] = [], tls: NegotiatedTLS? = nil, nonce: ScramNonce,
-        certified: BareJID? = nil
+        certified: BareJID? = nil, bearer: BearerOffer? = nil
     ) {
         self.domain = domain
         self.mechanisms = mechanisms
@@ -24,6 +26,7 @@ public struct SASLOffer: Hashable, Sendable {
         self.tls = tls
         self.nonce = nonce
         self.certified = certified
+        self.bearer = bearer
     }
 }
 
@@ -35,9 +38,11 @@ public enum SASLServerExchange: Hashable, Sendable {
     case scram(ScramServerExchange)
     case plain(PlainExchange)
     case external(ExternalExchange)
+    case bearer(BearerExchange)
     case hashedToken(HashedTokenExchange)
 
-    /// Longest message of a client, in bytes after base64: what the longest names and password need.
+    /// Longest message of a client, in bytes after base64: what the longest names and password need. Some mechanisms have another one
+    /// (``SASLMechanism/messageBytesMax``).
     public static let messageBytesMax = 6144
 
     /// - Parameter mechanism: what the client chose. The caller has checked that it was offered.
@@ -48,6 +53,7 @@ public enum SASLServerExchange: Hashable, Sendable {
             case .scram(let hash): .scram(ScramServerExchange(hash: hash, isPlus: false, offer: offer))
             case .scramPlus(let hash): .scram(ScramServerExchange(hash: hash, isPlus: true, offer: offer))
             case .external: .external(ExternalExchange(account: offer.certified))
+            case .oauthBearer: .bearer(BearerExchange(domain: offer.domain, offer: offer.bearer ?? BearerOffer(configuration: "")))
             case .hashedToken(let mechanism): .hashedToken(HashedTokenExchange(mechanism, offer: offer))
             }
     }
@@ -77,6 +83,9 @@ public enum SASLServerExchange: Hashable, Sendable {
         case .external(var exchange):
             defer { self = .external(exchange) }
             return exchange.step(message)
+        case .bearer(var exchange):
+            defer { self = .bearer(exchange) }
+            return exchange.step(message)
         case .hashedToken(var exchange):
             defer { self = .hashedToken(exchange) }
             return exchange.step(message)
@@ -95,6 +104,9 @@ public enum SASLServerExchange: Hashable, Sendable {
         case .external(var exchange):
             defer { self = .external(exchange) }
             return exchange.provide(answer)
+        case .bearer(var exchange):
+            defer { self = .bearer(exchange) }
+            return exchange.provide(answer)
         case .hashedToken(var exchange):
             defer { self = .hashedToken(exchange) }
             return exchange.provide(answer)
@@ -105,15 +117,21 @@ public enum SASLServerExchange: Hashable, Sendable {
 /// The text inside `<auth/>`, `<challenge/>`, `<response/>` and `<success/>`.
 public enum SASLPayload {
     /// Reads the text of an element: `nil` if there is none, no bytes for `=` (RFC 6120 §6.4.2), else base64.
-    public static func decode(_ text: some BidirectionalCollection<UInt8>) throws(SASLFailure) -> [UInt8]? {
+    ///
+    /// - Parameter bytesMax: of what is read, after base64.
+    public static func decode(
+        _ text: some BidirectionalCollection<UInt8>, bytesMax: Int = SASLServerExchange.messageBytesMax
+    ) throws(SASLFailure) -> [UInt8]? {
         guard !text.isEmpty else { return nil }
         guard text.count > 1 || text.first != UInt8(ascii: "=") else { return [] }
-        return try decodePresent(text)
+        return try decodePresent(text, bytesMax: bytesMax)
     }
 
     /// Reads the text of an element that is left out where there is nothing to say (XEP-0388 §2.2): base64, also of no bytes.
-    static func decodePresent(_ text: some BidirectionalCollection<UInt8>) throws(SASLFailure) -> [UInt8] {
-        guard text.count <= Base64.encodedCount(of: SASLServerExchange.messageBytesMax) else {
+    static func decodePresent(
+        _ text: some BidirectionalCollection<UInt8>, bytesMax: Int = SASLServerExchange.messageBytesMax
+    ) throws(SASLFailure) -> [UInt8] {
+        guard text.count <= Base64.encodedCount(of: bytesMax) else {
             throw .malformedRequest("The message is too long.")
         }
         guard let bytes = Base64.decode(text) else { throw .incorrectEncoding }

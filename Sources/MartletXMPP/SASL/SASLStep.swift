@@ -27,7 +27,10 @@ public enum SASLQuestion: Hashable, Sendable {
 }
 
 /// What an exchange asks of others than the account source, before it is known who the peer is.
-public enum SASLConsultation: Hashable, Sendable {}
+public enum SASLConsultation: Hashable, Sendable {
+    /// Whose token this is, of the accounts of that domain (RFC 7628).
+    case bearerToken(BearerToken, domain: String)
+}
 
 /// What was found out.
 public enum SASLAnswer: Hashable, Sendable {
@@ -38,6 +41,8 @@ public enum SASLAnswer: Hashable, Sendable {
     case passwordVerdict(Bool)
     /// For which account the certificate stands.
     case certificateVerdict(BareJID)
+    /// Whose token it is, or that it is nobody's.
+    case bearerVerdict(BearerVerdict)
     /// The new one first.
     case hashedTokens([HashedTokenCandidate])
     /// It could not be found out, or (after a right password) the account may not come in.

@@ -194,7 +194,7 @@ extension ClientStreamMachine.Action {
     /// the body itself (XEP-0206 §3, §6).
     public func boshElements(extras: (inout XMLWriter) -> Void = { _ in }) -> [ByteBuffer] {
         switch self {
-        case .wait, .lookUp, .lookUpTokens, .seekUpgrades, .upgrade, .conclude, .register, .admit, .bind, .bindInline, .resume, .manage, .indicate, .deliver,
+        case .wait, .lookUp, .consult, .lookUpTokens, .seekUpgrades, .upgrade, .conclude, .register, .admit, .bind, .bindInline, .resume, .manage, .indicate, .deliver,
             .proceed, .refuseTLS, .finish:
             []
         case .open(_, let features): [Self.element { features.write(to: &$0, extras: extras) }]

@@ -77,7 +77,7 @@ extension ClientStreamMachine.Action {
     /// - Parameter extras: writes what the features of the host announce to those who have logged in.
     public func write(to writer: inout XMLWriter, extras: (inout XMLWriter) -> Void = { _ in }) {
         switch self {
-        case .wait, .lookUp, .lookUpTokens, .seekUpgrades, .upgrade, .conclude, .register, .admit, .bind, .bindInline, .resume, .manage, .indicate, .deliver: break
+        case .wait, .lookUp, .consult, .lookUpTokens, .seekUpgrades, .upgrade, .conclude, .register, .admit, .bind, .bindInline, .resume, .manage, .indicate, .deliver: break
         case .open(let header, let features):
             header.write(to: &writer)
             features.write(to: &writer, extras: extras)

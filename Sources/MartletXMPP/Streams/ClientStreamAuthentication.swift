@@ -25,15 +25,17 @@ extension ClientStreamMachine {
         let bindsChannel = negotiation.mechanisms.contains { $0.bindsChannel }
         let offer = SASLOffer(
             domain: negotiation.domain, mechanisms: negotiation.mechanisms, bindings: bindsChannel ? negotiation.security.bindings : [],
-            tls: negotiation.security.version, nonce: environment.nonce(), certified: negotiation.certified)
+            tls: negotiation.security.version, nonce: environment.nonce(), certified: negotiation.certified,
+            bearer: negotiation.login.connection.bearer)
         let exchange = SASLServerExchange(mechanism, offer: offer)
         do throws(SASLFailure) {
             switch profile {
             case .rfc6120:
-                let payload = try profile.payload(element.text)
+                let payload = try profile.payload(element.text, of: mechanism)
                 return step(Attempt(mechanism: mechanism, exchange: exchange, wish: .newHeader), payload, negotiation)
             case .sasl2:
-                let request = try AuthenticationRequest(element, mechanism, negotiation.tokens, negotiation.upgrades)
+                let request = try AuthenticationRequest(
+                    element, mechanism, negotiation.tokens, negotiation.upgrades, givesTokens: negotiation.givesTokens(after: mechanism))
                 return step(Attempt(mechanism: mechanism, exchange: exchange, wish: .inline(request)), request.initialResponse, negotiation)
             }
         } catch {
@@ -48,7 +50,7 @@ extension ClientStreamMachine {
         if profile == .rfc6120, element.isNamed("auth", .sasl) { return fail(.malformedRequest("An exchange is under way."), profile, negotiation) }
         guard element.isNamed("response", profile.namespace) else { return end(StreamError(.notAuthorized)) }
         do throws(SASLFailure) {
-            return step(attempt, try profile.payload(element.text), negotiation)
+            return step(attempt, try profile.payload(element.text, of: attempt.mechanism), negotiation)
         } catch {
             return fail(error, profile, negotiation)
         }
@@ -71,10 +73,7 @@ extension ClientStreamMachine {
             state = .authenticating(attempt, negotiation)
             return .challenge(message, attempt.profile)
         case .lookUp(let identity, let question):
-            // With RFC 6120 the second header says it, and is held to it.
-            if attempt.profile == .sasl2, let from = negotiation.from, from != identity.account {
-                return fail(.invalidAuthzid("The stream is from another account."), .sasl2, negotiation)
-            }
+            if let failure = Self.contradiction(identity, attempt, negotiation) { return fail(failure, .sasl2, negotiation) }
             var attempt = attempt
             attempt.account = identity.account
             state = .lookingUp(attempt, negotiation)
@@ -84,10 +83,18 @@ extension ClientStreamMachine {
             state = .lookingUp(attempt, negotiation)
             return .consult(attempt.mechanism, consultation)
         case .success(let identity, let additionalData):
+            // Who it is may have come out only now.
+            if let failure = Self.contradiction(identity, attempt, negotiation) { return fail(failure, .sasl2, negotiation) }
             return succeed(identity.account, additionalData, attempt, negotiation)
         case .failure(let failure):
             return fail(failure, attempt.profile, negotiation)
         }
+    }
+
+    /// Whether the stream is from somebody else. With RFC 6120 the second header says it, and is held to it.
+    private static func contradiction(_ identity: SASLIdentity, _ attempt: Attempt, _ negotiation: Negotiation) -> SASLFailure? {
+        guard attempt.profile == .sasl2, let from = negotiation.from, from != identity.account else { return nil }
+        return .invalidAuthzid("The stream is from another account.")
     }
 
     private mutating func succeed(_ account: BareJID, _ additionalData: [UInt8]?, _ attempt: Attempt, _ negotiation: Negotiation) -> Action {

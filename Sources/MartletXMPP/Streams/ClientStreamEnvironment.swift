@@ -17,6 +17,8 @@ public protocol ClientStreamEnvironment {
     func inlineOffer(at domain: String) -> InlineOffer
     /// What the client's certificate, if it has shown one, is good for at the domain (XEP-0178 §3).
     func certification(at domain: String) -> ClientCertification
+    /// Where clients get tokens by which they can log in at the domain (RFC 7628); `nil`: nobody else's are believed there.
+    func bearerOffer(at domain: String) -> BearerOffer?
     /// Where the client has come in.
     var origin: LoginOrigin { get }
 }
@@ -51,6 +53,7 @@ extension ClientStreamEnvironment {
     public func certification(at domain: String) -> ClientCertification { .none }
     public func takesRegistrations(at domain: String) -> Bool { false }
     public func inlineOffer(at domain: String) -> InlineOffer { InlineOffer() }
+    public func bearerOffer(at domain: String) -> BearerOffer? { nil }
     public var origin: LoginOrigin { LoginOrigin() }
 }
 

@@ -108,7 +108,7 @@ extension ClientStreamMachine {
                     environment.policy,
                     on: LoginConnection(
                         at: header.domain, from: environment.origin, isSecure: security.isSecure, bindings: security.bindings,
-                        environment.certification(at: header.domain)))
+                        environment.certification(at: header.domain), bearer: environment.bearerOffer(at: header.domain)))
                 guard !login.isClosed else { throw StreamError(.policyViolation, login.closure) }
                 return Self.negotiation(header, security, login, environment)
             }

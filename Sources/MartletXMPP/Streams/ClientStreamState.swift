@@ -84,6 +84,16 @@ extension ClientStreamMachine {
             guard case .hashedToken(let its) = mechanism else { return mechanisms.contains(mechanism) }
             return profile == .sasl2 && tokens.contains(its)
         }
+
+        /// Whoever logs in with a certificate, or by somebody else's token, gets none of ours: it would outlive that, whose end ends what it has let in.
+        /// Of the second the operator may think otherwise.
+        func givesTokens(after mechanism: SASLMechanism) -> Bool {
+            switch mechanism {
+            case .external: false
+            case .oauthBearer: login.connection.bearer?.givesTokens ?? false
+            case .plain, .scram, .scramPlus, .hashedToken: true
+            }
+        }
     }
 
     /// What of a client's request before authentication its answer repeats.

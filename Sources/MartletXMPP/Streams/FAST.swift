@@ -31,18 +31,19 @@ public struct FASTRequest: Hashable, Sendable {
 
     /// - Parameters:
     ///   - authenticate: the element, with whatever else it has.
-    ///   - mechanism: of the log-in. One of tokens goes with `<fast/>`, and `<fast/>` with one of tokens. Whoever logs in with a certificate gets no
-    ///     token: it would outlive the certificate, whose end ends what it has let in.
+    ///   - mechanism: of the log-in. One of tokens goes with `<fast/>`, and `<fast/>` with one of tokens.
     ///   - offered: the mechanisms of tokens that the stream offers.
-    public init(_ authenticate: ElementView, mechanism: SASLMechanism, offered: [HashedTokenMechanism]) throws(SASLFailure) {
+    ///   - givesTokens: whether whoever logs in so may get one. Who may not and wants one just gets none.
+    public init(
+        _ authenticate: ElementView, mechanism: SASLMechanism, offered: [HashedTokenMechanism], givesTokens: Bool = true
+    ) throws(SASLFailure) {
         use = try authenticate.firstChild("fast", .fast).map { element throws(SASLFailure) in try Use(element) }
-        let isCertified = mechanism == .external
         guard mechanism.isOfTokens == (use != nil) else { throw .malformedRequest("<fast/> goes with a mechanism of tokens.") }
         guard let request = authenticate.firstChild("request-token", .fast) else { return }
         guard let mechanism = HashedTokenMechanism(rawValue: request.attribute("mechanism") ?? ""), offered.contains(mechanism) else {
             throw .malformedRequest("A token is wanted for a mechanism that is not offered.")
         }
-        wanted = isCertified ? nil : mechanism
+        wanted = givesTokens ? mechanism : nil
     }
 }
 

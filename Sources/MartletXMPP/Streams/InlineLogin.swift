@@ -70,27 +70,28 @@ struct AuthenticationRequest: Sendable {
     /// - Parameters:
     ///   - offered: the mechanisms of tokens that the stream offers.
     ///   - upgrades: the hashes of which it has keys made up.
+    ///   - givesTokens: whether whoever logs in by this mechanism may get one.
     init(
-        _ element: FlatElement, _ mechanism: SASLMechanism, _ offered: [HashedTokenMechanism], _ upgrades: [ScramHash]
+        _ element: FlatElement, _ mechanism: SASLMechanism, _ offered: [HashedTokenMechanism], _ upgrades: [ScramHash], givesTokens: Bool
     ) throws(SASLFailure) {
         initialResponse = try Self.one("initial-response", .sasl2, in: element).map { child throws(SASLFailure) in
-            try SASLPayload.decodePresent(child.text.utf8)
+            try SASLPayload.decodePresent(child.text.utf8, bytesMax: mechanism.messageBytesMax)
         }
         userAgent = try Self.one("user-agent", .sasl2, in: element).map { child throws(SASLFailure) in try UserAgent(child) }
         bind = try Self.one("bind", .bind2, in: element) == nil ? nil : InlineBind(element)
         resumption = try Self.one("resume", .streamManagement, in: element).map(Resumption.init)
         self.upgrades = ScramHash.upgrades(in: element, of: upgrades)
-        tokens = offered.isEmpty ? FASTRequest() : try Self.tokens(in: element, mechanism, offered)
+        tokens = offered.isEmpty ? FASTRequest() : try Self.tokens(in: element, mechanism, offered, givesTokens)
         guard tokens == FASTRequest() || userAgent?.id != nil else {
             throw .malformedRequest("Tokens are for clients that say which one they are, by the id of a user agent.")
         }
     }
 
     private static func tokens(
-        in element: FlatElement, _ mechanism: SASLMechanism, _ offered: [HashedTokenMechanism]
+        in element: FlatElement, _ mechanism: SASLMechanism, _ offered: [HashedTokenMechanism], _ givesTokens: Bool
     ) throws(SASLFailure) -> FASTRequest {
         _ = try (one("fast", .fast, in: element), one("request-token", .fast, in: element))
-        return try FASTRequest(element.root, mechanism: mechanism, offered: offered)
+        return try FASTRequest(element.root, mechanism: mechanism, offered: offered, givesTokens: givesTokens)
     }
 
     /// The child of that name. Of two nobody could say which one is meant.

@@ -27,15 +27,19 @@ public struct LoginConnection: Hashable, Sendable {
     public var isSecure: Bool
     public var bindings: [ChannelBinding]
     public var certification: ClientCertification
+    /// Where clients get tokens that the domain believes (RFC 7628).
+    public var bearer: BearerOffer?
 
     public init(
-        at domain: String, from origin: LoginOrigin = LoginOrigin(), isSecure: Bool, bindings: [ChannelBinding] = [], _ certification: ClientCertification = .none
+        at domain: String, from origin: LoginOrigin = LoginOrigin(), isSecure: Bool, bindings: [ChannelBinding] = [],
+        _ certification: ClientCertification = .none, bearer: BearerOffer? = nil
     ) {
         self.domain = domain
         self.origin = origin
         self.isSecure = isSecure
         self.bindings = bindings
         self.certification = certification
+        self.bearer = bearer
     }
 }
 
@@ -89,7 +93,7 @@ extension ClientStreamPolicy {
         switch mechanism {
         case .plain, .scram: mechanisms.contains(mechanism)
         case .scramPlus(let hash): mechanisms.contains(.scram(hash))
-        case .external, .hashedToken: true
+        case .external, .oauthBearer, .hashedToken: true
         }
     }
 }
@@ -107,6 +111,8 @@ extension LoginPolicy {
         case nothingToBind
         /// No certificate has been shown that stands for an account of the domain.
         case noCertificate
+        /// The domain believes no authorization server.
+        case noIssuer
         /// Tokens are switched off.
         case tokensOff
     }
@@ -122,6 +128,9 @@ extension LoginPolicy {
         case .external:
             guard connection.isSecure else { return .notEncrypted }
             return connection.certification.account == nil ? .noCertificate : nil
+        case .oauthBearer:
+            guard connection.isSecure else { return .notEncrypted }
+            return connection.bearer == nil ? .noIssuer : nil
         case .hashedToken(let mechanism):
             guard policy.offersTokens else { return .tokensOff }
             guard connection.isSecure else { return .notEncrypted }

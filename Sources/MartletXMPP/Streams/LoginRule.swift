@@ -131,7 +131,7 @@ extension SASLMechanism {
     public var isStrong: Bool {
         switch self {
         case .external: true
-        case .plain, .scram, .scramPlus, .hashedToken: false
+        case .plain, .scram, .scramPlus, .oauthBearer, .hashedToken: false
         }
     }
 
@@ -143,7 +143,7 @@ extension SASLMechanism {
     public var isOfPasswords: Bool {
         switch self {
         case .plain, .scram, .scramPlus: true
-        case .external, .hashedToken: false
+        case .external, .oauthBearer, .hashedToken: false
         }
     }
 
@@ -151,7 +151,7 @@ extension SASLMechanism {
     var unbound: SASLMechanism? {
         switch self {
         case .scramPlus(let hash): .scram(hash)
-        case .plain, .scram, .external, .hashedToken: nil
+        case .plain, .scram, .external, .oauthBearer, .hashedToken: nil
         }
     }
 }

@@ -78,7 +78,7 @@ extension ClientStreamMachine.Action {
     /// - Parameter extras: writes what the features of the host announce to those who have logged in.
     public func webSocketMessages(extras: (inout XMLWriter) -> Void = { _ in }) -> [ByteBuffer] {
         switch self {
-        case .wait, .lookUp, .lookUpTokens, .seekUpgrades, .upgrade, .conclude, .register, .admit, .bind, .bindInline, .resume, .manage, .indicate, .deliver,
+        case .wait, .lookUp, .consult, .lookUpTokens, .seekUpgrades, .upgrade, .conclude, .register, .admit, .bind, .bindInline, .resume, .manage, .indicate, .deliver,
             .proceed, .refuseTLS:
             []
         case .open(let header, let features): [header.open(), Self.alone { features.write(to: &$0, extras: extras) }]

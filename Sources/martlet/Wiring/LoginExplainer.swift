@@ -55,7 +55,7 @@ struct LoginExplainer: Sendable {
         let bindings = question.isEncrypted && listener.kind != .http ? [ChannelBinding(.tlsExporter, data: []), ChannelBinding(.tlsServerEndPoint, data: [])] : []
         return LoginConnection(
             at: account.domainpart, from: LoginOrigin(listener: listener.name, address: address?.octets), isSecure: question.isEncrypted, bindings: bindings,
-            certification(question, account))
+            certification(question, account), bearer: clients.bearerOffer(at: account.domainpart))
     }
 
     private func certification(_ question: LoginQuestion, _ account: BareJID) -> ClientCertification {
@@ -140,6 +140,7 @@ extension LoginPolicy.Obstacle {
         case .channelBindingOff: "authentication.channel-binding is false"
         case .nothingToBind: "nothing is there to which it could be bound"
         case .noCertificate: "no certificate is shown that stands for an account"
+        case .noIssuer: "the domain believes no authorization server"
         case .tokensOff: "devices.token-lifetime is 0s"
         }
     }

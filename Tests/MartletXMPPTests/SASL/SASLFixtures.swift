@@ -66,7 +66,7 @@ extension SASLStep {
     var text: String? {
         switch self {
         case .challenge(let bytes), .success(_, let bytes?): String(decoding: bytes, as: UTF8.self)
-        case .success(_, nil), .lookUp, .failure: nil
+        case .success(_, nil), .lookUp, .consult, .failure: nil
         }
     }
 

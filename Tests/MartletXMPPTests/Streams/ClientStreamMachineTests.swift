@@ -11,6 +11,9 @@ struct Surroundings: ClientStreamEnvironment {
     /// What the client has shown is good for.
     var certification = ClientCertification.none
     func certification(at domain: String) -> ClientCertification { certification }
+    /// Where clients get tokens.
+    var bearer: BearerOffer?
+    func bearerOffer(at domain: String) -> BearerOffer? { bearer }
     var defaultDomain: String { "verona.example" }
     func takesRegistrations(at domain: String) -> Bool { openDomains.contains(domain) }
     func serves(_ domain: String) -> Bool { ["verona.example", "mantua.example"].contains(domain) }
