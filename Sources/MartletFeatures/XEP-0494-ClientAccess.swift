@@ -59,6 +59,8 @@ package struct ClientAccess: IQResponder {
                 application: QName("password-reset-required", .clientAccess))
         case .certificateRemains:
             throw StanzaError(.serviceUnavailable, .cancel, text: "its tokens and sessions have ended, but it logs in with a certificate")
+        case .grantRemains:
+            throw StanzaError(.serviceUnavailable, .cancel, text: "its tokens and sessions have ended, but an authorization server gives it others")
         }
     }
 }
@@ -72,6 +74,8 @@ package struct AccessingClient: Hashable, Sendable {
     package var hasToken: Bool
     /// Whether it has shown a certificate, for which the protocol has no word.
     package var hasCertificate: Bool { device?.proofs.contains(.certificate) ?? false }
+    /// Whether it has come in by a token of an authorization server.
+    package var hasGrant: Bool { device?.proofs.contains(.grant) ?? false }
     /// What is remembered of it; `nil` if it is only known to be connected.
     package var device: StoredDevice?
 
@@ -85,7 +89,7 @@ package struct AccessingClient: Hashable, Sendable {
         let unknown = connected.subtracting(devices.map(\.id)).sorted().map { id in
             AccessingClient(id: id, isConnected: true, knowsPassword: false, hasToken: false, device: nil)
         }
-        return unknown + known.filter { $0.isConnected || $0.knowsPassword || $0.hasToken || $0.hasCertificate }
+        return unknown + known.filter { $0.isConnected || $0.knowsPassword || $0.hasToken || $0.hasCertificate || $0.hasGrant }
     }
 
     fileprivate func write(to writer: inout XMLWriter) {
@@ -97,6 +101,7 @@ package struct AccessingClient: Hashable, Sendable {
             }
             writer.element("auth", .clientAccess) { writer in
                 if knowsPassword { writer.element("password", .clientAccess) }
+                if hasGrant { writer.element("grant", .clientAccess) }
                 if hasToken { writer.element("fast", .clientAccess) }
             }
             writer.element("permission", .clientAccess, ["status": "unrestricted"])

@@ -127,6 +127,18 @@ struct ClientAccessTests {
         #expect(shown(phone, by: juliet)?.contains("connected='false'") == true)
     }
 
+    @Test("of a client that an authorization server lets in it is said so, also as its tokens and sessions end (§3.1, §3.2)")
+    func grantRemains() {
+        let juliet = client("juliet/laptop", laptop, by: .password)
+        let other = client("juliet/phone", phone, by: .grant)
+        giveToken(to: phone)
+        let shown = shown(phone, by: juliet)
+        #expect(shown?.contains("<grant/>") == true && shown?.contains("<password/>") == false)
+        let answer = ask("<revoke xmlns='urn:xmpp:cam:0' id='\(phone.text)'/>", "set", by: juliet)
+        #expect(answer.contains("<service-unavailable") && !answer.contains("password-reset-required"))
+        #expect(other.isClosed && devices().allSatisfy { $0.tokens.isEmpty })
+    }
+
     @Test("whoever was let in before the revocation and has no session yet gets none")
     func inBetween() {
         server.createAccount("juliet")

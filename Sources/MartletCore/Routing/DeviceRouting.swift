@@ -8,8 +8,18 @@ package enum DeviceRevocation: Hashable, Sendable {
     case passwordRemains
     /// The same, but it has shown a certificate, which may be good for as long as the account source believes it.
     case certificateRemains
+    /// The same, but it has come in by a token of an authorization server (RFC 7628), which may give it others.
+    case grantRemains
 
-    init(of proofs: DeviceProofs) { self = proofs.contains(.password) ? .passwordRemains : proofs.contains(.certificate) ? .certificateRemains : .revoked }
+    init(of proofs: DeviceProofs) {
+        if proofs.contains(.password) {
+            self = .passwordRemains
+        } else if proofs.contains(.certificate) {
+            self = .certificateRemains
+        } else {
+            self = proofs.contains(.grant) ? .grantRemains : .revoked
+        }
+    }
 }
 
 /// Why an order about a device was not carried out.

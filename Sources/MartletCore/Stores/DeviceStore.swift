@@ -46,6 +46,8 @@ package struct DeviceProofs: OptionSet, Hashable, Sendable {
     package static let password = DeviceProofs(rawValue: 1)
     /// A certificate that stands for the account. A new password does not end it.
     package static let certificate = DeviceProofs(rawValue: 2)
+    /// A token of an authorization server, which can be good for as long as that says. A new password does not end it.
+    package static let grant = DeviceProofs(rawValue: 8)
 }
 
 /// A device that logs in, as it says itself.

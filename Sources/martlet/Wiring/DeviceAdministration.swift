@@ -34,12 +34,18 @@ struct DeviceAdministration: Sendable {
         do throws(DeviceRefusal) { outcome = try await core.router.revoke(device, of: address, by: by) } catch { throw failure(error) }
         // A server that does not run has its sessions in a file.
         try SavedSessions.remove(from: folder) { $0.address.bare == address && $0.device == device }
-        guard outcome != .certificateRemains else {
+        switch outcome {
+        case .revoked: return false
+        case .passwordRemains: return true
+        case .certificateRemains:
             throw CommandFailure(
                 .data, "the tokens and sessions of the device have ended, but it logs in with a certificate",
                 hint: "revoke the certificate, or take it from the account")
+        case .grantRemains:
+            throw CommandFailure(
+                .data, "the tokens and sessions of the device have ended, but an authorization server gives it others",
+                hint: "take its access away there")
         }
-        return outcome == .passwordRemains
     }
 
     private func name(_ device: DeviceID, of address: BareJID, _ name: String?, by: String) async throws(CommandFailure) {
