@@ -35,6 +35,7 @@ extension Target.Dependency {
     static let coreMetrics = product(name: "CoreMetrics", package: "swift-metrics")
     static let lifecycle = product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
     static let arguments = product(name: "ArgumentParser", package: "swift-argument-parser")
+    static let jwtKit = product(name: "JWTKit", package: "jwt-kit")
     static let yams = product(name: "Yams", package: "Yams")
 }
 
@@ -54,7 +55,7 @@ var targets: [Target] = [
         "MartletNetwork",
         [
             "MartletXML", "MartletXMPP", "MartletCore", "CUnbound", .nioCore, .nioPosix, .nioTLS, .nioSSL, .nioHTTP1, .crypto,
-            .cryptoExtras, .x509, .asn1, .logging,
+            .cryptoExtras, .x509, .asn1, .jwtKit, .logging,
         ]),
     module("MartletTesting", ["MartletXML", "MartletXMPP", "MartletCore", "MartletFeatures", .nioCore, .nioEmbedded, .logging]),
     .executableTarget(
@@ -76,7 +77,7 @@ var targets: [Target] = [
         "MartletNetworkTests",
         [
             "MartletNetwork", "MartletCore", "MartletXMPP", "MartletXML", .nioCore, .nioPosix, .nioEmbedded, .nioTLS, .nioSSL, .nioHTTP1,
-            .crypto, .x509, .asn1, .logging,
+            .crypto, .x509, .asn1, .jwtKit, .logging,
         ]),
     tests("MartletTestingTests", ["MartletTesting", "MartletXMPP", "MartletXML", .nioCore]),
     tests("MartletTests", ["martlet"]),
@@ -129,6 +130,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/apple/swift-certificates", from: "1.21.1"),
         .package(url: "https://github.com/apple/swift-asn1", from: "1.7.4"),
+        .package(url: "https://github.com/vapor/jwt-kit", from: "5.7.1"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),

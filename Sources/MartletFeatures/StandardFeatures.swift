@@ -180,6 +180,7 @@ package enum StandardFeatures {
         .rfc(5802, "SCRAM-SHA-1", sections: "all"),
         .rfc(7677, "SCRAM-SHA-256", sections: "all"),
         .rfc(4616, "The PLAIN SASL Mechanism", sections: "all", note: "over TLS"),
+        .rfc(7628, "SASL Mechanisms for OAuth", sections: "3", note: "OAUTHBEARER, over TLS, where the operator names an authorization server"),
         .rfc(5929, "Channel Bindings for TLS", sections: "4", note: "tls-server-end-point"),
         .rfc(9266, "Channel Bindings for TLS 1.3", sections: "2", note: "tls-exporter, with TLS 1.3 only"),
         .rfc(6698, "The DANE TLSA Protocol", sections: "all", note: "between servers, as RFC 7671 has it"),
@@ -233,6 +234,7 @@ package enum StandardFeatures {
         .xep(480, "SASL Upgrade Tasks", version: "0.2.0", note: "for SCRAM-SHA-256 and SCRAM-SHA-512, inside TLS"),
         .xep(484, "Fast Authentication Streamlining Tokens", version: "0.2.0", note: "inside TLS, without 0-RTT; not beside certificates"),
         .xep(515, "TLS Channel-Binding Downgrade Protection", version: "0.1.0", note: "where channel binding is offered, and not over BOSH"),
+        .xep(493, "OAuth Client Login", version: "0.1.1", note: "with the operator's own authorization server, whose scopes let in or not, and restrict nothing inside"),
         .xep(237, "Roster Versioning", version: "1.3"),
     ]
 }

@@ -39,8 +39,8 @@ final class TestServer: Sendable {
         loops: Int = 1, domains: [String] = TestServer.domains, remote: any RemoteDelivery = NoFederation(),
         features: [any Feature] = [], components: [ComponentSettings] = [], store given: InMemoryStore? = nil, time: any TimeSource = SystemTime(),
         files: (any FileStore)? = nil, audit: any AuditSink = NoAudit(), watchesHandshakes: Bool = true, holdsTime: Bool = false,
-        clientCertificates: ClientCertificates = ClientCertificates(ClientCertificateSettings(), nil), tokenSecret: [UInt8]? = nil,
-        tokenTime: any TimeSource = SystemTime()
+        clientCertificates: ClientCertificates = ClientCertificates(ClientCertificateSettings(), nil), issuers: TokenIssuers = TokenIssuers(),
+        tokenSecret: [UInt8]? = nil,         tokenTime: any TimeSource = SystemTime()
     ) async throws {
         let store = given ?? InMemoryStore()
         let keys = try TestAccounts.keys(.sha256)
@@ -69,7 +69,7 @@ final class TestServer: Sendable {
         self.accounts = accounts
         uploads = files.map { Uploads(store: store, files: $0, time: time) }
         client = ClientService(
-            router: router, accounts: accounts, certificates: certificates, settings: settings, clientCertificates: clientCertificates,
+            router: router, accounts: accounts, certificates: certificates, settings: settings, clientCertificates: clientCertificates, issuers: issuers,
             tokens: tokenSecret.map { DeviceTokens(store: store, secret: $0, time: tokenTime) }, uploads: uploads, log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
         service = ClientListenerService(listeners, client, on: pool)
         do {
@@ -248,7 +248,7 @@ extension TestClient {
     }
 
     /// The decoded text of the one element in `xml`.
-    private static func content(_ xml: String) -> [UInt8]? {
+    static func content(_ xml: String) -> [UInt8]? {
         guard let begin = xml.firstRange(of: "'>")?.upperBound, let end = xml.lastIndex(of: "<"), begin < end else { return nil }
         return Base64.decode(xml[begin..<end])
     }

@@ -36,13 +36,13 @@ extension ClientStream {
     /// Asks others than the account source, before it is known who the client is: only its address can have earned a delay.
     func consult(_ mechanism: SASLMechanism, _ consultation: SASLConsultation) {
         switch consultation {
-        // No domain offers it that nobody answers for.
-        case .bearerToken: attempt(mechanism, nil) { $0.answered(.refused(.temporaryAuthFailure)) }
+        case .bearerToken(let token, let domain): attempt(mechanism, nil) { $0.ask(about: token, at: domain) }
         }
     }
 
     private func attempt(_ mechanism: SASLMechanism, _ account: BareJID?, _ askNow: @escaping (ClientStream) -> Void) {
         login = LoginAttempt(account: account, mechanism: mechanism)
+        tokenEnd = nil
         let delay = service.beginLogin(carrier?.peer, account, at: loop.context.time.monotonic)
         guard delay > .zero else { return begin(askNow) }
         _ = loop.loop.assumeIsolated().scheduleTask(in: delay) { [weak self] in self?.begin(askNow) }
@@ -127,6 +127,7 @@ extension ClientStream {
         self.login = nil
         mechanism = login.mechanism
         isCertified = login.mechanism == .external
+        if let tokenEnd { endWithToken(at: tokenEnd) }
         proofs = login.mechanism.proofs
         service.excuseLogin(carrier?.peer, login.account, at: loop.context.time.monotonic)
         service.router.audit.record(.loginSucceeded(account, mechanism: login.mechanism.name, address: remoteAddress))
@@ -151,8 +152,8 @@ extension SASLMechanism {
         switch self {
         case .plain, .scram, .scramPlus: .password
         case .external: .certificate
-        // An authorization server gives and takes tokens without our hearing of it.
-        case .oauthBearer, .hashedToken: []
+        case .oauthBearer: .grant
+        case .hashedToken: []
         }
     }
 }

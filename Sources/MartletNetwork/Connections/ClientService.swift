@@ -13,6 +13,8 @@ package final class ClientService: Sendable {
     let tokens: DeviceTokens?
     package let certificates: CertificateStore
     package let clientCertificates: ClientCertificates
+    /// Who is believed about tokens that others have given.
+    package let issuers: TokenIssuers
     package let log: Logger
     /// The same whether that is offered or not.
     private let allTokens: DeviceTokens?
@@ -30,8 +32,8 @@ package final class ClientService: Sendable {
 
     package init(
         router: Router, accounts: any AccountSource, certificates: CertificateStore, settings: NetworkSettings = NetworkSettings(),
-        clientCertificates: ClientCertificates = ClientCertificates(ClientCertificateSettings(), nil), tokens: DeviceTokens? = nil,
-        uploads: Uploads? = nil, challenges: ACMEChallenges = ACMEChallenges(), log: Logger
+        clientCertificates: ClientCertificates = ClientCertificates(ClientCertificateSettings(), nil), issuers: TokenIssuers = TokenIssuers(),
+        tokens: DeviceTokens? = nil,        uploads: Uploads? = nil, challenges: ACMEChallenges = ACMEChallenges(), log: Logger
     ) {
         allTokens = tokens
         self.tokens = settings.tokens.flatMap { tokens?.with($0) }
@@ -39,6 +41,7 @@ package final class ClientService: Sendable {
         self.accounts = accounts
         self.certificates = certificates
         self.clientCertificates = clientCertificates
+        self.issuers = issuers
         self.settings = settings
         self.uploads = uploads
         self.challenges = challenges
@@ -60,6 +63,7 @@ package final class ClientService: Sendable {
         tokens = settings.tokens.flatMap { old.allTokens?.with($0) }
         certificates = old.certificates
         clientCertificates = old.clientCertificates
+        issuers = old.issuers
         log = old.log
         admission = old.admission
         bosh = old.bosh
@@ -147,5 +151,6 @@ struct ClientSurroundings: ClientStreamEnvironment {
         case .require: .required(account)
         }
     }
+    func bearerOffer(at domain: String) -> BearerOffer? { listener.service.issuers.offer(at: domain) }
     func nonce() -> ScramNonce { ScramNonce(random: context.random.bytes(ScramNonce.randomBytesMin + 2)) }
 }

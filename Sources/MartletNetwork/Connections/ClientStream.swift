@@ -67,6 +67,8 @@ final class ClientStream {
     @exclusivity(unchecked) var isExamining = false
     /// The client has logged in with it.
     var isCertified = false
+    /// When the token ends by which it is logging in, in seconds since 1970, if its session is to end then.
+    var tokenEnd: Int?
     /// On what its client runs, if it has said which one it is as it logged in (XEP-0388).
     var device: DeviceSighting?
     /// What it has shown.

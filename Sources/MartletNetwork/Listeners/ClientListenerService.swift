@@ -55,6 +55,8 @@ package final class ClientListenerService: Sendable {
     }
 
     /// What a domain asks of clients' certificates.
+    package func bearerOffer(at domain: String) -> BearerOffer? { service.bearerOffer(at: domain) }
+
     package func certificateDemand(of domain: String) -> ClientCertificateSettings.Demand { service.clientCertificates.demand(of: domain) }
 
     /// How long the answer to an attempt would have to wait now, because of its address and because of its account.
@@ -89,10 +91,29 @@ package final class ClientListenerService: Sendable {
         for loop in pool.loops { loop.loop.execute { loop.lookAtCertificatesAgain() } }
     }
 
+    /// Puts other authorization servers in force, also for streams that are there and log in later.
+    package func apply(_ issuers: [(settings: TokenIssuerSettings, fetch: TokenIssuerFetch)]) {
+        service.issuers.apply(issuers)
+        // The reload need not wait for others' servers.
+        Task { await keepUpIssuers() }
+    }
+
+    /// Fetches keys of authorization servers that will be out of date.
+    private func keepUpIssuers() async {
+        for fault in await service.issuers.keepUp() {
+            service.log.warning("the keys of an authorization server cannot be fetched", metadata: ["issuer": "\(fault.issuer)", "why": "\(fault.why)"])
+        }
+    }
+
     private func beginKeepingUp() {
+        // Nobody waits for it.
+        Task { await keepUpIssuers() }
         pool.loops.first?.loop.scheduleRepeatedTask(initialDelay: Self.certificateInterval, delay: Self.certificateInterval) { [self] _ in
             // A task on the system's threads, since files are read.
-            Task { await keepUpCertificates() }
+            Task {
+                await keepUpCertificates()
+                await keepUpIssuers()
+            }
         }
     }
 

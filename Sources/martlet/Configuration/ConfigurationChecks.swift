@@ -33,6 +33,7 @@ struct ConfigurationChecks {
         checkPeers()
         checkAnchors()
         checkClientCertificates()
+        checkOAuth()
         checkComponents()
         checkExternalServices()
         checkUploads()
@@ -349,6 +350,47 @@ struct ConfigurationChecks {
         if section.needsPublished, section.published == nil {
             report("client-certificates.require-published", "there is no folder of published certificates", hint: "name it by client-certificates.published")
         }
+    }
+
+    /// A domain believes one authorization server, which is reached where nobody can speak in its place.
+    private mutating func checkOAuth() {
+        var owners: [String: String] = [:]
+        for (index, entry) in configuration.oauth.enumerated() {
+            let path = "oauth[\(index)]"
+            for domain in entry.domains where !configuration.domains.contains(where: { $0.name == domain }) {
+                report("\(path).domains", "this server does not host \(ConfigurationSource.shortened(domain))")
+            }
+            for domain in entry.domains.isEmpty ? configuration.domains.map(\.name) : entry.domains where !domain.isEmpty {
+                guard let owner = owners.updateValue(path, forKey: domain), owner != path else { continue }
+                report(entry.domains.isEmpty ? path : "\(path).domains", "\(domain) believes the issuer of \(owner) already")
+            }
+            checkPlace(entry.issuer, at: "\(path).issuer")
+            checkPlace(entry.discovery, at: "\(path).discovery")
+            checkPlace(entry.keys, at: "\(path).keys")
+            checkIntrospection(entry, at: path)
+            checkReadable(
+                entry.trustAnchors, at: "\(path).trust-anchors",
+                otherwise: "correct the path, or take the line out: then the authorities of this machine are believed")
+        }
+    }
+
+    private mutating func checkPlace(_ text: String?, at path: String) {
+        guard let text, !text.isEmpty else { return }
+        guard let url = HTTPURL(text) else { return report(path, "\(ConfigurationSource.shortened(text)) is no https: URL") }
+        guard !ServerConfiguration.OAuthIssuer.isSafe(url) else { return }
+        report(path, "whoever is on the way could say what he likes", hint: "write https://; http:// is for addresses of this machine")
+    }
+
+    private mutating func checkIntrospection(_ entry: ServerConfiguration.OAuthIssuer, at path: String) {
+        let introspection = entry.introspection
+        let all = [("url", introspection.url), ("client-id", introspection.clientID), ("secret-file", introspection.secretFile)]
+        checkPlace(introspection.url, at: "\(path).introspection.url")
+        checkSecret(introspection.secretFile, at: "\(path).introspection.secret-file", otherwise: "it holds the secret of this server's there, on one line")
+        guard all.contains(where: { $0.1 != nil }) else { return }
+        for (name, value) in all where value == nil && !faulty.contains("\(path).introspection.\(name)") {
+            report("\(path).introspection", "introspection needs \(name)", hint: "set url, client-id and secret-file, or none of them")
+        }
+        if entry.keys != nil { warn("\(path).keys", "keys are not used where the authorization server is asked about each token") }
     }
 
     /// An admin who can never log in is a typing error.

@@ -28,6 +28,9 @@ package enum ConfigurationSchema {
         .section(
             "client-certificates", \.clientCertificates, clientCertificates,
             "Log-in with certificates (SASL EXTERNAL), at domains whose client-certificates asks for them."),
+        .entries(
+            "oauth", \.oauth, oauth, .reload, counts: 0...16, identity: { $0.issuer },
+            "Authorization servers whose tokens let accounts in beside passwords (OAUTHBEARER, RFC 7628). Accounts are not made by that."),
         .section("accounts", \.accounts, accounts, "Accounts that people make for themselves, and what they may do to their own (XEP-0077)."),
         .section("storage", \.storage, storage, "Where accounts, rosters and messages are kept."),
         .section("messages", \.messages, messages, "What happens to messages besides their delivery."),

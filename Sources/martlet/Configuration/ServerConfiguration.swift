@@ -24,6 +24,7 @@ package struct ServerConfiguration: ConfigurationSection {
     package var loginGroups: [LoginGroup] = []
     package var loginRules: [LoginRule] = []
     package var clientCertificates = ClientCertificates()
+    package var oauth: [OAuthIssuer] = []
     package var accounts = Accounts()
     package var storage = Storage()
     package var messages = Messages()

@@ -50,7 +50,7 @@ package struct CertificateExpiry: Sendable {
         return shown + authorities(configuration).flatMap { CertificateStore.expiringAnchors(in: $0.file, of: $0.setting) }
     }
 
-    /// The files of those that are believed, about other servers and about people, where anybody is asked.
+    /// The files of those that are believed, about other servers, about people and about authorization servers, where anybody is asked.
     package static func authorities(_ configuration: ServerConfiguration) -> [(file: String, setting: String)] {
         var named: [(file: String?, setting: String)] = []
         if configuration.federation.isEnabled {
@@ -61,6 +61,7 @@ package struct CertificateExpiry: Sendable {
             named.append((configuration.clientCertificates.trustAnchors, "client-certificates.trust-anchors"))
             named.append((configuration.clientCertificates.authorities, "client-certificates.authorities"))
         }
+        named += configuration.oauth.map { (file: $0.trustAnchors, setting: "trust-anchors of the issuer \($0.issuer)") }
         return named.compactMap { named in named.file.map { ($0, named.setting) } }
     }
 

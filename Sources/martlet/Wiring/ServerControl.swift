@@ -169,6 +169,7 @@ actor ServerControl {
         let assembly = ClientCertificateAssembly(configuration: next)
         let (clientCertificates, revocationFiles) = (try assembly.settings(), try assembly.revocationFiles())
         let checker = assembly.isNeeded && !clients.checksRevocation ? try assembly.checker() : nil
+        let issuers = try OAuthAssembly(configuration: next, on: core.pool.group).issuers()
         let warnings = try loadCertificates(next)
         // From here on nothing fails.
         let oldLevel = loaded.configuration.log.level
@@ -178,6 +179,7 @@ actor ServerControl {
         if next.log.level != oldLevel { logs.output.level = Logger.Level(next.log.level) }
         clients.apply(NetworkAssembly(configuration: next).settings)
         await clients.apply(clientCertificates, assembly.revocation, revocationFiles, checker)
+        clients.apply(issuers)
         core.uploads.apply(UploadSettings(next.uploads))
         if let peers { federation?.apply(peers) }
         housekeeping.apply(next)

@@ -198,6 +198,15 @@ struct ConfigurationMistakeTests {
         Mistake(
             minimal + "acme: {enabled: true, terms-agreed: true, directory: \"https://a.example/d\", domains: [example.net]}\n", 2, 87,
             "acme.domains[0]", "this server does not host example.net"),
+        Mistake(
+            minimal + "oauth: [{issuer: \"http://id.example.net\", audience: x, account-claim: sub}]\n", 2, 18, "oauth[0].issuer",
+            "whoever is on the way could say what he likes", hint: "write https://"),
+        Mistake(minimal + "oauth: [{issuer: \"https://id.example.net\", audience: x, account-claim: sub, domains: [example.net]}]\n", 2, 86, "oauth[0].domains", "this server does not host example.net"),
+        Mistake(
+            minimal + "oauth: [{issuer: \"https://a.example\", audience: x, account-claim: sub}, {issuer: \"https://b.example\", audience: x, account-claim: sub}]\n", 2,
+            73, "oauth[1]", "example.org believes the issuer of oauth[0] already"),
+        Mistake(minimal + "oauth: [{issuer: \"https://a.example\", account-claim: sub}]\n", 2, 9, "oauth[0]", "the key audience is missing"),
+        Mistake(minimal + "oauth: [{issuer: \"https://a.example\", audience: \"a b\", account-claim: sub}]\n", 2, 49, "oauth[0].audience", "expected a word of up to 255 characters"),
         Mistake(minimal + "authentication: {mechanisms: []}\n", 2, 30, "authentication.mechanisms", "expected at least 1"),
         Mistake(
             minimal + "limits: {stanza-bytes: 10000B}\n", 2, 24, "limits.stanza-bytes",

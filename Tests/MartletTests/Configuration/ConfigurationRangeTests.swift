@@ -125,6 +125,8 @@ struct ConfigurationRangeTests {
         KeyRange("search.per-minute", ["1", "10000"], not: ["0", "10001"]),
         KeyRange("uploads.retention.permanent", ["0s", "36500d"], not: ["-1s", "36501d"]),
         KeyRange("storage.readers", ["1", "64"], not: ["0", "65"]),
+        KeyRange("oauth[0].leeway", ["0s", "5m"], not: ["-1s", "301s"]),
+        KeyRange("oauth[0].introspection.remember", ["0s", "60s"], not: ["-1s", "61s"]),
         KeyRange("acme.port", ["1", "65535", "off"], not: ["0", "65536"]),
         KeyRange("metrics.port", ["1", "65535", "off"], not: ["0", "65536"]),
     ]

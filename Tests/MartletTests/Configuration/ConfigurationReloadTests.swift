@@ -281,6 +281,22 @@ struct ConfigurationReloadTests {
         KeyChange("log.destination", .restart) { $0.log.destination = .file("/var/log/martlet.log") },
         KeyChange("web.url", .connections) { $0.web.url = "https://chat.example.org" },
         KeyChange("web.addresses", .connections) { $0.web.addresses = [IPAddress("192.0.2.7")!] },
+        KeyChange("oauth.issuer", .configuration) { $0.oauth[0].issuer = "https://other.example" },
+        KeyChange("oauth.domains", .configuration) { $0.oauth[0].domains = ["example.org"] },
+        KeyChange("oauth.audience", .configuration) { $0.oauth[0].audience = "other" },
+        KeyChange("oauth.discovery", .configuration) { $0.oauth[0].discovery = "https://other.example/about" },
+        KeyChange("oauth.keys", .configuration) { $0.oauth[0].keys = "https://other.example/keys" },
+        KeyChange("oauth.account-claim", .configuration) { $0.oauth[0].accountClaim = "sub" },
+        KeyChange("oauth.scopes", .configuration) { $0.oauth[0].scopes = ["xmpp"] },
+        KeyChange("oauth.clients", .configuration) { $0.oauth[0].clients = ["app"] },
+        KeyChange("oauth.leeway", .configuration) { $0.oauth[0].leeway = .zero },
+        KeyChange("oauth.introspection.url", .configuration) { $0.oauth[0].introspection.url = "https://other.example/ask" },
+        KeyChange("oauth.introspection.client-id", .configuration) { $0.oauth[0].introspection.clientID = "other" },
+        KeyChange("oauth.introspection.secret-file", .configuration) { $0.oauth[0].introspection.secretFile = "/other.secret" },
+        KeyChange("oauth.introspection.remember", .configuration) { $0.oauth[0].introspection.rememberedFor = .zero },
+        KeyChange("oauth.trust-anchors", .configuration) { $0.oauth[0].trustAnchors = "/other.pem" },
+        KeyChange("oauth.end-sessions", .configuration) { $0.oauth[0].endsSessions.toggle() },
+        KeyChange("oauth.device-tokens", .configuration) { $0.oauth[0].givesTokens.toggle() },
         KeyChange("acme.enabled", .restart) { $0.acme.isEnabled.toggle() },
         KeyChange("acme.directory", .configuration) { $0.acme.directory = "https://other.example/directory" },
         KeyChange("acme.domains", .configuration) { $0.acme.domains = ["example.org"] },
@@ -336,6 +352,11 @@ struct ConfigurationReloadTests {
         var rule = ServerConfiguration.LoginRule()
         rule.name = "operators"
         old.loginRules = [rule]
+        var issuer = ServerConfiguration.OAuthIssuer()
+        issuer.issuer = "https://id.example.org"
+        issuer.audience = "xmpp.example.org"
+        issuer.accountClaim = "preferred_username"
+        old.oauth = [issuer]
         var new = old
         key.change(&new)
         let difference = ConfigurationDifference(from: old, to: new)

@@ -21,6 +21,13 @@ struct SecretFileTests {
             "uploads: {store: s3, s3: {endpoint: 'https://s3.example.net', bucket: files, access-key: A, secret-key-file: /secret}}\n",
             "uploads.s3.secret-key-file"
         ),
+        (
+            """
+            oauth: [{issuer: 'https://id.example.org', audience: x, account-claim: sub, introspection: {url: 'https://id.example.org/i', client-id: m, \
+            secret-file: /secret}}]\n
+            """,
+            "oauth[0].introspection.secret-file"
+        ),
     ]
 
     private func result(_ text: String, _ secrets: [String: String], open: Set<String> = []) -> Result<LoadedConfiguration, ConfigurationFailure> {
