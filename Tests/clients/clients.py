@@ -795,6 +795,7 @@ import buckets  # noqa: E402, F401
 import binding  # noqa: E402, F401
 import fast  # noqa: E402, F401
 import upgrades  # noqa: E402, F401
+import oauth  # noqa: E402, F401
 
 
 def main():

@@ -55,7 +55,7 @@ package final class ClientListenerService: Sendable {
     }
 
     /// What a domain asks of clients' certificates.
-    package func bearerOffer(at domain: String) -> BearerOffer? { service.bearerOffer(at: domain) }
+    package func bearerOffer(at domain: String) -> BearerOffer? { service.issuers.offer(at: domain) }
 
     package func certificateDemand(of domain: String) -> ClientCertificateSettings.Demand { service.clientCertificates.demand(of: domain) }
 
