@@ -46,6 +46,8 @@ var targets: [Target] = [
     // Not through pkg-config: Debian's file asks for the development files of what the library was built with.
     .systemLibrary(name: "CUnbound", providers: [.apt(["libunbound-dev"])]),
     .target(name: "CMartletScan"),
+    // Loads the system's library for Kerberos if the server is to use it; no headers of it are needed.
+    .target(name: "CMartletGSS", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
     module("MartletXML", ["CMartletScan", .nioCore]),
     module("MartletXMPP", ["MartletXML", .nioCore, .crypto, .cryptoExtras]),
     module("MartletCore", ["MartletXML", "MartletXMPP", .nioCore, .nioConcurrency, .logging, .coreMetrics]),
@@ -54,7 +56,7 @@ var targets: [Target] = [
     module(
         "MartletNetwork",
         [
-            "MartletXML", "MartletXMPP", "MartletCore", "CUnbound", .nioCore, .nioPosix, .nioTLS, .nioSSL, .nioHTTP1, .crypto,
+            "MartletXML", "MartletXMPP", "MartletCore", "CUnbound", "CMartletGSS", .nioCore, .nioPosix, .nioTLS, .nioSSL, .nioHTTP1, .crypto,
             .cryptoExtras, .x509, .asn1, .jwtKit, .logging,
         ]),
     module("MartletTesting", ["MartletXML", "MartletXMPP", "MartletCore", "MartletFeatures", .nioCore, .nioEmbedded, .logging]),

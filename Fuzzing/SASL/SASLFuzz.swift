@@ -14,6 +14,7 @@ public func fuzzSASL(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     fuzzKeys(lines)
     fuzzClient(lines)
     fuzzBearer(lines)
+    fuzzSecurityLayer(lines)
     let mechanism = SASLMechanism.allCases[Int(choice) % SASLMechanism.allCases.count]
     // Base64 hides the grammar from the mutations, so that the same lines also come in bare.
     fuzzExchange(mechanism, lines) { try? SASLPayload.decode($0) }
@@ -26,9 +27,10 @@ private enum Fixed {
     static let nonce = ScramNonce(random: [UInt8](0..<18))
     static let offer = SASLOffer(
         domain: domain, mechanisms: SASLMechanism.allCases, bindings: [ChannelBinding(.tlsServerEndPoint, data: [UInt8](0..<32))], tls: .tls13,
-        nonce: nonce)
+        nonce: nonce, realms: [realm])
     static let simulation = try? ScramSimulation(secret: [UInt8](0..<32))
     static let password = PreparedPassword("pencil")
+    static let realm = "VERONA.REALM"
 }
 
 private func fuzzExchange(
@@ -46,6 +48,8 @@ private func fuzzExchange(
             guard case .challenge = exchange.provide(.bearerVerdict(.refused(.invalidToken))) else {
                 preconditionFailure("a token that is nobody's is answered before the exchange ends")
             }
+        case .consult(.gssapi(let request)):
+            guard case .challenge = exchange.provide(answer(request)) else { return }
         case .success: preconditionFailure("nobody has proved anything")
         case .failure(let failure):
             precondition(failure.suspicion == nil, "nobody has proved anything")
@@ -68,6 +72,28 @@ private func answer(_ question: SASLQuestion, _ identity: SASLIdentity) -> SASLA
         preconditionFailure("EXTERNAL is not offered")
     case .hashedTokens:
         return .hashedTokens([HashedTokenCandidate(HashedToken("nobody knows this one"), .new)])
+    case .standing:
+        return .standing(.notAuthorized)
+    }
+}
+
+/// As if whatever came were a good token of whoever it names, or a message that was protected.
+private func answer(_ request: GSSAPIRequest) -> SASLAnswer {
+    switch request {
+    case .accept(let token, _):
+        let text = String(decoding: token, as: UTF8.self)
+        guard let principal = KerberosPrincipal(text) ?? KerberosPrincipal("\(text)@\(Fixed.realm)") else { return .gssapi(.continues(token: token)) }
+        precondition(KerberosPrincipal(principal.description) == principal)
+        return .gssapi(.established(principal, token: Array(token.dropLast())))
+    case .wrap(let message): return .gssapi(.wrapped(message))
+    case .unwrap(let message): return .gssapi(.unwrapped(message))
+    }
+}
+
+private func fuzzSecurityLayer(_ lines: [ArraySlice<UInt8>]) {
+    for line in lines {
+        guard let choice = try? SecurityLayerChoice(parsing: Array(line)) else { continue }
+        precondition(line.count - 4 == choice.authzid?.utf8.count ?? 0 && line.dropFirst().prefix(3).allSatisfy { $0 == 0 })
     }
 }
 

@@ -21,6 +21,7 @@ extension AccountSource {
             case .mechanismTooWeak: .refused(.mechanismTooWeak)
             case .unavailable: .refused(.temporaryAuthFailure)
             }
+        case .standing: .standing(SASLFailure(await standing(of: account)))
         // Tokens are devices', not accounts', and are looked up where the device is known.
         case .hashedTokens: .hashedTokens([])
         }

@@ -10,6 +10,7 @@ extension ClientStream {
     /// Asks the account source, after whatever delay the address and the account have earned.
     func ask(_ mechanism: SASLMechanism, _ identity: SASLIdentity, _ question: SASLQuestion) {
         let account = identity.account
+        if question == .standing { return askStanding(of: account) }
         attempt(mechanism, account) { stream in
             if question == .certificate { return stream.askAboutCertificate() }
             let (accounts, upgrades, audit) = (stream.service.accounts, stream.listener.policy.upgrades, stream.service.router.audit)
@@ -37,7 +38,23 @@ extension ClientStream {
     func consult(_ mechanism: SASLMechanism, _ consultation: SASLConsultation) {
         switch consultation {
         case .bearerToken(let token, let domain): attempt(mechanism, nil) { $0.ask(about: token, at: domain) }
+        case .gssapi(.accept(let token, isFirst: true)):
+            securityContext = service.kerberos?.makeContext()
+            attempt(mechanism, nil) { $0.ask(.accept(token, isFirst: true)) }
+        case .gssapi(let request): ask(request)
         }
+    }
+
+    private func ask(_ request: GSSAPIRequest) {
+        guard let securityContext else { return answered(.refused(.temporaryAuthFailure)) }
+        ask { await securityContext.answer(request) }
+    }
+
+    /// Asks the account source about a client that has shown who it is. The attempt has begun, and counts for its address.
+    private func askStanding(of account: BareJID) {
+        login?.shown = account
+        let accounts = service.accounts
+        begin { $0.ask { await accounts.answer(.standing, about: account) } }
     }
 
     private func attempt(_ mechanism: SASLMechanism, _ account: BareJID?, _ askNow: @escaping (ClientStream) -> Void) {
@@ -126,6 +143,7 @@ extension ClientStream {
         guard let login else { return }
         self.login = nil
         mechanism = login.mechanism
+        securityContext = nil
         isCertified = login.mechanism == .external
         if let tokenEnd { endWithToken(at: tokenEnd) }
         proofs = login.mechanism.proofs
@@ -137,10 +155,11 @@ extension ClientStream {
     func loginFailed(_ failure: SASLFailure) {
         guard let login else { return }
         self.login = nil
+        securityContext = nil
         let verdict = failure.verdict
         if verdict == .unavailable { service.excuseLogin(carrier?.peer, login.account, at: loop.context.time.monotonic) }
         service.router.audit.record(
-            .loginFailed(claimed: login.account?.description ?? "", mechanism: login.mechanism.name, address: remoteAddress, verdict))
+            .loginFailed(claimed: (login.shown ?? login.account)?.description ?? "", mechanism: login.mechanism.name, address: remoteAddress, verdict))
         guard let suspicion = failure.suspicion, let account = login.account else { return }
         service.router.audit.record(.loginSuspected(account, mechanism: login.mechanism.name, address: remoteAddress, suspicion))
     }
@@ -153,7 +172,8 @@ extension SASLMechanism {
         case .plain, .scram, .scramPlus: .password
         case .external: .certificate
         case .oauthBearer: .grant
-        case .hashedToken: []
+        // Whoever has a ticket has shown it to the realm, which decides about the next one.
+        case .gssapi, .hashedToken: []
         }
     }
 }

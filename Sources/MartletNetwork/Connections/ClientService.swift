@@ -15,6 +15,8 @@ package final class ClientService: Sendable {
     package let clientCertificates: ClientCertificates
     /// Who is believed about tokens that others have given.
     package let issuers: TokenIssuers
+    /// Reads tickets, where clients may log in by them.
+    let kerberos: KerberosAcceptor?
     package let log: Logger
     /// The same whether that is offered or not.
     private let allTokens: DeviceTokens?
@@ -33,7 +35,7 @@ package final class ClientService: Sendable {
     package init(
         router: Router, accounts: any AccountSource, certificates: CertificateStore, settings: NetworkSettings = NetworkSettings(),
         clientCertificates: ClientCertificates = ClientCertificates(ClientCertificateSettings(), nil), issuers: TokenIssuers = TokenIssuers(),
-        tokens: DeviceTokens? = nil,        uploads: Uploads? = nil, challenges: ACMEChallenges = ACMEChallenges(), log: Logger
+        kerberos: KerberosAcceptor? = nil, tokens: DeviceTokens? = nil, uploads: Uploads? = nil, challenges: ACMEChallenges = ACMEChallenges(), log: Logger
     ) {
         allTokens = tokens
         self.tokens = settings.tokens.flatMap { tokens?.with($0) }
@@ -42,6 +44,7 @@ package final class ClientService: Sendable {
         self.certificates = certificates
         self.clientCertificates = clientCertificates
         self.issuers = issuers
+        self.kerberos = kerberos
         self.settings = settings
         self.uploads = uploads
         self.challenges = challenges
@@ -55,8 +58,9 @@ package final class ClientService: Sendable {
 
     /// The service of connections that come after a reload: with other settings, and the same counts. Failed log-ins are forgotten if
     /// how they are counted has changed.
-    package init(_ old: ClientService, with settings: NetworkSettings) {
+    package init(_ old: ClientService, with settings: NetworkSettings, _ kerberos: KerberosAcceptor?) {
         self.settings = settings
+        self.kerberos = kerberos
         router = old.router
         accounts = old.accounts
         allTokens = old.allTokens
@@ -152,5 +156,6 @@ struct ClientSurroundings: ClientStreamEnvironment {
         }
     }
     func bearerOffer(at domain: String) -> BearerOffer? { listener.service.issuers.offer(at: domain) }
+    func kerberos(at domain: String) -> KerberosOffer? { listener.service.kerberos?.settings.offer(at: domain) }
     func nonce() -> ScramNonce { ScramNonce(random: context.random.bytes(ScramNonce.randomBytesMin + 2)) }
 }

@@ -46,6 +46,8 @@ final class ClientStream {
         /// Who the client says that it is, if it says so before it has shown it.
         let account: BareJID?
         let mechanism: SASLMechanism
+        /// Whom it has turned out to be, if it did not say so.
+        var shown: BareJID?
     }
 
     let listener: ClientListener
@@ -69,6 +71,8 @@ final class ClientStream {
     var isCertified = false
     /// When the token ends by which it is logging in, in seconds since 1970, if its session is to end then.
     var tokenEnd: Int?
+    /// Of the exchange that is under way, if it is one of Kerberos.
+    var securityContext: KerberosContext?
     /// On what its client runs, if it has said which one it is as it logged in (XEP-0388).
     var device: DeviceSighting?
     /// What it has shown.
@@ -110,6 +114,7 @@ final class ClientStream {
         machine.transportLost()
         loseSession()
         count.leave(service.admission)
+        securityContext = nil
         carrier = nil
     }
 }

@@ -38,9 +38,9 @@ package final class ClientListenerService: Sendable {
 
     /// Puts other settings in force for connections that come from now on; those that are there keep what they began with, except that clients
     /// go that other rules about log-ins would not let in. Ports stay.
-    package func apply(_ settings: NetworkSettings) {
+    package func apply(_ settings: NetworkSettings, _ kerberos: KerberosAcceptor?) {
         let before = service.settings.policy
-        let fresh = ClientService(service, with: settings)
+        let fresh = ClientService(service, with: settings, kerberos)
         let next = Current(fresh, configurations)
         current.withLockedValue { $0 = next }
         guard !settings.policy.rules.isEmpty, settings.policy.rules != before.rules || settings.policy.groups != before.groups else { return }
@@ -54,9 +54,13 @@ package final class ClientListenerService: Sendable {
         }
     }
 
-    /// What a domain asks of clients' certificates.
+    /// Where clients get tokens that a domain believes.
     package func bearerOffer(at domain: String) -> BearerOffer? { service.issuers.offer(at: domain) }
 
+    /// Whose tickets are good at a domain.
+    package func kerberos(at domain: String) -> KerberosOffer? { service.kerberos?.settings.offer(at: domain) }
+
+    /// What a domain asks of clients' certificates.
     package func certificateDemand(of domain: String) -> ClientCertificateSettings.Demand { service.clientCertificates.demand(of: domain) }
 
     /// How long the answer to an attempt would have to wait now, because of its address and because of its account.

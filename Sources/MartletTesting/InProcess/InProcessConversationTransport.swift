@@ -35,6 +35,7 @@ package final class InProcessConversationTransport: ConversationTransport {
             return .scramKeys(keys)
         case .certificate: return .refused(.notAuthorized)
         case .hashedTokens: return .hashedTokens([])
+        case .standing: return .standing(password == nil ? .notAuthorized : nil)
         }
     }
 }

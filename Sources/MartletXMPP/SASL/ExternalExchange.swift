@@ -27,7 +27,7 @@ public struct ExternalExchange: Hashable, Sendable {
             case .certificateVerdict(let account) where account == identity.account: return .success(identity, additionalData: nil)
             case .certificateVerdict: throw .notAuthorized
             case .refused(let failure): throw failure
-            case .scramKeys, .bearerVerdict, .passwordVerdict, .hashedTokens: throw .temporaryAuthFailure
+            case .scramKeys, .bearerVerdict, .passwordVerdict, .hashedTokens, .standing, .gssapi: throw .temporaryAuthFailure
             }
         }
     }

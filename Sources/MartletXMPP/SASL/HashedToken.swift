@@ -129,7 +129,7 @@ public struct HashedTokenExchange: Hashable, Sendable {
                 accepted = candidate
                 return .success(claim.identity, additionalData: candidate.token.responderProof(binding))
             case .refused(let failure): throw failure
-            case .scramKeys, .passwordVerdict, .certificateVerdict, .bearerVerdict: throw .temporaryAuthFailure
+            case .scramKeys, .passwordVerdict, .certificateVerdict, .bearerVerdict, .standing, .gssapi: throw .temporaryAuthFailure
             }
         }
     }

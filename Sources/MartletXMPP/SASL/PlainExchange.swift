@@ -25,7 +25,7 @@ public struct PlainExchange: Hashable, Sendable {
             case .passwordVerdict(true): return .success(identity, additionalData: nil)
             case .passwordVerdict(false): throw .notAuthorized
             case .refused(let failure): throw failure
-            case .scramKeys, .bearerVerdict, .certificateVerdict, .hashedTokens: throw .temporaryAuthFailure
+            case .scramKeys, .bearerVerdict, .certificateVerdict, .hashedTokens, .standing, .gssapi: throw .temporaryAuthFailure
             }
         }
     }

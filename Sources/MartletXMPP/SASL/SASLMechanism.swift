@@ -13,12 +13,14 @@ public enum SASLMechanism: Hashable, Sendable, CaseIterable {
     case external
     /// RFC 7628: a token that an authorization server has given, over TLS only, at domains that believe one.
     case oauthBearer
+    /// RFC 4752: a ticket of Kerberos, over TLS only.
+    case gssapi
     /// Of tokens that the server has given (XEP-0484): offered beside the others where there can be tokens, and never in their list.
     case hashedToken(HashedTokenMechanism)
 
     /// All mechanisms, the weakest first.
     public static let allCases: [SASLMechanism] =
-        [.plain, .oauthBearer] + ScramHash.allCases.map(SASLMechanism.scram) + [.hashedToken(.none)] + ScramHash.allCases.map(SASLMechanism.scramPlus)
+        [.plain, .oauthBearer] + ScramHash.allCases.map(SASLMechanism.scram) + [.hashedToken(.none), .gssapi] + ScramHash.allCases.map(SASLMechanism.scramPlus)
         + [.hashedToken(.serverEndPoint), .hashedToken(.exporter), .external]
 
     /// The registered name, as it stands in `<mechanism/>`.
@@ -29,6 +31,7 @@ public enum SASLMechanism: Hashable, Sendable, CaseIterable {
         case .scramPlus(let hash): hash.mechanismName + "-PLUS"
         case .external: "EXTERNAL"
         case .oauthBearer: "OAUTHBEARER"
+        case .gssapi: "GSSAPI"
         case .hashedToken(let mechanism): mechanism.name
         }
     }
@@ -44,7 +47,7 @@ public enum SASLMechanism: Hashable, Sendable, CaseIterable {
     public var bindsChannel: Bool {
         switch self {
         case .scramPlus: true
-        case .plain, .scram, .external, .oauthBearer: false
+        case .plain, .scram, .external, .oauthBearer, .gssapi: false
         case .hashedToken(let mechanism): mechanism.binding != nil
         }
     }
@@ -53,7 +56,7 @@ public enum SASLMechanism: Hashable, Sendable, CaseIterable {
     var isScram: Bool {
         switch self {
         case .scram, .scramPlus: true
-        case .plain, .external, .oauthBearer, .hashedToken: false
+        case .plain, .external, .oauthBearer, .gssapi, .hashedToken: false
         }
     }
 
@@ -61,6 +64,7 @@ public enum SASLMechanism: Hashable, Sendable, CaseIterable {
     public var messageBytesMax: Int {
         switch self {
         case .oauthBearer: BearerMessage.bytesMax
+        case .gssapi: GSSAPIExchange.messageBytesMax
         case .plain, .scram, .scramPlus, .external, .hashedToken: SASLServerExchange.messageBytesMax
         }
     }
@@ -79,6 +83,7 @@ extension SASLMechanism: Comparable {
         case .scram(let hash): 10 + hash.strength
         case .scramPlus(let hash): 20 + hash.strength
         case .hashedToken(let mechanism): mechanism.strength
+        case .gssapi: 18
         case .external: 40
         }
     }

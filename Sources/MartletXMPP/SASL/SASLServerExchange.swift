@@ -15,10 +15,12 @@ public struct SASLOffer: Hashable, Sendable {
     public let certified: BareJID?
     /// Where clients get tokens, if OAUTHBEARER was offered.
     public let bearer: BearerOffer?
+    /// Whose principals of Kerberos have accounts here, if GSSAPI was offered.
+    public let realms: Set<String>
 
     public init(
         domain: String, mechanisms: [SASLMechanism] = [], bindings: [ChannelBinding] = [], tls: NegotiatedTLS? = nil, nonce: ScramNonce,
-        certified: BareJID? = nil, bearer: BearerOffer? = nil
+        certified: BareJID? = nil, bearer: BearerOffer? = nil, realms: Set<String> = []
     ) {
         self.domain = domain
         self.mechanisms = mechanisms
@@ -27,6 +29,7 @@ public struct SASLOffer: Hashable, Sendable {
         self.nonce = nonce
         self.certified = certified
         self.bearer = bearer
+        self.realms = realms
     }
 }
 
@@ -39,6 +42,7 @@ public enum SASLServerExchange: Hashable, Sendable {
     case plain(PlainExchange)
     case external(ExternalExchange)
     case bearer(BearerExchange)
+    case gssapi(GSSAPIExchange)
     case hashedToken(HashedTokenExchange)
 
     /// Longest message of a client, in bytes after base64: what the longest names and password need. Some mechanisms have another one
@@ -54,6 +58,7 @@ public enum SASLServerExchange: Hashable, Sendable {
             case .scramPlus(let hash): .scram(ScramServerExchange(hash: hash, isPlus: true, offer: offer))
             case .external: .external(ExternalExchange(account: offer.certified))
             case .oauthBearer: .bearer(BearerExchange(domain: offer.domain, offer: offer.bearer ?? BearerOffer(configuration: "")))
+            case .gssapi: .gssapi(GSSAPIExchange(domain: offer.domain, realms: offer.realms))
             case .hashedToken(let mechanism): .hashedToken(HashedTokenExchange(mechanism, offer: offer))
             }
     }
@@ -86,6 +91,9 @@ public enum SASLServerExchange: Hashable, Sendable {
         case .bearer(var exchange):
             defer { self = .bearer(exchange) }
             return exchange.step(message)
+        case .gssapi(var exchange):
+            defer { self = .gssapi(exchange) }
+            return exchange.step(message)
         case .hashedToken(var exchange):
             defer { self = .hashedToken(exchange) }
             return exchange.step(message)
@@ -106,6 +114,9 @@ public enum SASLServerExchange: Hashable, Sendable {
             return exchange.provide(answer)
         case .bearer(var exchange):
             defer { self = .bearer(exchange) }
+            return exchange.provide(answer)
+        case .gssapi(var exchange):
+            defer { self = .gssapi(exchange) }
             return exchange.provide(answer)
         case .hashedToken(var exchange):
             defer { self = .hashedToken(exchange) }

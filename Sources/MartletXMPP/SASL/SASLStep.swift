@@ -24,12 +24,16 @@ public enum SASLQuestion: Hashable, Sendable {
     case certificate
     /// The tokens that the client's device may have for this mechanism (XEP-0484 §5.1); none for an account that does not exist.
     case hashedTokens(HashedTokenMechanism)
+    /// Whether the account exists and may come in: who the client is has been shown already.
+    case standing
 }
 
 /// What an exchange asks of others than the account source, before it is known who the peer is.
 public enum SASLConsultation: Hashable, Sendable {
     /// Whose token this is, of the accounts of that domain (RFC 7628).
     case bearerToken(BearerToken, domain: String)
+    /// A security context of Kerberos (RFC 4752).
+    case gssapi(GSSAPIRequest)
 }
 
 /// What was found out.
@@ -45,6 +49,9 @@ public enum SASLAnswer: Hashable, Sendable {
     case bearerVerdict(BearerVerdict)
     /// The new one first.
     case hashedTokens([HashedTokenCandidate])
+    /// What keeps the account from coming in; `nil` if nothing does.
+    case standing(SASLFailure?)
+    case gssapi(GSSAPIAnswer)
     /// It could not be found out, or (after a right password) the account may not come in.
     case refused(SASLFailure)
 }

@@ -70,7 +70,7 @@ public struct ScramServerExchange: Hashable, Sendable {
             return switch answer {
             case .scramKeys(let keys, let refusal): try exchange.challenge(identity, first, keys, refusal)
             case .refused(let failure): throw failure
-            case .passwordVerdict, .certificateVerdict, .bearerVerdict, .hashedTokens: throw .temporaryAuthFailure
+            case .passwordVerdict, .certificateVerdict, .bearerVerdict, .hashedTokens, .standing, .gssapi: throw .temporaryAuthFailure
             }
         }
     }

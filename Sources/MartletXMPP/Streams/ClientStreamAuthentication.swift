@@ -26,7 +26,7 @@ extension ClientStreamMachine {
         let offer = SASLOffer(
             domain: negotiation.domain, mechanisms: negotiation.mechanisms, bindings: bindsChannel ? negotiation.security.bindings : [],
             tls: negotiation.security.version, nonce: environment.nonce(), certified: negotiation.certified,
-            bearer: negotiation.login.connection.bearer)
+            bearer: negotiation.login.connection.bearer, realms: negotiation.login.connection.kerberos?.realms ?? [])
         let exchange = SASLServerExchange(mechanism, offer: offer)
         do throws(SASLFailure) {
             switch profile {

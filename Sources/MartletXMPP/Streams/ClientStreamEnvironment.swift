@@ -19,6 +19,8 @@ public protocol ClientStreamEnvironment {
     func certification(at domain: String) -> ClientCertification
     /// Where clients get tokens by which they can log in at the domain (RFC 7628); `nil`: nobody else's are believed there.
     func bearerOffer(at domain: String) -> BearerOffer?
+    /// Whose tickets of Kerberos are good at the domain; `nil` if nobody's.
+    func kerberos(at domain: String) -> KerberosOffer?
     /// Where the client has come in.
     var origin: LoginOrigin { get }
 }
@@ -54,6 +56,7 @@ extension ClientStreamEnvironment {
     public func takesRegistrations(at domain: String) -> Bool { false }
     public func inlineOffer(at domain: String) -> InlineOffer { InlineOffer() }
     public func bearerOffer(at domain: String) -> BearerOffer? { nil }
+    public func kerberos(at domain: String) -> KerberosOffer? { nil }
     public var origin: LoginOrigin { LoginOrigin() }
 }
 

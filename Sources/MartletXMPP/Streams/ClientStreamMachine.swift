@@ -108,7 +108,8 @@ extension ClientStreamMachine {
                     environment.policy,
                     on: LoginConnection(
                         at: header.domain, from: environment.origin, isSecure: security.isSecure, bindings: security.bindings,
-                        environment.certification(at: header.domain), bearer: environment.bearerOffer(at: header.domain)))
+                        environment.certification(at: header.domain), bearer: environment.bearerOffer(at: header.domain),
+                        kerberos: environment.kerberos(at: header.domain)))
                 guard !login.isClosed else { throw StreamError(.policyViolation, login.closure) }
                 return Self.negotiation(header, security, login, environment)
             }
@@ -163,7 +164,8 @@ extension ClientStreamMachine {
         inline.tokens = tokens
         inline.upgrades = upgrades
         let features = StreamFeatures.negotiation(
-            startTLS: startTLS, mechanisms: mechanisms, bindings: bindings.map(\.kind), offersRegistration: offersRegistration, inline: inline)
+            startTLS: startTLS, mechanisms: mechanisms, bindings: bindings.map(\.kind), offersRegistration: offersRegistration, inline: inline,
+            kerberosHost: mechanisms.contains(.gssapi) ? login.connection.kerberos?.hostname : nil)
         return (.negotiating(negotiation), features)
     }
 

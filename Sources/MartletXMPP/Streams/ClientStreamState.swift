@@ -85,11 +85,11 @@ extension ClientStreamMachine {
             return profile == .sasl2 && tokens.contains(its)
         }
 
-        /// Whoever logs in with a certificate, or by somebody else's token, gets none of ours: it would outlive that, whose end ends what it has let in.
-        /// Of the second the operator may think otherwise.
+        /// Whoever logs in with a certificate, a ticket or somebody else's token gets none of ours: it would outlive that, whose end ends what it has let
+        /// in. Of the last the operator may think otherwise.
         func givesTokens(after mechanism: SASLMechanism) -> Bool {
             switch mechanism {
-            case .external: false
+            case .external, .gssapi: false
             case .oauthBearer: login.connection.bearer?.givesTokens ?? false
             case .plain, .scram, .scramPlus, .hashedToken: true
             }

@@ -29,10 +29,12 @@ public struct LoginConnection: Hashable, Sendable {
     public var certification: ClientCertification
     /// Where clients get tokens that the domain believes (RFC 7628).
     public var bearer: BearerOffer?
+    /// Whose tickets are good at the domain (RFC 4752).
+    public var kerberos: KerberosOffer?
 
     public init(
         at domain: String, from origin: LoginOrigin = LoginOrigin(), isSecure: Bool, bindings: [ChannelBinding] = [],
-        _ certification: ClientCertification = .none, bearer: BearerOffer? = nil
+        _ certification: ClientCertification = .none, bearer: BearerOffer? = nil, kerberos: KerberosOffer? = nil
     ) {
         self.domain = domain
         self.origin = origin
@@ -40,6 +42,7 @@ public struct LoginConnection: Hashable, Sendable {
         self.bindings = bindings
         self.certification = certification
         self.bearer = bearer
+        self.kerberos = kerberos
     }
 }
 
@@ -93,7 +96,7 @@ extension ClientStreamPolicy {
         switch mechanism {
         case .plain, .scram: mechanisms.contains(mechanism)
         case .scramPlus(let hash): mechanisms.contains(.scram(hash))
-        case .external, .oauthBearer, .hashedToken: true
+        case .external, .oauthBearer, .gssapi, .hashedToken: true
         }
     }
 }
@@ -113,6 +116,8 @@ extension LoginPolicy {
         case noCertificate
         /// The domain believes no authorization server.
         case noIssuer
+        /// The domain has people of no realm.
+        case noRealm
         /// Tokens are switched off.
         case tokensOff
     }
@@ -131,6 +136,9 @@ extension LoginPolicy {
         case .oauthBearer:
             guard connection.isSecure else { return .notEncrypted }
             return connection.bearer == nil ? .noIssuer : nil
+        case .gssapi:
+            guard connection.isSecure else { return .notEncrypted }
+            return connection.kerberos == nil ? .noRealm : nil
         case .hashedToken(let mechanism):
             guard policy.offersTokens else { return .tokensOff }
             guard connection.isSecure else { return .notEncrypted }

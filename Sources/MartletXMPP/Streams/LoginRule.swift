@@ -130,7 +130,7 @@ extension SASLMechanism {
     /// Whether it proves more than to know something that can be told to others: the client has a key that stays with it.
     public var isStrong: Bool {
         switch self {
-        case .external: true
+        case .external, .gssapi: true
         case .plain, .scram, .scramPlus, .oauthBearer, .hashedToken: false
         }
     }
@@ -143,7 +143,7 @@ extension SASLMechanism {
     public var isOfPasswords: Bool {
         switch self {
         case .plain, .scram, .scramPlus: true
-        case .external, .oauthBearer, .hashedToken: false
+        case .external, .oauthBearer, .gssapi, .hashedToken: false
         }
     }
 
@@ -151,7 +151,7 @@ extension SASLMechanism {
     var unbound: SASLMechanism? {
         switch self {
         case .scramPlus(let hash): .scram(hash)
-        case .plain, .scram, .external, .oauthBearer, .hashedToken: nil
+        case .plain, .scram, .external, .oauthBearer, .gssapi, .hashedToken: nil
         }
     }
 }

@@ -8,6 +8,8 @@ extension Namespace {
     public static let legacySession: Namespace = "urn:ietf:params:xml:ns:xmpp-session"
     /// XEP-0440.
     public static let saslChannelBinding: Namespace = "urn:xmpp:sasl-cb:0"
+    /// XEP-0233.
+    public static let domainBasedName: Namespace = "urn:xmpp:domain-based-name:1"
     /// XEP-0077.
     public static let register: Namespace = "jabber:iq:register"
     /// XEP-0379, XEP-0445.
@@ -23,9 +25,10 @@ public enum StreamFeatures: Hashable, Sendable {
     /// - bindings: written by XEP-0440 when a mechanism with channel binding is offered.
     /// - offersRegistration: whether the host's features have something for those who have no account (XEP-0077).
     /// - inline: what may be asked for inside a log-in of XEP-0388, which is offered with the same mechanisms.
+    /// - kerberosHost: of the principal that clients get a ticket for, if GSSAPI is offered (XEP-0233).
     case negotiation(
         startTLS: StartTLS, mechanisms: [SASLMechanism], bindings: [ChannelBinding.Kind], offersRegistration: Bool = false,
-        inline: InlineOffer = InlineOffer())
+        inline: InlineOffer = InlineOffer(), kerberosHost: String? = nil)
     /// After authentication: resource binding, and what the host's features announce.
     case binding
     /// After authentication, when a resource was bound with it (XEP-0386): what the host's features announce.
@@ -37,9 +40,9 @@ public enum StreamFeatures: Hashable, Sendable {
     public func write(to writer: inout XMLWriter, extras: (inout XMLWriter) -> Void) {
         writer.element("features", .streams) { writer in
             switch self {
-            case .negotiation(let startTLS, let mechanisms, let bindings, let offersRegistration, let inline):
+            case .negotiation(let startTLS, let mechanisms, let bindings, let offersRegistration, let inline, let kerberosHost):
                 Self.write(startTLS, to: &writer)
-                Self.write(mechanisms, bindings, inline, to: &writer)
+                Self.write(mechanisms, bindings, inline, kerberosHost, to: &writer)
                 if offersRegistration { extras(&writer) }
             case .binding:
                 writer.element("bind", .bind)
@@ -58,10 +61,13 @@ public enum StreamFeatures: Hashable, Sendable {
         }
     }
 
-    private static func write(_ mechanisms: [SASLMechanism], _ bindings: [ChannelBinding.Kind], _ inline: InlineOffer, to writer: inout XMLWriter) {
+    private static func write(
+        _ mechanisms: [SASLMechanism], _ bindings: [ChannelBinding.Kind], _ inline: InlineOffer, _ kerberosHost: String?, to writer: inout XMLWriter
+    ) {
         if !mechanisms.isEmpty {
             writer.element("mechanisms", .sasl) { writer in
                 for mechanism in mechanisms { writer.element("mechanism", .sasl, text: mechanism.name) }
+                if let kerberosHost { writer.element("hostname", .domainBasedName, text: kerberosHost) }
             }
             writer.element("authentication", .sasl2) { writer in
                 for mechanism in mechanisms { writer.element("mechanism", .sasl2, text: mechanism.name) }

@@ -55,7 +55,8 @@ struct LoginExplainer: Sendable {
         let bindings = question.isEncrypted && listener.kind != .http ? [ChannelBinding(.tlsExporter, data: []), ChannelBinding(.tlsServerEndPoint, data: [])] : []
         return LoginConnection(
             at: account.domainpart, from: LoginOrigin(listener: listener.name, address: address?.octets), isSecure: question.isEncrypted, bindings: bindings,
-            certification(question, account), bearer: clients.bearerOffer(at: account.domainpart))
+            certification(question, account), bearer: clients.bearerOffer(at: account.domainpart),
+            kerberos: clients.kerberos(at: account.domainpart))
     }
 
     private func certification(_ question: LoginQuestion, _ account: BareJID) -> ClientCertification {
@@ -141,6 +142,7 @@ extension LoginPolicy.Obstacle {
         case .nothingToBind: "nothing is there to which it could be bound"
         case .noCertificate: "no certificate is shown that stands for an account"
         case .noIssuer: "the domain believes no authorization server"
+        case .noRealm: "the domain has no kerberos-realms"
         case .tokensOff: "devices.token-lifetime is 0s"
         }
     }

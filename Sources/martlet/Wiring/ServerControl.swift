@@ -177,7 +177,7 @@ actor ServerControl {
         configuration = next
         currentStopTimeout.withLockedValue { $0 = next.server.stopTimeout }
         if next.log.level != oldLevel { logs.output.level = Logger.Level(next.log.level) }
-        clients.apply(NetworkAssembly(configuration: next).settings)
+        clients.apply(NetworkAssembly(configuration: next).settings, nil)
         await clients.apply(clientCertificates, assembly.revocation, revocationFiles, checker)
         clients.apply(issuers)
         core.uploads.apply(UploadSettings(next.uploads))

@@ -14,7 +14,7 @@ struct DowngradeProtectionTests {
         let hash: ScramHash
         switch mechanism {
         case .scram(let its), .scramPlus(let its): hash = its
-        case .plain, .external, .oauthBearer, .hashedToken: hash = .sha256
+        case .plain, .external, .oauthBearer, .gssapi, .hashedToken: hash = .sha256
         }
         let offer = SASLOffer(
             domain: Verona.domain, mechanisms: mechanisms, bindings: bindings, tls: tls, nonce: try Verona.nonce(Verona.serverNonce))

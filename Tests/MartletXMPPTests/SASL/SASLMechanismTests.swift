@@ -8,7 +8,7 @@ struct SASLMechanismTests {
         #expect(SASLMechanism.allCases.sorted() == SASLMechanism.allCases)
         #expect(
             SASLMechanism.allCases.map(\.name) == [
-                "PLAIN", "OAUTHBEARER", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512", "HT-SHA-256-NONE", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLUS",
+                "PLAIN", "OAUTHBEARER", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512", "HT-SHA-256-NONE", "GSSAPI", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLUS",
                 "SCRAM-SHA-512-PLUS", "HT-SHA-256-ENDP", "HT-SHA-256-EXPR", "EXTERNAL",
             ])
     }

@@ -20,7 +20,7 @@ struct ClientCertificationTests {
     }
 
     func offer(_ certification: ClientCertification, bindings: [ChannelBinding]? = []) throws -> (mechanisms: [String], offersRegistration: Bool)? {
-        guard case .open(_, .negotiation(_, let mechanisms, _, let offersRegistration, _)) = try opened(certification, bindings: bindings).2 else { return nil }
+        guard case .open(_, .negotiation(_, let mechanisms, _, let offersRegistration, _, _)) = try opened(certification, bindings: bindings).2 else { return nil }
         return (mechanisms.map(\.name), offersRegistration)
     }
 

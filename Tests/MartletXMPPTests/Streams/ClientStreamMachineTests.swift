@@ -14,6 +14,9 @@ struct Surroundings: ClientStreamEnvironment {
     /// Where clients get tokens.
     var bearer: BearerOffer?
     func bearerOffer(at domain: String) -> BearerOffer? { bearer }
+    /// Whose tickets are good.
+    var kerberos: KerberosOffer?
+    func kerberos(at domain: String) -> KerberosOffer? { kerberos }
     var defaultDomain: String { "verona.example" }
     func takesRegistrations(at domain: String) -> Bool { openDomains.contains(domain) }
     func serves(_ domain: String) -> Bool { ["verona.example", "mantua.example"].contains(domain) }
@@ -103,7 +106,7 @@ extension ClientStreamMachine.Action {
     var summary: String {
         switch self {
         case .wait: "wait"
-        case .open(_, .negotiation(let startTLS, let mechanisms, _, _, _)): "offer TLS \(startTLS), \(mechanisms.map(\.name).joined(separator: " "))"
+        case .open(_, .negotiation(let startTLS, let mechanisms, _, _, _, _)): "offer TLS \(startTLS), \(mechanisms.map(\.name).joined(separator: " "))"
         case .open(_, .binding): "offer bind"
         case .open(_, .bound): "offer nothing to bind"
         case .proceed: "proceed"

@@ -29,7 +29,7 @@ struct TokenLoginTests {
         _ server: Surroundings = server(), bindings: [ChannelBinding]? = both
     ) throws -> (machine: ClientStreamMachine, offer: [HashedTokenMechanism]?) {
         var machine = bindings.map { ClientStreamMachine(bindings: $0) } ?? ClientStreamMachine()
-        guard case .open(_, .negotiation(_, _, _, _, let inline)) = machine.opened(try StreamEvent.header("verona.example"), server) else {
+        guard case .open(_, .negotiation(_, _, _, _, let inline, _)) = machine.opened(try StreamEvent.header("verona.example"), server) else {
             return (machine, nil)
         }
         return (machine, inline.tokens)
