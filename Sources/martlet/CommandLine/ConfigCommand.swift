@@ -25,6 +25,7 @@ struct ConfigCommand: AsyncParsableCommand {
             try FederationAssembly(configuration: loaded.configuration).check()
             let certificates = ClientCertificateAssembly(configuration: loaded.configuration)
             _ = (try certificates.settings(), try certificates.revocationFiles())
+            try KerberosAssembly(configuration: loaded.configuration).checkLibrary()
             Terminal.say("\(options.file): good")
         }
     }

@@ -34,6 +34,7 @@ struct ConfigurationChecks {
         checkAnchors()
         checkClientCertificates()
         checkOAuth()
+        checkKerberos()
         checkComponents()
         checkExternalServices()
         checkUploads()
@@ -391,6 +392,30 @@ struct ConfigurationChecks {
             report("\(path).introspection", "introspection needs \(name)", hint: "set url, client-id and secret-file, or none of them")
         }
         if entry.keys != nil { warn("\(path).keys", "keys are not used where the authorization server is asked about each token") }
+    }
+
+    /// Whoever lets people in by tickets has a key by which they are read.
+    private mutating func checkKerberos() {
+        guard let index = configuration.domains.firstIndex(where: { !$0.kerberosRealms.isEmpty }) else { return }
+        if configuration.kerberos.keytab == nil {
+            report("domains[\(index)].kerberos-realms", "there is no key by which tickets are read", hint: "name the server's keytab by kerberos.keytab")
+        }
+        for (index, domain) in configuration.domains.enumerated() where !domain.kerberosRealms.isEmpty && domain.clientCertificates == .require {
+            warn("domains[\(index)].kerberos-realms", "nobody logs in at \(domain.name) without a certificate, so no ticket is good there")
+        }
+        let hint = "its keys are written by ktadd, of MIT's kadmin, or by ktpass, of Windows"
+        checkReadable(configuration.kerberos.keytab, at: "kerberos.keytab", otherwise: hint)
+        guard let settings = KerberosAssembly(configuration: configuration).settings, let files, files.fault(settings.keytab) == nil else { return }
+        let name = ConfigurationSource.shortened(settings.keytab)
+        switch files.read(settings.keytab, Keytab.bytesMax) {
+        case .failure(let fault): report("kerberos.keytab", "\(name) cannot be read: \(fault)", hint: hint)
+        case .success(let bytes):
+            do throws(Keytab.Fault) {
+                guard try !Keytab(parsing: bytes).principals.contains(where: settings.isOurs) else { break }
+                report("kerberos.keytab", "\(name) has no key of \(settings.service)/\(settings.hostname ?? "HOST")", hint: hint)
+            } catch { report("kerberos.keytab", "\(name) \(error)", hint: hint) }
+        }
+        if files.isOpenToAll(settings.keytab) { warn("kerberos.keytab", "whoever is on this machine can read \(name)", hint: "chmod 600 \(name)") }
     }
 
     /// An admin who can never log in is a typing error.

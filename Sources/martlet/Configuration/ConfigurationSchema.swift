@@ -31,6 +31,7 @@ package enum ConfigurationSchema {
         .entries(
             "oauth", \.oauth, oauth, .reload, counts: 0...16, identity: { $0.issuer },
             "Authorization servers whose tokens let accounts in beside passwords (OAUTHBEARER, RFC 7628). Accounts are not made by that."),
+        .section("kerberos", \.kerberos, kerberos, "Log-in by tickets of Kerberos (SASL GSSAPI, RFC 4752), at domains whose kerberos-realms names realms."),
         .section("accounts", \.accounts, accounts, "Accounts that people make for themselves, and what they may do to their own (XEP-0077)."),
         .section("storage", \.storage, storage, "Where accounts, rosters and messages are kept."),
         .section("messages", \.messages, messages, "What happens to messages besides their delivery."),
@@ -116,6 +117,12 @@ package enum ConfigurationSchema {
             off: clients are asked for no certificate. request: whoever has one that client-certificates maps to an account may log in with it instead \
             of a password. require: nobody logs in otherwise; this closes the domain to WebSocket, BOSH and connections whose TLS ends before the server, \
             and nobody makes an account by his client. Clients name the domain to TLS, or begin in the clear and use STARTTLS.
+            """),
+        .list(
+            "kerberos-realms", \.kerberosRealms, of: .kerberosRealm, .reload, counts: 0...16, example: "EXAMPLE.ORG",
+            """
+            Realms of Kerberos whose principals have accounts here: juliet@EXAMPLE.ORG logs in as juliet@example.org, if there is that account, by a ticket. Each \
+            realm is believed about every account of the domain. Without any, tickets are good for nothing here.
             """),
         .list(
             "admins", \.admins, of: .bareAddress, .reload, example: "admin@example.org",
@@ -402,6 +409,23 @@ package enum ConfigurationSchema {
             "require-published", \.needsPublished, .boolean, .reload,
             "Whether a certificate has to be in client-certificates.published as the account's, however the account is found: taking it out there ends its use."),
         .section("revocation", \.revocation, revocation, "How it is found out whether certificates of clients are revoked. No log-in waits for it."),
+    ])
+
+    static let kerberos = ConfigurationMapping<ServerConfiguration.Kerberos>([
+        .value(
+            "keytab", \.keytab, .optional(.path), .reload, example: "/etc/martlet/xmpp.keytab",
+            """
+            Keytab with the keys of the server's own principals, such as xmpp/chat.example.org@EXAMPLE.ORG. Relative to this file. Nobody but the server's \
+            user should be able to read it. New keys in it count at once; that it is another file, after a reload.
+            """),
+        .value(
+            "service", \.service, .kerberosService, .reload, "First part of the server's own principals. Clients expect xmpp (XEP-0233)."),
+        .value(
+            "hostname", \.hostname, .optional(.domain), .reload, example: "chat.example.org",
+            """
+            Host in the server's own principals, of which clients are told (XEP-0233). Tickets for other hosts are refused, except for the domains themselves. \
+            Without it any host is taken that the keytab has a key of.
+            """),
     ])
 
     static let accounts = ConfigurationMapping<ServerConfiguration.Accounts>([

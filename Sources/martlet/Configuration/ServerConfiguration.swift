@@ -25,6 +25,7 @@ package struct ServerConfiguration: ConfigurationSection {
     package var loginRules: [LoginRule] = []
     package var clientCertificates = ClientCertificates()
     package var oauth: [OAuthIssuer] = []
+    package var kerberos = Kerberos()
     package var accounts = Accounts()
     package var storage = Storage()
     package var messages = Messages()
@@ -75,6 +76,8 @@ extension ServerConfiguration {
         package var secondKey: String?
         /// Whether clients are asked for certificates of their own.
         package var clientCertificates = ClientCertificateDemand.off
+        /// Whose principals have accounts here.
+        package var kerberosRealms: [String] = []
         package var admins: [String] = []
         package var contacts = Contacts()
         package var dataPolicy = DataPolicy()
@@ -328,6 +331,17 @@ extension ServerConfiguration {
         package var published: String?
         package var needsPublished = false
         package var revocation = Revocation()
+
+        package init() {}
+    }
+
+    /// Log-in by tickets of Kerberos, at domains that name realms.
+    package struct Kerberos: ConfigurationSection {
+        /// Without it, no ticket can be read.
+        package var keytab: String?
+        package var service = "xmpp"
+        /// Any if there is none.
+        package var hostname: String?
 
         package init() {}
     }

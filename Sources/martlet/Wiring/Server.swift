@@ -50,6 +50,7 @@ final class Server: Sendable {
             router: core.router, accounts: accounts, certificates: certificates, settings: NetworkAssembly(configuration: configuration).settings,
             clientCertificates: try Self.clientCertificates(configuration),
             issuers: TokenIssuers(try OAuthAssembly(configuration: configuration, on: core.pool.group).issuers()),
+            kerberos: try KerberosAssembly(configuration: configuration).acceptor(log: start.logs.server),
             tokens: DeviceTokens(store: core.store, secret: try ServerSecret.tokens.load(from: folder), time: start.time), uploads: core.uploads,
             challenges: challenges, log: start.logs.server)
         let listeners = NetworkAssembly(configuration: configuration).listeners

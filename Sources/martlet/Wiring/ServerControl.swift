@@ -170,6 +170,7 @@ actor ServerControl {
         let (clientCertificates, revocationFiles) = (try assembly.settings(), try assembly.revocationFiles())
         let checker = assembly.isNeeded && !clients.checksRevocation ? try assembly.checker() : nil
         let issuers = try OAuthAssembly(configuration: next, on: core.pool.group).issuers()
+        let kerberos = try KerberosAssembly(configuration: next).acceptor(log: logs.server)
         let warnings = try loadCertificates(next)
         // From here on nothing fails.
         let oldLevel = loaded.configuration.log.level
@@ -177,7 +178,7 @@ actor ServerControl {
         configuration = next
         currentStopTimeout.withLockedValue { $0 = next.server.stopTimeout }
         if next.log.level != oldLevel { logs.output.level = Logger.Level(next.log.level) }
-        clients.apply(NetworkAssembly(configuration: next).settings, nil)
+        clients.apply(NetworkAssembly(configuration: next).settings, kerberos)
         await clients.apply(clientCertificates, assembly.revocation, revocationFiles, checker)
         clients.apply(issuers)
         core.uploads.apply(UploadSettings(next.uploads))
