@@ -788,6 +788,7 @@ import rooms_nbxmpp  # noqa: E402, F401
 import operations  # noqa: E402, F401
 import tls  # noqa: E402, F401
 import acme  # noqa: E402, F401
+import kerberos  # noqa: E402, F401
 import browser  # noqa: E402, F401
 import components  # noqa: E402, F401
 import uploads  # noqa: E402, F401
