@@ -55,7 +55,7 @@ public struct BearerExchange: Hashable, Sendable {
             }
         case .bearerVerdict(.refused(let status)): return refuse(status)
         case .refused(let failure): return fail(failure)
-        case .scramKeys, .passwordVerdict, .certificateVerdict, .hashedTokens: return fail(.temporaryAuthFailure)
+        case .scramKeys, .passwordVerdict, .certificateVerdict, .hashedTokens, .standing, .gssapi: return fail(.temporaryAuthFailure)
         }
     }
 

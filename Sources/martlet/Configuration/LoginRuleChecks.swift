@@ -155,28 +155,41 @@ struct LoginRuleChecks {
     }
 
     private func allows(_ rule: ServerConfiguration.LoginRule, _ mechanism: LoginMechanism) -> Bool {
-        if rule.isStrong, mechanism != .external { return false }
+        if rule.isStrong, mechanism != .external, mechanism != .gssapi { return false }
         if rule.needsChannelBinding, mechanism.unbound == nil, mechanism != .external, mechanism != .tokens { return false }
         if rule.mechanisms.isEmpty { return isStandard(mechanism) }
         return rule.mechanisms.contains(mechanism) || mechanism.unbound.map(rule.mechanisms.contains) ?? false
     }
 
     private func isStandard(_ mechanism: LoginMechanism) -> Bool {
-        let own = configuration.authentication.mechanisms.map(\.rawValue)
-        return mechanism == .external || mechanism == .tokens || own.contains((mechanism.unbound ?? mechanism).rawValue)
+        switch mechanism {
+        case .external, .gssapi, .oauthBearer, .tokens: true
+        case .scramSHA512PLUS, .scramSHA256PLUS, .scramSHA1PLUS, .scramSHA512, .scramSHA256, .scramSHA1, .plain:
+            configuration.authentication.mechanisms.map(\.rawValue).contains((mechanism.unbound ?? mechanism).rawValue)
+        }
     }
 
     /// Why it is no use for those whom a rule is about, wherever they connect.
     private func obstacle(_ mechanism: LoginMechanism, _ rule: ServerConfiguration.LoginRule) -> String? {
-        if mechanism == .tokens { return configuration.devices.tokenLifetime > .zero ? nil : "devices.token-lifetime is 0s" }
-        if mechanism.unbound != nil { return configuration.authentication.channelBinding ? nil : "authentication.channel-binding is false" }
-        guard mechanism == .external else { return nil }
+        switch mechanism {
+        case .tokens: configuration.devices.tokenLifetime > .zero ? nil : "devices.token-lifetime is 0s"
+        case .scramSHA512PLUS, .scramSHA256PLUS, .scramSHA1PLUS:
+            configuration.authentication.channelBinding ? nil : "authentication.channel-binding is false"
+        case .external: domains(of: rule).contains { $0.clientCertificates != .off } ? nil : "the domain's client-certificates is off"
+        case .gssapi: domains(of: rule).contains { !$0.kerberosRealms.isEmpty } ? nil : "the domain has no kerberos-realms"
+        case .oauthBearer: domains(of: rule).contains { believesTokens($0.name) } ? nil : "no entry of oauth is about the domain"
+        case .scramSHA512, .scramSHA256, .scramSHA1, .plain: nil
+        }
+    }
+
+    private func domains(of rule: ServerConfiguration.LoginRule) -> [ServerConfiguration.Domain] {
         let named = named(by: rule)
-        let domains = configuration.domains.filter { domain in
+        return configuration.domains.filter { domain in
             (rule.domains.isEmpty || rule.domains.contains(domain.name)) && (named == nil || named?.contains { isOf($0, [domain.name]) } == true)
         }
-        return domains.contains { $0.clientCertificates != .off } ? nil : "the domain's client-certificates is off"
     }
+
+    private func believesTokens(_ domain: String) -> Bool { configuration.oauth.contains { $0.domains.isEmpty || $0.domains.contains(domain) } }
 }
 
 extension LoginMechanism {
@@ -186,7 +199,7 @@ extension LoginMechanism {
         case .scramSHA512PLUS: .scramSHA512
         case .scramSHA256PLUS: .scramSHA256
         case .scramSHA1PLUS: .scramSHA1
-        case .external, .scramSHA512, .scramSHA256, .scramSHA1, .plain, .tokens: nil
+        case .external, .gssapi, .scramSHA512, .scramSHA256, .scramSHA1, .oauthBearer, .plain, .tokens: nil
         }
     }
 }

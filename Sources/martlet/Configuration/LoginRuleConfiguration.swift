@@ -47,12 +47,14 @@ package struct ListenerName: Hashable, Sendable, CustomStringConvertible {
 /// What a rule may name.
 package enum LoginMechanism: String, Sendable, CaseIterable {
     case external = "EXTERNAL"
+    case gssapi = "GSSAPI"
     case scramSHA512PLUS = "SCRAM-SHA-512-PLUS"
     case scramSHA256PLUS = "SCRAM-SHA-256-PLUS"
     case scramSHA1PLUS = "SCRAM-SHA-1-PLUS"
     case scramSHA512 = "SCRAM-SHA-512"
     case scramSHA256 = "SCRAM-SHA-256"
     case scramSHA1 = "SCRAM-SHA-1"
+    case oauthBearer = "OAUTHBEARER"
     case plain = "PLAIN"
     /// All mechanisms of tokens (XEP-0484).
     case tokens

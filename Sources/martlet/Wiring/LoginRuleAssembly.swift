@@ -33,7 +33,7 @@ extension LoginMechanism {
     package var mechanisms: [SASLMechanism] {
         switch self {
         case .tokens: HashedTokenMechanism.allCases.map { .hashedToken($0) }
-        case .external, .scramSHA512PLUS, .scramSHA256PLUS, .scramSHA1PLUS, .scramSHA512, .scramSHA256, .scramSHA1, .plain:
+        case .external, .gssapi, .scramSHA512PLUS, .scramSHA256PLUS, .scramSHA1PLUS, .scramSHA512, .scramSHA256, .scramSHA1, .oauthBearer, .plain:
             SASLMechanism(name: rawValue).map { [$0] } ?? []
         }
     }
