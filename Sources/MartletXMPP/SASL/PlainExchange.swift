@@ -2,6 +2,8 @@
 public struct PlainExchange: Hashable, Sendable {
     private let domain: String
     private var exchange = OneMessageExchange<SASLIdentity>()
+    /// Of which application the password is, if it is not the account's own, once the step said success.
+    public private(set) var application: String?
 
     /// - Parameter domain: the domainpart of the stream.
     public init(domain: String) {
@@ -20,10 +22,14 @@ public struct PlainExchange: Hashable, Sendable {
 
     /// Takes what was found out about the account that ``SASLStep/lookUp(_:_:)`` named.
     public mutating func provide(_ answer: SASLAnswer) -> SASLStep {
-        exchange.provide { identity throws(SASLFailure) in
+        var application: String?
+        defer { self.application = application }
+        return exchange.provide { identity throws(SASLFailure) in
             switch answer {
-            case .passwordVerdict(true): return .success(identity, additionalData: nil)
-            case .passwordVerdict(false): throw .notAuthorized
+            case .passwordVerdict(true, let its):
+                application = its
+                return .success(identity, additionalData: nil)
+            case .passwordVerdict(false, _): throw .notAuthorized
             case .refused(let failure): throw failure
             case .scramKeys, .bearerVerdict, .certificateVerdict, .hashedTokens, .standing, .gssapi: throw .temporaryAuthFailure
             }

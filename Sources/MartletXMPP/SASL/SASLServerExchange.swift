@@ -68,9 +68,18 @@ public enum SASLServerExchange: Hashable, Sendable {
         if case .hashedToken(let exchange) = self { exchange.accepted } else { nil }
     }
 
-    /// The keys by which the client has proved to know the password, if it has not told it, once the step said success (XEP-0480).
+    /// The keys by which the client has proved to know the account's own password, if it has not told it, once the step said success (XEP-0480).
     public var provedKeys: ScramKeys? {
-        if case .scram(let exchange) = self { exchange.proved } else { nil }
+        if case .scram(let exchange) = self, let proved = exchange.proved, proved.application == nil { proved.keys } else { nil }
+    }
+
+    /// Of which application the password is that the client has proved to know, if it was one of these, once the step said success.
+    public var application: String? {
+        switch self {
+        case .scram(let exchange): exchange.proved?.application
+        case .plain(let exchange): exchange.application
+        case .external, .bearer, .gssapi, .hashedToken: nil
+        }
     }
 
     /// Takes the payload of `<auth/>` or `<response/>`, `nil` if it had none.

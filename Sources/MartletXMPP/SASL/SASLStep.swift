@@ -39,10 +39,10 @@ public enum SASLConsultation: Hashable, Sendable {
 /// What was found out.
 public enum SASLAnswer: Hashable, Sendable {
     /// The keys, and what to answer a peer that has proved to know the password but may not come in: a disabled account
-    /// says so to its owner and to nobody else.
-    case scramKeys(ScramKeys, refusal: SASLFailure? = nil)
-    /// Whether the password is right.
-    case passwordVerdict(Bool)
+    /// says so to its owner and to nobody else. The others are those of passwords for applications, each as good as the account's own.
+    case scramKeys(ScramKeys, refusal: SASLFailure? = nil, others: [ApplicationKeys] = [])
+    /// Whether the password is right, and of which application it is, if it is not the account's own.
+    case passwordVerdict(Bool, application: String? = nil)
     /// For which account the certificate stands.
     case certificateVerdict(BareJID)
     /// Whose token it is, or that it is nobody's.

@@ -19,6 +19,7 @@ public struct ScramServerExchange: Hashable, Sendable {
     /// What the client's proof is checked against.
     private struct Challenge: Hashable, Sendable {
         let keys: ScramKeys
+        let others: [ApplicationKeys]
         let refusal: SASLFailure?
         /// The client has not seen that channel binding is offered.
         let lacksOffer: Bool
@@ -32,8 +33,8 @@ public struct ScramServerExchange: Hashable, Sendable {
     private let isPlus: Bool
     private let offer: SASLOffer
     private var state = State.start
-    /// The keys by which the client has proved to know the password; `nil` before success.
-    public private(set) var proved: ScramKeys?
+    /// The keys by which the client has proved to know a password of the account's; `nil` before success.
+    public private(set) var proved: ProvedKeys?
 
     /// - Parameters:
     ///   - hash: of the mechanism that the client chose.
@@ -68,7 +69,7 @@ public struct ScramServerExchange: Hashable, Sendable {
         perform { exchange throws(SASLFailure) in
             guard case .awaitingKeys(let identity, let first) = exchange.state else { throw .temporaryAuthFailure }
             return switch answer {
-            case .scramKeys(let keys, let refusal): try exchange.challenge(identity, first, keys, refusal)
+            case .scramKeys(let keys, let refusal, let others): try exchange.challenge(identity, first, keys, others, refusal)
             case .refused(let failure): throw failure
             case .passwordVerdict, .certificateVerdict, .bearerVerdict, .hashedTokens, .standing, .gssapi: throw .temporaryAuthFailure
             }
@@ -94,9 +95,9 @@ public struct ScramServerExchange: Hashable, Sendable {
     }
 
     private mutating func challenge(
-        _ identity: SASLIdentity, _ first: ScramClientFirst, _ keys: ScramKeys, _ refusal: SASLFailure?
+        _ identity: SASLIdentity, _ first: ScramClientFirst, _ keys: ScramKeys, _ others: [ApplicationKeys], _ refusal: SASLFailure?
     ) throws(SASLFailure) -> SASLStep {
-        guard keys.hash == hash else { throw .temporaryAuthFailure }
+        guard keys.hash == hash, others.fit(keys) else { throw .temporaryAuthFailure }
         let nonce = first.nonce + offer.nonce.bytes
         let message =
             Array("r=".utf8) + nonce + Array(",s=".utf8) + Base64.encodeToBytes(keys.salt)
@@ -104,7 +105,7 @@ public struct ScramServerExchange: Hashable, Sendable {
         state = .awaitingFinal(
             identity,
             Challenge(
-                keys: keys, refusal: refusal, lacksOffer: first.flag == .unadvertised && !offer.bindings.isEmpty, nonce: nonce,
+                keys: keys, others: others, refusal: refusal, lacksOffer: first.flag == .unadvertised && !offer.bindings.isEmpty, nonce: nonce,
                 channelBinding: first.header + (try binding(for: first.flag)),
                 transcript: first.bare + [ScramGrammar.comma] + message + [ScramGrammar.comma]))
         return .challenge(message)
@@ -115,7 +116,8 @@ public struct ScramServerExchange: Hashable, Sendable {
     ) throws(SASLFailure) -> SASLStep {
         let final = try parsed(message, ScramClientFinal.init(parsing:))
         let authMessage = challenge.transcript + final.withoutProof
-        let isProved = proves(final.proof, authMessage, challenge.keys)
+        let proved = challenge.others.proved(beside: challenge.keys) { proves(final.proof, authMessage, $0) }
+        let isProved = proved != nil
         guard equalInConstantTime(final.channelBinding, challenge.channelBinding) else {
             throw .bindingRefused("channel-bindings-dont-match", suspicion: isProved ? .otherChannel : nil)
         }
@@ -125,11 +127,11 @@ public struct ScramServerExchange: Hashable, Sendable {
         guard equalInConstantTime(final.nonce, challenge.nonce) else {
             throw .malformedRequest("The nonce is not the one of this exchange.")
         }
-        guard isProved else { throw .notAuthorized }
+        guard let proved else { throw .notAuthorized }
         if let refusal = challenge.refusal { throw refusal }
         state = .over
-        proved = challenge.keys
-        let signature = hash.authenticationCode(authMessage, key: challenge.keys.serverKey)
+        self.proved = proved
+        let signature = hash.authenticationCode(authMessage, key: proved.keys.serverKey)
         return .success(identity, additionalData: Array("v=".utf8) + Base64.encodeToBytes(signature))
     }
 

@@ -85,6 +85,7 @@ extension ClientStreamMachine {
         case .success(let identity, let additionalData):
             // Who it is may have come out only now.
             if let failure = Self.contradiction(identity, attempt, negotiation) { return fail(failure, .sasl2, negotiation) }
+            application = attempt.exchange.application
             return succeed(identity.account, additionalData, attempt, negotiation)
         case .failure(let failure):
             return fail(failure, attempt.profile, negotiation)

@@ -17,6 +17,8 @@ public import MartletXML
 /// `upgrading` comes first; where it says something of tokens (XEP-0484), `concluding`: whoever has proved who it is may be refused yet.
 public struct ClientStreamMachine: Sendable {
     var state: State
+    /// Of which application the password was by which the client has come in, if it was not the account's own (``ApplicationKeys``).
+    public internal(set) var application: String?
 
     /// A stream on a connection that begins in clear.
     public init() { state = .awaitingHeader(.none, domain: nil) }
