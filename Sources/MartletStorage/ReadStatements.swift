@@ -18,6 +18,7 @@ final class ReadStatements {
     let reports: ReportReads
     let sharedLists: SharedListReads
     let devices: DeviceReads
+    private let applicationPasswords: ApplicationPasswordReads
     private let slice: ArchiveSearch.Slice
 
     /// Up to where an owner's archive has forgotten, and the last view in there.
@@ -38,6 +39,7 @@ final class ReadStatements {
         reports = try ReportReads(connection)
         sharedLists = try SharedListReads(connection)
         devices = try DeviceReads(connection)
+        applicationPasswords = try ApplicationPasswordReads(connection)
         accountNumber = try connection.prepare("SELECT id FROM account WHERE domainpart = $1 AND localpart = $2")
         standing = try connection.prepare("SELECT enabled, admin FROM account WHERE id = $1")
         rosterItems = try connection.prepare(
@@ -69,11 +71,11 @@ final class ReadStatements {
             SELECT content FROM document WHERE account = $1 AND namespace = $2 AND name = $3
             UNION ALL SELECT content FROM room_document WHERE room = $1 AND namespace = $2 AND name = $3
             """)
-        identity = try connection.prepare("SELECT id, enabled, admin FROM account WHERE domainpart = $1 AND localpart = $2")
+        identity = try connection.prepare("SELECT id, enabled, admin, password_set FROM account WHERE domainpart = $1 AND localpart = $2")
         credentialsOf = try connection.prepare(
             "SELECT hash, salt, iterations, stored_key, server_key FROM credential WHERE account = $1 ORDER BY hash")
         let summary =
-            "SELECT a.domainpart, a.localpart, a.enabled, a.admin, a.created, t.time FROM account a LEFT JOIN last_activity t ON t.account = a.id"
+            "SELECT a.domainpart, a.localpart, a.enabled, a.admin, a.created, t.time, a.password_set FROM account a LEFT JOIN last_activity t ON t.account = a.id"
         allAccounts = try connection.prepare(
             "\(summary) WHERE (a.domainpart, a.localpart) > ($1, $2) ORDER BY a.domainpart, a.localpart LIMIT $3")
         domainAccounts = try connection.prepare(
@@ -314,19 +316,17 @@ final class ReadStatements {
     func identity(of address: BareJID) throws(SQLError) -> StoredIdentity? {
         try snapshot { () throws(SQLError) in
             var found = try identity.first({ $0.bind(partsOf: address, at: 1) }) {
-                StoredIdentity(id: AccountID(raw: $0.integer(0)), isEnabled: $0.flag(1), isAdmin: $0.flag(2), credentials: [])
+                StoredIdentity(
+                    id: AccountID(raw: $0.integer(0)), isEnabled: $0.flag(1), isAdmin: $0.flag(2), credentials: [], passwordSet: $0.integer(3))
             }
-            if let id = found?.id { found?.credentials = try credentialsOf.rows({ $0.bind(id.raw, at: 1) }, Self.credential) }
+            if let id = found?.id {
+                found?.credentials = try credentialsOf.rows({ $0.bind(id.raw, at: 1) }) { row throws(SQLError) in
+                    try ApplicationPasswordTable.keys(row, from: 0)
+                }
+                found?.applicationPasswords = try applicationPasswords.passwords(of: id)
+            }
             return found
         }
-    }
-
-    private static func credential(_ row: any SQLStatement) throws(SQLError) -> ScramKeys {
-        guard let hash = ScramHash(mechanismName: row.text(0)),
-            let credential = try? ScramKeys(
-                hash: hash, salt: row.bytes(1), iterations: Int(row.integer(2)), storedKey: row.bytes(3), serverKey: row.bytes(4))
-        else { throw SQLError(.corrupt, "the credentials of an account") }
-        return credential
     }
 
     func accounts(domain: String?, after: BareJID?, limit: Int) throws(SQLError) -> [AccountSummary] {
@@ -337,7 +337,7 @@ final class ReadStatements {
         } _: { row throws(SQLError) in
             AccountSummary(
                 address: try row.address(parts: 0), isEnabled: row.flag(2), isAdmin: row.flag(3), created: row.integer(4),
-                lastActivity: row.isNull(5) ? nil : row.integer(5))
+                lastActivity: row.isNull(5) ? nil : row.integer(5), passwordSet: row.integer(6))
         }
     }
 

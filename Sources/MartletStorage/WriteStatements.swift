@@ -23,7 +23,7 @@ final class WriteStatements {
     private let putRosterItem, deleteRosterItem, putRosterRemoval, trimRosterRemovals, putRosterVersion, putDocument, deleteDocument,
         document, appendEntry, putCursor, putArchiveFloor, raiseArchiveFloors, putLastActivity, raiseCeiling, nextAccount, insertAccount, findAccount, insertCredential,
         addCredential, findCredential,
-        deleteCredentials, setEnabled, deleteAccount, deleteCursor, deleteLastActivity, purgeLater: any SQLStatement
+        deleteCredentials, setPasswordTime, setEnabled, deleteAccount, deleteCursor, deleteLastActivity, purgeLater: any SQLStatement
     private let rooms: RoomWrites
     private let nodes: NodeWrites
     private let invitations: InvitationWrites
@@ -32,6 +32,7 @@ final class WriteStatements {
     private let reports: ReportWrites
     private let sharedLists: SharedListWrites
     private let devices: DeviceWrites
+    private let applicationPasswords: ApplicationPasswordWrites
     private let replacement: StanzaReplacement
     /// Used for every entry, so that it grows once.
     private var encodedViews = ByteBuffer()
@@ -46,6 +47,7 @@ final class WriteStatements {
         reports = try ReportWrites(connection)
         sharedLists = try SharedListWrites(connection)
         devices = try DeviceWrites(connection)
+        applicationPasswords = try ApplicationPasswordWrites(connection)
         putRosterItem = try connection.prepare(
             """
             INSERT INTO roster (account, contact, name, group_names, subscription, request, version) VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -99,7 +101,7 @@ final class WriteStatements {
         nextAccount = try connection.prepare("UPDATE meta SET value = value + 1 WHERE name = 'last_account' RETURNING value")
         insertAccount = try connection.prepare(
             """
-            INSERT INTO account (id, domainpart, localpart, created, enabled, admin) VALUES ($1, $2, $3, $4, 1, $5)
+            INSERT INTO account (id, domainpart, localpart, created, enabled, admin, password_set) VALUES ($1, $2, $3, $4, 1, $5, $4)
             ON CONFLICT (domainpart, localpart) DO NOTHING RETURNING id
             """)
         findAccount = try connection.prepare("SELECT id FROM account WHERE domainpart = $1 AND localpart = $2")
@@ -116,6 +118,7 @@ final class WriteStatements {
             WHERE account = $1 AND hash = $2 AND salt = $3 AND iterations = $4 AND stored_key = $5 AND server_key = $6
             """)
         deleteCredentials = try connection.prepare("DELETE FROM credential WHERE account = $1")
+        setPasswordTime = try connection.prepare("UPDATE account SET password_set = $2 WHERE id = $1")
         setEnabled = try connection.prepare("UPDATE account SET enabled = $2 WHERE id = $1")
         deleteAccount = try connection.prepare("DELETE FROM account WHERE id = $1")
         deleteCursor = try connection.prepare("DELETE FROM cursor WHERE owner = $1")
@@ -147,7 +150,11 @@ final class WriteStatements {
         case .upload(let change): try uploads.apply(change)
         case .report(let change): try reports.apply(change)
         case .sharedList(let change): try sharedLists.apply(change)
-        case .device(let change): try devices.apply(change)
+        case .device(let change):
+            try devices.apply(change)
+            if case .seen(let id, let sighting, _) = change, let name = sighting.applicationPassword {
+                try applicationPasswords.used(name, of: id.raw, at: sighting.time)
+            }
         }
     }
 
@@ -276,10 +283,16 @@ final class WriteStatements {
             try deleteCredentials.run { $0.bind(id, at: 1) }
             for credential in credentials { try insert(credential, of: id) }
             try devices.credentialsChanged(of: id)
+            try setPasswordTime.run {
+                $0.bind(id, at: 1)
+                $0.bind(now, at: 2)
+            }
         case .addCredentials(let address, let keys, let proved):
             let id = try account(address)
             guard try has(proved, id) else { throw SQLError(.constraint, "the credentials are others: \(address)") }
             for credential in keys { try addCredential.run { Self.bind(credential, of: id, to: $0) } }
+        case .addApplicationPassword(let address, let password): try applicationPasswords.add(password, to: try account(address))
+        case .removeApplicationPassword(let address, let name): try applicationPasswords.remove(name, of: try account(address))
         case .setEnabled(let address, let isEnabled):
             let id = try account(address)
             try setEnabled.run {

@@ -60,6 +60,8 @@ package struct DeviceSighting: Hashable, Sendable {
     package var software: String?
     package var name: String?
     package var proofs: DeviceProofs
+    /// By which of the account's passwords for applications it has come in, if by one.
+    package var applicationPassword: String?
     /// Milliseconds since 1970.
     package var time: Int64
 
@@ -132,6 +134,8 @@ package struct StoredDevice: Hashable, Sendable {
     package var firstSeen: Int64
     package var lastSeen: Int64
     package var proofs: DeviceProofs
+    /// By which of the account's passwords for applications it came in when it logged in last, if by one that has not ended.
+    package var applicationPassword: String?
     package var tokens: [TokenSlot: StoredToken] = [:]
 
     package init(
@@ -195,11 +199,14 @@ package struct DeviceContents: Sendable {
 
     mutating func see(_ sighting: DeviceSighting, devicesMax: Int) {
         guard var device = all[sighting.id] else {
-            all[sighting.id] = StoredDevice(
+            var device = StoredDevice(
                 id: sighting.id, software: sighting.software, name: sighting.name, firstSeen: sighting.time, lastSeen: sighting.time, proofs: sighting.proofs)
+            device.applicationPassword = sighting.applicationPassword
+            all[sighting.id] = device
             return makeRoom(for: sighting.id, devicesMax)
         }
         (device.software, device.name) = (sighting.software, sighting.name)
+        device.applicationPassword = sighting.applicationPassword
         device.proofs.formUnion(sighting.proofs)
         device.lastSeen = max(device.lastSeen, sighting.time)
         all[sighting.id] = device
@@ -256,6 +263,12 @@ package struct DeviceContents: Sendable {
         for id in all.keys {
             all[id]?.tokens = [:]
             all[id]?.proofs.remove(.password)
+            all[id]?.applicationPassword = nil
         }
+    }
+
+    /// One of the account's passwords for applications is gone.
+    mutating func applicationPasswordEnded(_ name: String) {
+        for id in all.keys where all[id]?.applicationPassword == name { all[id]?.applicationPassword = nil }
     }
 }

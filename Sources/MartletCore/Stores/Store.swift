@@ -188,11 +188,16 @@ package struct ResidentDocuments {
 
 package enum AccountChange: Sendable {
     case create(BareJID, credentials: [ScramKeys], isAdmin: Bool)
-    /// Takes all tokens of all devices away as well: whoever changes a password because somebody else knows it would not be rid of him otherwise.
+    /// Takes all tokens of all devices and all passwords for applications away as well: whoever changes a password because somebody else knows it would
+    /// not be rid of him otherwise.
     case setCredentials(BareJID, [ScramKeys])
     /// Adds keys of hashes of which the account has none; those of others are passed over. Refused unless the account still has the keys by which somebody has
     /// proved to know the password: they may have been replaced meanwhile.
     case addCredentials(BareJID, [ScramKeys], provedBy: ScramKeys)
+    /// Refused if there is one of that name, if there are as many as there may be, or if it was not made with the salts that the account has now.
+    case addApplicationPassword(BareJID, StoredApplicationPassword)
+    /// Devices that came in by it have shown nothing any more. Refused if there is none of that name.
+    case removeApplicationPassword(BareJID, name: String)
     case setEnabled(BareJID, Bool)
     /// Removes the account and everything that is keyed by it.
     case delete(BareJID)
@@ -342,11 +347,21 @@ package struct StoredIdentity: Sendable {
     package var isEnabled: Bool
     package var isAdmin: Bool
     package var credentials: [ScramKeys]
-    package init(id: AccountID, isEnabled: Bool, isAdmin: Bool, credentials: [ScramKeys]) {
+    /// In the order of their names.
+    package var applicationPasswords: [StoredApplicationPassword]
+    /// When the password was set, in milliseconds since 1970; of an account older than that this is known: since when it is.
+    package var passwordSet: Int64
+
+    package init(
+        id: AccountID, isEnabled: Bool, isAdmin: Bool, credentials: [ScramKeys], applicationPasswords: [StoredApplicationPassword] = [],
+        passwordSet: Int64 = 0
+    ) {
         self.id = id
         self.isEnabled = isEnabled
         self.isAdmin = isAdmin
         self.credentials = credentials
+        self.applicationPasswords = applicationPasswords
+        self.passwordSet = passwordSet
     }
 }
 
@@ -357,12 +372,15 @@ package struct AccountSummary: Hashable, Sendable {
     /// Milliseconds since 1970.
     package var created: Int64
     package var lastActivity: Int64?
-    package init(address: BareJID, isEnabled: Bool, isAdmin: Bool, created: Int64, lastActivity: Int64?) {
+    /// As ``StoredIdentity/passwordSet``.
+    package var passwordSet: Int64
+    package init(address: BareJID, isEnabled: Bool, isAdmin: Bool, created: Int64, lastActivity: Int64?, passwordSet: Int64 = 0) {
         self.address = address
         self.isEnabled = isEnabled
         self.isAdmin = isAdmin
         self.created = created
         self.lastActivity = lastActivity
+        self.passwordSet = passwordSet
     }
 }
 

@@ -50,6 +50,9 @@ package struct StoreContents: Sendable {
         package var positions: [UInt64: UInt32] = [:]
         package var lastActivity: LastActivity?
         package var devices = DeviceContents()
+        package var applicationPasswords = ApplicationPasswordContents()
+        /// When the password was set, in milliseconds since 1970.
+        package var passwordSet: Int64
     }
 
     /// What waits for another server, and how far streams from it had come.
@@ -196,7 +199,11 @@ extension StoreContents {
 
     private mutating func apply(_ change: DeviceChange, _ undo: inout Undo) throws(StoreError) {
         switch change {
-        case .seen(let id, let sighting, let devicesMax): changeIfPresent(id, &undo) { $0.devices.see(sighting, devicesMax: devicesMax) }
+        case .seen(let id, let sighting, let devicesMax):
+            changeIfPresent(id, &undo) {
+                $0.devices.see(sighting, devicesMax: devicesMax)
+                if let name = sighting.applicationPassword { $0.applicationPasswords.use(name, at: sighting.time) }
+            }
         case .left(let id, let device, let time): changeIfPresent(id, &undo) { $0.devices.leave(device, at: time) }
         case .proved(let id, let device, let proofs): changeIfPresent(id, &undo) { $0.devices.prove(proofs, by: device) }
         case .label(let id, let device, let label):
@@ -253,11 +260,13 @@ extension StoreContents {
             let id = nextID()
             undo.before[id] = .some(nil)
             ids[address] = id
-            accounts[id] = Account(id: id, address: address, created: now, isAdmin: isAdmin, credentials: credentials)
+            accounts[id] = Account(id: id, address: address, created: now, isAdmin: isAdmin, credentials: credentials, passwordSet: now)
         case .setCredentials(let address, let credentials):
             try Self.check(credentials)
             try self.change(try id(of: address), &undo) {
                 $0.credentials = credentials
+                $0.passwordSet = now
+                $0.applicationPasswords = ApplicationPasswordContents()
                 $0.devices.credentialsChanged()
             }
         case .addCredentials(let address, let keys, let proved):
@@ -265,6 +274,19 @@ extension StoreContents {
             guard accounts[id]?.credentials.contains(proved) == true else { throw .constraint("the credentials are others: \(address)") }
             try self.change(id, &undo) { account in
                 for keys in keys where !account.credentials.contains(where: { $0.hash == keys.hash }) { account.credentials.append(keys) }
+            }
+        case .addApplicationPassword(let address, let password):
+            let id = try id(of: address)
+            var passwords = accounts[id]?.applicationPasswords ?? ApplicationPasswordContents()
+            try passwords.add(password, beside: accounts[id]?.credentials ?? [])
+            try self.change(id, &undo) { $0.applicationPasswords = passwords }
+        case .removeApplicationPassword(let address, let name):
+            let id = try id(of: address)
+            var passwords = accounts[id]?.applicationPasswords ?? ApplicationPasswordContents()
+            try passwords.remove(name)
+            try self.change(id, &undo) {
+                $0.applicationPasswords = passwords
+                $0.devices.applicationPasswordEnded(name)
             }
         case .setEnabled(let address, let isEnabled):
             try self.change(try id(of: address), &undo) { $0.isEnabled = isEnabled }
@@ -510,12 +532,14 @@ extension StoreContents.Account {
     }
 
     package var identity: StoredIdentity {
-        StoredIdentity(id: id, isEnabled: isEnabled, isAdmin: isAdmin, credentials: credentials)
+        StoredIdentity(
+            id: id, isEnabled: isEnabled, isAdmin: isAdmin, credentials: credentials, applicationPasswords: applicationPasswords.passwords,
+            passwordSet: passwordSet)
     }
 
     fileprivate var summary: AccountSummary {
         AccountSummary(
-            address: address, isEnabled: isEnabled, isAdmin: isAdmin, created: created, lastActivity: lastActivity?.time)
+            address: address, isEnabled: isEnabled, isAdmin: isAdmin, created: created, lastActivity: lastActivity?.time, passwordSet: passwordSet)
     }
 }
 

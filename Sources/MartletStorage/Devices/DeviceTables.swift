@@ -30,7 +30,7 @@ final class DeviceReads {
     private let all, one, tokens, tokensOfOne: any SQLStatement
 
     init(_ connection: any SQLConnection) throws(SQLError) {
-        let device = "SELECT id, software, name, first_seen, last_seen, proofs, label FROM device WHERE account = $1"
+        let device = "SELECT id, software, name, first_seen, last_seen, proofs, label, application_password FROM device WHERE account = $1"
         all = try connection.prepare("\(device) ORDER BY id")
         one = try connection.prepare("\(device) AND id = $2")
         let token = "SELECT device, slot, mechanism, seed, issued, expires, count FROM device_token WHERE account = $1"
@@ -52,9 +52,11 @@ final class DeviceReads {
     }
 
     private static func device(_ row: any SQLStatement) throws(SQLError) -> StoredDevice {
-        StoredDevice(
+        var device = StoredDevice(
             id: DeviceID(raw: row.integer(0)), software: row.optionalText(1), name: row.optionalText(2), label: row.optionalText(6),
             firstSeen: row.integer(3), lastSeen: row.integer(4), proofs: DeviceProofs(rawValue: row.integer(5)))
+        device.applicationPassword = row.optionalText(7)
+        return device
     }
 
     private static func token(_ row: any SQLStatement) throws(SQLError) -> TokenRow {
@@ -88,12 +90,14 @@ final class DeviceWrites {
         self.connection = connection
         see = try connection.prepare(
             """
-            UPDATE device SET software = $3, name = $4, last_seen = CASE WHEN last_seen < $5 THEN $5 ELSE last_seen END, proofs = proofs | $6
+            UPDATE device SET software = $3, name = $4, last_seen = CASE WHEN last_seen < $5 THEN $5 ELSE last_seen END, proofs = proofs | $6,
+                application_password = $7
             WHERE account = $1 AND id = $2
             """)
         insert = try connection.prepare(
             """
-            INSERT INTO device (account, id, software, name, first_seen, last_seen, proofs) SELECT $1, $2, $3, $4, $5, $5, $6 FROM account WHERE id = $1
+            INSERT INTO device (account, id, software, name, first_seen, last_seen, proofs, application_password)
+            SELECT $1, $2, $3, $4, $5, $5, $6, $7 FROM account WHERE id = $1
             """)
         makeRoom = try connection.prepare(
             """
@@ -118,7 +122,8 @@ final class DeviceWrites {
         withdraw = try connection.prepare("DELETE FROM device_token WHERE account = $1 AND device = $2")
         withdrawAll = try connection.prepare("DELETE FROM device_token WHERE account = $1")
         remove = try connection.prepare("DELETE FROM device WHERE account = $1 AND id = $2")
-        forgetProofs = try connection.prepare("UPDATE device SET proofs = proofs & ~\(DeviceProofs.password.rawValue) WHERE account = $1")
+        forgetProofs = try connection.prepare(
+            "UPDATE device SET proofs = proofs & ~\(DeviceProofs.password.rawValue), application_password = NULL WHERE account = $1")
         removeUnseen = try connection.prepare("DELETE FROM device WHERE last_seen < $1")
         removeOldTokens = try connection.prepare("DELETE FROM device_token WHERE expires < $1")
     }
@@ -163,6 +168,7 @@ final class DeviceWrites {
             statement.bind(sighting.name, at: 4)
             statement.bind(sighting.time, at: 5)
             statement.bind(sighting.proofs.rawValue, at: 6)
+            statement.bind(sighting.applicationPassword, at: 7)
         }
         try see.run(bind)
         guard connection.changes == 0 else { return }

@@ -44,7 +44,7 @@ enum Verification {
         report.accounts = try count("account", connection)
         report.messages = try count("log", connection)
         report.problems = try connection.rows("PRAGMA foreign_key_check") { "a row of \($0.text(0)) belongs to no \($0.text(2))" }
-        report.problems += try numbers(connection) + addresses(connection) + credentials(connection) + rosters(connection)
+        report.problems += try numbers(connection) + addresses(connection) + credentials(connection) + applicationPasswords(connection) + rosters(connection)
         report.problems += try cursors(connection) + postings(connection) + archives(connection) + entries(connection)
         report.problems += try roomAddresses(connection) + affiliations(connection)
         report.problems += try nodes(connection) + nodeLines(connection) + nodeItems(connection)
@@ -216,6 +216,16 @@ enum Verification {
             guard let hash = ScramHash(mechanismName: row.text(0)), row.integer(1) == hash.byteCount, row.integer(2) == hash.byteCount,
                 row.integer(3) > 0, row.integer(4) > 0
             else { return "the credential \(row.text(0)) of account \(row.integer(5)) is none" }
+            return nil
+        }.compactMap { $0 }
+    }
+
+    private static func applicationPasswords(_ connection: any SQLConnection) throws(SQLError) -> [String] {
+        try connection.rows("SELECT hash, LENGTH(stored_key), LENGTH(server_key), name, account FROM application_password") {
+            row throws(SQLError) -> String? in
+            guard let hash = ScramHash(mechanismName: row.text(0)), row.integer(1) == hash.byteCount, row.integer(2) == hash.byteCount else {
+                return "the \(row.text(0)) keys of a password for an application of account \(row.integer(4)) are none"
+            }
             return nil
         }.compactMap { $0 }
     }

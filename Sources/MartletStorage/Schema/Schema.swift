@@ -24,6 +24,7 @@ package enum Schema {
         Migration(version: 9, statements: uploads),
         Migration(version: 10, statements: searchesAndReports),
         Migration(version: 11, statements: DeviceTables.migration),
+        Migration(version: 12, statements: ApplicationPasswordTable.migration),
     ]
 
     /// Numbers of accounts come from `meta` and are never given twice; `log.id` ascends with the order of commits.
