@@ -81,7 +81,8 @@ package enum StandardFeatures {
         let administration = ServiceAdministration(registration: registration, greetings: Greetings())
         let invitations = InvitationCommands(settings: configuration.invitations, registration: registration, random: SystemRandom())
         let reporting = SpamReporting(configuration.sharedLists, isScreening: configuration.hasSharedLists)
-        let commands = ServerCommands(administration.commands + invitations.commands)
+        let commands = ServerCommands(
+            administration.commands + invitations.commands + ApplicationPasswords(configuration.derivation).commands)
         return [
             RosterManagement(),
             ServiceDiscovery(items: configuration.services, eventing: eventing, commands: commands),

@@ -11,6 +11,8 @@ package struct ServerCommand: Sendable {
         case administrators
         /// The accounts of the domain.
         case accounts
+        /// The same, by a session of their own that has not come in by the password of an application.
+        case owners
     }
 
     /// All that a command decides by.
@@ -81,9 +83,12 @@ package final class ServerCommands: IQResponder {
     private func isOpen(_ command: ServerCommand, to request: IQRequest, _ host: Host) -> Bool {
         switch command.audience {
         case .administrators: request.isByAdmin
-        case .accounts: request.actor.bare.domainpart == host.domain.domainpart
+        case .accounts: Self.isAccount(request.actor, of: host)
+        case .owners: Self.isAccount(request.actor, of: host) && request.actor.resourcepart != nil && !request.isByApplication
         }
     }
+
+    private static func isAccount(_ actor: JID, of host: Host) -> Bool { actor.bare.domainpart == host.domain.domainpart }
 
     // MARK: Carrying out (§2.4)
 
@@ -117,7 +122,7 @@ package final class ServerCommands: IQResponder {
     private func command(_ node: String, for request: IQRequest, _ host: Host) throws(StanzaError) -> ServerCommand {
         guard let command = commands.first(where: { $0.name.node == node }) else { throw .itemNotFound("there is no such command") }
         guard isOpen(command, to: request, host) else {
-            host.policy.refused(request.actor.bare, "command \(node)", needing: .administer)
+            host.policy.refused(request.actor.bare, "command \(node)", needing: command.audience == .administrators ? .administer : nil)
             throw .forbidden()
         }
         return command

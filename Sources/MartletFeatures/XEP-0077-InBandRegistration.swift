@@ -38,7 +38,7 @@ package struct InBandRegistration: IQResponder, RegisteringStage {
 
     package let settings: RegistrationSettings
     let invitations: InvitationSettings
-    private let derivation: any KeyDerivation
+    let derivation: any KeyDerivation
     private let time: any TimeSource
 
     package init(_ settings: RegistrationSettings, _ invitations: InvitationSettings = .init(), _ derivation: any KeyDerivation, time: any TimeSource) {
@@ -89,6 +89,10 @@ package struct InBandRegistration: IQResponder, RegisteringStage {
             guard held.isByAccount else { throw .notAllowed }
             let account = try Self.account(of: held.request, host)
             if held.request.child.hasChild("remove", .register) {
+            guard !held.request.isByApplication else {
+                host.policy.refused(account, "jabber:iq:register set by the password of an application", needing: nil)
+                throw .byApplication
+            }
                 try remove(account, held, context)
             } else {
                 try setPassword(of: account, held, context)

@@ -4,6 +4,8 @@ import MartletXMPP
 
 extension Namespace {
     package static let clientAccess: Namespace = "urn:xmpp:cam:0"
+    /// Of what is said of passwords for applications, which no specification has.
+    package static let applicationPasswords: Namespace = "urn:x-martlet:application-passwords"
 }
 
 /// An account sees which clients have access to it, and takes it away from them.
@@ -12,6 +14,8 @@ extension Namespace {
 /// end all the same: whoever has lost a phone is rid of it until somebody types the password. The session that asks goes on, also if it is on the
 /// client that it is about, as with a new password. A client is told from others by what it says of itself as it logs in (XEP-0388), else by the
 /// resource that it asks for; those that do neither are shown as one.
+///
+/// Who has come in by the password of an application has a grant; revoking ends the password with it. Such a client sees and revokes nothing itself.
 package struct ClientAccess: IQResponder {
     package static let specification = Specification.xep(
         494, "Client Access Management", version: "0.1.0", note: "revoking ends tokens and sessions also of clients that know the password")
@@ -30,6 +34,7 @@ package struct ClientAccess: IQResponder {
     // MARK: Who has access (§3.1)
 
     private func list(_ request: IQRequest, _ router: Router) async throws(StanzaError) -> IQReply {
+        guard !request.isByApplication else { throw .byApplication }
         guard let account = request.account else { throw .serviceUnavailable }
         let devices: [StoredDevice]
         do throws(StoreError) { devices = try await router.store.devices(of: account) } catch { throw StanzaError(refusal: error) }
@@ -44,6 +49,7 @@ package struct ClientAccess: IQResponder {
     // MARK: Who has it no longer (§3.2)
 
     private static func revoke(_ request: IQRequest, _ router: Router) async throws(StanzaError) -> IQReply {
+        guard !request.isByApplication else { throw .byApplication }
         guard let text = request.child.attribute("id") else { throw .badRequest("which client?") }
         guard let device = DeviceID(text: text) else { throw DeviceRefusal.noDevice.stanzaError }
         let asker: FullJID? = if case .full(let address) = request.actor, address.bare == request.owner { address } else { nil }
@@ -76,6 +82,8 @@ package struct AccessingClient: Hashable, Sendable {
     package var hasCertificate: Bool { device?.proofs.contains(.certificate) ?? false }
     /// Whether it has come in by a token of an authorization server.
     package var hasGrant: Bool { device?.proofs.contains(.grant) ?? false }
+    /// By which password for an application it comes in, if by one.
+    package var applicationPassword: String? { device?.applicationPassword }
     /// What is remembered of it; `nil` if it is only known to be connected.
     package var device: StoredDevice?
 
@@ -89,7 +97,9 @@ package struct AccessingClient: Hashable, Sendable {
         let unknown = connected.subtracting(devices.map(\.id)).sorted().map { id in
             AccessingClient(id: id, isConnected: true, knowsPassword: false, hasToken: false, device: nil)
         }
-        return unknown + known.filter { $0.isConnected || $0.knowsPassword || $0.hasToken || $0.hasCertificate || $0.hasGrant }
+        return unknown + known.filter {
+            $0.isConnected || $0.knowsPassword || $0.hasToken || $0.hasCertificate || $0.hasGrant || $0.applicationPassword != nil
+        }
     }
 
     fileprivate func write(to writer: inout XMLWriter) {
@@ -101,7 +111,8 @@ package struct AccessingClient: Hashable, Sendable {
             }
             writer.element("auth", .clientAccess) { writer in
                 if knowsPassword { writer.element("password", .clientAccess) }
-                if hasGrant { writer.element("grant", .clientAccess) }
+                if hasGrant || applicationPassword != nil { writer.element("grant", .clientAccess) }
+                if let applicationPassword { writer.element("application-password", .applicationPasswords, text: applicationPassword) }
                 if hasToken { writer.element("fast", .clientAccess) }
             }
             writer.element("permission", .clientAccess, ["status": "unrestricted"])

@@ -65,6 +65,17 @@ struct DeviceTokensTests {
         #expect(try await store.device(phone, of: id)?.tokens == [:])
     }
 
+    @Test("who has come in by the password of an application gets no token, and takes none away")
+    func application() async throws {
+        let token = try await first()
+        var login = login(FASTRequest.Use(count: nil, invalidates: true), wanted: HashedTokenMechanism.none)
+        login.device.applicationPassword = "mail"
+        login.device.proofs = []
+        #expect(try await tokens().conclude(login) == nil)
+        #expect(await candidates() == [HashedTokenCandidate(token, .new)])
+        #expect(try await store.device(phone, of: id)?.applicationPassword == "mail")
+    }
+
     @Test("a token is for its mechanism, its device and its account only (§3.4)")
     func bound() async throws {
         _ = try await first(.exporter)

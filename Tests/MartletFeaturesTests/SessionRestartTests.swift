@@ -133,6 +133,7 @@ struct SessionRestartTests {
         session.presence = EncodedStanza(ByteBuffer(string: "<presence/>"))
         session.priority = -128
         session.flags = [.carbons]
+        session.application = "mail"
         session.directed = [try JID("romeo@montague.example/a"), try JID("montague.example")]
         session.unacknowledged = [.init(stanza: EncodedStanza(ByteBuffer(string: "<message/>")), time: 5, view: .max, isStored: true)]
         var whole = ByteBuffer()
@@ -141,7 +142,7 @@ struct SessionRestartTests {
         let read = try #require(SavedSession(from: &buffer))
         #expect(buffer.readableBytes == 0)
         #expect(read.address == address && read.account == session.account && read.resumptionID == "x" && read.seconds == 600 && read.time == -1)
-        #expect(read.handled == .max && read.acknowledged == 3 && read.presence == session.presence && read.priority == -128)
+        #expect(read.handled == .max && read.acknowledged == 3 && read.presence == session.presence && read.priority == -128 && read.application == "mail")
         #expect(read.flags == session.flags && read.directed == session.directed)
         #expect(read.unacknowledged.map(\.view) == [.max] && read.unacknowledged.map(\.isStored) == [true] && read.unacknowledged.map(\.time) == [5])
         for length in 0..<whole.readableBytes {
@@ -149,7 +150,7 @@ struct SessionRestartTests {
             #expect(SavedSession(from: &cut) == nil)
         }
         var other = whole
-        other.setInteger(3 as UInt8, at: 0)
+        other.setInteger(4 as UInt8, at: 0)
         #expect(SavedSession(from: &other) == nil)
     }
 }

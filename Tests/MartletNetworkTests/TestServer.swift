@@ -182,9 +182,9 @@ struct TestAccounts: AccountSource {
         return account.localpart == "nobody" ? .badCredentials : .ok
     }
 
-    func verify(_ password: PreparedPassword, of account: BareJID) async -> AccountVerdict {
-        guard isAvailable else { return .unavailable }
-        return password == PreparedPassword("pencil") ? .ok : .badCredentials
+    func verify(_ password: PreparedPassword, of account: BareJID) async -> PasswordVerdict {
+        guard isAvailable else { return PasswordVerdict(.unavailable) }
+        return PasswordVerdict(password == PreparedPassword("pencil") ? .ok : .badCredentials)
     }
 }
 

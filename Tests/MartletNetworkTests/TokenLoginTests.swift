@@ -258,7 +258,7 @@ private final class RecordedLogins: AuditSink {
 
     func record(_ event: AuditEvent) {
         switch event {
-        case .loginSucceeded(_, let mechanism, _): all.withLockedValue { $0.append(mechanism) }
+        case .loginSucceeded(_, let mechanism, _, _): all.withLockedValue { $0.append(mechanism) }
         case .loginFailed(_, let mechanism, _, let verdict): all.withLockedValue { $0.append("\(mechanism) \(verdict)") }
         default: break
         }

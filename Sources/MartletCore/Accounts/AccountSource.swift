@@ -12,9 +12,9 @@ package protocol AccountSource: Sendable {
     /// The keys with which a SCRAM exchange of `hash` goes on. An account that does not exist gets keys that look real and
     /// never match (rule 13).
     func scramKeys(of account: BareJID, _ hash: ScramHash) async -> ScramAnswer
-    /// Whether `password` is the account's. Takes as long for an account that does not exist. `ok` and `disabled` are told
-    /// apart only after the password was right.
-    func verify(_ password: PreparedPassword, of account: BareJID) async -> AccountVerdict
+    /// Whether `password` is the account's, or one of those that it has for applications. Takes as long for an account that does not exist. `ok` and
+    /// `disabled` are told apart only after the password was right.
+    func verify(_ password: PreparedPassword, of account: BareJID) async -> PasswordVerdict
     /// Whether the account may come in that has proved otherwise who it is: `badCredentials` if it does not exist. For whoever holds a certificate that
     /// stands for it; strangers are told nothing of it.
     func standing(of account: BareJID) async -> AccountVerdict
@@ -40,7 +40,19 @@ extension AccountSource {
 }
 
 package enum ScramAnswer: Sendable {
-    /// The keys, and whether the account may come in once it has proved to know its password.
-    case keys(ScramKeys, standing: AccountVerdict)
+    /// The keys, and whether the account may come in once it has proved to know its password; and the keys of its passwords for applications.
+    case keys(ScramKeys, standing: AccountVerdict, others: [ApplicationKeys] = [])
     case refused(AccountVerdict)
+}
+
+/// What became of a password.
+package struct PasswordVerdict: Hashable, Sendable {
+    package var verdict: AccountVerdict
+    /// Of which application it is, if it is right and not the account's own.
+    package var application: String?
+
+    package init(_ verdict: AccountVerdict, application: String? = nil) {
+        self.verdict = verdict
+        self.application = application
+    }
 }

@@ -91,7 +91,8 @@ package struct DeviceTokens: Sendable {
 
     /// Remembers a client that has proved to be an account's, and does with its tokens what that calls for. What the result says is on disk.
     ///
-    /// - Returns: a token for the client, if it is to get one: because it wants one, or because the one that it has used is getting old.
+    /// - Returns: a token for the client, if it is to get one: because it wants one, or because the one that it has used is getting old. Who has come in by
+    ///   the password of an application gets none.
     package func conclude(_ login: DeviceLogin) async throws(SASLFailure) -> IssuedToken? {
         // Four reads and a wait for the disk, which would be two thirds of what a log-in by a token takes.
         if login.isSettled { return nil }
@@ -106,6 +107,11 @@ package struct DeviceTokens: Sendable {
         let next = mechanism(after: used, login).map { new($0) }
         if let next { writes.append(.device(.give(identity.id, login.device.id, next))) }
         do throws(StoreError) { try await store.commit(writes) } catch { throw SASLFailure(error) }
+        // The password of an application gets nothing that would outlive it, and takes nothing away.
+        guard login.device.applicationPassword == nil else {
+            do throws(StoreError) { try await store.commit([.device(.seen(identity.id, login.device))]) } catch { throw SASLFailure(error) }
+            return nil
+        }
         return next.map { IssuedToken(token: token($0, of: identity.id, login.device.id), expires: $0.expires) }
     }
 

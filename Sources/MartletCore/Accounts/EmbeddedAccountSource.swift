@@ -2,10 +2,24 @@ package import MartletXMPP
 
 /// Derives and checks passwords away from the event loops: PBKDF2 costs milliseconds on purpose (`reliability.md` rule 15).
 package protocol PasswordWork: Sendable {
-    /// Whether the password fits the keys; `nil` when too many wait already: nothing can be said.
-    func verify(_ password: PreparedPassword, _ keys: ScramKeys) async -> Bool?
+    /// Which of the keys the password fits, of those of an account and of the others, which were made with the same salt: one derivation, whatever the
+    /// answer. `nil` when too many wait already: nothing can be said.
+    func verify(_ password: PreparedPassword, _ keys: ScramKeys, _ others: [ApplicationKeys]) async -> PasswordCheck?
     /// The keys of the password that are wanted; `nil` when too many wait already, or the library failed.
     func keys(of password: PreparedPassword, _ wanted: ScramUpgrade) async -> ScramKeys?
+}
+
+/// What a password fits.
+package enum PasswordCheck: Hashable, Sendable {
+    case wrong
+    /// The account's own, or that of an application.
+    case right(application: String?)
+
+    /// Takes milliseconds of one core: never on an event loop.
+    package init(_ password: PreparedPassword, _ keys: ScramKeys, _ others: [ApplicationKeys]) {
+        let proved = keys.proved(by: password, others)
+        self = proved.map { .right(application: $0.application) } ?? .wrong
+    }
 }
 
 /// Accounts from the server's own database.
@@ -14,16 +28,22 @@ package struct EmbeddedAccountSource: AccountSource {
     private let work: any PasswordWork
     private let simulation: ScramSimulation
     private let strongestHash: ScramHash
+    private let lifetime: PasswordLifetime?
 
     /// - Parameters:
     ///   - simulation: makes the keys of accounts that do not exist, always the same ones for the same name.
     ///   - strongestHash: the strongest of the hashes that passwords are stored with: its keys are those that a password is checked
     ///     against, and what that costs must not tell which accounts exist (`reliability.md` rule 13).
-    package init(store: any Store, work: any PasswordWork, simulation: ScramSimulation, strongestHash: ScramHash = .sha512) {
+    ///   - lifetime: of passwords, those for applications included: whoever proves one that is over is told so, and nobody else.
+    package init(
+        store: any Store, work: any PasswordWork, simulation: ScramSimulation, strongestHash: ScramHash = .sha512,
+        lifetime: PasswordLifetime? = nil
+    ) {
         self.store = store
         self.work = work
         self.simulation = simulation
         self.strongestHash = strongestHash
+        self.lifetime = lifetime
     }
 
     package func scramKeys(of account: BareJID, _ hash: ScramHash) async -> ScramAnswer {
@@ -34,7 +54,7 @@ package struct EmbeddedAccountSource: AccountSource {
             guard let keys = try? simulation.keys(for: account, hash: hash) else { return .refused(.unavailable) }
             return .keys(keys, standing: .badCredentials)
         }
-        return .keys(keys, standing: identity.isEnabled ? .ok : .disabled)
+        return .keys(keys, standing: passwordStanding(of: identity), others: identity.others(beside: keys))
     }
 
     package func standing(of account: BareJID) async -> AccountVerdict {
@@ -46,17 +66,23 @@ package struct EmbeddedAccountSource: AccountSource {
         }
     }
 
-    package func verify(_ password: PreparedPassword, of account: BareJID) async -> AccountVerdict {
+    /// What else but a password proves who somebody is has an end of its own.
+    private func passwordStanding(of identity: StoredIdentity) -> AccountVerdict {
+        guard identity.isEnabled else { return .disabled }
+        return lifetime?.isOver(identity) == true ? .expired : .ok
+    }
+
+    package func verify(_ password: PreparedPassword, of account: BareJID) async -> PasswordVerdict {
         let identity: StoredIdentity?
         do throws(StoreError) { identity = try await store.credentials(of: account) }
-        catch { return .unavailable }
+        catch { return PasswordVerdict(.unavailable) }
         // Whoever does not exist costs the same work.
         let stored = identity?.strongestKeys
         guard let keys = stored ?? (try? simulation.keys(for: account, hash: strongestHash)),
-            let isRight = await work.verify(password, keys)
-        else { return .unavailable }
-        guard let identity, stored != nil, isRight else { return .badCredentials }
-        return identity.isEnabled ? .ok : .disabled
+            let check = await work.verify(password, keys, identity?.others(beside: keys) ?? [])
+        else { return PasswordVerdict(.unavailable) }
+        guard let identity, stored != nil, case .right(let application) = check else { return PasswordVerdict(.badCredentials) }
+        return PasswordVerdict(passwordStanding(of: identity), application: application)
     }
 }
 
@@ -83,7 +109,7 @@ extension EmbeddedAccountSource {
     package func addKeys(of password: PreparedPassword, to account: BareJID, _ hashes: [ScramHash]) async -> [ScramHash] {
         guard let identity = try? await store.credentials(of: account), let proved = identity.strongestKeys else { return [] }
         let missing = missing(in: identity, account, hashes)
-        guard !missing.isEmpty, await work.verify(password, proved) == true else { return [] }
+        guard !missing.isEmpty, await work.verify(password, proved, []) == .right(application: nil) else { return [] }
         var added: [ScramKeys] = []
         for wanted in missing {
             if let keys = await work.keys(of: password, wanted) { added.append(keys) }

@@ -21,14 +21,28 @@ package struct KeyPolicy: Hashable, Sendable {
     }
 }
 
+extension [ScramKeys] {
+    /// Keys of another password with the same hashes, salts and iteration counts. As slow.
+    package func remade(of password: PreparedPassword) throws(ScramKeysError) -> [ScramKeys] {
+        var keys: [ScramKeys] = []
+        for own in self {
+            keys.append(try ScramKeys.derive(password: password, salt: own.salt, iterations: own.iterations, hash: own.hash))
+        }
+        return keys
+    }
+}
+
 /// Makes keys of passwords away from the event loops (`reliability.md` rule 15).
 package protocol KeyDerivation: Sendable {
     /// `nil` when too many passwords wait already, or the library failed: then nothing was changed.
     func keys(of password: PreparedPassword, _ policy: KeyPolicy) async -> [ScramKeys]?
+    /// The same with the hashes, salts and iteration counts of keys that are there.
+    func keys(of password: PreparedPassword, like keys: [ScramKeys]) async -> [ScramKeys]?
 }
 
 /// Makes none: for commands on the data of a server that does not run, where nobody asks for it.
 package struct NoKeyDerivation: KeyDerivation {
     package init() {}
     package func keys(of password: PreparedPassword, _ policy: KeyPolicy) async -> [ScramKeys]? { nil }
+    package func keys(of password: PreparedPassword, like keys: [ScramKeys]) async -> [ScramKeys]? { nil }
 }

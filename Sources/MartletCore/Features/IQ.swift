@@ -19,6 +19,8 @@ package struct IQRequest: Sendable {
     package var account: AccountID?
     /// Whether who asks has the admin role in the owner's domain.
     package var isByAdmin = false
+    /// Whether who asks has come in by the password of an application, and so has no say about who comes in; set by the router.
+    package var isByApplication = false
     /// Whether the operator lets who asks do what the owner may (XEP-0356 §4); set by the router.
     package var isForOwner = false
     /// Of the loop on which it is answered; set by the router.

@@ -2,7 +2,8 @@ package import MartletXMPP
 
 /// What somebody may want to know afterwards: who did what, and what was refused and why. One event per decision.
 package enum AuditEvent: Hashable, Sendable {
-    case loginSucceeded(BareJID, mechanism: String, address: String)
+    /// - Parameter application: whose password it was, if it was not the account's own.
+    case loginSucceeded(BareJID, mechanism: String, address: String, application: String? = nil)
     case loginFailed(claimed: String, mechanism: String, address: String, AccountVerdict)
     /// The same, by a client that has proved to know the password: it looks as if somebody were between it and the server.
     case loginSuspected(BareJID, mechanism: String, address: String, SASLFailure.Suspicion)
@@ -44,6 +45,9 @@ package enum AuditEvent: Hashable, Sendable {
     case passwordChanged(BareJID, by: String)
     /// Keys of other hashes were made up of the password of an account, as somebody logged in with it (XEP-0480).
     case keysAdded(BareJID, [ScramHash])
+    /// An account has a password for an application, or has it no longer; by its name.
+    case applicationPasswordMade(BareJID, name: String, by: String)
+    case applicationPasswordRevoked(BareJID, name: String, by: String)
     /// The tokens and sessions of a device of an account have ended; whether it may still know the password.
     case deviceRevoked(BareJID, device: String, passwordRemains: Bool, by: String)
     case deviceNamed(BareJID, device: String, name: String, by: String)

@@ -80,7 +80,8 @@ extension Router {
 
     /// Takes away what a device logs in by, and ends its sessions, wherever they are.
     ///
-    /// The tokens are gone from the disk before sessions end, and whoever has been let in by one and has no session yet gets none.
+    /// The tokens are gone from the disk before sessions end, and whoever has been let in by one and has no session yet gets none. If it has come in by
+    /// the password of an application, that ends as well: it was made for it.
     ///
     /// - Parameter survivor: a session that goes on: the one that wants it, so that it hears what comes of it.
     package func revoke(
@@ -88,6 +89,7 @@ extension Router {
     ) async throws(DeviceRefusal) -> DeviceRevocation {
         let (account, stored) = try await find(device, of: address)
         guard stored != nil || connectedDevices(of: address).contains(device) else { throw .noDevice }
+        try await endPasswords(of: applications(on: device, of: address).union(stored?.applicationPassword.map { [$0] } ?? []), address, by: by)
         // Of one that has been forgotten it is not known what it has shown.
         let outcome = DeviceRevocation(of: stored?.proofs ?? .password)
         do throws(StoreError) {
@@ -97,6 +99,19 @@ extension Router {
         endSessions(of: address, on: device, StreamError(.notAuthorized, "the access of this client was revoked"), except: survivor)
         audit.record(.deviceRevoked(address, device: device.text, passwordRemains: outcome == .passwordRemains, by: by))
         return outcome
+    }
+
+    private func endPasswords(of applications: Set<String>, _ address: BareJID, by: String) async throws(DeviceRefusal) {
+        for application in applications.sorted() {
+            do throws(AccountRefusal) { try await removeApplicationPassword(application, of: address, by: by) } catch {
+                switch error {
+                case .noAccount(let address): throw .noAccount(address)
+                // Somebody else was faster.
+                case .store(.constraint): break
+                case .store(let error): throw .store(error)
+                }
+            }
+        }
     }
 
     /// Calls a device something, or by what it says itself.

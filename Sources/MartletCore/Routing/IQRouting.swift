@@ -115,6 +115,7 @@ extension Router {
         var request = IQRequest(kind: kind, stanza: stanza, actor: stanza.from, owner: session.account, child: child)
         request.host = host
         request.account = session.home.shard.withLock { session.home.id }
+        request.isByApplication = session.ref.application != nil
         return run(handler, request, host, asker, context)
     }
 
@@ -134,11 +135,14 @@ extension Router {
         var request = IQRequest(kind: kind, stanza: stanza, actor: stanza.from, owner: account, child: child)
         request.host = host
         request.isByAdmin = isByAdmin
+        request.isByApplication = asker.origin?.application != nil
         if case .home(let decide) = handler { return runInHome(request, asker, context, decide) }
         return admit(request, handler, host, asker, context)
     }
 
+    /// The password of an application is for no more than that.
     func isAdmin(_ session: ClientSession, in host: Host) -> Bool {
+        guard session.ref.application == nil else { return false }
         let isMarked = session.account.domainpart == host.domain.domainpart && session.home.shard.withLock { session.home.isAdmin }
         return host.policy.may(session.account, .administer, isMarked: isMarked)
     }
@@ -208,6 +212,7 @@ extension Router {
         var request = IQRequest(kind: kind, stanza: stanza, actor: stanza.from, owner: host.domain, child: child)
         request.host = host
         request.isByAdmin = isByAdmin
+        request.isByApplication = asker.origin?.application != nil
         return run(handler, request, host, asker, context)
     }
 

@@ -21,10 +21,12 @@ extension Router {
     ///   - userAgent: what the client says of itself now; `nil` leaves what it said before.
     ///   - moment: when the account source was asked; no change after it is outlived (P13).
     ///   - device: on what the client runs, if it says so: from now on that is where the session is (XEP-0494).
+    ///   - application: of which application the password is that it has come in by now, if it is not the account's own: from now on that is what the
+    ///     session may do, whatever it could before.
     ///   - done: runs on the caller's loop, at once or later.
     package func resume(
         _ account: BareJID, previous: String, handled: UInt32, userAgent: UserAgent? = nil, authenticatedAt moment: CredentialMoment = .latest,
-        on device: DeviceSighting? = nil,
+        on device: DeviceSighting? = nil, application: String? = nil,
         _ transport: any SessionTransport, _ context: LoopContext, _ done: @escaping (ResumptionOutcome) -> Void
     ) {
         let shard = placement.shard(of: account)
@@ -37,7 +39,7 @@ extension Router {
                 let index = home.sessions.firstIndex(where: { $0.resumptionID == previous })
             else { return .refused(.itemNotFound, handled: nil) }
             if let device { note(device, at: index, home) }
-            takePlace(at: index, home, handled, userAgent, transport, context, done)
+            takePlace(at: index, home, handled, userAgent, application, transport, context, done)
             return nil
         }
         switch refusal {
@@ -69,12 +71,13 @@ extension Router {
 
     /// Under the lock. From here on everything goes to the new session, which holds it back until it has what the old one had.
     private func takePlace(
-        at index: Int, _ home: AccountHome, _ handled: UInt32, _ userAgent: UserAgent?, _ transport: any SessionTransport, _ context: LoopContext,
-        _ done: @escaping (ResumptionOutcome) -> Void
+        at index: Int, _ home: AccountHome, _ handled: UInt32, _ userAgent: UserAgent?, _ application: String?,
+        _ transport: any SessionTransport, _ context: LoopContext, _ done: @escaping (ResumptionOutcome) -> Void
     ) {
         let old = home.sessions[index].ref
         let ref = SessionRef(
-            id: nextSessionID(), mailbox: context.mailbox, isScreened: !home.blockList.isEmpty, userAgent: userAgent ?? old.userAgent)
+            id: nextSessionID(), mailbox: context.mailbox, isScreened: !home.blockList.isEmpty, userAgent: userAgent ?? old.userAgent,
+            application: application)
         let session = ClientSession(
             address: home.sessions[index].address, ref: ref, home: home, router: self, context: context, transport: transport)
         session.awaitHandOver(to: transport, acknowledging: handled, done)

@@ -17,15 +17,16 @@ extension Router {
     ///   - endsEarlier: whether its earlier sessions end, by its identifier (XEP-0386 §3.2).
     ///   - moment: when the account source was asked; no change after it is outlived (P13).
     ///   - device: on what the client runs, as it says; it is remembered of the account (XEP-0494).
+    ///   - application: of which application the password is that it has come in by, if it is not the account's own.
     ///   - done: runs on the caller's loop, at once or later.
     package func bind(
         _ account: BareJID, resource: String?, userAgent: UserAgent? = nil, endsEarlier: Bool = false,
-        authenticatedAt moment: CredentialMoment = .latest, on device: DeviceSighting? = nil, _ transport: any SessionTransport,
-        _ context: LoopContext, _ done: @escaping (BindOutcome) -> Void
+        authenticatedAt moment: CredentialMoment = .latest, on device: DeviceSighting? = nil, application: String? = nil,
+        _ transport: any SessionTransport, _ context: LoopContext, _ done: @escaping (BindOutcome) -> Void
     ) {
         let pending = PendingBind(
-            userAgent: userAgent, endsEarlier: endsEarlier, moment: moment, device: device, transport: transport, done: done,
-            mailbox: context.mailbox)
+            userAgent: userAgent, endsEarlier: endsEarlier, moment: moment, device: device, application: application, transport: transport,
+            done: done, mailbox: context.mailbox)
         bind(account, resource, pending, context)
     }
 
@@ -67,7 +68,9 @@ extension Router {
         guard home.sessions.count < min(limits.sessionsMax, 64), let slot = home.slots.firstFree else {
             return context.after { _ in pending.done(.refused(.resourceConstraint("too many sessions of this account"))) }
         }
-        let ref = SessionRef(id: nextSessionID(), mailbox: context.mailbox, isScreened: !home.blockList.isEmpty, userAgent: pending.userAgent)
+        let ref = SessionRef(
+            id: nextSessionID(), mailbox: context.mailbox, isScreened: !home.blockList.isEmpty, userAgent: pending.userAgent,
+            application: pending.application)
         let session = ClientSession(address: full, ref: ref, home: home, router: self, context: context, transport: pending.transport)
         ref.session = session
         home.sessions.append(SessionEntry(ref: ref, address: full, slot: slot))
@@ -122,12 +125,18 @@ extension Router {
 
     /// Ends every session of an account: it was disabled or deleted, or its password changed (P13).
     ///
-    /// - Parameter device: only its sessions, where that is given.
-    package func endSessions(of account: BareJID, on device: DeviceID? = nil, _ error: StreamError, except survivor: FullJID? = nil) {
+    /// - Parameters:
+    ///   - device: only its sessions, where that is given.
+    ///   - application: only those that have come in by that one's password, where that is given.
+    package func endSessions(
+        of account: BareJID, on device: DeviceID? = nil, by application: String? = nil, _ error: StreamError, except survivor: FullJID? = nil
+    ) {
         let shard = placement.shard(of: account)
         let ending = shard.withLock { () -> [SessionRef] in
             let sessions = shard.home(account)?.sessions ?? []
-            return sessions.filter { $0.address != survivor && (device == nil || $0.device == device) }.map(\.ref)
+            return sessions.filter {
+                $0.address != survivor && (device == nil || $0.device == device) && (application == nil || $0.ref.application == application)
+            }.map(\.ref)
         }
         for ref in ending { ref.mailbox.postAndWake(.end(ref, error)) }
     }
@@ -168,18 +177,20 @@ private final class PendingBind: @unchecked Sendable {
     let endsEarlier: Bool
     let moment: CredentialMoment
     let device: DeviceSighting?
+    let application: String?
     let transport: any SessionTransport
     let done: (BindOutcome) -> Void
     let mailbox: LoopMailbox
 
     init(
-        userAgent: UserAgent?, endsEarlier: Bool, moment: CredentialMoment, device: DeviceSighting?, transport: any SessionTransport,
-        done: @escaping (BindOutcome) -> Void, mailbox: LoopMailbox
+        userAgent: UserAgent?, endsEarlier: Bool, moment: CredentialMoment, device: DeviceSighting?, application: String?,
+        transport: any SessionTransport, done: @escaping (BindOutcome) -> Void, mailbox: LoopMailbox
     ) {
         self.userAgent = userAgent
         self.endsEarlier = endsEarlier
         self.moment = moment
         self.device = device
+        self.application = application
         self.transport = transport
         self.done = done
         self.mailbox = mailbox

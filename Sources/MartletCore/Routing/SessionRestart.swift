@@ -54,6 +54,7 @@ extension Router {
         saved.flags = entry.flags
         saved.directed = entry.directed
         saved.device = entry.device
+        saved.application = entry.ref.application
         return saved
     }
 
@@ -78,7 +79,7 @@ extension Router {
         guard home.isResident, home.id == saved.account, let slot = home.slots.firstFree, home.index(of: saved.address) == nil else { return }
         // One that nobody can resume ends at once, when everybody is there who has to hear of it.
         let secondsLeft = home.isEnabled ? saved.secondsLeft(at: context.time.wallMilliseconds) : 1
-        let ref = SessionRef(id: nextSessionID(), mailbox: context.mailbox, isScreened: !home.blockList.isEmpty)
+        let ref = SessionRef(id: nextSessionID(), mailbox: context.mailbox, isScreened: !home.blockList.isEmpty, application: saved.application)
         ref.session = ClientSession(saved, ref: ref, home: home, router: self, context: context, secondsLeft: secondsLeft)
         var entry = SessionEntry(ref: ref, address: saved.address, slot: slot)
         entry.presence = saved.presence.flatMap { Stanza(sent: $0) }

@@ -114,9 +114,13 @@ package final class SessionRef: @unchecked Sendable, Hashable {
     let isScreened: Synchronization.Atomic<Bool>
     /// What the client has said of itself as it logged in (XEP-0388 §2.3).
     package let userAgent: UserAgent?
+    /// Of which application the password is by which it has come in; `nil` for whoever has proved to be the account's owner. It is a session as any other,
+    /// but has no say about who comes in, nor the account's admin role.
+    package let application: String?
 
-    package init(id: UInt64, mailbox: LoopMailbox, isScreened: Bool = false, userAgent: UserAgent? = nil) {
+    package init(id: UInt64, mailbox: LoopMailbox, isScreened: Bool = false, userAgent: UserAgent? = nil, application: String? = nil) {
         self.userAgent = userAgent
+        self.application = application
         self.id = id
         self.mailbox = mailbox
         self.isScreened = .init(isScreened)

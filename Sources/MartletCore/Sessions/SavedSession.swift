@@ -22,6 +22,8 @@ package struct SavedSession: Sendable {
     package var directed: [JID] = []
     /// On what its client runs, if that is known.
     package var device: DeviceID?
+    /// By whose password it has come in, if it is not the account's own.
+    package var application: String?
 
     package init(
         address: FullJID, account: AccountID, resumptionID: String, seconds: Int, time: Int64, handled: UInt32, acknowledged: UInt32
@@ -48,8 +50,9 @@ extension SavedSession {
 // MARK: As bytes
 
 extension SavedSession {
-    private static let version: UInt8 = 2
-    /// The one before, which knew of no devices.
+    private static let version: UInt8 = 3
+    /// The ones before, which knew of no passwords for applications, and of no devices.
+    private static let versionWithoutApplication: UInt8 = 2
     private static let versionWithoutDevice: UInt8 = 1
 
     package func write(to buffer: inout ByteBuffer) {
@@ -65,12 +68,13 @@ extension SavedSession {
             buffer.writeMultipleIntegers(item.time, item.view, UInt8(item.isStored ? 1 : 0))
             buffer.write(item.stanza.bytes)
         }
-        buffer.writeMultipleIntegers(UInt8(device == nil ? 0 : 1), device?.raw ?? 0)
+        buffer.writeMultipleIntegers(UInt8(device == nil ? 0 : 1), device?.raw ?? 0, UInt8(application == nil ? 0 : 1))
+        buffer.write(ByteBuffer(string: application ?? ""))
     }
 
     /// `nil` for bytes that ``write(to:)`` did not write, or another version of it.
     package init?(from buffer: inout ByteBuffer) {
-        guard let version = buffer.readInteger(as: UInt8.self), [Self.version, Self.versionWithoutDevice].contains(version),
+        guard let version = buffer.readInteger(as: UInt8.self), (Self.versionWithoutDevice...Self.version).contains(version),
             let address = buffer.text().flatMap({ try? FullJID(parsing: $0) }),
             let resumptionID = buffer.text(),
             let (account, seconds, time, handled, acknowledged) = buffer.readMultipleIntegers(
@@ -91,9 +95,12 @@ extension SavedSession {
             presence = EncodedStanza(bytes)
         }
         guard readDirected(&buffer), readUnacknowledged(&buffer) else { return nil }
-        guard version == Self.version else { return }
+        guard version > Self.versionWithoutDevice else { return }
         guard let (hasDevice, device) = buffer.readMultipleIntegers(as: (UInt8, Int64).self) else { return nil }
         if hasDevice == 1 { self.device = DeviceID(raw: device) }
+        guard version > Self.versionWithoutApplication else { return }
+        guard let hasApplication = buffer.readInteger(as: UInt8.self), let application = buffer.text() else { return nil }
+        if hasApplication == 1 { self.application = application }
     }
 
     private mutating func readDirected(_ buffer: inout ByteBuffer) -> Bool {

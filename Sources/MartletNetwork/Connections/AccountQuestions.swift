@@ -7,20 +7,12 @@ extension AccountSource {
         switch question {
         case .scramKeys(let hash):
             switch await scramKeys(of: account, hash) {
-            case .keys(let keys, let standing): .scramKeys(keys, refusal: SASLFailure(standing))
+            case .keys(let keys, let standing, let others): .scramKeys(keys, refusal: SASLFailure(standing), others: others)
             case .refused(let verdict): .refused(SASLFailure(verdict) ?? .temporaryAuthFailure)
             }
         // Who knows that has the connection.
         case .certificate: .refused(.temporaryAuthFailure)
-        case .passwordVerdict(let password):
-            switch await verify(password, of: account) {
-            case .ok: .passwordVerdict(true)
-            case .badCredentials: .passwordVerdict(false)
-            case .disabled: .refused(.accountDisabled)
-            case .expired: .refused(.credentialsExpired)
-            case .mechanismTooWeak: .refused(.mechanismTooWeak)
-            case .unavailable: .refused(.temporaryAuthFailure)
-            }
+        case .passwordVerdict(let password): SASLAnswer(await verify(password, of: account))
         case .standing: .standing(SASLFailure(await standing(of: account)))
         // Tokens are devices', not accounts', and are looked up where the device is known.
         case .hashedTokens: .hashedTokens([])
@@ -33,6 +25,19 @@ extension AccountSource {
         let refusal = SASLFailure(await standing(of: account))
         guard let refusal, case .hashedTokens(let candidates) = answer else { return answer }
         return .hashedTokens(candidates.map { HashedTokenCandidate($0.token, $0.slot, refusal: $0.refusal ?? refusal) })
+    }
+}
+
+extension SASLAnswer {
+    fileprivate init(_ answer: PasswordVerdict) {
+        switch answer.verdict {
+        case .ok: self = .passwordVerdict(true, application: answer.application)
+        case .badCredentials: self = .passwordVerdict(false)
+        case .disabled: self = .refused(.accountDisabled)
+        case .expired: self = .refused(.credentialsExpired)
+        case .mechanismTooWeak: self = .refused(.mechanismTooWeak)
+        case .unavailable: self = .refused(.temporaryAuthFailure)
+        }
     }
 }
 

@@ -16,7 +16,7 @@ extension ClientStream {
             let (accounts, upgrades, audit) = (stream.service.accounts, stream.listener.policy.upgrades, stream.service.router.audit)
             stream.ask {
                 let answer = await accounts.answer(question, about: account)
-                guard !upgrades.isEmpty, case .passwordVerdict(let password) = question, case .passwordVerdict(true) = answer else { return answer }
+                guard !upgrades.isEmpty, case .passwordVerdict(let password) = question, case .passwordVerdict(true, application: nil) = answer else { return answer }
                 let added = await accounts.addKeys(of: password, to: account, upgrades)
                 if !added.isEmpty { audit.record(.keysAdded(account, added)) }
                 return answer
@@ -114,8 +114,9 @@ extension ClientStream {
     /// Sees to the tokens of a client that has logged in (XEP-0484), before it hears so. It waits for the disk.
     func conclude(_ login: TokenLogin) {
         guard let tokens = service.tokens else { return concluded(.failure(.temporaryAuthFailure)) }
-        let proofs = login.accepted == nil ? self.login?.mechanism.proofs ?? [] : []
-        let device = DeviceSighting(login.userAgent, by: proofs, at: loop.context.wallMilliseconds)
+        let proofs = login.accepted == nil && machine.application == nil ? self.login?.mechanism.proofs ?? [] : []
+        var device = DeviceSighting(login.userAgent, by: proofs, at: loop.context.wallMilliseconds)
+        device.applicationPassword = machine.application
         let request = DeviceLogin(login.account, device, accepted: login.accepted, login.request)
         let stream = NIOLoopBound(self, eventLoop: loop.loop)
         let (mailbox, router, moment) = (loop.context.mailbox, service.router, authenticatedAt)
@@ -146,9 +147,9 @@ extension ClientStream {
         securityContext = nil
         isCertified = login.mechanism == .external
         if let tokenEnd { endWithToken(at: tokenEnd) }
-        proofs = login.mechanism.proofs
+        proofs = machine.application == nil ? login.mechanism.proofs : []
         service.excuseLogin(carrier?.peer, login.account, at: loop.context.time.monotonic)
-        service.router.audit.record(.loginSucceeded(account, mechanism: login.mechanism.name, address: remoteAddress))
+        service.router.audit.record(.loginSucceeded(account, mechanism: login.mechanism.name, address: remoteAddress, application: machine.application))
         lookAtLoginSoon()
     }
 
@@ -185,7 +186,8 @@ extension ClientStream {
         guard let carrier else { return }
         let device = sighting(resource)
         service.router.bind(
-            account, resource: resource, userAgent: userAgent, authenticatedAt: authenticatedAt, on: device, carrier, loop.context
+            account, resource: resource, userAgent: userAgent, authenticatedAt: authenticatedAt, on: device, application: machine.application,
+            carrier, loop.context
         ) { [self] outcome in
             switch outcome {
             case .bound(let session): begin(session, machine.bound(session.address))
@@ -200,7 +202,8 @@ extension ClientStream {
     func bind(_ account: BareJID, _ request: InlineBind) {
         guard let carrier else { return }
         service.router.bind(
-            account, request, by: userAgent, authenticatedAt: authenticatedAt, on: sighting(nil), carrier, loop.context
+            account, request, by: userAgent, authenticatedAt: authenticatedAt, on: sighting(nil), application: machine.application, carrier,
+            loop.context
         ) { [self] outcome in
             switch outcome {
             case .bound(let session, let content): begin(session, machine.bound(session.address, content))
@@ -212,8 +215,11 @@ extension ClientStream {
     }
 
     /// On what the client runs, as far as it says so.
-    private func sighting(_ resource: String?) -> DeviceSighting {
-        device ?? DeviceSighting(userAgent, resource: resource, by: proofs, at: loop.context.wallMilliseconds)
+    func sighting(_ resource: String?) -> DeviceSighting {
+        if let device { return device }
+        var sighting = DeviceSighting(userAgent, resource: resource, by: proofs, at: loop.context.wallMilliseconds)
+        sighting.applicationPassword = machine.application
+        return sighting
     }
 
     /// - Parameter action: what is said of it.
@@ -235,8 +241,8 @@ extension ClientStream {
     func resumeSession(of account: BareJID, _ previous: String, _ handled: UInt32) {
         guard let carrier else { return }
         service.router.resume(
-            account, previous: previous, handled: handled, userAgent: userAgent, authenticatedAt: authenticatedAt, on: device, carrier,
-            loop.context
+            account, previous: previous, handled: handled, userAgent: userAgent, authenticatedAt: authenticatedAt, on: device,
+            application: machine.application, carrier, loop.context
         ) { [self] outcome in
             switch outcome {
             case .resumed(let session, let handled): goOn(session, previous, handled)

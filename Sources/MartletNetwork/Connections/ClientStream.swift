@@ -208,7 +208,7 @@ extension ClientStream {
         case .admit(let account, let userAgent):
             self.userAgent = userAgent
             loggedIn(as: account)
-            if userAgent?.id != nil { device = DeviceSighting(userAgent, by: proofs, at: loop.context.wallMilliseconds) }
+            if userAgent?.id != nil { device = sighting(nil) }
             perform(machine.admitted())
         case .fail(let failure, _):
             send(action)

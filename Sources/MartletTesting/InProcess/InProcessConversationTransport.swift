@@ -14,8 +14,14 @@ package final class InProcessConversationTransport: ConversationTransport {
     package var domain: String { server.domain.description }
 
     package func createAccount(localpart: String, password: String) throws(ConversationTransportError) {
-        server.createAccount(localpart)
-        passwords[server.address(localpart)] = PreparedPassword(password)
+        let prepared = PreparedPassword(password)
+        passwords[server.address(localpart)] = prepared
+        server.createAccount(localpart, credentials: prepared.flatMap { Self.keys(of: $0, .sha256) }.map { [$0] } ?? [])
+    }
+
+    private static func keys(of password: PreparedPassword, _ hash: ScramHash) -> ScramKeys? {
+        let salt = [UInt8](repeating: 7, count: ScramKeys.saltBytesDefault)
+        return try? ScramKeys.derive(password: password, salt: salt, iterations: ScramKeys.iterationRange.lowerBound, hash: hash)
     }
 
     package func connect() throws(ConversationTransportError) -> any ConversationConnection { InProcessConnection(self) }
@@ -28,10 +34,9 @@ package final class InProcessConversationTransport: ConversationTransport {
         switch question {
         case .passwordVerdict(let claimed): return .passwordVerdict(password == claimed)
         case .scramKeys(let hash):
-            let salt = [UInt8](repeating: 7, count: ScramKeys.saltBytesDefault)
-            guard let password = password ?? PreparedPassword("nobody knows this one"),
-                let keys = try? ScramKeys.derive(password: password, salt: salt, iterations: ScramKeys.iterationRange.lowerBound, hash: hash)
-            else { return .refused(.temporaryAuthFailure) }
+            guard let password = password ?? PreparedPassword("nobody knows this one"), let keys = Self.keys(of: password, hash) else {
+                return .refused(.temporaryAuthFailure)
+            }
             return .scramKeys(keys)
         case .certificate: return .refused(.notAuthorized)
         case .hashedTokens: return .hashedTokens([])

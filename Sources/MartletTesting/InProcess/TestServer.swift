@@ -264,26 +264,32 @@ package final class TestServer {
     /// - Parameters:
     ///   - moment: when its credentials were checked; just now unless given.
     ///   - device: on what it runs; unknown unless given.
+    ///   - application: by whose password it has come in; by the account's own unless given.
     ///   - context: the loop it lives on; the first one unless given.
     package func client(
-        _ name: String, authenticatedAt moment: CredentialMoment = .latest, device: DeviceSighting? = nil, on context: LoopContext? = nil
+        _ name: String, authenticatedAt moment: CredentialMoment = .latest, device: DeviceSighting? = nil, application: String? = nil,
+        on context: LoopContext? = nil
     ) -> TestClient {
         let parts = name.split(separator: "/", maxSplits: 1).map(String.init)
         guard parts.count == 2 else { preconditionFailure("a session has a resource: \(name)") }
         if !exists(parts[0]) { createAccount(parts[0]) }
         let context = context ?? self.context
         let client = TestClient(self)
-        router.bind(address(parts[0]), resource: parts[1], authenticatedAt: moment, on: device, client, context) { outcome in client.bound(outcome) }
+        router.bind(
+            address(parts[0]), resource: parts[1], authenticatedAt: moment, on: device, application: application, client, context
+        ) { outcome in client.bound(outcome) }
         context.flush()
         run()
         return client
     }
 
     /// A connection that asks to go on with an earlier stream (XEP-0198 §5).
-    package func resume(_ name: String, previous: String, handled: UInt32, on context: LoopContext? = nil) -> TestClient {
+    package func resume(
+        _ name: String, previous: String, handled: UInt32, application: String? = nil, on context: LoopContext? = nil
+    ) -> TestClient {
         let context = context ?? self.context
         let client = TestClient(self)
-        router.resume(address(name), previous: previous, handled: handled, client, context) { client.resumed($0, previous: previous) }
+        router.resume(address(name), previous: previous, handled: handled, application: application, client, context) { client.resumed($0, previous: previous) }
         context.flush()
         run()
         return client
@@ -337,4 +343,5 @@ private final class Answer<Value: Sendable>: Sendable {
 /// Hashes where it is asked, which is a test's own thread.
 private struct DerivationAtOnce: KeyDerivation {
     func keys(of password: PreparedPassword, _ policy: KeyPolicy) async -> [ScramKeys]? { try? policy.keys(of: password) }
+    func keys(of password: PreparedPassword, like keys: [ScramKeys]) async -> [ScramKeys]? { try? keys.remade(of: password) }
 }

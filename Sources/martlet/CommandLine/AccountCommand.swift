@@ -6,7 +6,10 @@ struct AccountCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "account", abstract: "Add, list, change and move accounts.",
         discussion: "Works while the server runs and while it does not. Passwords are asked for, or read from standard input.",
-        subcommands: [Add.self, List.self, Disable.self, Enable.self, Delete.self, Password.self, ImportAccountsCommand.self, AccountExportCommand.self])
+        subcommands: [
+            Add.self, List.self, Disable.self, Enable.self, Delete.self, Password.self, ApplicationPasswordCommand.self, ImportAccountsCommand.self,
+            AccountExportCommand.self,
+        ])
 
     /// Does one thing at the desk and closes it.
     static func atDesk(_ loaded: LoadedConfiguration, _ body: (AccountDesk) async throws -> Void) async throws {

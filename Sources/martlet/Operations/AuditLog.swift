@@ -15,8 +15,10 @@ package struct AuditLog: AuditSink {
     package func record(_ event: AuditEvent) {
         metrics.count(event)
         switch event {
-        case .loginSucceeded(let account, let mechanism, let address):
-            log.info("login succeeded", metadata: ["account": "\(account)", "mechanism": "\(mechanism)", "address": "\(address)"])
+        case .loginSucceeded(let account, let mechanism, let address, let application):
+            var metadata: Logger.Metadata = ["account": "\(account)", "mechanism": "\(mechanism)", "address": "\(address)"]
+            if let application { metadata["application-password"] = "\(application)" }
+            log.info("login succeeded", metadata: metadata)
         case .loginFailed(let claimed, let mechanism, let address, let verdict):
             log.notice(
                 "login failed",
@@ -80,6 +82,10 @@ package struct AuditLog: AuditSink {
         case .keysAdded(let account, let hashes):
             let names = hashes.map(\.mechanismName).joined(separator: " ")
             log.notice("keys of a password added", metadata: ["account": "\(account)", "mechanisms": "\(names)"])
+        case .applicationPasswordMade(let account, let name, let by):
+            log.notice("application password made", metadata: ["account": "\(account)", "name": "\(name)", "by": "\(by)"])
+        case .applicationPasswordRevoked(let account, let name, let by):
+            log.notice("application password revoked", metadata: ["account": "\(account)", "name": "\(name)", "by": "\(by)"])
         case .deviceRevoked(let account, let device, let passwordRemains, let by):
             log.notice(
                 "device revoked",

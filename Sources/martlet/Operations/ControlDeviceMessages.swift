@@ -19,6 +19,8 @@ package struct DeviceLine: Codable, Hashable, Sendable {
     package var isConnected: Bool
     package var knowsPassword: Bool
     package var hasToken: Bool
+    /// By which password for an application it comes in, if by one.
+    package var applicationPassword: String?
     /// Milliseconds since 1970; absent if nothing is remembered of it.
     package var firstSeen: Int64?
     package var lastSeen: Int64?
@@ -31,6 +33,7 @@ package struct DeviceLine: Codable, Hashable, Sendable {
         isConnected = client.isConnected
         knowsPassword = client.knowsPassword
         hasToken = client.hasToken
+        applicationPassword = client.applicationPassword
         firstSeen = client.device?.firstSeen
         lastSeen = client.device?.lastSeen
     }
@@ -38,7 +41,8 @@ package struct DeviceLine: Codable, Hashable, Sendable {
     /// As `martlet device list` prints it.
     package var text: String {
         let names = [label, device, software].compactMap { $0.map { ConfigurationProblem.printable($0) } }
-        let proofs = [knowsPassword ? "password" : nil, hasToken ? "token" : nil].compactMap(\.self)
+        let proofs = [knowsPassword ? "password" : nil, hasToken ? "token" : nil, applicationPassword.map { "application password \(ConfigurationProblem.printable($0))" }]
+            .compactMap(\.self)
         let state = isConnected ? "connected" : lastSeen.map { "last seen \(Timestamp.text($0))" } ?? "not connected"
         return "\(id)  \(state)  by \(proofs.isEmpty ? "nothing" : proofs.joined(separator: ", "))  \(names.isEmpty ? "(unnamed)" : names.joined(separator: ", "))"
     }

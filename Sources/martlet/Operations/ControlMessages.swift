@@ -58,6 +58,7 @@ package enum ControlOrder: Codable, Hashable, Sendable {
     case report(ReportOrder)
     case device(DeviceOrder)
     case login(LoginQuestion)
+    case applicationPassword(ApplicationPasswordOrder)
     case federation(FederationOrder)
     case invitation(InvitationOrder)
 }
@@ -151,6 +152,9 @@ package enum ControlResponse: Codable, Hashable, Sendable {
     case uploads([UploadLine])
     case reports([ReportLine])
     case devices([DeviceLine])
+    case applicationPasswords([ApplicationPasswordLine])
+    /// As `ScramKeys.text` writes them, with nothing that checks a password.
+    case keys([String])
     /// A device's tokens and sessions have ended; whether it may know the password.
     case revoked(passwordRemains: Bool)
     case login(LoginExplanation)

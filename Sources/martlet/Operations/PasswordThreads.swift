@@ -23,8 +23,8 @@ package final class PasswordThreads: PasswordWork, KeyDerivation {
 
     package var openCount: Int { open.load(ordering: .relaxed) }
 
-    package func verify(_ password: PreparedPassword, _ keys: ScramKeys) async -> Bool? {
-        await run { keys.verify(password) }
+    package func verify(_ password: PreparedPassword, _ keys: ScramKeys, _ others: [ApplicationKeys]) async -> PasswordCheck? {
+        await run { PasswordCheck(password, keys, others) }
     }
 
     package func keys(of password: PreparedPassword, _ wanted: ScramUpgrade) async -> ScramKeys? {
@@ -33,6 +33,10 @@ package final class PasswordThreads: PasswordWork, KeyDerivation {
 
     package func keys(of password: PreparedPassword, _ policy: KeyPolicy) async -> [ScramKeys]? {
         await run { try? policy.keys(of: password) } ?? nil
+    }
+
+    package func keys(of password: PreparedPassword, like keys: [ScramKeys]) async -> [ScramKeys]? {
+        await run { try? keys.remade(of: password) } ?? nil
     }
 
     /// `nil` when too many wait already.

@@ -102,7 +102,7 @@ package final class ServerMetrics: Sendable {
 
     package func count(_ event: AuditEvent) {
         switch event {
-        case .loginSucceeded(_, let mechanism, _): login(mechanism, .ok)
+        case .loginSucceeded(_, let mechanism, _, _): login(mechanism, .ok)
         case .loginFailed(_, let mechanism, _, let verdict): login(mechanism, verdict)
         case .loginSuspected(_, _, _, let suspicion): suspected(suspicion)
         case .sessionStarted:
@@ -112,7 +112,7 @@ package final class ServerMetrics: Sendable {
         case .refused: refusals.increment()
         case .reported(_, let reason, _): reported(reason)
         case .sessionDetached, .sessionResumed, .accountCreated, .accountDeleted, .accountExported, .accountImported, .accountEnabled, .passwordChanged,
-            .keysAdded, .deviceRevoked, .deviceNamed, .archiveRead, .archivePurged, .greetingSet,
+            .keysAdded, .applicationPasswordMade, .applicationPasswordRevoked, .deviceRevoked, .deviceNamed, .archiveRead, .archivePurged, .greetingSet,
             .roomRead, .roomPurged, .roomCreated, .roomDestroyed, .roomAffiliationSet, .roomConfigured, .roomCommand, .sessionClosed, .announced, .invited, .invitationRevoked,
             .uploadsDeleted, .reportsDeleted, .peerStreamsClosed, .configurationReloaded: break
         }

@@ -36,6 +36,7 @@ struct AccountAdministration: Sendable {
         case .room(let order): return try await rooms.answer(order, by: by)
         case .invitation(let order): return try await invitations.answer(order, by: by)
         case .report(let order): return try await reports.answer(order, by: by)
+        case .applicationPassword(let order): return try await ApplicationPasswordAdministration(core: core, folder: folder).answer(order, by: by)
         case .device(let order): return try await DeviceAdministration(core: core, folder: folder).answer(order, by: by)
         case .upload(let order): return try await UploadAdministration(core: core, folder: folder).answer(order, by: by)
         case .status, .sessions, .closeSessions, .logLevel, .reload, .federation, .components, .login: return nil

@@ -77,7 +77,8 @@ actor ServerControl {
             return try await FederationControl(service: federation, domains: configuration.allDomains, audit: logs.audit).answer(order, by: by) {
                 tell(.step($0))
             }
-        case .accounts, .account, .create, .portable, .archive, .room, .invitation, .upload, .report, .device: throw CommandFailure(.software, "the order was not carried out")
+        case .accounts, .account, .create, .portable, .archive, .room, .invitation, .upload, .report, .device, .applicationPassword:
+            throw CommandFailure(.software, "the order was not carried out")
         }
     }
 
