@@ -25,6 +25,7 @@ package struct RegistrationSettings: Sendable {
     /// Localparts that nobody registers, as they are after PRECIS (RFC 7622 §3.3). Operators may.
     package var reservedNames: Set<String> = []
     package var keys = KeyPolicy()
+    package var passwords = PasswordRules()
     package init() {}
 }
 
@@ -38,7 +39,7 @@ package struct InBandRegistration: IQResponder, RegisteringStage {
 
     package let settings: RegistrationSettings
     let invitations: InvitationSettings
-    let derivation: any KeyDerivation
+    private let derivation: any KeyDerivation
     private let time: any TimeSource
 
     package init(_ settings: RegistrationSettings, _ invitations: InvitationSettings = .init(), _ derivation: any KeyDerivation, time: any TimeSource) {
@@ -88,11 +89,11 @@ package struct InBandRegistration: IQResponder, RegisteringStage {
             guard let host = held.request.host else { throw .serviceUnavailable }
             guard held.isByAccount else { throw .notAllowed }
             let account = try Self.account(of: held.request, host)
-            if held.request.child.hasChild("remove", .register) {
             guard !held.request.isByApplication else {
                 host.policy.refused(account, "jabber:iq:register set by the password of an application", needing: nil)
                 throw .byApplication
             }
+            if held.request.child.hasChild("remove", .register) {
                 try remove(account, held, context)
             } else {
                 try setPassword(of: account, held, context)
@@ -245,7 +246,7 @@ package struct InBandRegistration: IQResponder, RegisteringStage {
     func make(
         _ address: BareJID, _ text: String, using invitation: StoredInvitation? = nil, by: String, _ router: Router, on mailbox: LoopMailbox
     ) async throws(StanzaError) {
-        let password = try Self.password(text)
+        let password = try password(text, for: address)
         guard try await isFree(address, in: router.store) else { throw Self.taken }
         let keys = try await keys(of: password)
         let use = invitation.map { [Write.invitation(.use($0.key))] } ?? []
@@ -262,7 +263,7 @@ package struct InBandRegistration: IQResponder, RegisteringStage {
     func setPassword(
         of account: BareJID, _ text: String, sparing session: FullJID? = nil, by: String, _ router: Router, on mailbox: LoopMailbox
     ) async throws(StanzaError) {
-        let keys = try await keys(of: try Self.password(text))
+        let keys = try await keys(of: try password(text, for: account))
         do throws(AccountRefusal) {
             try await router.setCredentials(of: account, keys, sparing: session, by: by, on: mailbox)
         } catch { throw error.stanzaError }
@@ -278,11 +279,8 @@ package struct InBandRegistration: IQResponder, RegisteringStage {
     // MARK: Parts
 
     /// The same rules as for operators' passwords.
-    private static func password(_ text: String) throws(StanzaError) -> PreparedPassword {
-        guard let password = PreparedPassword(text) else {
-            throw .notAcceptable("this cannot be a password: it is empty, longer than \(PreparedPassword.bytesMax) bytes, or has control characters")
-        }
-        return password
+    private func password(_ text: String, for account: BareJID) throws(StanzaError) -> PreparedPassword {
+        do throws(PasswordRules.Fault) { return try settings.passwords.checked(text, for: account) } catch { throw .notAcceptable(error.text) }
     }
 
     private func keys(of password: PreparedPassword) async throws(StanzaError) -> [ScramKeys] {

@@ -192,6 +192,20 @@ struct InBandRegistrationTests {
         #expect(answers.last?.description.contains("jabber:iq:register") == false)
     }
 
+    @Test("a password that breaks a rule is refused with the rule, for a new account as for an old one (§3.1, §3.3)")
+    func rules() throws {
+        let refused = try #require(RefusedPasswords(lines: Array("12345678".utf8)))
+        let server = TestServer(registration: Self.settings { $0.passwords = PasswordRules(charactersMin: 8, refused: refused) })
+        for password in ["1234567", "12345678", "newcomer"] { #expect(outcome(server.stranger(wish("newcomer", password))) == "not-acceptable") }
+        #expect(exists("newcomer", on: server) == false)
+        #expect(outcome(server.stranger(wish("newcomer", "12345679"))) == "registered")
+        let juliet = server.client("juliet/balcony")
+        juliet.send("<iq type='set' id='p'><query xmlns='jabber:iq:register'><username>juliet</username><password>1234567</password></query></iq>")
+        let answer = juliet.received().last
+        #expect(answer?.error == "modify/not-acceptable")
+        #expect(answer?.description.contains("at least 8 characters") == true)
+    }
+
     // MARK: Removal
 
     private let removal = "<iq type='set' id='x'><query xmlns='jabber:iq:register'><remove/></query></iq>"

@@ -144,24 +144,24 @@ async def _(world):
     chief = await administrator(world)
     name = fresh()
     jid = f"{name}@{world.domain}"
-    made = await command(chief, world, "add-user", accountjid=jid, password="one", password_verify="one")
+    made = await command(chief, world, "add-user", accountjid=jid, password="the first one", password_verify="the first one")
     require(notes(made)[0][0] == "info", f"the account is made: {notes(made)}")
-    person = await world.client(name, password="one")
-    await command(chief, world, "change-user-password", accountjid=jid, password="two")
+    person = await world.client(name, password="the first one")
+    await command(chief, world, "change-user-password", accountjid=jid, password="the second one")
     await asyncio.wait_for(person.ended.wait(), STEP)
-    person = await world.client(name, password="two")
+    person = await world.client(name, password="the second one")
     await command(chief, world, "disable-user", accountjids=[jid])
     await asyncio.wait_for(person.ended.wait(), STEP)
     try:
-        await world.client(name, password="two")
+        await world.client(name, password="the second one")
         raise Failed("a disabled account was let in")
     except Refused as refused:
         require("disabled" in str(refused), f"the reason: {refused}")
     await command(chief, world, "reenable-user", accountjids=[jid])
-    await world.client(name, password="two")
+    await world.client(name, password="the second one")
     await command(chief, world, "delete-user", accountjids=[jid])
     try:
-        await world.client(name, "chamber", password="two")
+        await world.client(name, "chamber", password="the second one")
         raise Failed("a deleted account was let in")
     except Refused:
         pass

@@ -183,7 +183,7 @@ async def _(world):
 async def _(world):
     async with Bucket() as bucket, BucketServer(world, bucket) as server:
         here = server.world()
-        await server.command("account", "add", f"juliet@{server.domain}", input=b"r0m30\n")
+        await server.command("account", "add", f"juliet@{server.domain}", input=b"r0m30-r0m30\n")
         async with connected(server.world(), "juliet") as juliet:
             hers = await upload(here, juliet, b"hers")
         async with connected(server.world()) as romeo:

@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 
 from harness import STEP, World, check, equal, is_message, require
 
-PASSWORD = "r0m30"
+PASSWORD = "r0m30-r0m30"
 # haproxy connects from here, so that nothing of the client's address can come from the connection itself.
 PROXY_SOURCE = "127.0.0.3"
 

@@ -49,22 +49,29 @@ package struct DeviceTokens: Sendable {
     private let store: any Store
     private let secret: [UInt8]
     private let settings: Settings
+    private let lifetime: PasswordLifetime?
     private let time: any TimeSource
     private let random: any RandomSource
 
-    /// - Parameter secret: kept with the server's data and not in the store.
-    package init(store: any Store, secret: [UInt8], settings: Settings = Settings(), time: any TimeSource, random: any RandomSource = SystemRandom()) {
+    /// - Parameters:
+    ///   - secret: kept with the server's data and not in the store.
+    ///   - lifetime: of passwords: no token is good for longer than the password by which it came.
+    package init(
+        store: any Store, secret: [UInt8], settings: Settings = Settings(), lifetime: PasswordLifetime? = nil, time: any TimeSource,
+        random: any RandomSource = SystemRandom()
+    ) {
         precondition(secret.count >= Self.secretBytesMin, "tokens could be guessed")
         self.store = store
         self.secret = secret
         self.settings = settings
+        self.lifetime = lifetime
         self.time = time
         self.random = random
     }
 
     /// The same with other settings, which hold for the tokens that it gives.
     package func with(_ settings: Settings) -> DeviceTokens {
-        DeviceTokens(store: store, secret: secret, settings: settings, time: time, random: random)
+        DeviceTokens(store: store, secret: secret, settings: settings, lifetime: lifetime, time: time, random: random)
     }
 
     /// The tokens with which a device may log in to an account by a mechanism: the answer to ``SASLQuestion/hashedTokens(_:)``. None for an account that does
@@ -86,7 +93,7 @@ package struct DeviceTokens: Sendable {
 
     private func refusal(of token: StoredToken, _ identity: StoredIdentity) -> SASLFailure? {
         guard identity.isEnabled else { return .accountDisabled }
-        return token.expires > time.wallMilliseconds ? nil : .credentialsExpired
+        return token.expires > time.wallMilliseconds && lifetime?.isOver(identity) != true ? nil : .credentialsExpired
     }
 
     /// Remembers a client that has proved to be an account's, and does with its tokens what that calls for. What the result says is on disk.
@@ -100,6 +107,11 @@ package struct DeviceTokens: Sendable {
         do throws(StoreError) { identity = try await store.credentials(of: login.account) } catch { throw SASLFailure(error) }
         guard let identity else { throw .notAuthorized }
         guard identity.isEnabled else { throw .accountDisabled }
+        // The password of an application gets nothing that would outlive it, and takes nothing away.
+        guard login.device.applicationPassword == nil else {
+            do throws(StoreError) { try await store.commit([.device(.seen(identity.id, login.device))]) } catch { throw SASLFailure(error) }
+            return nil
+        }
         let used = try await used(login, identity.id)
         var writes: [Write] = [.device(.seen(identity.id, login.device))]
         if let used { writes.append(.device(.use(identity.id, login.device.id, seed: used.seed, count: login.request.use?.count))) }
@@ -107,11 +119,6 @@ package struct DeviceTokens: Sendable {
         let next = mechanism(after: used, login).map { new($0) }
         if let next { writes.append(.device(.give(identity.id, login.device.id, next))) }
         do throws(StoreError) { try await store.commit(writes) } catch { throw SASLFailure(error) }
-        // The password of an application gets nothing that would outlive it, and takes nothing away.
-        guard login.device.applicationPassword == nil else {
-            do throws(StoreError) { try await store.commit([.device(.seen(identity.id, login.device))]) } catch { throw SASLFailure(error) }
-            return nil
-        }
         return next.map { IssuedToken(token: token($0, of: identity.id, login.device.id), expires: $0.expires) }
     }
 

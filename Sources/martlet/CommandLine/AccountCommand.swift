@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import MartletCore
 import MartletXMPP
 
 struct AccountCommand: AsyncParsableCommand {
@@ -37,7 +38,7 @@ struct AccountCommand: AsyncParsableCommand {
         func run() async throws {
             let loaded = try target.options.load()
             let address = try AccountAddress.hosted(target.jid, Set(loaded.configuration.domains.map(\.name)))
-            let keys = try KeyMaker(loaded.configuration).keys(of: try PasswordInput.read(for: address))
+            let keys = try KeyMaker(loaded.configuration).keys(of: try PasswordInput.read(for: address, try PasswordRules(loaded.configuration)))
             try await AccountCommand.atDesk(loaded) { desk in
                 _ = try await desk.ask(.create([NewAccount(address: address.description, keys: keys, isAdmin: admin)]))
             }
@@ -54,14 +55,9 @@ struct AccountCommand: AsyncParsableCommand {
         func run() async throws {
             try await AccountCommand.atDesk(try options.load()) { desk in
                 try await desk.forEachPage(domain: domain) { page in
-                    for account in page { Terminal.say(json ? Self.json(account) : Self.text(account)) }
+                    for account in page { Terminal.say(json ? Self.json(account) : account.text) }
                 }
             }
-        }
-
-        private static func text(_ account: AccountLine) -> String {
-            let marks = [account.isEnabled ? nil : "disabled", account.isAdmin ? "admin" : nil].compactMap { $0 }
-            return marks.isEmpty ? account.address : "\(account.address)  (\(marks.joined(separator: ", ")))"
         }
 
         private static func json(_ account: AccountLine) -> String {
@@ -103,7 +99,7 @@ struct AccountCommand: AsyncParsableCommand {
         func run() async throws {
             let loaded = try target.options.load()
             let address = try AccountAddress.parse(target.jid)
-            let keys = try KeyMaker(loaded.configuration).keys(of: try PasswordInput.read(for: address))
+            let keys = try KeyMaker(loaded.configuration).keys(of: try PasswordInput.read(for: address, try PasswordRules(loaded.configuration)))
             try await AccountCommand.atDesk(loaded) { desk in
                 _ = try await desk.ask(.account(.setKeys(address.description, keys: keys)))
             }

@@ -169,6 +169,7 @@ private struct FirstAccount {
         let generated = command.passwordStdin ? nil : PasswordInput.generated()
         let password: PreparedPassword
         if let generated { password = try PasswordInput.prepared(generated) } else { password = try PasswordInput.readLine() }
+        try PasswordInput.check(password, for: address, try PasswordRules(configuration))
         let keys = try KeyMaker(configuration).keys(of: password)
         _ = try await desk.ask(.create([NewAccount(address: address.description, keys: keys, isAdmin: true)]))
         return .made(address, password: generated)

@@ -5,8 +5,20 @@ import MartletXMPP
 
 /// Where passwords come from: a prompt or standard input, never the arguments, which everybody on the machine can read.
 enum PasswordInput {
-    /// Asks twice on a terminal, otherwise takes the first line of standard input.
-    static func read(for address: BareJID) throws(CommandFailure) -> PreparedPassword {
+    /// Asks twice on a terminal, otherwise takes the first line of standard input. What the rules refuse is no password.
+    static func read(for address: BareJID, _ rules: PasswordRules) throws(CommandFailure) -> PreparedPassword {
+        let password = try read(for: address)
+        try check(password, for: address, rules)
+        return password
+    }
+
+    static func check(_ password: PreparedPassword, for address: BareJID, _ rules: PasswordRules) throws(CommandFailure) {
+        do throws(PasswordRules.Fault) { try rules.check(password, for: address) } catch {
+            throw CommandFailure(.data, error.text, hint: "accounts.password-length and accounts.refused-passwords say what is taken")
+        }
+    }
+
+    private static func read(for address: BareJID) throws(CommandFailure) -> PreparedPassword {
         guard Terminal.isInteractive else { return try readLine() }
         guard let first = Terminal.askSecretly("Password for \(address): "), let second = Terminal.askSecretly("Again: ") else {
             throw CommandFailure(.usage, "no password was given")
@@ -24,7 +36,7 @@ enum PasswordInput {
 
     static func prepared(_ text: String) throws(CommandFailure) -> PreparedPassword {
         guard let password = PreparedPassword(text) else {
-            throw CommandFailure(.data, "this cannot be a password: it is empty, longer than \(PreparedPassword.bytesMax) bytes, or has control characters")
+            throw CommandFailure(.data, PasswordRules.Fault.unusable.text)
         }
         return password
     }

@@ -450,6 +450,24 @@ package enum ConfigurationSchema {
         .value(
             "removal", \.removesAccounts, .boolean, .reload,
             "Whether people may delete their accounts by their clients, with everything in them. It cannot be undone."),
+        .value(
+            "password-length", \.passwordLengthMin, .integer(1...128), .reload,
+            """
+            Fewest characters of a password that is set from then on, by whomever. Whatever its length, the account's name, domain and address are none. \
+            What is imported is taken as it is.
+            """),
+        .value(
+            "refused-passwords", \.refusedPasswords, .optional(.path), .reload, example: "/etc/martlet/common-passwords.txt",
+            """
+            A file of passwords that nobody gets, one a line, whatever the case of their letters: those that others try first. It is read when the server starts and when \
+            the configuration is reloaded.
+            """),
+        .value(
+            "password-lifetime", \.passwordLifetime, .duration(.zero...(.seconds(3650 * 86_400))), .reload,
+            """
+            For how long a password is good after it was set. Then whoever knows it is told that it has expired, and an operator or an administrator sets a \
+            new one; tokens and passwords for applications end with it, sessions do not. 0s: for ever.
+            """),
         .section("invitations", \.invitations, invitations, "Links by which people become contacts, and get accounts (XEP-0401, XEP-0445)."),
     ])
 

@@ -218,6 +218,9 @@ extension ServerConfiguration {
         ]
         package var changesPasswords = true
         package var removesAccounts = false
+        package var passwordLengthMin = 8
+        package var refusedPasswords: String?
+        package var passwordLifetime = Duration.zero
         package var invitations = Invitations()
 
         package init() {}

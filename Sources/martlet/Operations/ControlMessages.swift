@@ -226,6 +226,15 @@ package struct AccountLine: Codable, Hashable, Sendable {
     /// Milliseconds since 1970.
     package var created: Int64
     package var lastActivity: Int64?
+    /// When its password is no longer good, if it has an end, the same.
+    package var passwordExpires: Int64?
+
+    /// As `martlet account list` prints it.
+    package var text: String {
+        let expiry = passwordExpires.map { "password expires \(Timestamp.text($0).prefix(10))" }
+        let marks = [isEnabled ? nil : "disabled", isAdmin ? "admin" : nil, expiry].compactMap(\.self)
+        return marks.isEmpty ? address : "\(address)  (\(marks.joined(separator: ", ")))"
+    }
 }
 
 package struct InvitationLine: Codable, Hashable, Sendable {

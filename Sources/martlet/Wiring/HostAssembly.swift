@@ -13,6 +13,7 @@ struct HostAssembly {
     let roomCounters: RoomCounters
     let capabilities: CapabilityCache
     let derivation: any KeyDerivation
+    let passwords: PasswordRules
     let components: ComponentRegistry
     let uploads: Uploads
     let sharedLists: SharedListKeeper
@@ -58,7 +59,7 @@ struct HostAssembly {
             push: PushContent(includesSender: configuration.push.includesSender, includesBody: configuration.push.includesBody),
             services: items(of: domain), time: time, uptime: uptime, capabilities: capabilities,
             eventing: PersonalEventingSettings(configuration.pubsub), externalServices: try externalServices(),
-            registration: RegistrationSettings(configuration), invitations: InvitationSettings(configuration, at: domain.name), derivation: derivation)
+            registration: RegistrationSettings(configuration, passwords), invitations: InvitationSettings(configuration, at: domain.name), derivation: derivation)
         features.streamLimits = .init(
             bytesMax: configuration.limits.stanzaBytesMax, idleSeconds: configuration.idle.pingAfter.map { Int($0.components.seconds) })
         features.outageStatus = domain.contacts.outage
@@ -233,8 +234,9 @@ extension RoomLimits {
 }
 
 extension RegistrationSettings {
-    init(_ configuration: ServerConfiguration) {
+    init(_ configuration: ServerConfiguration, _ passwords: PasswordRules) {
         self.init()
+        self.passwords = passwords
         let accounts = configuration.accounts
         offer =
             switch accounts.registration {

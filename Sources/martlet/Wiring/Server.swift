@@ -44,15 +44,17 @@ final class Server: Sendable {
         let folder = configuration.server.dataFolder
         let (certificates, files) = certificates
         let accounts = EmbeddedAccountSource(
-            store: core.store, work: passwords, simulation: try Self.simulation(folder, configuration.authentication.scramIterations))
+            store: core.store, work: passwords, simulation: try Self.simulation(folder, configuration.authentication.scramIterations),
+            lifetime: core.passwordLifetime)
         let challenges = ACMEChallenges()
         let service = ClientService(
             router: core.router, accounts: accounts, certificates: certificates, settings: NetworkAssembly(configuration: configuration).settings,
             clientCertificates: try Self.clientCertificates(configuration),
             issuers: TokenIssuers(try OAuthAssembly(configuration: configuration, on: core.pool.group).issuers()),
             kerberos: try KerberosAssembly(configuration: configuration).acceptor(log: start.logs.server),
-            tokens: DeviceTokens(store: core.store, secret: try ServerSecret.tokens.load(from: folder), time: start.time), uploads: core.uploads,
-            challenges: challenges, log: start.logs.server)
+            tokens: DeviceTokens(
+                store: core.store, secret: try ServerSecret.tokens.load(from: folder), lifetime: core.passwordLifetime, time: start.time),
+            uploads: core.uploads, challenges: challenges, log: start.logs.server)
         let listeners = NetworkAssembly(configuration: configuration).listeners
         let clients = ClientListenerService(listeners, service, on: core.pool)
         federation?.begin(core.router, on: core.pool)

@@ -162,8 +162,8 @@ actor ServerControl {
         let next = fresh.configuration.keepingWhatNeedsRestart(of: configuration)
         let hosts = try HostAssembly(
             configuration: next, time: time, uptime: core.uptime, audit: logs.audit, occupantSecret: core.occupantSecret, roomCounters: core.roomCounters,
-            capabilities: core.capabilities, derivation: core.derivation, components: core.components, uploads: core.uploads,
-            sharedLists: core.sharedLists, bytestreams: core.bytestreams
+            capabilities: core.capabilities, derivation: core.derivation, passwords: try PasswordRules(next), components: core.components,
+            uploads: core.uploads, sharedLists: core.sharedLists, bytestreams: core.bytestreams
         ).table()
         let components = try ComponentAssembly(configuration: next).settings
         let peers = federation == nil ? nil : try FederationAssembly(configuration: next).settingsWithTrust()
@@ -183,6 +183,7 @@ actor ServerControl {
         await clients.apply(clientCertificates, assembly.revocation, revocationFiles, checker)
         clients.apply(issuers)
         core.uploads.apply(UploadSettings(next.uploads))
+        core.passwordLifetime.set(milliseconds: next.accounts.passwordLifetimeMilliseconds)
         if let peers { federation?.apply(peers) }
         housekeeping.apply(next)
         componentPorts.apply(NetworkAssembly(configuration: next).settings)

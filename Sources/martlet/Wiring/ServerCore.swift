@@ -18,6 +18,7 @@ struct ServerCore: Sendable {
     let roomCounters: RoomCounters
     let capabilities: CapabilityCache
     let derivation: any KeyDerivation
+    let passwordLifetime: PasswordLifetime
     let uploads: Uploads
     let components: ComponentRegistry
     let sharedLists: SharedListKeeper
@@ -54,8 +55,8 @@ struct ServerCore: Sendable {
             secret = try ServerSecret.occupants.load(from: configuration.server.dataFolder)
             hosts = try HostAssembly(
                 configuration: configuration, time: surroundings.time, uptime: uptime, audit: surroundings.audit, occupantSecret: secret,
-                roomCounters: roomCounters, capabilities: capabilities, derivation: surroundings.derivation, components: components, uploads: uploads,
-                sharedLists: sharedLists, bytestreams: surroundings.bytestreams
+                roomCounters: roomCounters, capabilities: capabilities, derivation: surroundings.derivation,
+                passwords: try PasswordRules(configuration), components: components, uploads: uploads, sharedLists: sharedLists, bytestreams: surroundings.bytestreams
             ).table()
         } catch {
             store.close()
@@ -76,8 +77,9 @@ struct ServerCore: Sendable {
             }
             return ServerCore(
                 store: store, router: router, pool: pool, uptime: uptime, time: surroundings.time, occupantSecret: secret,
-                roomCounters: roomCounters, capabilities: capabilities, derivation: surroundings.derivation, uploads: uploads, components: components,
-                sharedLists: sharedLists, bytestreams: surroundings.bytestreams)
+                roomCounters: roomCounters, capabilities: capabilities, derivation: surroundings.derivation,
+                passwordLifetime: PasswordLifetime(milliseconds: configuration.accounts.passwordLifetimeMilliseconds, time: surroundings.time),
+                uploads: uploads, components: components, sharedLists: sharedLists, bytestreams: surroundings.bytestreams)
         } catch {
             store.close()
             throw CommandFailure(error, in: configuration.server.dataFolder)

@@ -95,6 +95,8 @@ struct ConfigurationRangeTests {
         KeyRange("external-services[0].lifetime", ["60s", "168h"], not: ["59s", "169h"]),
         KeyRange("accounts.requests-per-network", ["1", "100000"], not: ["0", "100001"]),
         KeyRange("accounts.requests", ["1", "1000000"], not: ["0", "1000001"]),
+        KeyRange("accounts.password-length", ["1", "128"], not: ["0", "129"]),
+        KeyRange("accounts.password-lifetime", ["0s", "3650d"], not: ["3651d", "-1s"]),
         KeyRange("accounts.invitations.lifetime", ["1h", "365d"], not: ["3599s", "366d"]),
         KeyRange("accounts.invitations.per-account", ["1", "10000"], not: ["0", "10001"]),
         KeyRange("pubsub.account-nodes", ["10", "100000"], not: ["9", "100001"]),
