@@ -54,6 +54,26 @@ struct EmbeddedAccountSourceTests {
         #expect(await accounts.verify(other, of: juliet).verdict == .disabled)
     }
 
+    @Test("a password is held against keys of a hash that all passwords of the account have keys of")
+    func commonHash() async throws {
+        let store = InMemoryStore()
+        let (own, other) = (try #require(PreparedPassword("pencil")), try #require(PreparedPassword("eraser")))
+        let juliet = try BareJID(parsing: "juliet@capulet.example")
+        let credentials = try KeyPolicy(hashes: [.sha512, .sha256], iterations: 4_096).keys(of: own)
+        let password = StoredApplicationPassword(name: "mail", keys: try Array(credentials.suffix(1)).remade(of: other), created: 1)
+        try await store.commit([
+            .account(.create(juliet, credentials: credentials, isAdmin: false)), .account(.addApplicationPassword(juliet, password)),
+        ])
+        let simulation = try ScramSimulation(secret: Array(repeating: 1, count: 32), iterations: 4_096)
+        let work = Work()
+        let accounts = EmbeddedAccountSource(store: store, work: work, simulation: simulation)
+        #expect(await accounts.verify(own, of: juliet) == PasswordVerdict(.ok))
+        #expect(await accounts.verify(other, of: juliet) == PasswordVerdict(.ok, application: "mail"))
+        try await store.commit([.account(.removeApplicationPassword(juliet, name: "mail"))])
+        #expect(await accounts.verify(own, of: juliet) == PasswordVerdict(.ok))
+        #expect(work.asked.withLockedValue { $0 }.map(\.hash) == [.sha256, .sha256, .sha512])
+    }
+
     @Test("an account that has proved otherwise who it is comes in unless it is disabled or does not exist")
     func standing() async throws {
         let store = InMemoryStore()

@@ -127,7 +127,3 @@ extension EmbeddedAccountSource {
         }
     }
 }
-
-extension StoredIdentity {
-    fileprivate var strongestKeys: ScramKeys? { credentials.max { $0.hash.byteCount < $1.hash.byteCount } }
-}

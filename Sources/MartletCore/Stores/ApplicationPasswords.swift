@@ -51,6 +51,13 @@ package enum ApplicationPasswordText {
 }
 
 extension StoredIdentity {
+    /// The keys that a password is held against: of the strongest hash that all of the account's passwords have keys of. The account's own may have come by
+    /// a stronger one since the others were made.
+    package var strongestKeys: ScramKeys? {
+        let common = credentials.filter { keys in applicationPasswords.allSatisfy { $0.keys.contains { $0.hash == keys.hash } } }
+        return (common.isEmpty ? credentials : common).max { $0.hash.byteCount < $1.hash.byteCount }
+    }
+
     /// For what is derived from a password with these: the keys of one hash, those of the account's own password and of the others.
     package func others(beside keys: ScramKeys) -> [ApplicationKeys] {
         applicationPasswords.compactMap { password in
