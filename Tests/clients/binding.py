@@ -25,8 +25,8 @@ class Connection:
     `first` says what goes out with the header, before anything was heard.
     """
 
-    def __init__(self, world, tls, *options, first=lambda connection: ""):
-        self.first_words = first
+    def __init__(self, world, tls, *options, first=lambda connection: "", environment=None):
+        self.first_words, self.environment = first, environment
         port = world.port if tls == "starttls" else world.tls_port
         self.world = world
         self.command = ["openssl", "s_client", "-connect", f"{world.address}:{port}", "-servername", world.domain, "-CAfile", world.certificate]
@@ -38,20 +38,24 @@ class Connection:
 
     async def __aenter__(self):
         pipe = asyncio.subprocess.PIPE
-        self.process = await asyncio.create_subprocess_exec(*self.command, stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.DEVNULL)
-        banner = await self.hear(r"Keying material: ([0-9A-F]+)")
+        self.process = await asyncio.create_subprocess_exec(
+            *self.command, stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.DEVNULL, env=self.environment)
+        banner = await self.hear(r"Keying material: ([0-9A-F]{64})")
         self.exported = bytes.fromhex(banner[1])
         self.is_resumed = "Reused, " in banner.string[: banner.end()]
+        await self.open_stream(self.first_words(self))
+        return self
+
+    async def open_stream(self, first_words=""):
         self.write(
             f"<stream:stream to='{self.world.domain}' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
-            + self.first_words(self))
+            + first_words)
         features = (await self.hear(r"<stream:features>.*?</stream:features>"))[0]
         listed, fast = re.search(r"<mechanisms .*?</mechanisms>", features), re.search(r"<fast .*?</fast>", features)
         self.mechanisms = re.findall(r"<mechanism>([^<]+)</mechanism>", listed[0] if listed else "")
         self.tokens = re.findall(r"<mechanism>([^<]+)</mechanism>", fast[0] if fast else "")
         self.upgrades = re.findall(r"<upgrade xmlns='urn:xmpp:sasl:upgrade:0'>([^<]+)</upgrade>", features)
         self.types = re.findall(r"<channel-binding type='([^']+)'/>", features)
-        return self
 
     async def __aexit__(self, *_):
         with contextlib.suppress(ProcessLookupError):
@@ -61,7 +65,7 @@ class Connection:
     def write(self, text):
         self.process.stdin.write(text.encode())
 
-    async def hear(self, pattern):
+    async def hear(self, pattern, seconds=STEP):
         """The first match in what the server says; what is before it is forgotten."""
 
         async def listen():
@@ -72,7 +76,7 @@ class Connection:
             self.heard = self.heard[match.end():]
             return match
 
-        return await asyncio.wait_for(listen(), STEP)
+        return await asyncio.wait_for(listen(), seconds)
 
     def binding(self, kind):
         if kind == EXPORTER:
