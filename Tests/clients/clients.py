@@ -797,6 +797,7 @@ import binding  # noqa: E402, F401
 import fast  # noqa: E402, F401
 import upgrades  # noqa: E402, F401
 import oauth  # noqa: E402, F401
+import mechanisms  # noqa: E402, F401
 import certificates  # noqa: E402, F401
 
 
