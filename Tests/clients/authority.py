@@ -7,7 +7,7 @@ from harness import equal
 
 POLICY, OTHER_POLICY = "1.3.6.1.4.1.99999.1.2", "1.3.6.1.4.1.99999.1.3"
 AUTHORITY = ("basicConstraints = critical,CA:TRUE", "keyUsage = critical,keyCertSign,cRLSign", "subjectKeyIdentifier = hash")
-NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout")
+KEYS = {"P-256": ("ec", "-pkeyopt", "ec_paramgen_curve:P-256"), "P-384": ("ec", "-pkeyopt", "ec_paramgen_curve:P-384"), "RSA": ("rsa:2048",)}
 SIGNS, LOGS_IN = "keyUsage = critical,digitalSignature", "extendedKeyUsage = clientAuth"
 CONFIGURATION = """
 [ca]
@@ -76,9 +76,9 @@ class Authority:
         whole.write_text("".join(self.file(each).read_text() for each in (name, *chain)))
         return whole
 
-    async def issue(self, name, *extensions, issuer="issuing"):
+    async def issue(self, name, *extensions, issuer="issuing", key="P-256"):
         """A certificate for a new key; without an issuer it is signed by itself."""
-        words = ["req", "-x509", "-new", *NEW_KEY, self.file(name, "key")]
+        words = ["req", "-x509", "-new", *self.new_key(name, key)]
         if issuer:
             words += ["-CA", self.file(issuer), "-CAkey", self.file(issuer, "key")]
         await self.openssl(*words, "-days", "90", "-sha256", "-subj", f"/CN={name}", *self.configured(name, extensions), "-out", self.file(name))
@@ -86,7 +86,7 @@ class Authority:
     async def issue_until(self, name, end, *extensions):
         """One that has ended, or will before long. `req` counts in whole days only."""
         await self.openssl(
-            "req", "-new", *NEW_KEY, self.file(name, "key"), "-subj", f"/CN={name}",
+            "req", "-new", *self.new_key(name), "-subj", f"/CN={name}",
             "-config", self.configuration(name, ()), "-out", self.file(name, "csr"))
         await self.sign(name, *extensions, end=end)
 
@@ -109,6 +109,9 @@ class Authority:
         fresh = self.file(issuer, "crl.new")
         await self.openssl("ca", *self.signing(issuer), "-gencrl", "-crlexts", "crl", "-config", self.configuration(issuer, ()), "-out", fresh)
         fresh.rename(self.folder / "lists" / f"{issuer}.crl")
+
+    def new_key(self, name, key="P-256"):
+        return "-newkey", *KEYS[key], "-nodes", "-keyout", self.file(name, "key")
 
     def signing(self, issuer):
         return "-cert", self.file(issuer), "-keyfile", self.file(issuer, "key")

@@ -8,7 +8,7 @@ import datetime
 import os
 import time
 
-from authority import AUTHORITY, LOGS_IN, OTHER_POLICY, POLICY, SIGNS, Authority, address, person
+from authority import AUTHORITY, KEYS, LOGS_IN, OTHER_POLICY, POLICY, SIGNS, Authority, address, person
 from binding import SASL, Connection, condition
 from harness import STEP, Client, Refused, check, equal, require
 from operations import PASSWORD, Server, free_ports, until
@@ -64,10 +64,26 @@ async def _(world):
                     equal(await bind(connection), f"romeo@{place.domain}/balcony", "the address")
                 async with Connection(place, tls, version, *shows) as connection:
                     equal(await external(connection, f"romeo@{place.domain}"), None, "EXTERNAL with the own address")
+                async with Connection(place, tls, version, *shows) as connection:
+                    connection.write(
+                        "<authenticate xmlns='urn:xmpp:sasl:2' mechanism='EXTERNAL'><initial-response/>"
+                        "<bind xmlns='urn:xmpp:bind:0'><tag>card</tag></bind></authenticate>")
+                    success = await connection.hear(r"<(success|failure) xmlns='urn:xmpp:sasl:2'>(.*?)</\1>")
+                    require(f"romeo@{place.domain}/card" in success[2] and "<bound " in success[2], f"EXTERNAL inside SASL2: {success[0]}")
                 async with Connection(place, tls, version) as connection:
                     require("EXTERNAL" not in connection.mechanisms, "EXTERNAL is offered to who has no certificate")
                     equal(await external(connection, f"romeo@{place.domain}"), "invalid-mechanism", "EXTERNAL without a certificate")
                     equal(await connection.authenticate("SHA-256", "n"), None, "the password")
+
+
+@check("certificates: openssl logs in with keys of every kind that TLS is asked for", only="martlet")
+async def _(world):
+    async with certified_server(world) as (_, place, authority):
+        for kind in KEYS:
+            await authority.issue(kind, *person(place.jid("romeo")), key=kind)
+            for version in VERSIONS:
+                async with Connection(place, "direct", version, *authority.shows(kind, "issuing")) as connection:
+                    equal(await external(connection), None, f"{kind}, {version}: EXTERNAL")
 
 
 DEPTH = 20  # authorities one below the other
