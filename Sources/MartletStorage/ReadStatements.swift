@@ -19,6 +19,7 @@ final class ReadStatements {
     let sharedLists: SharedListReads
     let devices: DeviceReads
     private let applicationPasswords: ApplicationPasswordReads
+    let certificates: AccountCertificateReads
     private let slice: ArchiveSearch.Slice
 
     /// Up to where an owner's archive has forgotten, and the last view in there.
@@ -40,6 +41,7 @@ final class ReadStatements {
         sharedLists = try SharedListReads(connection)
         devices = try DeviceReads(connection)
         applicationPasswords = try ApplicationPasswordReads(connection)
+        certificates = try AccountCertificateReads(connection)
         accountNumber = try connection.prepare("SELECT id FROM account WHERE domainpart = $1 AND localpart = $2")
         standing = try connection.prepare("SELECT enabled, admin FROM account WHERE id = $1")
         rosterItems = try connection.prepare(

@@ -341,6 +341,14 @@ extension SQLiteStore {
         try await read { statements throws(SQLError) in try statements.devices.device(id, of: account) }
     }
 
+    package func certificates(of account: AccountID) async throws(StoreError) -> [AccountCertificate] {
+        try await read { statements throws(SQLError) in try statements.certificates.certificates(of: account) }
+    }
+
+    package func holders(of certificate: CertificateFingerprint, domain: String, limit: Int) async throws(StoreError) -> [BareJID] {
+        try await read { statements throws(SQLError) in try statements.certificates.holders(of: certificate, domain: domain, limit: limit) }
+    }
+
     package func document(_ account: AccountID, _ key: DocumentKey) async throws(StoreError) -> ByteBuffer? {
         try await read { statements throws(SQLError) in try statements.document(account, key) }
     }

@@ -451,10 +451,11 @@ extension Write {
         case .node(let change): row + change.footprint
         case .rosterItem(_, let item): row + (item.request?.bytes.readableBytes ?? 0)
         case .report(.add(let report, _)): row + report.content.readableBytes
+        case .certificate(.add(_, let certificate, _)): row + certificate.content.count
         case .sharedList(.replace(let list)): row + row * list.entries.count
         case .sharedList(.change(_, let added, let removed, _)): row + row * (added.count + removed.count)
         case .report(.remove), .sharedList(.forget), .rosterRemoval, .cursor, .archiveFloor, .archiveFloors, .lastActivity, .idCeiling, .account, .invitation, .upload,
-            .device, .room(.removeAffiliation), .room(.delete): row
+            .device, .certificate(.remove), .room(.removeAffiliation), .room(.delete): row
         }
     }
 }

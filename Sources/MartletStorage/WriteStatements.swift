@@ -33,6 +33,7 @@ final class WriteStatements {
     private let sharedLists: SharedListWrites
     private let devices: DeviceWrites
     private let applicationPasswords: ApplicationPasswordWrites
+    private let certificates: AccountCertificateWrites
     private let replacement: StanzaReplacement
     /// Used for every entry, so that it grows once.
     private var encodedViews = ByteBuffer()
@@ -48,6 +49,7 @@ final class WriteStatements {
         sharedLists = try SharedListWrites(connection)
         devices = try DeviceWrites(connection)
         applicationPasswords = try ApplicationPasswordWrites(connection)
+        certificates = try AccountCertificateWrites(connection)
         putRosterItem = try connection.prepare(
             """
             INSERT INTO roster (account, contact, name, group_names, subscription, request, version) VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -155,6 +157,7 @@ final class WriteStatements {
             if case .seen(let id, let sighting, _) = change, let name = sighting.applicationPassword {
                 try applicationPasswords.used(name, of: id.raw, at: sighting.time)
             }
+        case .certificate(let change): try certificates.apply(change)
         }
     }
 

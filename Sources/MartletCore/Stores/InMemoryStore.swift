@@ -281,6 +281,14 @@ package final class InMemoryStore: Store {
         try await read { $0[account]?.devices[id] }
     }
 
+    package func certificates(of account: AccountID) async throws(StoreError) -> [AccountCertificate] {
+        try await read { $0[account]?.certificates.all ?? [] }
+    }
+
+    package func holders(of certificate: CertificateFingerprint, domain: String, limit: Int) async throws(StoreError) -> [BareJID] {
+        try await read { $0.holders(of: certificate, domain: domain, limit: limit) }
+    }
+
     package func document(_ account: AccountID, _ key: DocumentKey) async throws(StoreError) -> ByteBuffer? {
         try await read { $0.document(account, key) }
     }

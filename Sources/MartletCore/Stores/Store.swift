@@ -128,6 +128,7 @@ package enum Write: Sendable {
     case report(ReportChange)
     case sharedList(SharedListChange)
     case device(DeviceChange)
+    case certificate(AccountCertificateChange)
 }
 
 /// Small data of an account or a room: vCards, private XML, the block list, preferences.
@@ -285,7 +286,7 @@ package struct StoredQueue: Sendable {
 }
 
 /// Durable truth. SQLite or memory now; the in-memory one is the reference meaning.
-package protocol Store: NodeStore, InvitationStore, UploadStore, CardStore, ReportStore, SharedListStore, DeviceStore {
+package protocol Store: NodeStore, InvitationStore, UploadStore, CardStore, ReportStore, SharedListStore, DeviceStore, AccountCertificateStore {
     /// Queues writes for the next group commit and returns at once. First in, first out. Never blocks, never fails here:
     /// see ``outcome(of:)``.
     func submit(_ writes: [Write]) -> CommitTicket

@@ -53,6 +53,7 @@ package struct StoreContents: Sendable {
         package var applicationPasswords = ApplicationPasswordContents()
         /// When the password was set, in milliseconds since 1970.
         package var passwordSet: Int64
+        package var certificates = AccountCertificateContents()
     }
 
     /// What waits for another server, and how far streams from it had come.
@@ -194,7 +195,32 @@ extension StoreContents {
             sharedLists.apply(change)
         case .device(let change):
             try apply(change, &undo)
+        case .certificate(let change):
+            try apply(change, &undo)
         }
+    }
+
+    private mutating func apply(_ change: AccountCertificateChange, _ undo: inout Undo) throws(StoreError) {
+        switch change {
+        case .add(let id, let certificate, let certificatesMax):
+            var certificates = try certificates(of: id)
+            try certificates.add(certificate, certificatesMax: certificatesMax)
+            changeIfPresent(id, &undo) { $0.certificates = certificates }
+        case .remove(let id, let name):
+            var certificates = try certificates(of: id)
+            try certificates.remove(named: name)
+            changeIfPresent(id, &undo) { $0.certificates = certificates }
+        }
+    }
+
+    private func certificates(of id: AccountID) throws(StoreError) -> AccountCertificateContents {
+        try check(id)
+        return accounts[id]?.certificates ?? AccountCertificateContents()
+    }
+
+    package func holders(of certificate: CertificateFingerprint, domain: String, limit: Int) -> [BareJID] {
+        let holders = accounts.values.filter { $0.address.domainpart == domain && $0.certificates.has(certificate) }
+        return Array(holders.map(\.address).sorted { $0.precedes($1) }.prefix(max(0, limit)))
     }
 
     private mutating func apply(_ change: DeviceChange, _ undo: inout Undo) throws(StoreError) {

@@ -25,6 +25,7 @@ package enum Schema {
         Migration(version: 10, statements: searchesAndReports),
         Migration(version: 11, statements: DeviceTables.migration),
         Migration(version: 12, statements: ApplicationPasswordTable.migration),
+        Migration(version: 13, statements: AccountCertificateTable.migration),
     ]
 
     /// Numbers of accounts come from `meta` and are never given twice; `log.id` ascends with the order of commits.
