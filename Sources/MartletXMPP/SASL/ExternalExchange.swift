@@ -3,19 +3,21 @@
 ///
 /// What was found out about the certificate before is good for offering the mechanism. Whether it is still true is asked anew.
 public struct ExternalExchange: Hashable, Sendable {
-    private let account: BareJID?
+    private let certified: CertifiedAccount?
     private var exchange = OneMessageExchange<SASLIdentity>()
 
-    /// - Parameter account: for which the certificate stands; `nil` if there is none, and then nobody is let in.
-    public init(account: BareJID?) {
-        self.account = account
+    /// - Parameter certified: for whom the certificate stands; `nil` if for nobody, and then nobody is let in.
+    public init(_ certified: CertifiedAccount?) {
+        self.certified = certified
     }
+
+    public init(account: BareJID?) { self.init(account.map { .account($0) }) }
 
     /// Takes the client's message. `nil` is one without payload: as the first, it asks to be challenged.
     public mutating func step(_ message: [UInt8]?) -> SASLStep {
-        exchange.step(message) { [account] message throws(SASLFailure) in
-            guard let account else { throw .notAuthorized }
-            let identity = try SASLIdentity(account, authzid: Self.authzid(message))
+        exchange.step(message) { [certified] message throws(SASLFailure) in
+            guard let certified else { throw .notAuthorized }
+            let identity = try Self.identity(certified, Self.authzid(message))
             return (identity, .lookUp(identity, .certificate))
         }
     }
@@ -39,4 +41,23 @@ public struct ExternalExchange: Hashable, Sendable {
         }
         return authzid.isEmpty ? nil : authzid
     }
+
+    /// Whether the certificate stands for an account that the client has to name is found out when it is asked about, whatever the account is.
+    private static func identity(_ certified: CertifiedAccount, _ authzid: String?) throws(SASLFailure) -> SASLIdentity {
+        switch certified {
+        case .account(let account): return try SASLIdentity(account, authzid: authzid)
+        case .several:
+            guard let authzid, let account = try? BareJID(parsing: authzid), !account.isDomain else {
+                throw .invalidAuthzid("The certificate stands for several accounts: which one is meant?")
+            }
+            return try SASLIdentity(account, authzid: authzid)
+        }
+    }
+}
+
+/// For whom a client's certificate stands.
+public enum CertifiedAccount: Hashable, Sendable {
+    case account(BareJID)
+    /// For several accounts of the stream's domain, of which the client has to name one (XEP-0178 §3).
+    case several
 }

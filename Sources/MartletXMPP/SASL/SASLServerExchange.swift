@@ -11,8 +11,8 @@ public struct SASLOffer: Hashable, Sendable {
     public let tls: NegotiatedTLS?
     /// Our part of the nonce: another one for every exchange.
     public let nonce: ScramNonce
-    /// For which account the certificate stands that the client has shown, if EXTERNAL was offered.
-    public let certified: BareJID?
+    /// For whom the certificate stands that the client has shown, if EXTERNAL was offered.
+    public let certified: CertifiedAccount?
     /// Where clients get tokens, if OAUTHBEARER was offered.
     public let bearer: BearerOffer?
     /// Whose principals of Kerberos have accounts here, if GSSAPI was offered.
@@ -20,7 +20,7 @@ public struct SASLOffer: Hashable, Sendable {
 
     public init(
         domain: String, mechanisms: [SASLMechanism] = [], bindings: [ChannelBinding] = [], tls: NegotiatedTLS? = nil, nonce: ScramNonce,
-        certified: BareJID? = nil, bearer: BearerOffer? = nil, realms: Set<String> = []
+        certified: CertifiedAccount? = nil, bearer: BearerOffer? = nil, realms: Set<String> = []
     ) {
         self.domain = domain
         self.mechanisms = mechanisms
@@ -56,7 +56,7 @@ public enum SASLServerExchange: Hashable, Sendable {
             case .plain: .plain(PlainExchange(domain: offer.domain))
             case .scram(let hash): .scram(ScramServerExchange(hash: hash, isPlus: false, offer: offer))
             case .scramPlus(let hash): .scram(ScramServerExchange(hash: hash, isPlus: true, offer: offer))
-            case .external: .external(ExternalExchange(account: offer.certified))
+            case .external: .external(ExternalExchange(offer.certified))
             case .oauthBearer: .bearer(BearerExchange(domain: offer.domain, offer: offer.bearer ?? BearerOffer(configuration: "")))
             case .gssapi: .gssapi(GSSAPIExchange(domain: offer.domain, realms: offer.realms))
             case .hashedToken(let mechanism): .hashedToken(HashedTokenExchange(mechanism, offer: offer))

@@ -33,12 +33,22 @@ public enum ClientCertification: Hashable, Sendable {
     case optional(BareJID)
     /// The domain lets nobody in without one; it stands for that account, or there is none that stands for any.
     case required(BareJID?)
+    /// It stands for several accounts, of which the client has to name one.
+    case several(isRequired: Bool)
 
+    /// The account, if it is known which one is meant.
     public var account: BareJID? {
         switch self {
-        case .none: nil
+        case .none, .several: nil
         case .optional(let account): account
         case .required(let account): account
+        }
+    }
+
+    var certified: CertifiedAccount? {
+        switch self {
+        case .several: .several
+        case .none, .optional, .required: account.map { .account($0) }
         }
     }
 
@@ -47,6 +57,7 @@ public enum ClientCertification: Hashable, Sendable {
         switch self {
         case .none, .optional: true
         case .required: false
+        case .several(let isRequired): !isRequired
         }
     }
 }

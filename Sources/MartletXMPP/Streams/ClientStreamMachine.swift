@@ -160,7 +160,7 @@ extension ClientStreamMachine {
         let offersRegistration = login.takesStrangers && environment.takesRegistrations(at: header.domain)
         let negotiation = Negotiation(
             domain: header.domain, security: security, startTLS: startTLS, mechanisms: mechanisms, tokens: tokens, upgrades: upgrades,
-            certified: login.connection.certification.account, offersRegistration: offersRegistration, login: login, from: header.from,
+            certified: login.connection.certification.certified, offersRegistration: offersRegistration, login: login, from: header.from,
             attemptsLeft: policy.attemptsMax)
         var inline = environment.inlineOffer(at: header.domain)
         inline.tokens = tokens

@@ -69,8 +69,8 @@ extension ClientStreamMachine {
         let tokens: [HashedTokenMechanism]
         /// The hashes of which keys may be made up that an account lacks.
         let upgrades: [ScramHash]
-        /// For which account the certificate stands that was shown.
-        let certified: BareJID?
+        /// For whom the certificate stands that was shown.
+        let certified: CertifiedAccount?
         let offersRegistration: Bool
         /// By what the account is judged, once it is known.
         let login: LoginPolicy

@@ -132,7 +132,7 @@ extension LoginPolicy {
             return connection.bindings.isEmpty ? .nothingToBind : nil
         case .external:
             guard connection.isSecure else { return .notEncrypted }
-            return connection.certification.account == nil ? .noCertificate : nil
+            return connection.certification.certified == nil ? .noCertificate : nil
         case .oauthBearer:
             guard connection.isSecure else { return .notEncrypted }
             return connection.bearer == nil ? .noIssuer : nil
@@ -179,7 +179,7 @@ extension LoginPolicy {
 
     /// What a client is told that finds it closed.
     var closure: String {
-        let needsCertificate = connection.certification.account == nil && permitsSomebody(.external)
+        let needsCertificate = connection.certification.certified == nil && permitsSomebody(.external)
         return needsCertificate ? "This domain asks for a client certificate." : "Nobody can log in here."
     }
 }

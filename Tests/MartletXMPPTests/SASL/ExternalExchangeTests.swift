@@ -11,8 +11,10 @@ struct ExternalExchangeTests {
         bob = try BareJID(parsing: "bob@verona.example")
     }
 
-    func exchange(_ account: BareJID?) throws -> SASLServerExchange {
-        SASLServerExchange(.external, offer: SASLOffer(domain: "verona.example", nonce: try Verona.nonce("nonce"), certified: account))
+    func exchange(_ account: BareJID?) throws -> SASLServerExchange { try exchange(certified: account.map { .account($0) }) }
+
+    func exchange(certified: CertifiedAccount?) throws -> SASLServerExchange {
+        SASLServerExchange(.external, offer: SASLOffer(domain: "verona.example", nonce: try Verona.nonce("nonce"), certified: certified))
     }
 
     func first(_ message: String?) throws -> SASLStep {
@@ -33,6 +35,21 @@ struct ExternalExchangeTests {
     @Test("another address is no authorization identity", arguments: ["bob@verona.example", "verona.example", "alice@verona.example/balcony", "@", "alice@mantua.example"])
     func otherAuthzid(text: String) throws {
         #expect(Self.condition(try first(text)) == .invalidAuthzid)
+    }
+
+    @Test("whoever has a certificate of several accounts says which one is meant, and it is asked about", arguments: ["bob@verona.example", "BOB@verona.example"])
+    func several(text: String) throws {
+        var exchange = try exchange(certified: .several)
+        guard case .lookUp(let identity, .certificate) = exchange.step(Array(text.utf8)) else { Issue.record("nothing is asked"); return }
+        #expect(identity.account == bob)
+        let other = exchange.provide(.certificateVerdict(alice))
+        #expect(Self.condition(other) == .notAuthorized)
+    }
+
+    @Test("of several accounts none is chosen for the client", arguments: ["", "verona.example", "bob@verona.example/balcony", "@"])
+    func noneOfSeveral(text: String) throws {
+        var exchange = try exchange(certified: .several)
+        #expect(Self.condition(exchange.step(Array(text.utf8))) == .invalidAuthzid)
     }
 
     @Test("what is no text is malformed")

@@ -41,6 +41,20 @@ struct ClientCertificationTests {
         #expect(offer?.mechanisms == ["EXTERNAL"] && offer?.offersRegistration == false)
     }
 
+    @Test("one that stands for several accounts is offered, and keeps passwords out where one is required")
+    func several() throws {
+        #expect(try offer(.several(isRequired: false))?.mechanisms == ["EXTERNAL", "SCRAM-SHA-256", "PLAIN"])
+        #expect(try offer(.several(isRequired: true))?.mechanisms == ["EXTERNAL"])
+        let (stream, server, _) = try opened(.several(isRequired: true))
+        var machine = stream
+        let unnamed = machine.received(try Self.auth("="), server)
+        guard case .fail(let failure, _) = unnamed else { Issue.record("\(unnamed)"); return }
+        #expect(failure.condition == .invalidAuthzid)
+        let action = machine.received(try Self.auth(Base64.encode("bob@verona.example".utf8)), server)
+        guard case .lookUp(.external, let identity, .certificate) = action else { Issue.record("\(action)"); return }
+        #expect(identity.account.localpart == "bob")
+    }
+
     @Test("where one is required and none stands for an account, the stream ends")
     func missing() throws {
         guard case .close(let error?, _?) = try opened(.required(nil)).2 else { Issue.record("it goes on"); return }
