@@ -37,6 +37,8 @@ package struct FeatureConfiguration: Sendable {
     package var invitations: InvitationSettings
     /// Makes keys of the passwords that they set.
     package var derivation: any KeyDerivation
+    /// Looks at certificates that accounts add for themselves; `nil` where they cannot.
+    package var certificates: (any CertificateInspection)?
     /// Components that may do something for the domain.
     package var components: [ComponentGrant] = []
     /// Who is on block lists that others share; `nil` where none are followed. One for all domains.
@@ -93,6 +95,7 @@ package enum StandardFeatures {
             PrivilegedEntity(configuration.components),
             registration,
             ClientAccess(time: configuration.time),
+            ClientCertificateManagement(configuration.certificates, time: configuration.time),
             Blocking(reporting: reporting),
             reporting,
             Moved(),

@@ -118,6 +118,8 @@ package struct InBandRegistration: IQResponder, RegisteringStage {
         guard let name = wish.name, let text = wish.password else { throw .badRequest("a name and a password are needed") }
         guard (try? BareJID(localpart: name, domainpart: account.domainpart)) == account else { throw .notAllowed }
         guard case .full(let session) = held.request.actor else { throw .notAllowed }
+        // Whoever has a certificate of the account's own need not know the password, and is not to make it his own (XEP-0257 §5.2).
+        guard held.router.certificate(of: held.request.actor) == nil else { throw StanzaError(.notAuthorized) }
         let mailbox = context.mailbox
         held.answer(context) { router async throws(StanzaError) in
             try await setPassword(of: account, text, sparing: session, by: account.description, router, on: mailbox)

@@ -51,6 +51,11 @@ package enum AuditEvent: Hashable, Sendable {
     /// The tokens and sessions of a device of an account have ended; whether it may still know the password.
     case deviceRevoked(BareJID, device: String, passwordRemains: Bool, by: String)
     case deviceNamed(BareJID, device: String, name: String, by: String)
+    /// An account has a certificate from now on by which it can be entered (XEP-0257), or has it no longer; whether sessions that came by it have ended.
+    case certificateAdded(BareJID, name: String, fingerprint: String, managesCertificates: Bool, by: String)
+    case certificateRemoved(BareJID, name: String, fingerprint: String, endsSessions: Bool, by: String)
+    /// A client has shown a certificate that lets it in to no account of the domain.
+    case certificateRefused(domain: String, address: String, reason: String)
     /// Somebody has made an invitation: to an account, if `localpart` of that name, or to become a contact. Its token is not told.
     case invited(BareJID, localpart: String?, contact: BareJID?, by: String)
     case invitationRevoked(domain: String, by: String)

@@ -51,6 +51,21 @@ package struct HeldRequest: Sendable {
     }
 }
 
+// MARK: Of a session that goes
+
+extension HeldRequest {
+    /// Whether the session that asks was let in by a certificate of the account's own (XEP-0257).
+    package func isCertified(by certificate: CertificateFingerprint) -> Bool { router.certificate(of: request.actor) == certificate }
+
+    /// Ends the session that asks, behind the answer that it has been given on this loop.
+    package func endAsker(_ error: StreamError, _ context: LoopContext) {
+        context.after { [self] context in
+            guard let session = asker.origin else { return }
+            context.post(.end(session, error), to: session.mailbox)
+        }
+    }
+}
+
 // MARK: Of an account that goes
 
 extension HeldRequest {

@@ -18,15 +18,17 @@ extension Router {
     ///   - moment: when the account source was asked; no change after it is outlived (P13).
     ///   - device: on what the client runs, as it says; it is remembered of the account (XEP-0494).
     ///   - application: of which application the password is that it has come in by, if it is not the account's own.
+    ///   - certificate: of the account's own, by which it was let in (XEP-0257).
     ///   - done: runs on the caller's loop, at once or later.
     package func bind(
         _ account: BareJID, resource: String?, userAgent: UserAgent? = nil, endsEarlier: Bool = false,
         authenticatedAt moment: CredentialMoment = .latest, on device: DeviceSighting? = nil, application: String? = nil,
-        _ transport: any SessionTransport, _ context: LoopContext, _ done: @escaping (BindOutcome) -> Void
+        certificate: CertificateFingerprint? = nil, _ transport: any SessionTransport, _ context: LoopContext,
+        _ done: @escaping (BindOutcome) -> Void
     ) {
         let pending = PendingBind(
-            userAgent: userAgent, endsEarlier: endsEarlier, moment: moment, device: device, application: application, transport: transport,
-            done: done, mailbox: context.mailbox)
+            userAgent: userAgent, endsEarlier: endsEarlier, moment: moment, device: device, application: application, certificate: certificate,
+            transport: transport, done: done, mailbox: context.mailbox)
         bind(account, resource, pending, context)
     }
 
@@ -74,6 +76,7 @@ extension Router {
         let session = ClientSession(address: full, ref: ref, home: home, router: self, context: context, transport: pending.transport)
         ref.session = session
         home.sessions.append(SessionEntry(ref: ref, address: full, slot: slot))
+        home.sessions[home.sessions.endIndex - 1].certificate = pending.certificate
         if let device = pending.device { note(device, at: home.sessions.endIndex - 1, home) }
         home.shard.noteUse(home)
         context.after { _ in pending.done(.bound(session)) }
@@ -128,14 +131,17 @@ extension Router {
     /// - Parameters:
     ///   - device: only its sessions, where that is given.
     ///   - application: only those that have come in by that one's password, where that is given.
+    ///   - certificate: only those that were let in by it, where that is given.
     package func endSessions(
-        of account: BareJID, on device: DeviceID? = nil, by application: String? = nil, _ error: StreamError, except survivor: FullJID? = nil
+        of account: BareJID, on device: DeviceID? = nil, by application: String? = nil, with certificate: CertificateFingerprint? = nil,
+        _ error: StreamError, except survivor: FullJID? = nil
     ) {
         let shard = placement.shard(of: account)
         let ending = shard.withLock { () -> [SessionRef] in
             let sessions = shard.home(account)?.sessions ?? []
-            return sessions.filter {
-                $0.address != survivor && (device == nil || $0.device == device) && (application == nil || $0.ref.application == application)
+            return sessions.filter { entry in
+                entry.address != survivor && (device == nil || entry.device == device) && (application == nil || entry.ref.application == application)
+                    && (certificate == nil || entry.certificate == certificate)
             }.map(\.ref)
         }
         for ref in ending { ref.mailbox.postAndWake(.end(ref, error)) }
@@ -178,12 +184,14 @@ private final class PendingBind: @unchecked Sendable {
     let moment: CredentialMoment
     let device: DeviceSighting?
     let application: String?
+    let certificate: CertificateFingerprint?
     let transport: any SessionTransport
     let done: (BindOutcome) -> Void
     let mailbox: LoopMailbox
 
     init(
         userAgent: UserAgent?, endsEarlier: Bool, moment: CredentialMoment, device: DeviceSighting?, application: String?,
+        certificate: CertificateFingerprint?,
         transport: any SessionTransport, done: @escaping (BindOutcome) -> Void, mailbox: LoopMailbox
     ) {
         self.userAgent = userAgent
@@ -191,6 +199,7 @@ private final class PendingBind: @unchecked Sendable {
         self.moment = moment
         self.device = device
         self.application = application
+        self.certificate = certificate
         self.transport = transport
         self.done = done
         self.mailbox = mailbox

@@ -36,6 +36,8 @@ package struct SessionEntry: Sendable {
     package var profile = EntityProfile.none
     /// On what its client runs, once it is known (XEP-0494).
     package internal(set) var device: DeviceID?
+    /// The certificate of the account's own by which it was let in (XEP-0257); `nil` if it came in otherwise.
+    package internal(set) var certificate: CertificateFingerprint?
     /// Whom this session sent directed presence (RFC 6121 §4.6). Bounded by `directedPresenceMax`.
     package var directed: [JID] = []
 

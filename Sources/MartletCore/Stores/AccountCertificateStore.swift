@@ -61,7 +61,8 @@ package enum AccountCertificateChange: Hashable, Sendable {
 package protocol AccountCertificateStore: Sendable {
     /// In the order in which they were added, and of their names. Including whatever was submitted before the call.
     func certificates(of account: AccountID) async throws(StoreError) -> [AccountCertificate]
-    /// The accounts of a domain that have a certificate, in the order of their addresses; at most `limit`. Including whatever was submitted before the call.
+    /// The accounts of a domain that have a certificate, in the order of their addresses; at most `limit`. Including whatever was submitted
+    /// before the call.
     func holders(of certificate: CertificateFingerprint, domain: String, limit: Int) async throws(StoreError) -> [BareJID]
 }
 

@@ -17,43 +17,51 @@ extension ClientStream {
             case .success(let certificate):
                 stream.certificate = certificate
                 stream.service.clientCertificates.remember(shown)
-            case .failure(let fault): stream.noteRefused(fault)
+            case .failure(let fault): stream.noteRefused(fault, at: domain)
             }
             stream.carrier?.resume()
         }
     }
 
     /// The client uses it: everything is asked anew, since a TLS session that goes on says nothing about today.
-    func askAboutCertificate() {
+    ///
+    /// - Parameter account: as which it wants to come in.
+    func askAboutCertificate(_ account: BareJID) {
         guard let certificate else { return answered(.refused(.notAuthorized)) }
-        examine(certificate.trusted.shown, at: certificate.account.domainpart) { stream, outcome in
+        examine(certificate.shown, at: certificate.domain, as: account) { stream, outcome in
             switch outcome {
-            case .success(let certificate):
-                stream.certificate = certificate
-                stream.answered(.certificateVerdict(certificate.account))
+            case .success(let examined):
+                stream.certificate = examined
+                guard case .account(let account) = examined.certified else { return stream.answered(.refused(.notAuthorized)) }
+                stream.answered(.certificateVerdict(account))
             case .failure(let fault):
-                stream.noteRefused(fault)
+                stream.noteRefused(fault, at: certificate.domain)
                 stream.answered(.refused(fault.failure))
             }
         }
     }
 
+    /// The account's own certificate by which the client has logged in; `nil` if it came in otherwise.
+    var ownCertificate: CertificateFingerprint? { isCertified ? certificate?.own : nil }
+
     /// The client has logged in with it, and it may have been revoked since, taken away, or be out of date.
     func examineAgain() {
         let now = Int(loop.context.time.wallMilliseconds / 1_000)
-        guard isCertified, !isExamining, !machine.isEnding, let certificate, service.clientCertificates.isDue(certificate, now: now) else { return }
+        guard isCertified, !isExamining, !machine.isEnding, let certificate, let account, service.clientCertificates.isDue(certificate, now: now) else { return }
         isExamining = true
-        examine(certificate.trusted.shown, at: certificate.account.domainpart) { stream, outcome in
+        examine(certificate.shown, at: certificate.domain, as: account) { stream, outcome in
             stream.isExamining = false
-            stream.examinedAgain(outcome, certificate.account)
+            stream.examinedAgain(outcome, certificate, account)
             stream.carrier?.resume()
         }
     }
 
-    private func examinedAgain(_ outcome: Outcome, _ account: BareJID) {
+    private func examinedAgain(_ outcome: Outcome, _ before: ClientCertificate, _ account: BareJID) {
         switch outcome {
-        case .success(let certificate) where certificate.account == account: self.certificate = certificate
+        case .success(let certificate) where certificate.certified == .account(account): self.certificate = certificate
         case .failure(let fault) where fault.isTemporary: break
+        // The account has only disabled it: what it has let in goes on (XEP-0257 §2.3). Had it revoked it, there would be no session.
+        case .failure(let fault) where before.own != nil && fault.isNobodysWord && service.clientCertificates.settings.takesOwn(at: before.domain): break
         case .success: end(account, "it stands for another account")
         case .failure(let fault): end(account, fault.description)
         }
@@ -66,12 +74,13 @@ extension ClientStream {
         loop.context.flushSoon()
     }
 
-    private func noteRefused(_ fault: ClientCertificateFault) {
+    private func noteRefused(_ fault: ClientCertificateFault, at domain: String) {
         service.log.info("a client's certificate is not accepted", metadata: ["address": "\(remoteAddress)", "why": "\(fault)"])
+        service.router.audit.record(.certificateRefused(domain: domain, address: remoteAddress, reason: fault.description))
     }
 
     /// - Parameter done: told on the loop.
-    private func examine(_ shown: [[UInt8]], at domain: String, _ done: @escaping @Sendable (ClientStream, Outcome) -> Void) {
+    private func examine(_ shown: [[UInt8]], at domain: String, as account: BareJID? = nil, _ done: @escaping @Sendable (ClientStream, Outcome) -> Void) {
         let stream = NIOLoopBound(self, eventLoop: loop.loop)
         let (mailbox, eventLoop, service) = (loop.context.mailbox, loop.loop, service)
         let now = Int(loop.context.time.wallMilliseconds / 1_000)
@@ -79,7 +88,8 @@ extension ClientStream {
         Task {
             let outcome: Outcome
             do throws(ClientCertificateFault) {
-                outcome = .success(try await service.clientCertificates.examine(shown, at: domain, service.accounts, now: now, on: eventLoop))
+                let holders = CertificateHolders(store: service.router.store, accounts: service.accounts)
+                outcome = .success(try await service.clientCertificates.examine(shown, at: domain, as: account, holders, now: now, on: eventLoop))
             } catch {
                 outcome = .failure(error)
             }
@@ -87,9 +97,4 @@ extension ClientStream {
             mailbox.run { _ in done(stream.value, result) }
         }
     }
-}
-
-extension TrustedCertificate {
-    /// What a client has to show for the same path, in DER: everything but the anchor.
-    fileprivate var shown: [[UInt8]] { ownBytes.map { [$0] + issuers.dropLast() } ?? [] }
 }

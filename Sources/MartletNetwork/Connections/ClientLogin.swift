@@ -12,7 +12,7 @@ extension ClientStream {
         let account = identity.account
         if question == .standing { return askStanding(of: account) }
         attempt(mechanism, account) { stream in
-            if question == .certificate { return stream.askAboutCertificate() }
+            if question == .certificate { return stream.askAboutCertificate(account) }
             let (accounts, upgrades, audit) = (stream.service.accounts, stream.listener.policy.upgrades, stream.service.router.audit)
             stream.ask {
                 let answer = await accounts.answer(question, about: account)
@@ -187,7 +187,7 @@ extension ClientStream {
         let device = sighting(resource)
         service.router.bind(
             account, resource: resource, userAgent: userAgent, authenticatedAt: authenticatedAt, on: device, application: machine.application,
-            carrier, loop.context
+            certificate: ownCertificate, carrier, loop.context
         ) { [self] outcome in
             switch outcome {
             case .bound(let session): begin(session, machine.bound(session.address))
@@ -202,8 +202,8 @@ extension ClientStream {
     func bind(_ account: BareJID, _ request: InlineBind) {
         guard let carrier else { return }
         service.router.bind(
-            account, request, by: userAgent, authenticatedAt: authenticatedAt, on: sighting(nil), application: machine.application, carrier,
-            loop.context
+            account, request, by: userAgent, authenticatedAt: authenticatedAt, on: sighting(nil), application: machine.application,
+            certificate: ownCertificate, carrier, loop.context
         ) { [self] outcome in
             switch outcome {
             case .bound(let session, let content): begin(session, machine.bound(session.address, content))
@@ -242,7 +242,7 @@ extension ClientStream {
         guard let carrier else { return }
         service.router.resume(
             account, previous: previous, handled: handled, userAgent: userAgent, authenticatedAt: authenticatedAt, on: device,
-            application: machine.application, carrier, loop.context
+            application: machine.application, certificate: ownCertificate, carrier, loop.context
         ) { [self] outcome in
             switch outcome {
             case .resumed(let session, let handled): goOn(session, previous, handled)

@@ -148,11 +148,12 @@ struct ClientSurroundings: ClientStreamEnvironment {
     func takesRegistrations(at domain: String) -> Bool { context.hosts.host(ofDomain: domain)?.registering?.takesStrangers == true }
     func inlineOffer(at domain: String) -> InlineOffer { context.hosts.host(ofDomain: domain)?.inlineOffer ?? InlineOffer() }
     func certification(at domain: String) -> ClientCertification {
-        let account = certificate.flatMap { $0.account.domainpart == domain ? $0.account : nil }
-        return switch listener.service.clientCertificates.demand(of: domain) {
-        case .off: .none
-        case .request: account.map { .optional($0) } ?? .none
-        case .require: .required(account)
+        let demand = listener.service.clientCertificates.demand(of: domain)
+        guard demand != .off else { return .none }
+        return switch certificate.flatMap({ $0.domain == domain ? $0.certified : nil }) {
+        case .account(let account)?: demand == .require ? .required(account) : .optional(account)
+        case .several?: .several(isRequired: demand == .require)
+        case nil: demand == .require ? .required(nil) : .none
         }
     }
     func bearerOffer(at domain: String) -> BearerOffer? { listener.service.issuers.offer(at: domain) }

@@ -34,7 +34,7 @@ package struct PeerCertificate: Hashable, Sendable {
         do {
             return try Certificate(derEncoded: certificate)
         } catch {
-            throw .malformed("\(error)")
+            throw PathExamination.unreadable(certificate, error)
         }
     }
 

@@ -132,7 +132,7 @@ package enum MappingFault: Error, Hashable, Sendable, CustomStringConvertible {
 }
 
 /// The names of people in a certificate (RFC 5280 §4.2.1.6).
-private struct ClientNames {
+struct ClientNames {
     private(set) var xmppAddresses: [String] = []
     private(set) var mailboxes: [String] = []
     private(set) var principals: [String] = []

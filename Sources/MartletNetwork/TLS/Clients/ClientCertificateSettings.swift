@@ -20,11 +20,15 @@ package struct ClientCertificateSettings: Hashable, Sendable {
     package var rules = CertificateRules.clients
     package var mapping = AccountMapping()
     package var published = PublishedCertificates()
+    /// Whether accounts may add certificates of their own (XEP-0257), at the domains that ask for any.
+    package var takesOwn = false
 
     package init() {}
 
     /// - Parameter certificates: in DER; those that cannot be read are left out.
     package mutating func know(_ certificates: [[UInt8]]) { authorities = certificates.compactMap { try? Certificate(derEncoded: $0) } }
+
+    func takesOwn(at domain: String) -> Bool { takesOwn && demand(of: domain) != .off }
 
     package func demand(of domain: String) -> Demand { demands[domain] ?? .off }
 }

@@ -6,11 +6,15 @@ import NIOConcurrencyHelpers
 import NIOCore
 import X509
 
-/// A client's certificate as far as it has been believed: it leads to an anchor, and was not known to be revoked.
+/// A client's certificate as far as it has been believed: it leads to an anchor, and was not known to be revoked, or it is an account's own.
 struct ClientCertificate: Sendable {
-    let trusted: TrustedCertificate
-    /// The account for which it stands.
-    let account: BareJID
+    /// What a client has to show for the same, in DER.
+    let shown: [[UInt8]]
+    /// For whom it stands, at which domain.
+    let certified: CertifiedAccount
+    let domain: String
+    /// Its name, if nobody speaks for it but the account itself (XEP-0257).
+    let own: CertificateFingerprint?
     /// Until when all of the path is valid, in seconds since 1970.
     let notAfter: Int
     /// What was known when it was looked at.
@@ -103,12 +107,52 @@ package final class ClientCertificates: Sendable {
     /// - Parameters:
     ///   - shown: in DER, the client's own first.
     ///   - domain: which has asked for it; accounts are of this domain.
+    ///   - account: who the client says that it is, if that is known.
     ///   - now: seconds since 1970.
     ///   - loop: where is fetched what is not known, for later.
     func examine(
-        _ shown: [[UInt8]], at domain: String, _ accounts: any AccountSource, now: Int, on loop: any EventLoop
+        _ shown: [[UInt8]], at domain: String, as account: BareJID?, _ holders: CertificateHolders, now: Int, on loop: any EventLoop
     ) async throws(ClientCertificateFault) -> ClientCertificate {
         let (settings, version) = (self.settings, version)
+        do throws(ClientCertificateFault) {
+            return try await examinePath(shown, at: domain, settings, holders.accounts, version, now: now, on: loop)
+        } catch {
+            guard error.isNobodysWord, settings.takesOwn(at: domain) else { throw error }
+            guard let own = try await examineOwn(shown, at: domain, as: account, holders, version, now: now) else { throw error }
+            return own
+        }
+    }
+
+    /// Those that accounts have added for themselves (XEP-0257).
+    ///
+    /// - Returns: `nil` if nobody has added it, or that account has not.
+    private func examineOwn(
+        _ shown: [[UInt8]], at domain: String, as account: BareJID?, _ holders: CertificateHolders, _ version: Int, now: Int
+    ) async throws(ClientCertificateFault) -> ClientCertificate? {
+        guard let content = shown.first else { return nil }
+        let fingerprint = CertificateFingerprint(of: content)
+        let certified: CertifiedAccount
+        do throws(MappingFault) {
+            if let account {
+                guard account.domainpart == domain, try await holders.holds(account, fingerprint) else { return nil }
+                certified = .account(account)
+            } else {
+                guard let found = try await holders.certified(by: fingerprint, at: domain) else { return nil }
+                certified = found
+            }
+        } catch {
+            throw .unmapped(error)
+        }
+        let own: OwnCertificate
+        do throws(CertificateFault) { own = try OwnCertificate(content, now: now) } catch { throw .refused(error) }
+        return ClientCertificate(shown: [content], certified: certified, domain: domain, own: fingerprint, notAfter: own.notAfter, version: version)
+    }
+
+    /// Those that authorities have issued.
+    private func examinePath(
+        _ shown: [[UInt8]], at domain: String, _ settings: ClientCertificateSettings, _ accounts: any AccountSource, _ version: Int, now: Int,
+        on loop: any EventLoop
+    ) async throws(ClientCertificateFault) -> ClientCertificate {
         let trusted: TrustedCertificate
         do throws(CertificateFault) {
             trusted = try await CertificatePath(to: settings.anchors, settings.rules, others: settings.authorities).verify(shown, now: now)
@@ -118,7 +162,8 @@ package final class ClientCertificates: Sendable {
         }
         do throws(MappingFault) {
             let account = try await Self.account(of: trusted, at: domain, settings, accounts)
-            return ClientCertificate(trusted: trusted, account: account, notAfter: trusted.notAfter, version: version)
+            return ClientCertificate(
+                shown: trusted.shown, certified: .account(account), domain: domain, own: nil, notAfter: trusted.notAfter, version: version)
         } catch {
             throw .unmapped(error)
         }
@@ -167,6 +212,14 @@ enum ClientCertificateFault: Error, Hashable, Sendable, CustomStringConvertible 
         }
     }
 
+    /// Whether no authority that is believed says anything about whose it is. What it says against it counts, also against the account's own word.
+    var isNobodysWord: Bool {
+        switch self {
+        case .refused(.selfSigned), .refused(.unknownIssuer), .unmapped(.namesNobody): true
+        case .refused, .unmapped: false
+        }
+    }
+
     /// Whether whoever has logged in with it may stay all the same: nothing speaks against it, except that something cannot be found out now.
     var isTemporary: Bool {
         switch self {
@@ -193,4 +246,9 @@ extension AccountMapping.Standing {
         case .unavailable: self = .unavailable
         }
     }
+}
+
+extension TrustedCertificate {
+    /// What a client has to show for the same path, in DER: everything but the anchor.
+    fileprivate var shown: [[UInt8]] { ownBytes.map { [$0] + issuers.dropLast() } ?? [] }
 }

@@ -208,16 +208,28 @@ extension PathExamination {
 
     /// The library reads no other keys than RSA, the three curves of NIST from P-256 on, and Ed25519.
     static func checkKeyLength(_ certificate: Certificate) throws(CertificateFault) {
-        guard let bits = rsaBits(certificate) else { return }
+        guard let bits = CertificateFields(certificate)?.rsaBits else { return }
         let subject = name(certificate.subject)
-        if bits < CertificateRules.rsaBitsMin { throw .weak(subject, "has an RSA key of \(bits) bits, of which \(CertificateRules.rsaBitsMin) are needed") }
+        if bits < CertificateRules.rsaBitsMin { throw shortKey(subject, bits) }
         if bits > CertificateRules.rsaBitsMax { throw .weak(subject, "has an RSA key of more than \(CertificateRules.rsaBitsMax) bits") }
     }
 
+    private static func shortKey(_ subject: String, _ bits: Int) -> CertificateFault {
+        .weak(subject, "has an RSA key of \(bits) bits, of which \(CertificateRules.rsaBitsMin) are needed")
+    }
+
+    /// What is wrong with a certificate that the library does not read: it reads no RSA keys that are much too short, and says nothing of why.
+    static func unreadable(_ certificate: [UInt8], _ why: any Error) -> CertificateFault {
+        guard let fields = CertificateFields(certificate[...]), let bits = fields.rsaBits, bits < CertificateRules.rsaBitsMin else { return .malformed("\(why)") }
+        let subject = (try? DER.parse(fields.subject)).flatMap { try? DistinguishedName(derEncoded: $0) }.map { name($0) }
+        return shortKey(subject ?? "(no name)", bits)
+    }
+}
+
+extension CertificateFields {
     /// `nil` if it is no RSA key: then it is a point, or 32 octets, and no sequence of two numbers (RFC 3279 §2.3.1).
-    private static func rsaBits(_ certificate: Certificate) -> Int? {
-        guard let fields = CertificateFields(certificate), var key = try? DERReader(only: DERReader.Tag.sequence, in: fields.keyBits),
-            let modulus = try? key.integer()
+    fileprivate var rsaBits: Int? {
+        guard var key = try? DERReader(only: DERReader.Tag.sequence, in: keyBits), let modulus = try? key.integer(), (try? key.integer()) != nil, key.isAtEnd
         else { return nil }
         let digits = modulus.drop { $0 == 0 }
         return digits.first.map { digits.count * 8 - $0.leadingZeroBitCount } ?? 0
@@ -227,7 +239,7 @@ extension PathExamination {
 // MARK: What each may do
 
 extension PathExamination {
-    private func check(_ certificate: Certificate, isIssuer: Bool) throws(CertificateFault) {
+    func check(_ certificate: Certificate, isIssuer: Bool) throws(CertificateFault) {
         let subject = Self.name(certificate.subject)
         guard Self.signatures.contains(certificate.signatureAlgorithm) else { throw Self.weakSignature(of: certificate) }
         if certificate.version != .v3, !certificate.extensions.isEmpty { throw .refused("\(subject) has extensions, and is of version 1") }
