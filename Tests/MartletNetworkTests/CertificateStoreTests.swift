@@ -24,6 +24,16 @@ import Testing
         #expect(error?.description.contains(message) == true, "\(error?.description ?? "")")
     }
 
+    @Test("a certificate is warned about for 30 days, or for a sixth of its life if that is shorter")
+    func warningTime() {
+        let day = 86_400
+        #expect(MartletNetwork.CertificateStore.warningSeconds(notBefore: 0, notAfter: 365 * day) == 30 * day)
+        #expect(MartletNetwork.CertificateStore.warningSeconds(notBefore: 0, notAfter: 180 * day) == 30 * day)
+        #expect(MartletNetwork.CertificateStore.warningSeconds(notBefore: 0, notAfter: 90 * day) == 15 * day)
+        #expect(MartletNetwork.CertificateStore.warningSeconds(notBefore: 0, notAfter: 6 * day) == day)
+        #expect(MartletNetwork.CertificateStore.warningSeconds(notBefore: 5, notAfter: 0) == 0)
+    }
+
     @Test("a certificate that is not valid is served, with a warning")
     func warnings() throws {
         #expect(try Self.load("verona.example.pem", "verona.example.key").1 == [])

@@ -181,7 +181,7 @@ extension FederationService {
     ///   - file: PEM: the domain's own certificate, then those that lead to a trusted one.
     ///   - key: its key, if that is looked at as well.
     ///   - now: seconds since 1970.
-    /// - Returns: whether they accept it, and will for the next ``CertificateStore/warningDays`` days.
+    /// - Returns: whether they accept it, and will for some time (``CertificateStore/warningSeconds(notBefore:notAfter:)``).
     package func checkCertificate(
         _ file: String, key: String? = nil, of domain: String, now: Int, _ tell: @escaping (DiagnosisStep) -> Void
     ) async -> Bool {

@@ -1,6 +1,12 @@
 package import MartletXMPP
 package import X509
 
+#if canImport(FoundationEssentials)
+import FoundationEssentials
+#else
+import Foundation
+#endif
+
 #if canImport(Glibc)
 import Glibc
 #elseif canImport(Musl)
@@ -37,7 +43,7 @@ package struct CertificateCheckup {
         (self.trust, self.now, self.inquiry, self.tell) = (trust, now, inquiry, tell)
     }
 
-    /// - Returns: whether all is well, and will be for the next ``CertificateStore/warningDays`` days.
+    /// - Returns: whether all is well, and will be for some time (``CertificateStore/warningSeconds(notBefore:notAfter:)``).
     package func run(_ subject: Subject) async -> Bool {
         let chain: [[UInt8]]
         let certificates: [Certificate]
@@ -88,7 +94,7 @@ package struct CertificateCheckup {
             advise("have one issued by an authority that others trust, and name it under domains (certificate and key)")
             return false
         }
-        do throws(CertificateFault) { _ = try await trust.verify(chain, now: now + CertificateStore.warningDays * 86_400) } catch {
+        do throws(CertificateFault) { _ = try await trust.verify(chain, now: now + trusted.warningSeconds) } catch {
             say(.bad, "\(file): others accept it\(accepted), but not much longer: \(error)")
             advise("renew it, and reload the configuration")
             return false
@@ -125,6 +131,14 @@ package struct CertificateCheckup {
         }
         say(.good, "\(key): its key (\(kind)), which nobody but its owner may read")
         return true
+    }
+}
+
+extension TrustedCertificate {
+    fileprivate var warningSeconds: Int {
+        guard let leaf = chain.first else { return 0 }
+        let ends = [leaf.notValidBefore, leaf.notValidAfter].map { Int($0.timeIntervalSince1970) }
+        return CertificateStore.warningSeconds(notBefore: ends[0], notAfter: ends[1])
     }
 }
 

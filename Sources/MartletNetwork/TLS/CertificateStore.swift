@@ -132,8 +132,12 @@ package final class ServedCertificate: Sendable {
 
 /// The certificates of all domains. A reload swaps them all or none; connections keep what they began with.
 package final class CertificateStore: Sendable {
-    /// Before its end a certificate is warned about, in days.
+    /// For so many days before its end a certificate is warned about, if it lives for half a year or longer.
     package static let warningDays = 30
+
+    /// For how long before its end a certificate is warned about, in seconds: of a short life when a sixth of it is left. Whoever renews it by a program does
+    /// so when a third is left, as a rule, and has failed for long by then.
+    package static func warningSeconds(notBefore: Int, notAfter: Int) -> Int { min(warningDays * 86_400, max(0, notAfter - notBefore) / 6) }
 
     private struct Contents {
         var byDomain: [String: ServedCertificate]
@@ -330,6 +334,7 @@ extension CertificateStore {
         if served.notAfter < now { return .expired(file: files.chain, domain: files.domain) }
         if served.notBefore > now { return .notYetValid(file: files.chain, domain: files.domain) }
         let days = (served.notAfter - now) / 86_400
-        return days < warningDays ? .expiresSoon(file: files.chain, domain: files.domain, days: days) : nil
+        let isSoon = served.notAfter - now < warningSeconds(notBefore: served.notBefore, notAfter: served.notAfter)
+        return isSoon ? .expiresSoon(file: files.chain, domain: files.domain, days: days) : nil
     }
 }

@@ -60,6 +60,7 @@ package struct CertificateExpiry: Sendable {
         if configuration.domains.contains(where: { $0.clientCertificates != .off }) {
             named.append((configuration.clientCertificates.trustAnchors, "client-certificates.trust-anchors"))
             named.append((configuration.clientCertificates.authorities, "client-certificates.authorities"))
+            named.append((configuration.clientCertificates.mailAuthorities, "client-certificates.mail-authorities"))
         }
         named += configuration.oauth.map { (file: $0.trustAnchors, setting: "trust-anchors of the issuer \($0.issuer)") }
         return named.compactMap { named in named.file.map { ($0, named.setting) } }

@@ -55,6 +55,7 @@ struct CertificateExpiryTests {
         configuration.federation.trustAnchors = "/servers.pem"
         configuration.clientCertificates.trustAnchors = "/people.pem"
         configuration.clientCertificates.authorities = "/issuing.pem"
+        configuration.clientCertificates.mailAuthorities = "/mail.pem"
         configuration.federation.isEnabled = false
         #expect(CertificateExpiry.authorities(configuration).map(\.file) == [])
         configuration.federation.isEnabled = true
@@ -62,6 +63,6 @@ struct CertificateExpiryTests {
         configuration.domains[0].clientCertificates = .request
         configuration.federation.isEnabled = false
         let settings = CertificateExpiry.authorities(configuration).map(\.setting)
-        #expect(settings == ["client-certificates.trust-anchors", "client-certificates.authorities"])
+        #expect(settings == ["client-certificates.trust-anchors", "client-certificates.authorities", "client-certificates.mail-authorities"])
     }
 }
