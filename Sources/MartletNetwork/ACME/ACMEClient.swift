@@ -49,21 +49,26 @@ package struct ACMEClient: Sendable {
         (self.fetch, self.settings, self.key, self.challenges, self.wait) = (fetch, settings, key, challenges, wait)
     }
 
+    /// - Parameter tell: told of what has been done, in words for the operator.
     /// - Returns: the chain, in PEM, the certificate first. What is in it has not been looked at.
-    package func certificate(_ names: CertificateNames, _ request: CertificateRequest) async throws(ACMEError) -> String {
+    package func certificate(
+        _ names: CertificateNames, _ request: CertificateRequest, _ tell: @Sendable (String) -> Void = { _ in }
+    ) async throws(ACMEError) -> String {
         guard names.domains.count <= Self.namesMax else { throw .malformed("more than \(Self.namesMax) names would be in the certificate") }
         var exchange = ACMEExchange(fetch, settings, key)
         try await exchange.begin()
+        tell("\(settings.directory) knows the account")
         let identifiers = names.domains.map { "{\"type\":\"dns\",\"value\":\(JSONText.quoted($0.asciiDomainpart.lowercased()))}" }
         let made = try await exchange.post("{\"identifiers\":[\(identifiers.joined(separator: ","))]}", to: exchange.newOrder)
         let place = try exchange.location(of: made)
         var order: ACMEOrder = try made.decoded("an order")
         guard order.authorizations.count <= Self.namesMax else { throw .malformed("it wants to see more than it was asked for") }
         if order.status == .pending {
-            try await prove(order.authorizations, &exchange)
+            try await prove(order.authorizations, &exchange, tell)
             order = try await poll(place, "the order", &exchange) { $0.status != .pending }
         }
         if order.status == .ready {
+            tell("all names are proved; it is asked for the certificate")
             let finalize = try exchange.place(order.finalize)
             order = try await exchange.post("{\"csr\":\"\(Base64URL.encoded(request.der))\"}", to: finalize).decoded("an order")
         }
@@ -82,7 +87,7 @@ package struct ACMEClient: Sendable {
     }
 
     /// Lets the authority see that all names are ours: it looks at all of them before it is asked about the first.
-    private func prove(_ authorizations: [String], _ exchange: inout ACMEExchange) async throws(ACMEError) {
+    private func prove(_ authorizations: [String], _ exchange: inout ACMEExchange, _ tell: @Sendable (String) -> Void) async throws(ACMEError) {
         var tokens: [String] = []
         defer { for token in tokens { challenges.close(token) } }
         var looks: [Look] = []
@@ -90,6 +95,7 @@ package struct ACMEClient: Sendable {
             if let look = try await begin(exchange.place(text), &tokens, &exchange) { looks.append(look) }
         }
         for look in looks {
+            tell("it looks whether \(look.name) is ours")
             let outcome: ACMEAuthorization = try await poll(look.place, "the look at \(look.name)", &exchange) { $0.status != .pending }
             guard outcome.status == .valid else { throw .unproved(look.name, outcome.byHTTP?.error) }
         }

@@ -8,8 +8,8 @@ struct AccountCommand: AsyncParsableCommand {
         commandName: "account", abstract: "Add, list, change and move accounts.",
         discussion: "Works while the server runs and while it does not. Passwords are asked for, or read from standard input.",
         subcommands: [
-            Add.self, List.self, Disable.self, Enable.self, Delete.self, Password.self, ApplicationPasswordCommand.self, ImportAccountsCommand.self,
-            AccountExportCommand.self,
+            Add.self, List.self, Disable.self, Enable.self, Delete.self, Password.self, ApplicationPasswordCommand.self, AccountCertificatesCommand.self,
+            ImportAccountsCommand.self, AccountExportCommand.self,
         ])
 
     /// Does one thing at the desk and closes it.

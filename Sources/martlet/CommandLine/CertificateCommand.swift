@@ -4,9 +4,9 @@ import MartletXMPP
 
 struct CertificateCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "certificate", abstract: "Ask for, make and check the certificates of this server's domains.",
-        discussion: "These commands need no running server. 'martlet config reload' puts what they have made to use.",
-        subcommands: [Request.self, SelfSign.self, Check.self])
+        commandName: "certificate", abstract: "Ask for, make, renew and check the certificates of this server's domains.",
+        discussion: "But for renew, these commands need no running server. 'martlet config reload' puts what they have made to use.",
+        subcommands: [Request.self, SelfSign.self, Renew.self, Check.self])
 
     /// A domain of accounts, of the configuration.
     fileprivate static func domain(_ text: String, _ configuration: ServerConfiguration) throws(CommandFailure) -> ServerConfiguration.Domain {
@@ -115,15 +115,36 @@ struct CertificateCommand: AsyncParsableCommand {
         }
     }
 
+    struct Renew: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Have the running server ask its authority for a new certificate at once (ACME).",
+            discussion: """
+                The server renews certificates by itself in time, and after a failure asks again later and later; this asks now, and says what becomes of it, \
+                step by step. What there is stays in use until there is another one. Authorities limit how often they are asked for the same names. Ends with \
+                0 if there is a new certificate and it is in use, 69 otherwise.
+                """)
+        @OptionGroup var options: ConfigurationOption
+        @Argument(help: "The domain, as in the configuration.") var domain: String
+        @Flag(help: "One JSON object per line.") var json = false
+
+        func run() async throws {
+            let loaded = try options.load(serves: true)
+            let path = loaded.configuration.controlSocketPath
+            let response = try ControlClient(path: path).ask(.certificate(.renew(domain))) { Terminal.say($0, asJSON: json, else: $0.line) }
+            guard let response else { throw ControlClient.notRunning(path) }
+            guard case .done = response else { throw ServerReach.unexpected }
+        }
+    }
+
     struct Check: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Look at certificates: chain, names, time, key, and whether they are revoked.",
             discussion: """
                 Without an argument those of all domains; with a domain that domain's; with a file (anything with a slash or that ends in .pem or .crt) that one. \
                 A line with !! is wrong, and the one after it says what to do: chains that do not lead to an authority that is trusted (that of \
-                federation.trust-anchors, or this machine's), names that are missing, less than 30 days left, keys that do not match or that others \
-                than their owner may read. Authorities and responders that the certificate names are asked whether it is revoked, over the network. Ends \
-                with 0 if all is well, 65 if something is wrong, 66 if a file is not there.
+                federation.trust-anchors, or this machine's), names that are missing, less than 30 days left (or a sixth of a life that is short), keys \
+                that do not match or that others than their owner may read. Authorities and responders that the certificate names are asked whether it is \
+                revoked, over the network. Ends with 0 if all is well, 65 if something is wrong, 66 if a file is not there.
                 """)
         @OptionGroup var options: ConfigurationOption
         @Argument(help: ArgumentHelp("A domain of the configuration, or a PEM file.", valueName: "domain or file"), completion: .file()) var subject: String?

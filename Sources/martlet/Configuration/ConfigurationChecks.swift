@@ -334,10 +334,10 @@ struct ConfigurationChecks {
     private mutating func checkClientCertificates() {
         let section = configuration.clientCertificates
         guard let index = configuration.domains.firstIndex(where: { $0.clientCertificates != .off }) else { return }
-        if section.trustAnchors == nil {
+        if section.trustAnchors == nil, !section.isUserManaged {
             report(
                 "domains[\(index)].client-certificates", "no authority is believed about clients",
-                hint: "name a file with authorities by client-certificates.trust-anchors")
+                hint: "name a file with authorities by client-certificates.trust-anchors, or let accounts add certificates by client-certificates.user-managed")
         }
         checkReadable(section.trustAnchors, at: "client-certificates.trust-anchors")
         checkReadable(section.authorities, at: "client-certificates.authorities")
@@ -350,6 +350,9 @@ struct ConfigurationChecks {
         }
         if section.needsPublished, section.published == nil {
             report("client-certificates.require-published", "there is no folder of published certificates", hint: "name it by client-certificates.published")
+        }
+        if section.needsPublished, section.isUserManaged {
+            report("client-certificates.user-managed", "accounts cannot add certificates where all have to be published (client-certificates.require-published)")
         }
     }
 

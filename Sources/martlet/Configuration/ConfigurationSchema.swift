@@ -408,6 +408,12 @@ package enum ConfigurationSchema {
         .value(
             "require-published", \.needsPublished, .boolean, .reload,
             "Whether a certificate has to be in client-certificates.published as the account's, however the account is found: taking it out there ends its use."),
+        .value(
+            "user-managed", \.isUserManaged, .boolean, .reload,
+            """
+            Whether accounts may add certificates of their own, by their clients (XEP-0257). These need no authority. Whoever is logged in, by whatever \
+            means, can then let others in, also after the password has been changed.
+            """),
         .section("revocation", \.revocation, revocation, "How it is found out whether certificates of clients are revoked. No log-in waits for it."),
     ])
 

@@ -333,6 +333,8 @@ extension ServerConfiguration {
         /// Folder with a PEM file for each account.
         package var published: String?
         package var needsPublished = false
+        /// Whether accounts may add certificates of their own.
+        package var isUserManaged = false
         package var revocation = Revocation()
 
         package init() {}

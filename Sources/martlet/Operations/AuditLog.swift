@@ -92,6 +92,18 @@ package struct AuditLog: AuditSink {
                 metadata: ["account": "\(account)", "device": "\(device)", "password-remains": "\(passwordRemains)", "by": "\(by)"])
         case .deviceNamed(let account, let device, let name, let by):
             log.notice("device named", metadata: ["account": "\(account)", "device": "\(device)", "name": "\(name)", "by": "\(by)"])
+        case .certificateAdded(let account, let name, let fingerprint, let managesCertificates, let by):
+            log.notice(
+                "certificate added",
+                metadata: [
+                    "account": "\(account)", "name": "\(name)", "fingerprint": "\(fingerprint)", "manages-certificates": "\(managesCertificates)", "by": "\(by)",
+                ])
+        case .certificateRemoved(let account, let name, let fingerprint, let endsSessions, let by):
+            log.notice(
+                endsSessions ? "certificate revoked" : "certificate disabled",
+                metadata: ["account": "\(account)", "name": "\(name)", "fingerprint": "\(fingerprint)", "by": "\(by)"])
+        case .certificateRefused(let domain, let address, let reason):
+            log.notice("certificate of a client refused", metadata: ["domain": "\(domain)", "address": "\(address)", "why": "\(reason)"])
         case .invited(let domain, let localpart, let contact, let by):
             log.notice(
                 "invitation made",

@@ -59,6 +59,7 @@ package enum ControlOrder: Codable, Hashable, Sendable {
     case device(DeviceOrder)
     case login(LoginQuestion)
     case applicationPassword(ApplicationPasswordOrder)
+    case certificate(CertificateOrder)
     case federation(FederationOrder)
     case invitation(InvitationOrder)
 }
@@ -155,6 +156,7 @@ package enum ControlResponse: Codable, Hashable, Sendable {
     case applicationPasswords([ApplicationPasswordLine])
     /// As `ScramKeys.text` writes them, with nothing that checks a password.
     case keys([String])
+    case certificates([AccountCertificateLine])
     /// A device's tokens and sessions have ended; whether it may know the password.
     case revoked(passwordRemains: Bool)
     case login(LoginExplanation)

@@ -77,6 +77,8 @@ package final class ServerMetrics: Sendable {
         registry.describe("martlet_block_list_refusals", .counter, "What was refused since the start to those who are on block lists.")
         registry.describe("martlet_certificate_end_seconds", .gauge, "When the certificate of a domain ends, in seconds since 1970.")
         registry.describe("martlet_certificate_days_left", .gauge, "Whole days until the certificate of a domain ends; below zero once it has ended.")
+        registry.describe(
+            "martlet_certificate_renewals", .counter, "Times that an authority was asked for a certificate of a domain since the start, by what came of it.")
         registry.describe("martlet_data_free_bytes", .gauge, "Free space on the disk of the data folder.")
         registry.describe("martlet_data_free_percent", .gauge, "The same in percent of the disk.")
         registry.describe("martlet_ready", .gauge, "1 while the server takes clients.")
@@ -112,7 +114,8 @@ package final class ServerMetrics: Sendable {
         case .refused: refusals.increment()
         case .reported(_, let reason, _): reported(reason)
         case .sessionDetached, .sessionResumed, .accountCreated, .accountDeleted, .accountExported, .accountImported, .accountEnabled, .passwordChanged,
-            .keysAdded, .applicationPasswordMade, .applicationPasswordRevoked, .deviceRevoked, .deviceNamed, .archiveRead, .archivePurged, .greetingSet,
+            .keysAdded, .applicationPasswordMade, .applicationPasswordRevoked, .deviceRevoked, .deviceNamed, .certificateAdded, .certificateRemoved,
+            .certificateRefused, .archiveRead, .archivePurged, .greetingSet,
             .roomRead, .roomPurged, .roomCreated, .roomDestroyed, .roomAffiliationSet, .roomConfigured, .roomCommand, .sessionClosed, .announced, .invited, .invitationRevoked,
             .uploadsDeleted, .reportsDeleted, .peerStreamsClosed, .configurationReloaded: break
         }
@@ -122,6 +125,12 @@ package final class ServerMetrics: Sendable {
     package func storeCommit(submits: Int, _ time: TimeAmount) {
         storeCommits.recordNanoseconds(time.nanoseconds)
         storeCommitSubmits.record(submits)
+    }
+
+    /// An authority was asked for a certificate of a domain (RFC 8555).
+    package func certificateAsked(domain: String, isIssued: Bool) {
+        let dimensions = [("domain", domain), ("outcome", isIssued ? "issued" : "failed")]
+        Counter(label: "martlet_certificate_renewals", dimensions: dimensions, factory: factory).increment()
     }
 
     /// Reasons that are not known here are counted together: there may be any number of them.

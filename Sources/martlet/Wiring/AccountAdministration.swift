@@ -38,6 +38,7 @@ struct AccountAdministration: Sendable {
         case .report(let order): return try await reports.answer(order, by: by)
         case .applicationPassword(let order): return try await ApplicationPasswordAdministration(core: core, folder: folder).answer(order, by: by)
         case .device(let order): return try await DeviceAdministration(core: core, folder: folder).answer(order, by: by)
+        case .certificate(let order): return try await AccountCertificateAdministration(core: core, folder: folder).answer(order, by: by)
         case .upload(let order): return try await UploadAdministration(core: core, folder: folder).answer(order, by: by)
         case .status, .sessions, .closeSessions, .logLevel, .reload, .federation, .components, .login: return nil
         }

@@ -21,10 +21,14 @@ actor CertificateRenewal: Service {
     private var configuration: ServerConfiguration
     private var backoff: RenewalBackoff
     private var pause: Task<Void, Never>?
+    /// Domains for which the authority is being asked.
+    private var underWay: Set<String> = []
+    private let metrics: ServerMetrics
     private var putToUse: @Sendable () async -> CommandFailure? = { nil }
 
-    init(_ challenges: ACMEChallenges, on group: any EventLoopGroup, _ log: Logger, _ time: SystemClock, _ configuration: ServerConfiguration) {
-        (self.challenges, self.group, self.log, self.time, self.configuration) = (challenges, group, log, time, configuration)
+    init(_ challenges: ACMEChallenges, on group: any EventLoopGroup, _ logs: ServerLogs, _ time: SystemClock, _ configuration: ServerConfiguration) {
+        (self.challenges, self.group, self.time, self.configuration) = (challenges, group, time, configuration)
+        (log, metrics) = (logs.server, logs.metrics)
         let bytes = try? PrivateFiles.read(Self.stateFile(configuration), bytesMax: Self.stateBytesMax)
         backoff = bytes.flatMap { try? JSONDecoder().decode(RenewalBackoff.self, from: Data($0)) } ?? RenewalBackoff()
     }
@@ -73,15 +77,50 @@ actor CertificateRenewal: Service {
         guard let domain = configuration.domains.first(where: { $0.name == name }), let names = certificates.names(of: domain) else { return }
         let file = certificates.issuedFile(of: name)
         if let issued = try? IssuedCertificate(file: file), issued.isFor(names), now < issued.renewal { return }
-        guard !backoff.isResting(name, now: now) else { return }
+        guard !backoff.isResting(name, now: now), !underWay.contains(name) else { return }
+        try? await attempt(names, file, configuration, of: name) { _ in }
+    }
+
+    /// Asks for a certificate at once, whatever there is, and whenever it would be asked for next (`martlet certificate renew`).
+    ///
+    /// - Parameter tell: told of what has been done, in words for the operator.
+    func renewNow(_ name: String, _ tell: @escaping @Sendable (String) -> Void) async throws(CommandFailure) {
+        let configuration = configuration
+        let certificates = DomainCertificates(configuration: configuration)
+        guard configuration.issuedDomains.contains(name), let domain = configuration.domains.first(where: { $0.name == name }),
+            let names = certificates.names(of: domain)
+        else {
+            throw CommandFailure(
+                .data, "no authority is asked for certificates of \(name.prefix(255))",
+                hint: "acme.enabled and acme.domains say for which domains one is asked")
+        }
+        guard !underWay.contains(name) else { throw CommandFailure(.temporary, "the authority is being asked for a certificate of \(name) already") }
         do throws(RenewalFailure) {
-            try await renew(names, file, configuration)
+            try await attempt(names, certificates.issuedFile(of: name), configuration, of: name, tell)
+        } catch {
+            throw CommandFailure(.unavailable, "no certificate was issued; what there is stays in use: \(error)", hint: error.advice)
+        }
+    }
+
+    /// Asks once, and remembers what came of it.
+    private func attempt(
+        _ names: CertificateNames, _ file: String, _ configuration: ServerConfiguration, of name: String, _ tell: @escaping @Sendable (String) -> Void
+    ) async throws(RenewalFailure) {
+        underWay.insert(name)
+        defer { underWay.remove(name) }
+        do throws(RenewalFailure) {
+            try await renew(names, file, configuration, tell)
             backoff.succeeded(name)
+            tell("a certificate was issued, and lies in \(file)")
             if let failure = await putToUse() { throw .local(failure) }
+            tell("it is in use")
             log.notice("a certificate was issued", metadata: ["domain": "\(name)", "file": "\(file)", "names": "\(names.domains.count)"])
+            metrics.certificateAsked(domain: name, isIssued: true)
         } catch {
             // Who stops is not at fault.
-            guard !Task.isCancelled else { return }
+            guard !Task.isCancelled else { throw error }
+            metrics.certificateAsked(domain: name, isIssued: false)
+            let now = time.wallSeconds
             let until = backoff.failed(name, now: now, said: error.retryAfter, jitter: .random(in: 0...1))
             log.warning(
                 "no certificate was issued; what there is stays in use",
@@ -89,11 +128,15 @@ actor CertificateRenewal: Service {
                     "domain": "\(name)", "why": "\(error)", "hint": "\(error.advice)", "again": "\(Timestamp.text(Int64(until) * 1000))",
                     "failures": "\(backoff.failures(of: name))",
                 ])
+            saveState(configuration)
+            throw error
         }
         saveState(configuration)
     }
 
-    private func renew(_ names: CertificateNames, _ file: String, _ configuration: ServerConfiguration) async throws(RenewalFailure) {
+    private func renew(
+        _ names: CertificateNames, _ file: String, _ configuration: ServerConfiguration, _ tell: @escaping @Sendable (String) -> Void
+    ) async throws(RenewalFailure) {
         let client: ACMEClient
         let key: CertificateKey
         do throws(CommandFailure) {
@@ -106,7 +149,7 @@ actor CertificateRenewal: Service {
         let request: CertificateRequest
         do { request = try CertificateRequest(names, key) } catch { throw .local(CommandFailure(.software, "no request can be made: \(error)")) }
         let chain: String
-        do throws(ACMEError) { chain = try await client.certificate(names, request) } catch { throw .authority(error) }
+        do throws(ACMEError) { chain = try await client.certificate(names, request, tell) } catch { throw .authority(error) }
         try Self.put(key.pem + chain, at: file, for: names, now: time.wallSeconds)
     }
 

@@ -46,6 +46,7 @@ package struct ClientCertificateAssembly {
         settings.mapping.mailAuthorities = Set(try certificates(section.mailAuthorities, "mail-authorities"))
         settings.mapping.needsPublished = section.needsPublished
         settings.published = try published()
+        settings.takesOwn = section.isUserManaged
         return settings
     }
 

@@ -1,5 +1,6 @@
 package import MartletCore
 import MartletFeatures
+import MartletNetwork
 import MartletXMPP
 
 /// Makes of the configuration what the domains do with stanzas.
@@ -62,6 +63,7 @@ struct HostAssembly {
             registration: RegistrationSettings(configuration, passwords), invitations: InvitationSettings(configuration, at: domain.name), derivation: derivation)
         features.streamLimits = .init(
             bytesMax: configuration.limits.stanzaBytesMax, idleSeconds: configuration.idle.pingAfter.map { Int($0.components.seconds) })
+        features.certificates = configuration.clientCertificates.isUserManaged && domain.clientCertificates != .off ? OwnCertificateInspection() : nil
         features.outageStatus = domain.contacts.outage
         features.serverInformation = configuration.pubsub.service.publishesServerInformation ? configuration.pubsub(of: domain) : nil
         features.dataPolicy = statement(domain.dataPolicy)

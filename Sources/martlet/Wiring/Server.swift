@@ -66,7 +66,7 @@ final class Server: Sendable {
         core.components.apply(try ComponentAssembly(configuration: configuration).settings)
         let housekeeping = Housekeeping(core, certificates, start.logs, start.time, configuration)
         let information = ServerInformationPublisher(core, federation, start.logs.server, start.time, configuration)
-        let renewal = CertificateRenewal(challenges, on: core.pool.group, start.logs.server, start.time, configuration)
+        let renewal = CertificateRenewal(challenges, on: core.pool.group, start.logs, start.time, configuration)
         let control = ServerControl(core, certificates, clients, federation, components, housekeeping, information, renewal, start)
         await renewal.begin { await control.certificateIssued() }
         let isReady = NIOLockedValueBox(false)

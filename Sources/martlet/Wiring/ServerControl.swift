@@ -77,7 +77,16 @@ actor ServerControl {
             return try await FederationControl(service: federation, domains: configuration.allDomains, audit: logs.audit).answer(order, by: by) {
                 tell(.step($0))
             }
-        case .accounts, .account, .create, .portable, .archive, .room, .invitation, .upload, .report, .device, .applicationPassword:
+        case .certificate(.renew(let domain)):
+            let name = try FederationControl.domain(domain)
+            let start = time.wallMilliseconds
+            try await renewal.renewNow(name) { [time] text in
+                tell(.step(DiagnosisStep(.certificate, .good, text, milliseconds: time.wallMilliseconds - start)))
+            }
+            logs.server.notice("a certificate was renewed by order", metadata: ["domain": "\(name)", "by": "\(by)"])
+            return .done
+        case .certificate(.list), .certificate(.revoke), .accounts, .account, .create, .portable, .archive, .room, .invitation, .upload, .report, .device,
+            .applicationPassword:
             throw CommandFailure(.software, "the order was not carried out")
         }
     }

@@ -45,6 +45,19 @@ struct CommandTests {
         #expect(result.errors.contains("does not host montague.example"))
     }
 
+    @Test("certificates that accounts have added are listed and revoked without a server (XEP-0257); to renew that of a domain needs one")
+    func certificates() throws {
+        try household.configure()
+        _ = try household.run("init", "--config", household.file, "--admin", "nurse@capulet.example", "--password-stdin", input: "secret\n")
+        let listed = try household.run("account", "certificates", "nurse@capulet.example", "--config", household.file)
+        #expect(listed.status == 0 && listed.output.isEmpty, "\(listed.errors)")
+        let revoked = try household.run("account", "certificates", "nurse@capulet.example", "--revoke", "phone", "--config", household.file)
+        #expect(revoked.status == 65 && revoked.errors.contains("no such certificate"), "\(revoked.errors)")
+        #expect(try household.run("account", "certificates", "nobody@capulet.example", "--config", household.file).status == 67)
+        let renewed = try household.run("certificate", "renew", "capulet.example", "--config", household.file)
+        #expect(renewed.status == 69 && renewed.errors.contains("does not run"), "\(renewed.errors)")
+    }
+
     @Test("accounts are added, listed, disabled, enabled and deleted without a server")
     func accounts() throws {
         try household.configure()

@@ -80,6 +80,7 @@ struct ConfigurationReloadTests {
         KeyChange("client-certificates.subject", .configuration) { $0.clientCertificates.subject = "UID={localpart}" },
         KeyChange("client-certificates.published", .configuration) { $0.clientCertificates.published = "/people" },
         KeyChange("client-certificates.require-published", .configuration) { $0.clientCertificates.needsPublished.toggle() },
+        KeyChange("client-certificates.user-managed", .configuration) { $0.clientCertificates.isUserManaged.toggle() },
         KeyChange("client-certificates.revocation.mode", .configuration) { $0.clientCertificates.revocation.mode = .require },
         KeyChange("client-certificates.revocation.lists", .configuration) { $0.clientCertificates.revocation.lists = ["/lists"] },
         KeyChange("client-certificates.revocation.fetch-hosts", .configuration) { $0.clientCertificates.revocation.fetchHosts = ["crl.example"] },

@@ -87,6 +87,13 @@ struct ClientCertificateAssemblyTests {
         #expect(found.map(\.path) == ["client-certificates.require-published"])
     }
 
+    @Test("where accounts add certificates no authority is needed, and not all of them can be published")
+    func userManaged() {
+        #expect(problems(Self.asking + "client-certificates: {user-managed: true}\n") == [])
+        let found = problems(Self.asking + "client-certificates: {user-managed: true, require-published: true, published: /people}\n")
+        #expect(found.map(\.path) == ["client-certificates.user-managed"])
+    }
+
     @Test("policies are object identifiers, and a subject has one place for the localpart")
     func values() {
         for text in ["1.2", "1..2", "a.b.c", "1.2.12345678901", ""] {
