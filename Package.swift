@@ -94,6 +94,8 @@ let fuzzing: [String: [Target.Dependency]] = [
     "Proxy": ["MartletNetwork", .nioCore],
     "DNS": ["MartletNetwork"],
     "Revocation": ["MartletNetwork"],
+    "Hello": ["MartletNetwork", .nioCore],
+    "Certificate": ["MartletNetwork", "MartletXMPP"],
     "Peer": ["MartletXMPP", "MartletXML", .nioCore],
     "Configuration": ["martlet"],
     "WebSocket": ["MartletNetwork", .nioCore],
