@@ -10,11 +10,14 @@ final class PlayedServer: Sendable {
     private let listener: any Channel
     private let callers: AsyncStream<TestClient>
 
-    init(in book: PortBook) async throws {
+    /// - Parameter isTLS13: whether it speaks more than TLS 1.2.
+    init(in book: PortBook, isTLS13: Bool = true) async throws {
         let files = Fixtures.files("mantua.example")
         let chain = try NIOSSLCertificate.fromPEMFile(files.chain).map { NIOSSLCertificateSource.certificate($0) }
         let key = try NIOSSLPrivateKey(file: files.key, format: .pem)
-        let tls = try NIOSSLContext(configuration: .makeServerConfiguration(certificateChain: chain, privateKey: .privateKey(key)))
+        var configuration = TLSConfiguration.makeServerConfiguration(certificateChain: chain, privateKey: .privateKey(key))
+        configuration.maximumTLSVersion = isTLS13 ? .tlsv13 : .tlsv12
+        let tls = try NIOSSLContext(configuration: configuration)
         let (callers, come) = AsyncStream<TestClient>.makeStream()
         self.callers = callers
         listener = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
