@@ -23,10 +23,11 @@ final class AccountCertificateReads {
     init(_ connection: any SQLConnection) throws(SQLError) {
         all = try connection.prepare(
             "SELECT name, content, manages, added, expires FROM account_certificate WHERE account = $1 ORDER BY added, name")
+        // In this order: else SQLite looks through the accounts of the domain, which are in the order that is asked for, at each handshake of a stranger.
         holders = try connection.prepare(
             """
-            SELECT a.domainpart, a.localpart FROM account_certificate c JOIN account a ON a.id = c.account
-            WHERE c.fingerprint = $1 AND a.domainpart = $2 ORDER BY a.localpart LIMIT $3
+            SELECT a.domainpart, a.localpart FROM account_certificate c CROSS JOIN account a
+            WHERE c.fingerprint = $1 AND a.id = c.account AND a.domainpart = $2 ORDER BY a.localpart LIMIT $3
             """)
     }
 
