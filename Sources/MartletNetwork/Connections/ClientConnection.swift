@@ -265,7 +265,9 @@ extension ClientConnection {
             guard let own = tls.peerCertificate, let bytes = try? own.toDERBytes() else { return }
             shown = service.clientCertificates.recall(bytes)
         } else if shown.reduce(0, { $0 + $1.count }) > ClientCertificates.shownBytesMax {
-            return service.log.info("a client's certificates are too long", metadata: ["address": "\(remoteAddress)"])
+            service.log.info("a client's certificates are too long", metadata: ["address": "\(remoteAddress)"])
+            let reason = "its certificates have more than \(ClientCertificates.shownBytesMax) bytes"
+            return service.router.audit.record(.certificateRefused(domain: domain, address: remoteAddress, reason: reason))
         }
         stream.examine(shown, at: domain)
     }
