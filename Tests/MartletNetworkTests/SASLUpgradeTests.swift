@@ -83,7 +83,8 @@ struct SASLUpgradeTests {
     func off() async throws {
         try await Self.with(TestUpgrades([.sha512]), isOn: false) { _, client, features in
             #expect(!features.contains("urn:xmpp:sasl:upgrade:0"))
-            #expect(try await Self.prove(client, Self.wish + Self.bind, hear: Self.headerEnd).contains("<bound "))
+            let success = try await Self.prove(client, Self.wish + Self.bind, hear: Self.headerEnd)
+            #expect(success.contains("<bound "))
         }
     }
 
@@ -119,7 +120,8 @@ struct SASLUpgradeTests {
             let authenticate = """
                 <authenticate xmlns='urn:xmpp:sasl:2' mechanism='PLAIN'><initial-response>\(response)</initial-response>\(Self.wish)\(Self.bind)</authenticate>
                 """
-            #expect(try await client.say(authenticate, hear: Self.headerEnd).contains("<bound "))
+            let success = try await client.say(authenticate, hear: Self.headerEnd)
+            #expect(success.contains("<bound "))
             #expect(audit.lines == ["juliet@verona.example SCRAM-SHA-512"])
         }
     }
