@@ -93,6 +93,21 @@ struct TokenLoginTests {
         return String(try #require(failure.firstRange(of: "<failure xmlns='urn:xmpp:sasl:2'><").map { failure[$0.upperBound...].prefix { $0 != " " } }))
     }
 
+    @Test("who logs in by the password of an application has a session that says so, no token, and is remembered with its name")
+    func application() async throws {
+        let record = RecordedLogins()
+        try await Self.with(audit: record) { world in
+            let client = try await world.connect()
+            let success = try await client.say(Self.password(Self.wish(.none) + Self.bind, password: "eraser"), hear: Self.headerEnd)
+            #expect(success.contains("<bound ") && Self.given(in: success) == nil)
+            let device = try #require(try await world.device)
+            #expect(device.applicationPassword == "mail" && device.proofs == [] && device.tokens == [:])
+            #expect(world.server.router.sessions(of: world.juliet).map(\.application) == ["mail"])
+            #expect(record.lines == ["PLAIN of mail"])
+            try await client.close()
+        }
+    }
+
     // MARK: The ordinary way
 
     @Test("a client logs in by its password, is given a token, and logs in by that in one round trip, bound to its connection", arguments: HashedTokenMechanism.allCases)
@@ -251,14 +266,14 @@ struct TokenLoginTests {
     }
 }
 
-/// By which mechanism log-ins succeeded, or failed and why.
+/// By which mechanism log-ins succeeded, and by which application's password, or failed and why.
 private final class RecordedLogins: AuditSink {
     private let all = NIOLockedValueBox<[String]>([])
     var lines: [String] { all.withLockedValue { $0 } }
 
     func record(_ event: AuditEvent) {
         switch event {
-        case .loginSucceeded(_, let mechanism, _, _): all.withLockedValue { $0.append(mechanism) }
+        case .loginSucceeded(_, let mechanism, _, let application): all.withLockedValue { $0.append(mechanism + (application.map { " of \($0)" } ?? "")) }
         case .loginFailed(_, let mechanism, _, let verdict): all.withLockedValue { $0.append("\(mechanism) \(verdict)") }
         default: break
         }

@@ -72,6 +72,29 @@ struct CommandTests {
         #expect(try account("delete") == 67)
     }
 
+    @Test("a password that breaks a rule is refused with the rule; one for an application is made, listed and taken away without a server")
+    func passwords() throws {
+        try household.configure()
+        _ = try household.run("init", "--config", household.file)
+        func command(_ words: String..., input: String = "") throws -> CommandResult {
+            try household.run(arguments: ["account"] + words + ["--config", household.file], input: input)
+        }
+        let juliet = "juliet@capulet.example"
+        let short = try command("add", juliet, input: "1234567\n")
+        #expect(short.status == 65 && short.errors.contains("at least 8 characters"))
+        #expect(try command("add", juliet, input: "juliet@capulet.example\n").status == 65)
+        #expect(try command("add", juliet, input: "12345678\n").status == 0)
+        let made = try command("app-password", "add", juliet, "mail")
+        #expect(made.status == 0 && made.output.split(separator: "-").count == 7, "\(made.errors)")
+        let list = try command("app-password", "list", juliet).output
+        #expect(list.hasPrefix("mail  made on ") && list.contains("never used"))
+        #expect(try command("app-password", "add", juliet, "mail").status == 65)
+        #expect(try command("app-password", "revoke", juliet, "mail").status == 0)
+        #expect(try command("app-password", "revoke", juliet, "mail").status == 65)
+        #expect(try command("app-password", "list", juliet).output.isEmpty)
+        #expect(try command("app-password", "list", "nobody@capulet.example").status == 67)
+    }
+
     @Test("an account that exists, a domain that is not hosted and an empty password end with 65")
     func refused() throws {
         try household.configure()

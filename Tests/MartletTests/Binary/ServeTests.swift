@@ -89,6 +89,26 @@ struct ServeTests {
         #expect(server.stop() == 0)
     }
 
+    @Test("the password of an application lets in until it is revoked, which ends its session, and a new password of the account ends it")
+    func applicationPasswords() throws {
+        let server = try started()
+        func command(_ words: String..., input: String = "") throws -> CommandResult {
+            try household.run(arguments: ["account"] + words + ["--config", household.file], input: input)
+        }
+        let nurse = "nurse@capulet.example"
+        let password = try command("app-password", "add", nurse, "mail").output.trimmingCharacters(in: .whitespacesAndNewlines)
+        let client = try PlainClient(port: household.ports[0])
+        #expect(try client.logIn("nurse", password).contains("nurse@capulet.example/test"))
+        #expect(try command("app-password", "list", nurse).output.contains("last used on"))
+        #expect(try command("app-password", "revoke", nurse, "mail").status == 0)
+        #expect(client.readToEnd().contains("<not-authorized"))
+        #expect(try PlainClient(port: household.ports[0]).logIn("nurse", password).contains("</failure>"))
+        let next = try command("app-password", "add", nurse, "mail").output.trimmingCharacters(in: .whitespacesAndNewlines)
+        #expect(try command("password", nurse, input: "another secret\n").status == 0)
+        #expect(try PlainClient(port: household.ports[0]).logIn("nurse", next).contains("</failure>"))
+        #expect(server.stop() == 0)
+    }
+
     @Test("its control socket is its user's alone")
     func controlSocket() throws {
         let server = try started()
