@@ -358,8 +358,8 @@ struct MechanismTooWeakTests {
         #expect(try Self.opened(certified).1.summary == "offer TLS absent, EXTERNAL")
     }
 
-    @Test("SCRAM says inside of it what was offered by the rules (XEP-0474)")
-    func downgradeProtection() throws {
+    @Test("what a rule about everybody leaves out is not offered, and refused like anything that was not")
+    func leftOut() throws {
         let rule = LoginPolicyTests.rule(1) { $0.mechanisms = [.scram(.sha256)] }
         let server = Self.server([rule])
         var (machine, action) = try Self.opened(server)
