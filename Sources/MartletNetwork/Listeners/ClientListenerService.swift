@@ -38,6 +38,8 @@ package final class ClientListenerService: Sendable {
 
     /// Puts other settings in force for connections that come from now on; those that are there keep what they began with, except that clients
     /// go that other rules about log-ins would not let in. Ports stay.
+    ///
+    /// - Parameter kerberos: reads their tickets, if anybody does.
     package func apply(_ settings: NetworkSettings, _ kerberos: KerberosAcceptor?) {
         let before = service.settings.policy
         let fresh = ClientService(service, with: settings, kerberos)
@@ -67,6 +69,9 @@ package final class ClientListenerService: Sendable {
     package func loginDelays(_ address: NetworkAddress?, _ account: BareJID) -> (address: TimeAmount, account: TimeAmount) {
         service.loginDelays(address, account, at: .now())
     }
+
+    /// The same, and who reads tickets stays.
+    package func apply(_ settings: NetworkSettings) { apply(settings, service.kerberos) }
 
     /// Whether it is known how to find out whether certificates of clients are revoked.
     package var checksRevocation: Bool { service.clientCertificates.checksRevocation }
