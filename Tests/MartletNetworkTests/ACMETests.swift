@@ -53,6 +53,18 @@ struct ACMETests {
 
     // MARK: What is said
 
+    @Test("what has been done is told as it is done")
+    func told() async throws {
+        try await Self.with { world in
+            let told = NIOLockedValueBox<[String]>([])
+            _ = try await world.client.certificate(world.names, world.request) { text in told.withLockedValue { $0.append(text) } }
+            #expect(told.withLockedValue { $0 } == [
+                "\(world.authority.base)/directory knows the account", "it looks whether verona.example is ours",
+                "all names are proved; it is asked for the certificate",
+            ])
+        }
+    }
+
     @Test("an account, an order, a challenge, a request, and the chain")
     func whole() async throws {
         try await Self.with(settings: { $0.contacts = ["mailto:friar@verona.example"] }) { world in
