@@ -53,6 +53,82 @@ struct ACMETests {
 
     // MARK: What is said
 
+    // MARK: When another one is asked for (RFC 9773)
+
+    /// The certificate of RFC 9773, appendix A, as its authority knows it.
+    private static let knownAs = "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE"
+    private static let issued = """
+        -----BEGIN CERTIFICATE-----
+        MIIBQzCB66ADAgECAgUAh2VDITAKBggqhkjOPQQDAjAVMRMwEQYDVQQDEwpFeGFt
+        cGxlIENBMCIYDzAwMDEwMTAxMDAwMDAwWhgPMDAwMTAxMDEwMDAwMDBaMBYxFDAS
+        BgNVBAMTC2V4YW1wbGUuY29tMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEeBZu
+        7cbpAYNXZLbbh8rNIzuOoqOOtmxA1v7cRm//AwyMwWxyHz4zfwmBhcSrf47NUAFf
+        qzLQ2PPQxdTXREYEnKMjMCEwHwYDVR0jBBgwFoAUaYhba4dGQEHhs3uEe6CuLN4B
+        yNQwCgYIKoZIzj0EAwIDRwAwRAIge09+S5TZAlw5tgtiVvuERV6cT4mfutXIlwTb
+        +FYN/8oCIClDsqBklhB9KAelFiYt9+6FDj3z4KGVelYM5MdsO3pK
+        -----END CERTIFICATE-----
+
+        """
+
+    private static func issuedCertificate() throws -> IssuedCertificate {
+        let file = FileManager.default.temporaryDirectory.appendingPathComponent("issued-\(UUID()).pem")
+        try Data(issued.utf8).write(to: file)
+        defer { try? FileManager.default.removeItem(at: file) }
+        return try IssuedCertificate(file: file.path)
+    }
+
+    /// What is made of an authority's suggestion.
+    private static func window(_ content: String, headers: [(String, String)] = []) async throws -> Result<RenewalWindow?, ACMEError> {
+        let outcome = NIOLockedValueBox<Result<RenewalWindow?, ACMEError>>(.success(nil))
+        let answers: PlayedAuthority.Change = { request, place, _ in
+            let places = "{\"newNonce\":\"\(place)/nonce\",\"newAccount\":\"\(place)/accounts\",\"newOrder\":\"\(place)/orders\",\"renewalInfo\":\"\(place)/renewal\"}"
+            return switch request.path {
+            case "/directory": Answer(body: places)
+            case "/renewal/\(knownAs)": Answer(headers: headers, body: content)
+            default: nil
+            }
+        }
+        try await with(answers) { world in
+            let issued = try issuedCertificate()
+            do throws(ACMEError) {
+                let window = try await world.client.renewalWindow(of: issued)
+                outcome.withLockedValue { $0 = .success(window) }
+            } catch { outcome.withLockedValue { $0 = .failure(error) } }
+            #expect(world.authority.requests.map(\.path) == ["/directory", "/renewal/\(knownAs)"])
+        }
+        return outcome.withLockedValue { $0 }
+    }
+
+    @Test("an authority suggests when to ask for another certificate, by its name for the one that there is (RFC 9773 §4)")
+    func renewalWindow() async throws {
+        let content = "{\"suggestedWindow\":{\"start\":\"2027-01-15T08:00:00Z\",\"end\":\"2027-01-16T10:00:00+02:00\"}}"
+        let window = try await Self.window(content).get()
+        #expect(window?.times == 1_800_000_000..<1_800_086_400 && window?.seconds == RenewalWindow.secondsDefault)
+        for (said, meant) in [("60", 3_600), ("21600", 21_600), ("600000", 86_400)] {
+            #expect(try await Self.window(content, headers: [("Retry-After", said)]).get()?.seconds == meant)
+        }
+    }
+
+    @Test(
+        "a suggestion that makes no sense is none",
+        arguments: [
+            "{}", "{\"suggestedWindow\":{\"start\":\"2027-01-15T08:00:00Z\",\"end\":\"2027-01-15T08:00:00Z\"}}",
+            "{\"suggestedWindow\":{\"start\":\"2027-01-16T08:00:00Z\",\"end\":\"2027-01-15T08:00:00Z\"}}",
+            "{\"suggestedWindow\":{\"start\":\"soon\",\"end\":\"later\"}}",
+        ])
+    func noWindow(content: String) async throws {
+        guard case .failure(.malformed) = try await Self.window(content) else { return #expect(Bool(false)) }
+    }
+
+    @Test("an authority that suggests nothing is not asked")
+    func noSuggestions() async throws {
+        try await Self.with { world in
+            let window = try await world.client.renewalWindow(of: try Self.issuedCertificate())
+            #expect(window == nil)
+            #expect(world.authority.requests.map(\.path) == ["/directory"])
+        }
+    }
+
     @Test("what has been done is told as it is done")
     func told() async throws {
         try await Self.with { world in

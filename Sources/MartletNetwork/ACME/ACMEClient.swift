@@ -80,6 +80,12 @@ package struct ACMEClient: Sendable {
         return String(decoding: chain.bytes, as: UTF8.self)
     }
 
+    /// When the authority would like to be asked for another certificate in the place of one; `nil` if it does not say.
+    package func renewalWindow(of certificate: IssuedCertificate) async throws(ACMEError) -> RenewalWindow? {
+        guard let identifier = certificate.renewalIdentifier else { return nil }
+        return try await ACMEExchange(fetch, settings, key).renewalWindow(of: identifier)
+    }
+
     /// A name that the authority is looking at.
     private struct Look {
         let place: HTTPURL
@@ -152,8 +158,7 @@ struct ACMEExchange {
 
     /// Reads the directory, and finds or makes the account (RFC 8555 §7.3: who has one with that key gets it).
     mutating func begin() async throws(ACMEError) {
-        let directory: ACMEDirectory = try await ask(HTTPRequest(settings.directory, bytesMax: ACMEClient.answerBytesMax, deadline: settings.requestDeadline))
-            .success().decoded("the directory")
+        let directory = try await directory()
         newNonce = try place(directory.newNonce)
         newOrder = try place(directory.newOrder)
         let newAccount = try place(directory.newAccount)
@@ -169,6 +174,21 @@ struct ACMEExchange {
         if answer.status == 200, account.contact ?? [] != settings.contacts {
             _ = try await post("{\"contact\":\(JSONText.list(settings.contacts))}", to: url)
         }
+    }
+
+    private func directory() async throws(ACMEError) -> ACMEDirectory {
+        try await ask(HTTPRequest(settings.directory, bytesMax: ACMEClient.answerBytesMax, deadline: settings.requestDeadline))
+            .success().decoded("the directory")
+    }
+
+    /// Asked without an account (RFC 9773 §4.1).
+    func renewalWindow(of identifier: String) async throws(ACMEError) -> RenewalWindow? {
+        guard let base = try await directory().renewalInfo else { return nil }
+        let url = try place(base.hasSuffix("/") ? base + identifier : "\(base)/\(identifier)")
+        let answer = try await ask(HTTPRequest(url, bytesMax: ACMEClient.answerBytesMax, deadline: settings.requestDeadline)).success()
+        let info: ACMERenewalInfo = try answer.decoded("renewal information")
+        guard let window = RenewalWindow(info, seconds: answer.retryAfter) else { throw .malformed("the window for a renewal") }
+        return window
     }
 
     /// A request. - Parameter payload: empty for what is only read (RFC 8555 §6.3).

@@ -39,6 +39,8 @@ struct ACMEDirectory: Decodable {
     var newNonce: String
     var newAccount: String
     var newOrder: String
+    /// RFC 9773 §4.1.
+    var renewalInfo: String?
     var meta: Meta?
 }
 
@@ -74,6 +76,15 @@ struct ACMEAuthorization: Decodable {
 
     /// The one that is answered by HTTP (RFC 8555 §8.3).
     var byHTTP: Challenge? { challenges.first { $0.type == "http-01" } }
+}
+
+/// When it would like to be asked for another certificate (RFC 9773 §4.2).
+struct ACMERenewalInfo: Decodable {
+    struct Window: Decodable {
+        var start: String
+        var end: String
+    }
+    var suggestedWindow: Window
 }
 
 /// Why an authority has not given a certificate.

@@ -13,6 +13,8 @@ package struct IssuedCertificate: Hashable, Sendable {
     /// Seconds since 1970.
     package let notBefore: Int
     package let notAfter: Int
+    /// By which its authority knows it (RFC 9773 §4.1); `nil` if it does not say who has issued it.
+    let renewalIdentifier: String?
     private let digest: [UInt8]
     private let certificate: PeerCertificate
 
@@ -25,6 +27,16 @@ package struct IssuedCertificate: Hashable, Sendable {
         notAfter = Int(parsed.notValidAfter.timeIntervalSince1970)
         digest = Array(SHA256.hash(data: der))
         certificate = PeerCertificate(parsed)
+        let issuer = try? parsed.extensions.authorityKeyIdentifier?.keyIdentifier
+        renewalIdentifier = issuer.flatMap { issuer in
+            CertificateFields(der[...]).map { "\(Base64URL.encoded(issuer)).\(Base64URL.encoded($0.serialNumber))" }
+        }
+    }
+
+    /// Its own moment in what its authority suggests, and before a tenth of its life is left, whatever that suggests.
+    package func renewal(in window: RenewalWindow) -> Int {
+        let moment = window.times.lowerBound + window.times.count / 256 * Int(digest[0])
+        return min(moment, notAfter - (notAfter - notBefore) / 10)
     }
 
     /// Whether all names are in it.
@@ -35,6 +47,26 @@ package struct IssuedCertificate: Hashable, Sendable {
     package var renewal: Int {
         let third = (notAfter - notBefore) / 3
         return notAfter - third - third / 10 * Int(digest[0]) / 256
+    }
+}
+
+/// When an authority would like to be asked for another certificate (RFC 9773 §4.2).
+package struct RenewalWindow: Hashable, Sendable {
+    /// For how long what it says holds, in seconds, and if it does not say for how long (§4.3).
+    package static let secondsRange = 3_600...86_400
+    package static let secondsDefault = 6 * 3_600
+
+    /// Seconds since 1970.
+    package let times: Range<Int>
+    /// For how long that holds, in seconds.
+    package let seconds: Int
+
+    /// `nil` if it ends before it begins, or one of both is no time.
+    init?(_ info: ACMERenewalInfo, seconds: Int?) {
+        guard let start = DateTime.milliseconds(of: info.suggestedWindow.start), let end = DateTime.milliseconds(of: info.suggestedWindow.end), start < end
+        else { return nil }
+        times = Int(start / 1_000)..<Int(end / 1_000)
+        self.seconds = min(max(seconds ?? Self.secondsDefault, Self.secondsRange.lowerBound), Self.secondsRange.upperBound)
     }
 }
 

@@ -24,6 +24,8 @@ actor CertificateRenewal: Service {
     /// Domains for which the authority is being asked.
     private var underWay: Set<String> = []
     private let metrics: ServerMetrics
+    /// When a certificate is to be followed by another one, as its authority has said or as is usual, and until when that holds.
+    private var moments: [String: (issued: IssuedCertificate, moment: Int, until: Int)] = [:]
     private var putToUse: @Sendable () async -> CommandFailure? = { nil }
 
     init(_ challenges: ACMEChallenges, on group: any EventLoopGroup, _ logs: ServerLogs, _ time: SystemClock, _ configuration: ServerConfiguration) {
@@ -76,9 +78,26 @@ actor CertificateRenewal: Service {
         let certificates = DomainCertificates(configuration: configuration)
         guard let domain = configuration.domains.first(where: { $0.name == name }), let names = certificates.names(of: domain) else { return }
         let file = certificates.issuedFile(of: name)
-        if let issued = try? IssuedCertificate(file: file), issued.isFor(names), now < issued.renewal { return }
+        if let issued = try? IssuedCertificate(file: file), issued.isFor(names), now < (await moment(of: issued, at: name, configuration, now: now)) { return }
         guard !backoff.isResting(name, now: now), !underWay.contains(name) else { return }
         try? await attempt(names, file, configuration, of: name) { _ in }
+    }
+
+    /// When another one is asked for. What its authority suggests (RFC 9773) is asked a few times a day; where it says nothing, or cannot be reached, it is
+    /// done as usual.
+    private func moment(of issued: IssuedCertificate, at name: String, _ configuration: ServerConfiguration, now: Int) async -> Int {
+        if let known = moments[name], known.issued == issued, now < known.until { return known.moment }
+        var (moment, seconds) = (issued.renewal, RenewalWindow.secondsDefault)
+        do {
+            if let window = try await client(configuration).renewalWindow(of: issued) {
+                (moment, seconds) = (issued.renewal(in: window), window.seconds)
+                log.debug("when to renew a certificate is known", metadata: ["domain": "\(name)", "at": "\(Timestamp.text(Int64(moment) * 1000))"])
+            }
+        } catch {
+            log.info("the authority does not say when to renew a certificate", metadata: ["domain": "\(name)", "why": "\(error)"])
+        }
+        moments[name] = (issued, moment, now + seconds)
+        return moment
     }
 
     /// Asks for a certificate at once, whatever there is, and whenever it would be asked for next (`martlet certificate renew`).
