@@ -79,7 +79,7 @@ var targets: [Target] = [
         "MartletNetworkTests",
         [
             "MartletNetwork", "MartletCore", "MartletXMPP", "MartletXML", .nioCore, .nioPosix, .nioEmbedded, .nioTLS, .nioSSL, .nioHTTP1,
-            .crypto, .x509, .asn1, .jwtKit, .logging,
+            .crypto, .cryptoExtras, .x509, .asn1, .logging,
         ]),
     tests("MartletTestingTests", ["MartletTesting", "MartletXMPP", "MartletXML", .nioCore]),
     tests("MartletTests", ["martlet"]),
