@@ -56,6 +56,16 @@ struct ClientCertificateManagementTests {
             by: "juliet@capulet.example/balcony")))
     }
 
+    @Test("who has come in by the password of an application adds and removes nothing")
+    func application() {
+        let juliet = server.client("juliet/balcony")
+        #expect(append("Mobile Client", phone, by: juliet).contains("type='result'"))
+        let old = server.client("juliet/old", application: "old phone")
+        #expect(append("Bot", bot, by: old).contains("<forbidden "))
+        #expect(remove("Mobile Client", "revoke", by: old).contains("<forbidden ") && remove("Mobile Client", "disable", by: old).contains("<forbidden "))
+        #expect(stored.map(\.name) == ["Mobile Client"])
+    }
+
     @Test("space in a name and in base64 does not matter")
     func space() {
         let juliet = server.client("juliet/balcony")

@@ -45,6 +45,18 @@ struct LoginRuleTests {
         try await server.stop()
     }
 
+    @Test("no keys are made of a right password that is not good enough, which would take time (XEP-0480)")
+    func noKeys() async throws {
+        let audit = RecordedVerdicts()
+        var settings = Self.settings([try Self.rule()])
+        settings.policy.upgrades = [.sha512]
+        let server = try await TestServer([.plain], settings: settings, accounts: TestAccounts(upgrades: TestUpgrades([.sha512])), audit: audit)
+        let port = try #require(server.service.ports.first)
+        for name in ["juliet", "romeo"] { _ = try await Self.attempt(name, "pencil", port) }
+        #expect(audit.lines == ["PLAIN mechanismTooWeak", "keys of romeo", "PLAIN"])
+        try await server.stop()
+    }
+
     @Test("they count as failures of the account and of the address, right or wrong")
     func throttled() async throws {
         let server = try await TestServer([.plain], settings: Self.settings([try Self.rule()]))
@@ -129,6 +141,7 @@ private final class RecordedVerdicts: AuditSink {
         switch event {
         case .loginSucceeded(_, let mechanism, _): all.withLockedValue { $0.append(mechanism) }
         case .loginFailed(_, let mechanism, _, let verdict): all.withLockedValue { $0.append("\(mechanism) \(verdict)") }
+        case .keysAdded(let account, _): all.withLockedValue { $0.append("keys of \(account.localpart ?? "")") }
         default: break
         }
     }

@@ -13,7 +13,9 @@ extension ClientStream {
         if question == .standing { return askStanding(of: account) }
         attempt(mechanism, account) { stream in
             if question == .certificate { return stream.askAboutCertificate(account) }
-            let (accounts, upgrades, audit) = (stream.service.accounts, stream.listener.policy.upgrades, stream.service.router.audit)
+            let (accounts, audit) = (stream.service.accounts, stream.service.router.audit)
+            // Where the answer will be the same for every password nothing is done for the right one, which would take time.
+            let upgrades = stream.permits(mechanism, to: account) ? stream.listener.policy.upgrades : []
             stream.ask {
                 let answer = await accounts.answer(question, about: account)
                 guard !upgrades.isEmpty, case .passwordVerdict(let password) = question, case .passwordVerdict(true, application: nil) = answer else { return answer }

@@ -6,6 +6,11 @@ import NIOCore
 // MARK: Whether a log-in is still good enough
 
 extension ClientStream {
+    /// Whether an account may log in by a mechanism, by the rules that the stream has begun with.
+    func permits(_ mechanism: SASLMechanism, to account: BareJID) -> Bool {
+        LoginPolicy(listener.policy, on: LoginConnection(at: account.domainpart, from: surroundings.origin, isSecure: true)).permits(mechanism, to: account)
+    }
+
     /// Rules about log-ins may have become other ones since the client has logged in by those that held as it connected. Sees to that when what is
     /// under way has been done.
     func lookAtLoginSoon() {

@@ -127,11 +127,12 @@ public struct ScramServerExchange: Hashable, Sendable {
         guard equalInConstantTime(final.nonce, challenge.nonce) else {
             throw .malformedRequest("The nonce is not the one of this exchange.")
         }
+        // Made for whoever is refused as well: how long that takes says nothing.
+        let signature = hash.authenticationCode(authMessage, key: (proved?.keys ?? challenge.keys).serverKey)
         guard let proved else { throw .notAuthorized }
         if let refusal = challenge.refusal { throw refusal }
         state = .over
         self.proved = proved
-        let signature = hash.authenticationCode(authMessage, key: proved.keys.serverKey)
         return .success(identity, additionalData: Array("v=".utf8) + Base64.encodeToBytes(signature))
     }
 
