@@ -8,9 +8,9 @@ struct MissingKeysTests {
     /// Does all of it, and counts it.
     private final class Work: PasswordWork {
         let count = NIOLockedValueBox(0)
-        func verify(_ password: PreparedPassword, _ keys: ScramKeys) async -> Bool? {
+        func verify(_ password: PreparedPassword, _ keys: ScramKeys, _ others: [ApplicationKeys]) async -> PasswordCheck? {
             count.withLockedValue { $0 += 1 }
-            return keys.verify(password)
+            return PasswordCheck(password, keys, others)
         }
         func keys(of password: PreparedPassword, _ wanted: ScramUpgrade) async -> ScramKeys? {
             count.withLockedValue { $0 += 1 }
@@ -48,11 +48,11 @@ struct MissingKeysTests {
     func missing() async throws {
         let missing = await accounts.missingKeys(of: juliet, [.sha512, .sha256, .sha1], provedBy: old)
         #expect(missing.map(\.hash) == [.sha512, .sha256])
-        guard case .keys(let told, .badCredentials) = await accounts.scramKeys(of: juliet, .sha512) else { Issue.record("no keys"); return }
+        guard case .keys(let told, .badCredentials, _) = await accounts.scramKeys(of: juliet, .sha512) else { Issue.record("no keys"); return }
         #expect(missing.first == ScramUpgrade(hash: .sha512, salt: told.salt, iterations: told.iterations))
         let wanted = try #require(missing.first)
         #expect(await accounts.add(try keys(of: pencil, wanted), to: juliet, provedBy: old) == .ok)
-        guard case .keys(let new, .ok) = await accounts.scramKeys(of: juliet, .sha512) else { Issue.record("no keys"); return }
+        guard case .keys(let new, .ok, _) = await accounts.scramKeys(of: juliet, .sha512) else { Issue.record("no keys"); return }
         #expect(new.salt == told.salt && new.iterations == told.iterations && new.verify(pencil))
         #expect(await accounts.missingKeys(of: juliet, [.sha512, .sha256], provedBy: old).map(\.hash) == [.sha256])
     }
@@ -61,7 +61,7 @@ struct MissingKeysTests {
     func looksLikeNobody() async throws {
         for name in ["juliet", "nobody"] {
             let address = try BareJID(parsing: "\(name)@capulet.example")
-            guard case .keys(let keys, .badCredentials) = await accounts.scramKeys(of: address, .sha512) else { Issue.record("no keys"); continue }
+            guard case .keys(let keys, .badCredentials, _) = await accounts.scramKeys(of: address, .sha512) else { Issue.record("no keys"); continue }
             #expect(keys == (try simulation.keys(for: address, hash: .sha512)))
         }
     }

@@ -88,5 +88,6 @@ struct PasswordRulesTests {
         func verify(_ password: PreparedPassword, _ keys: ScramKeys, _ others: [ApplicationKeys]) async -> PasswordCheck? {
             PasswordCheck(password, keys, others)
         }
+        func keys(of password: PreparedPassword, _ wanted: ScramUpgrade) async -> ScramKeys? { nil }
     }
 }

@@ -21,7 +21,7 @@ struct BearerStreamTests {
         server.policy.offersTokens = true
         var machine = isSecure ? ClientStreamMachine(bindings: []) : ClientStreamMachine()
         let action = machine.opened(try StreamEvent.header("verona.example", from: from), server)
-        guard case .open(_, .negotiation(_, let mechanisms, _, _, _)) = action else { throw SASLFailure.aborted }
+        guard case .open(_, .negotiation(_, let mechanisms, _, _, _, _)) = action else { throw SASLFailure.aborted }
         return (machine, server, mechanisms.map(\.name))
     }
 

@@ -185,6 +185,44 @@ struct LoginPolicyTests {
         #expect(LoginNetwork([1, 2, 3, 4], prefix: 33) == nil && LoginNetwork([1, 2, 3], prefix: 8) == nil && LoginNetwork([1, 2, 3, 4], prefix: -1) == nil)
     }
 
+    @Test("a ticket of Kerberos is strong, is tied to no connection, is no password, and may be asked for by name")
+    func tickets() {
+        func login(_ rules: [LoginRule], isSecure: Bool = true, _ certification: ClientCertification = .none) -> LoginPolicy {
+            let connection = LoginConnection(at: Self.domain, isSecure: isSecure, certification, kerberos: KerberosOffer(realms: ["R"]))
+            return LoginPolicy(Self.policy(rules), on: connection)
+        }
+        #expect(Self.names(login([])).first == "GSSAPI" && !Self.names(login([], isSecure: false)).contains("GSSAPI"))
+        #expect(login([], isSecure: false).obstacle(.gssapi) == .notEncrypted)
+        #expect(Self.names(login([Self.rule(1) { $0.isStrong = true }])) == ["GSSAPI"])
+        #expect(Self.names(login([Self.rule(1) { $0.mechanisms = [.gssapi] }])) == ["GSSAPI"])
+        #expect(!login([Self.rule(1) { $0.needsChannelBinding = true }]).offers(.gssapi))
+        #expect(!login([Self.rule(1) { $0.isStrong = true }]).takesStrangers)
+        #expect(!login([], .required(juliet)).offers(.gssapi))
+    }
+
+    @Test("a token of an authorization server is not strong, is no password, and may be asked for by name")
+    func grants() {
+        func login(_ rules: [LoginRule], isSecure: Bool = true) -> LoginPolicy {
+            let connection = LoginConnection(at: Self.domain, isSecure: isSecure, bearer: BearerOffer(configuration: "https://id.verona.example"))
+            return LoginPolicy(Self.policy(rules), on: connection)
+        }
+        #expect(login([]).offers(.oauthBearer) && login([], isSecure: false).obstacle(.oauthBearer) == .notEncrypted)
+        #expect(Self.names(login([Self.rule(1) { $0.mechanisms = [.oauthBearer] }])) == ["OAUTHBEARER"])
+        #expect(!login([Self.rule(1) { $0.isStrong = true }]).offers(.oauthBearer))
+        #expect(!login([Self.rule(1) { $0.mechanisms = [.oauthBearer] }]).takesStrangers)
+    }
+
+    @Test("a certificate that stands for several accounts is offered, and the account's rule decides at the end")
+    func severalAccounts() {
+        let noCertificates = Self.rule(1) { rule in
+            rule.accounts = [juliet]
+            rule.mechanisms = [.scram(.sha256)]
+        }
+        let login = Self.login([noCertificates], .several(isRequired: false))
+        #expect(login.offers(.external) && !login.permits(.external, to: juliet) && login.permits(.external, to: romeo))
+        #expect(Self.names(Self.login([], .several(isRequired: true))) == ["EXTERNAL"])
+    }
+
     @Test("who decides is told, and what stands in the way of a mechanism")
     func reasons() {
         let strong = Self.rule(4) { rule in
@@ -195,7 +233,7 @@ struct LoginPolicyTests {
         #expect(login.decider(of: juliet) == .rule(4) && login.decider(of: romeo) == .standard)
         #expect(!login.permits(.plain, to: juliet) && login.permits(.external, to: juliet) && login.permits(.plain, to: romeo))
         #expect(Self.login([strong], .required(nil)).decider(of: juliet) == .domain)
-        #expect(login.obstacle(.external) == .noCertificate && login.obstacle(.plain) == nil)
+        #expect(login.obstacle(.external) == .noCertificate && login.obstacle(.plain) == nil && login.obstacle(.gssapi) == .noRealm && login.obstacle(.oauthBearer) == .noIssuer)
         #expect(Self.login([], isSecure: false).obstacle(.scramPlus(.sha1)) == .notEncrypted)
         #expect(Self.login([], channelBinding: false).obstacle(.scramPlus(.sha1)) == .channelBindingOff)
         #expect(Self.login([], channelBinding: false).obstacle(.hashedToken(.exporter)) == .channelBindingOff)
