@@ -30,7 +30,7 @@ struct BearerLoginTests {
         var logins: [String] {
             all.withLockedValue { $0 }.compactMap { event in
                 switch event {
-                case .loginSucceeded(let account, let mechanism, _): "\(account) \(mechanism)"
+                case .loginSucceeded(let account, let mechanism, _, _): "\(account) \(mechanism)"
                 case .loginFailed(let claimed, let mechanism, _, let verdict): "\(claimed.isEmpty ? "-" : claimed) \(mechanism) \(verdict)"
                 default: nil
                 }

@@ -139,7 +139,7 @@ private final class RecordedVerdicts: AuditSink {
 
     func record(_ event: AuditEvent) {
         switch event {
-        case .loginSucceeded(_, let mechanism, _): all.withLockedValue { $0.append(mechanism) }
+        case .loginSucceeded(_, let mechanism, _, _): all.withLockedValue { $0.append(mechanism) }
         case .loginFailed(_, let mechanism, _, let verdict): all.withLockedValue { $0.append("\(mechanism) \(verdict)") }
         case .keysAdded(let account, _): all.withLockedValue { $0.append("keys of \(account.localpart ?? "")") }
         default: break
