@@ -246,7 +246,7 @@ async def _(world):
             equal(await outcome(connection, message(await issuer.token())), "success", "somebody else")
 
 
-@check("oauth: a new key of the issuer's is found by the first token that it has signed, and one that was withdrawn is good for nothing", only="martlet")
+@check("oauth: a new key of the issuer's is found by the first token that it has signed, and one that was withdrawn is good for nothing", only="martlet", beside=True)
 async def _(world):
     first, second = (ECKey.generate_key("P-256", {"kid": name}) for name in ("first", "second"))
     async with oauth_server(world, first) as (server, issuer, place):

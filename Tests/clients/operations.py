@@ -49,12 +49,12 @@ class Server:
             "authentication: {scram-iterations: 4096}\n"
         )
 
-    async def command(self, *words, input=b""):
+    async def command(self, *words, input=b"", status=0):
         process = await asyncio.create_subprocess_exec(
             self.binary, *words, "--config", self.configuration, env=self.environment,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
         output, _ = await process.communicate(input)
-        equal(process.returncode, 0, f"martlet {' '.join(words)}: {output.decode()}: status")
+        equal(process.returncode, status, f"martlet {' '.join(words)}: {output.decode()}: status")
         return output.decode()
 
     async def __aenter__(self):

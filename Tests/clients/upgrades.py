@@ -128,7 +128,7 @@ async def _(world):
         async with Connection(place, "direct", "-tls1_3") as connection:
             login = Login(connection, "SHA-1")
             await login.prove(TASKS[:1])
-            await server.command("account", "password", romeo, input=b"m0ntag\n")
+            await server.command("account", "password", romeo, input=b"m0ntagues\n")
             await login.task()
             failure = (await connection.hear(r"<failure xmlns='urn:xmpp:sasl:2'>(.*?)</failure>"))[1]
             equal(condition(failure), "not-authorized", "keys of an old password")
