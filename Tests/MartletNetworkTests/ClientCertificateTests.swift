@@ -1,3 +1,4 @@
+import Crypto
 import Foundation
 import Logging
 import MartletCore
@@ -32,12 +33,13 @@ struct ClientCertificateTests {
     static let people = ["alice", "bob", "mallory"]
 
     static func with(
-        _ certificates: ClientCertificates, listener: ListenerConfiguration = .startTLS, _ body: (TestServer, Int) async throws -> Void
+        _ certificates: ClientCertificates, listener: ListenerConfiguration = .startTLS,
+        log: Logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, _ body: (TestServer, Int) async throws -> Void
     ) async throws {
         let store = InMemoryStore()
         let keys = try TestAccounts.keys(.sha256)
         _ = store.submit(try people.map { .account(.create(try BareJID(localpart: $0, domainpart: "verona.example"), credentials: [keys], isAdmin: false)) })
-        let server = try await TestServer([listener], store: store, clientCertificates: certificates)
+        let server = try await TestServer([listener], store: store, clientCertificates: certificates, log: log)
         let result: Result<Void, any Error>
         do {
             result = .success(try await body(server, try #require(server.service.ports.first)))
@@ -165,6 +167,34 @@ struct ClientCertificateTests {
         }
     }
 
+    @Test("where that is only preferred, the log says of a certificate that lets somebody in what is not known; once, and nothing of one that is known")
+    func unknownIsLogged() async throws {
+        for (lists, count) in [([], 1), (["issuing.crl", "root.crl"], 0)] {
+            let lines = LogLines()
+            try await Self.with(ClientCertificates(Self.settings(.request), Self.revocation(lists)), log: lines.logger) { _, port in
+                let (client, _) = try await Self.connect(to: port, showing: "alice")
+                _ = try await client.say(Self.auth(), hear: "<success")
+                // One that is shown and not used is nothing to be told of.
+                _ = try await Self.connect(to: port, showing: "alice")
+            }
+            #expect(lines.all.count { $0.hasPrefix("notice: it is not known whether a client's certificate is revoked") } == count)
+        }
+    }
+
+    @Test("a certificate whose key is not for signatures ends the handshake, and the log and the audit log say so", arguments: [true, false])
+    func unfitKey(isTLS13: Bool) async throws {
+        let lines = LogLines()
+        try await Self.with(ClientCertificates(Self.settings(.request), nil), log: lines.logger) { _, port in
+            let client = try await TestClient.connect(to: port)
+            _ = try await client.say(TestClient.header(), hear: "</stream:features>")
+            _ = try await client.say("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>", hear: "/>")
+            // With TLS 1.3 the client's end is content before the server has read its certificate.
+            try? await client.startTLS("verona.example", trust: "verona.example.pem", showing: UnfitKey.files(), isTLS13: isTLS13)
+            _ = try await client.hearEnd()
+        }
+        #expect(lines.all.count { $0.hasPrefix("info: the certificate that a client shows ends its handshake (its key is not for signatures") } == 1)
+    }
+
     @Test("a certificate that is revoked between the handshake and its use lets nobody in")
     func revokedMeanwhile() async throws {
         let revocation = try Self.revocation(["before.crl", "root.crl"])
@@ -271,5 +301,43 @@ struct ClientCertificateTests {
         #expect(!features.contains("EXTERNAL"))
         await server.service.stop()
         try await server.pool.shutDown()
+    }
+}
+
+/// A certificate whose key may only encipher other keys, as some authorities issue them beside those for signatures.
+private enum UnfitKey {
+    static func files() throws -> CertificateFiles {
+        let authority = try TestAuthority("Escalus")
+        let key = P256.Signing.PrivateKey()
+        let certificate = try authority.issue(to: key.publicKey) { options in
+            options.more = (try? Certificate.Extension(KeyUsage(keyEncipherment: true), critical: true)).map { [$0] } ?? []
+        }
+        let folder = FileManager.default.temporaryDirectory.appending(path: "martlet-unfit-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        let (chain, own) = (folder.appending(path: "chain.pem"), folder.appending(path: "own.key"))
+        try certificate.serializeAsPEM().pemString.write(to: chain, atomically: true, encoding: .utf8)
+        try key.pemRepresentation.write(to: own, atomically: true, encoding: .utf8)
+        return CertificateFiles(domain: "verona.example", chain: chain.path, key: own.path)
+    }
+}
+
+/// What the operator is told.
+private final class LogLines: Sendable {
+    private let lines = NIOLockedValueBox<[String]>([])
+    var all: [String] { lines.withLockedValue { $0 } }
+    var logger: Logger { Logger(label: "test") { [self] _ in Handler(lines: self) } }
+
+    private struct Handler: LogHandler {
+        let lines: LogLines
+        var metadata = Logger.Metadata()
+        var logLevel = Logger.Level.trace
+        subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+            get { metadata[key] }
+            set { metadata[key] = newValue }
+        }
+        init(lines: LogLines) { self.lines = lines }
+        func log(event: LogEvent) {
+            lines.lines.withLockedValue { $0.append("\(event.level): \(event.message) \(event.metadata?["why"].map { "(\($0))" } ?? "")") }
+        }
     }
 }

@@ -40,7 +40,7 @@ final class TestServer: Sendable {
         features: [any Feature] = [], components: [ComponentSettings] = [], store given: InMemoryStore? = nil, time: any TimeSource = SystemTime(),
         files: (any FileStore)? = nil, audit: any AuditSink = NoAudit(), watchesHandshakes: Bool = true, holdsTime: Bool = false,
         clientCertificates: ClientCertificates = ClientCertificates(ClientCertificateSettings(), nil), issuers: TokenIssuers = TokenIssuers(),
-        tokenSecret: [UInt8]? = nil,         tokenTime: any TimeSource = SystemTime()
+        tokenSecret: [UInt8]? = nil, tokenTime: any TimeSource = SystemTime(), log: Logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     ) async throws {
         let store = given ?? InMemoryStore()
         let keys = try TestAccounts.keys(.sha256)
@@ -70,7 +70,7 @@ final class TestServer: Sendable {
         uploads = files.map { Uploads(store: store, files: $0, time: time) }
         client = ClientService(
             router: router, accounts: accounts, certificates: certificates, settings: settings, clientCertificates: clientCertificates, issuers: issuers,
-            tokens: tokenSecret.map { DeviceTokens(store: store, secret: $0, time: tokenTime) }, uploads: uploads, log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+            tokens: tokenSecret.map { DeviceTokens(store: store, secret: $0, time: tokenTime) }, uploads: uploads, log: log)
         service = ClientListenerService(listeners, client, on: pool)
         do {
             try await service.start()

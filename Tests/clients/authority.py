@@ -7,7 +7,7 @@ from harness import equal
 
 POLICY, OTHER_POLICY = "1.3.6.1.4.1.99999.1.2", "1.3.6.1.4.1.99999.1.3"
 AUTHORITY = ("basicConstraints = critical,CA:TRUE", "keyUsage = critical,keyCertSign,cRLSign", "subjectKeyIdentifier = hash")
-KEYS = {"P-256": ("ec", "-pkeyopt", "ec_paramgen_curve:P-256"), "P-384": ("ec", "-pkeyopt", "ec_paramgen_curve:P-384"), "RSA": ("rsa:2048",)}
+KEYS = {f"P-{bits}": ("ec", "-pkeyopt", f"ec_paramgen_curve:P-{bits}") for bits in (256, 384, 521)} | {"RSA": ("rsa:2048",), "Ed25519": ("ed25519",)}
 SIGNS, LOGS_IN = "keyUsage = critical,digitalSignature", "extendedKeyUsage = clientAuth"
 CONFIGURATION = """
 [ca]

@@ -10,7 +10,7 @@ import time
 
 from authority import AUTHORITY, KEYS, LOGS_IN, OTHER_POLICY, POLICY, SIGNS, Authority, address, person
 from binding import SASL, Connection, condition
-from harness import STEP, Client, Refused, check, equal, require
+from harness import STEP, Client, Failed, Refused, check, equal, require
 from operations import PASSWORD, Server, free_ports, until
 
 VERSIONS = ("-tls1_3", "-tls1_2")
@@ -84,6 +84,16 @@ async def _(world):
             for version in VERSIONS:
                 async with Connection(place, "direct", version, *authority.shows(kind, "issuing")) as connection:
                     equal(await external(connection), None, f"{kind}, {version}: EXTERNAL")
+
+
+@check("certificates: a handshake that openssl signs with SHA-1 is refused (RFC 9155)", only="martlet")
+async def _(world):
+    async with certified_server(world) as (_, place, authority):
+        await authority.issue("rsa", *person(place.jid("romeo")), key="RSA")
+        weak = ("-cipher", "DEFAULT:@SECLEVEL=0", "-sigalgs", "ECDSA+SHA256:RSA+SHA1")
+        with contextlib.suppress(Failed):  # that openssl has nothing to sign with
+            async with Connection(place, "direct", "-tls1_2", *authority.shows("rsa", "issuing"), *weak) as connection:
+                raise AssertionError(f"offered: {connection.mechanisms}")
 
 
 DEPTH = 20  # authorities one below the other

@@ -33,6 +33,7 @@ extension ClientStream {
             case .success(let examined):
                 stream.certificate = examined
                 guard case .account(let account) = examined.certified else { return stream.answered(.refused(.notAuthorized)) }
+                stream.noteUnknown(examined.revocation)
                 stream.answered(.certificateVerdict(account))
             case .failure(let fault):
                 stream.noteRefused(fault, at: certificate.domain)
@@ -72,6 +73,14 @@ extension ClientStream {
         service.log.notice("a client's certificate is accepted no more", metadata: ["account": "\(account)", "why": "\(why)"])
         carrier?.close(StreamError(.notAuthorized, "The certificate is accepted no more."))
         loop.context.flushSoon()
+    }
+
+    /// The certificate is used, and whoever could say that it is revoked was not heard (``RevocationSettings/Mode/prefer``).
+    private func noteUnknown(_ finding: RevocationFinding) {
+        guard case .unknown(let subject, let why) = finding else { return }
+        service.log.notice(
+            "it is not known whether a client's certificate is revoked",
+            metadata: ["address": "\(remoteAddress)", "subject": "\(subject)", "why": "\(why)"])
     }
 
     private func noteRefused(_ fault: ClientCertificateFault, at domain: String) {

@@ -89,6 +89,10 @@ package class ClientConnection: StreamConnection {
     override func lookAtLoginAgain() { stream.lookAtLoginAgain() }
 
     override func networkFailed(_ error: any Error) {
+        if let asking, let why = UnfitCertificate(error)?.rawValue {
+            service.log.info("the certificate that a client shows ends its handshake", metadata: ["address": "\(remoteAddress)", "why": "\(why)"])
+            return service.router.audit.record(.certificateRefused(domain: asking.domain, address: remoteAddress, reason: why))
+        }
         service.log.debug("connection failed", metadata: ["address": "\(remoteAddress)", "error": "\(error)"])
     }
 
@@ -270,6 +274,24 @@ extension ClientConnection {
             return service.router.audit.record(.certificateRefused(domain: domain, address: remoteAddress, reason: reason))
         }
         stream.examine(shown, at: domain)
+    }
+}
+
+/// With what certificates the TLS library ends a handshake by itself, also where none is needed.
+///
+/// It looks at these before anybody else is asked, and cannot be told to take such a certificate for none: the client has to leave it out.
+private enum UnfitCertificate: String {
+    /// `keyUsage` without `digitalSignature` (RFC 5280 §4.2.1.3, RFC 8446 §4.4.2.2).
+    case key = "its key is not for signatures (keyUsage): this client has to show none"
+    /// It was not asked for: with SHA-1, for instance (``TLSProfile/signatures``).
+    case signature = "the handshake is signed in a way that is not taken here, such as with SHA-1"
+
+    init?(_ error: any Error) {
+        guard let error = error as? NIOSSLError, case .handshakeFailed(.sslError(let errors)) = error else { return nil }
+        let words = errors.map { "\($0)" }
+        if words.contains(where: { $0.contains("KEY_USAGE_BIT_INCORRECT") }) { self = .key }
+        else if words.contains(where: { $0.contains("WRONG_SIGNATURE_TYPE") }) { self = .signature }
+        else { return nil }
     }
 }
 

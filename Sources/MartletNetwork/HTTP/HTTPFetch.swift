@@ -181,6 +181,7 @@ final class ClientContext: Sendable {
                 if let made { return made }
                 var configuration = TLSConfiguration.makeClientConfiguration()
                 configuration.minimumTLSVersion = .tlsv12
+                configuration.verifySignatureAlgorithms = TLSProfile.signatures
                 configuration.trustRoots = trustRoots
                 configuration.applicationProtocols = ["http/1.1"]
                 let context = try NIOSSLContext(configuration: configuration)

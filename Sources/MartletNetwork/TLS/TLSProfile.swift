@@ -19,7 +19,17 @@ package enum TLSProfile: String, Hashable, Sendable, CaseIterable {
         .TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, .TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, .TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
     ]
 
+    /// The signatures that are taken from the other end of a handshake: none with SHA-1 (RFC 9155 §2), which the library itself would take with TLS 1.2
+    /// last of all, and those of Ed25519 and P-521, which it would not ask for.
+    ///
+    /// In TLS 1.3 those of PKCS #1 speak for certificates only (RFC 8446 §4.2.3).
+    package static let signatures: [SignatureAlgorithm] = [
+        .ecdsaSecp256R1Sha256, .rsaPssRsaeSha256, .rsaPkcs1Sha256, .ecdsaSecp384R1Sha384, .rsaPssRsaeSha384, .rsaPkcs1Sha384, .rsaPssRsaeSha512,
+        .rsaPkcs1Sha512, .ecdsaSecp521R1Sha512, .ed25519,
+    ]
+
     package func restrict(_ configuration: inout TLSConfiguration) {
+        configuration.verifySignatureAlgorithms = Self.signatures
         switch self {
         case .intermediate:
             configuration.minimumTLSVersion = .tlsv12

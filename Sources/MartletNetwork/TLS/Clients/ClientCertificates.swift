@@ -17,6 +17,8 @@ struct ClientCertificate: Sendable {
     let own: CertificateFingerprint?
     /// Until when all of the path is valid, in seconds since 1970.
     let notAfter: Int
+    /// What was found out about whether one of them is revoked.
+    let revocation: RevocationFinding
     /// What was known when it was looked at.
     fileprivate let version: Int
 }
@@ -145,7 +147,7 @@ package final class ClientCertificates: Sendable {
         }
         let own: OwnCertificate
         do throws(CertificateFault) { own = try OwnCertificate(content, now: now) } catch { throw .refused(error) }
-        return ClientCertificate(shown: [content], certified: certified, domain: domain, own: fingerprint, notAfter: own.notAfter, version: version)
+        return ClientCertificate(shown: [content], certified: certified, domain: domain, own: fingerprint, notAfter: own.notAfter, revocation: .notAsked, version: version)
     }
 
     /// Those that authorities have issued.
@@ -153,26 +155,30 @@ package final class ClientCertificates: Sendable {
         _ shown: [[UInt8]], at domain: String, _ settings: ClientCertificateSettings, _ accounts: any AccountSource, _ version: Int, now: Int,
         on loop: any EventLoop
     ) async throws(ClientCertificateFault) -> ClientCertificate {
-        let trusted: TrustedCertificate
+        let (trusted, revocation): (TrustedCertificate, RevocationFinding)
         do throws(CertificateFault) {
             trusted = try await CertificatePath(to: settings.anchors, settings.rules, others: settings.authorities).verify(shown, now: now)
-            try await checkRevocation(of: trusted, now: now, on: loop)
+            revocation = try await findRevocation(of: trusted, now: now, on: loop)
         } catch {
             throw .refused(error)
         }
         do throws(MappingFault) {
             let account = try await Self.account(of: trusted, at: domain, settings, accounts)
             return ClientCertificate(
-                shown: trusted.shown, certified: .account(account), domain: domain, own: nil, notAfter: trusted.notAfter, version: version)
+                shown: trusted.shown, certified: .account(account), domain: domain, own: nil, notAfter: trusted.notAfter, revocation: revocation,
+                version: version)
         } catch {
             throw .unmapped(error)
         }
     }
 
-    private func checkRevocation(of trusted: TrustedCertificate, now: Int, on loop: any EventLoop) async throws(CertificateFault) {
-        guard let revocation else { return }
+    private func findRevocation(
+        of trusted: TrustedCertificate, now: Int, on loop: any EventLoop
+    ) async throws(CertificateFault) -> RevocationFinding {
+        guard let revocation else { return .notAsked }
         let finding = await revocation.finding(about: trusted.chain, now: now, on: loop, until: .now(), fetchesForLater: true)
         if let fault = finding.fault(revocation.settings.mode) { throw fault }
+        return finding
     }
 
     private static func account(
