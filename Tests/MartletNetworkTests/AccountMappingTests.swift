@@ -98,6 +98,8 @@ struct AccountMappingTests {
         "a template says what is wrong with it",
         arguments: [
             ("CN=Alice", "{localpart} has to be one of the values; it is there 0 times"),
+            ("CN=x{localpart}", "'CN=x{localpart}' has something beside {localpart}, which has to be a whole value"),
+            ("CN={localpart},OU={localpart}@verona.example", "'OU={localpart}@verona.example' has something beside {localpart}, which has to be a whole value"),
             ("CN={localpart},UID={localpart}", "{localpart} has to be one of the values; it is there 2 times"),
             ("CN={localpart},Verona", "'Verona' is not an attribute with its value, such as O=Verona"),
             ("CN={localpart},O=", "'O=' is not an attribute with its value, such as O=Verona"),

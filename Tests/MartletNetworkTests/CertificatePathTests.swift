@@ -1,3 +1,4 @@
+import Crypto
 import Foundation
 import MartletNetwork
 import SwiftASN1
@@ -197,6 +198,23 @@ struct CertificatePathTests {
             #expect((fault == nil) == isAllowed, "\(name)")
         }
     }
+
+    @Test("a certificate without a subject is called by its first name")
+    func called() throws {
+        let authority = try TestAuthority("Root")
+        for (subject, names, called) in [("", ["verona.example", "mantua.example"], "verona.example"), ("", [], "(no name)"), ("leaf", ["verona.example"], "CN=leaf")] {
+            let certificate = try authority.issue(to: P256.Signing.PrivateKey().publicKey) { options in
+                (options.subject, options.names) = (subject, names.map { .dnsName($0) })
+            }
+            #expect(try #require(RevocationQuestion(certificate, issuedBy: authority.certificate)).subject == called)
+        }
+    }
+
+    @Test("an object identifier has three roots, and forty arcs below two of them (X.660)", arguments: [
+        ("1.3.6.1.4.1.99999.1", true), ("2.5.29.32.0", true), ("2.999.1", true), ("0.39.1", true), ("1.39.1", true),
+        ("0.40.1", false), ("1.40.1", false), ("3.2.1", false), ("5.2.3", false), ("1.2", false), ("1.02.3", false), ("1..3", false), ("1.2.x", false),
+    ])
+    func identifiers(text: String, isOne: Bool) { #expect((PolicyDemand.identifier(text) != nil) == isOne) }
 
     @Test("mallory's is revoked, as the list and the responder say; alice's is not")
     func revoked() async throws {

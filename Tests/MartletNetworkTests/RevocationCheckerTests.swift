@@ -311,6 +311,8 @@ struct RevocationCheckerTests {
             let lists = [TestRevocationList(isForged: true), TestRevocationList(validity: -1_000...(-301))]
             for (name, list) in zip(["a", "b"], lists) { try Data(list.bytes(by: world.authority)).write(to: URL(fileURLWithPath: "\(folder)/\(name)")) }
             world.checker.apply(world.checker.settings, try RevocationFiles(["\(folder)/a", "\(folder)/b"]))
+            let files = try RevocationFiles(["\(folder)/a", "\(folder)/b"])
+            #expect(files.outdated(at: Fixtures.now) == ["\(folder)/b"] && files.outdated(at: Fixtures.now - 500).isEmpty)
             guard case .unknown(_, let why) = await world.finding(try world.authority.certificate()) else { return #expect(Bool(false), "it is known") }
             #expect(why == "\(folder)/a: its signature is not the issuer's; \(folder)/b: it is out of date since 2027-01-15T07:54:59Z")
             try world.publish("/a.crl", TestRevocationList())

@@ -17,6 +17,7 @@ struct TestAuthority {
         var signsLists = true
         var version = Certificate.Version.v3
         var more: [Certificate.Extension] = []
+        /// Without one it is `leaf`; an empty one has nothing in it.
         var subject: String?
     }
 
@@ -74,7 +75,7 @@ struct TestAuthority {
     private static func leaf(
         _ options: Options, _ publicKey: P256.Signing.PublicKey, _ issuer: DistinguishedName?, _ issuerKey: P256.Signing.PrivateKey
     ) throws -> Certificate {
-        let subject = try DistinguishedName { CommonName(options.subject ?? "leaf") }
+        let subject = try options.subject?.isEmpty == true ? DistinguishedName() : DistinguishedName { CommonName(options.subject ?? "leaf") }
         var extensions: [Certificate.Extension] = []
         if !options.names.isEmpty { extensions.append(try .init(SubjectAlternativeNames(options.names), critical: options.isCritical)) }
         if !options.purposes.isEmpty { extensions.append(try .init(ExtendedKeyUsage(options.purposes), critical: options.isCritical)) }

@@ -123,9 +123,9 @@ package struct CertificateCheckup {
             return false
         }
         let kind = "\(certificates[0].publicKey)".split(separator: ".").first.map(String.init) ?? ""
-        guard let mode = FileContents.permissions(of: key) else { return true }
-        guard mode & 0o077 == 0 else {
-            say(.bad, "\(key): others than its owner may use the key (mode \(String(mode, radix: 8)))")
+        guard FileContents.permissions(of: key) != nil else { return true }
+        if let mode = Self.modeForOthers(of: key) {
+            say(.bad, "\(key): others than its owner may use the key (mode \(mode))")
             advise("chmod 600 \(key), and give it to the server's user")
             return false
         }
@@ -145,6 +145,13 @@ extension TrustedCertificate {
 extension CertificateStore {
     /// Whether a certificate and its key can be used together.
     package static func check(_ files: CertificateFiles) throws(CertificateError) { _ = try Self.read(files) }
+}
+
+extension CertificateCheckup {
+    /// The permissions of a key in octal, if others than its owner may read or write it.
+    package static func modeForOthers(of key: String) -> String? {
+        FileContents.permissions(of: key).flatMap { $0 & 0o077 == 0 ? nil : String($0, radix: 8) }
+    }
 }
 
 extension FileContents {

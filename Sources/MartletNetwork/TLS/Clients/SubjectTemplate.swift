@@ -7,6 +7,8 @@ package struct SubjectTemplate: Hashable, Sendable {
     package enum Fault: Error, Hashable, Sendable, CustomStringConvertible {
         case malformed(String)
         case unknownAttribute(String)
+        /// It has `{localpart}` beside something else.
+        case partial(String)
         /// How often `{localpart}` is in it.
         case placeholders(Int)
 
@@ -14,6 +16,7 @@ package struct SubjectTemplate: Hashable, Sendable {
             switch self {
             case .malformed(let part): "'\(part)' is not an attribute with its value, such as O=Verona"
             case .unknownAttribute(let name): "'\(name)' is none of CN, UID, O, OU, C, L, ST, DC, emailAddress, and no object identifier"
+            case .partial(let part): "'\(part)' has something beside {localpart}, which has to be a whole value"
             case .placeholders(let count): "{localpart} has to be one of the values; it is there \(count) times"
             }
         }
@@ -63,6 +66,7 @@ package struct SubjectTemplate: Hashable, Sendable {
         let name = text[..<equals].trimmed
         let value = text[text.index(after: equals)...].trimmed
         guard !value.isEmpty else { throw .malformed(text) }
+        guard value == placeholder || !value.contains(placeholder) else { throw .partial(text) }
         guard let type = attributes[name.lowercased()] ?? (try? ASN1ObjectIdentifier(dotRepresentation: name)) else { throw .unknownAttribute(name) }
         return Part(type: type, value: Value(value))
     }

@@ -179,7 +179,7 @@ struct PathExamination: VerifierPolicy {
 
     static func checkTime(_ certificate: Certificate, _ now: Int) throws(CertificateFault) {
         let time = Date(timeIntervalSince1970: Double(now))
-        let subject = name(certificate.subject)
+        let subject = name(of: certificate)
         if time > certificate.notValidAfter { throw .expired(subject, at: "\(certificate.notValidAfter)") }
         if time < certificate.notValidBefore { throw .notYetValid(subject, until: "\(certificate.notValidBefore)") }
     }
@@ -189,7 +189,13 @@ struct PathExamination: VerifierPolicy {
         return text.isEmpty ? "(no name)" : text
     }
 
-    private static func unreadable(_ certificate: Certificate) -> CertificateFault { .refused("\(name(certificate.subject)) has an unreadable extension") }
+    /// What a certificate is called: by its subject, or by the first name in it where that is empty, as authorities of servers leave it.
+    static func name(of certificate: Certificate) -> String {
+        let other = certificate.subject.isEmpty ? PeerCertificate(certificate).names.first?.description : nil
+        return other ?? name(certificate.subject)
+    }
+
+    private static func unreadable(_ certificate: Certificate) -> CertificateFault { .refused("\(name(of: certificate)) has an unreadable extension") }
 }
 
 // MARK: Keys and signatures
@@ -201,7 +207,7 @@ extension PathExamination {
     ]
 
     static func weakSignature(of certificate: Certificate) -> CertificateFault {
-        let subject = name(certificate.subject)
+        let subject = name(of: certificate)
         return certificate.signatureAlgorithm == .sha1WithRSAEncryption
             ? .weak(subject, "is signed with SHA-1") : .weak(subject, "is signed with \(certificate.signatureAlgorithm), which is not accepted")
     }
@@ -209,7 +215,7 @@ extension PathExamination {
     /// The library reads no other keys than RSA, the three curves of NIST from P-256 on, and Ed25519.
     static func checkKeyLength(_ certificate: Certificate) throws(CertificateFault) {
         guard let bits = CertificateFields(certificate)?.rsaBits else { return }
-        let subject = name(certificate.subject)
+        let subject = name(of: certificate)
         if bits < CertificateRules.rsaBitsMin { throw shortKey(subject, bits) }
         if bits > CertificateRules.rsaBitsMax { throw .weak(subject, "has an RSA key of more than \(CertificateRules.rsaBitsMax) bits") }
     }
@@ -240,7 +246,7 @@ extension CertificateFields {
 
 extension PathExamination {
     func check(_ certificate: Certificate, isIssuer: Bool) throws(CertificateFault) {
-        let subject = Self.name(certificate.subject)
+        let subject = Self.name(of: certificate)
         guard Self.signatures.contains(certificate.signatureAlgorithm) else { throw Self.weakSignature(of: certificate) }
         if certificate.version != .v3, !certificate.extensions.isEmpty { throw .refused("\(subject) has extensions, and is of version 1") }
         let (usages, keyUsage): ([ExtendedKeyUsage.Usage]?, KeyUsage?)
@@ -268,10 +274,10 @@ extension PathExamination {
             do { constraints = try certificate.extensions.basicConstraints } catch { throw unreadable(certificate) }
             switch constraints {
             case .isCertificateAuthority(let lengthMax?):
-                if lengthMax < below { throw .noAuthority(name(certificate.subject), "may have \(lengthMax) authorities below it, not \(below)") }
+                if lengthMax < below { throw .noAuthority(name(of: certificate), "may have \(lengthMax) authorities below it, not \(below)") }
             case .isCertificateAuthority(nil): break
             case .notCertificateAuthority, nil:
-                guard certificate.version == .v1 else { throw .noAuthority(name(certificate.subject), "may not issue certificates") }
+                guard certificate.version == .v1 else { throw .noAuthority(name(of: certificate), "may not issue certificates") }
             }
             if !certificate.isSelfIssued { below += 1 }
         }

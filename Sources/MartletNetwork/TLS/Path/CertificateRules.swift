@@ -53,7 +53,11 @@ package struct PolicyDemand: Hashable, Sendable {
     /// An object identifier in dots; `nil` if it is none.
     package static func identifier(_ text: String) -> ASN1ObjectIdentifier? {
         let arcs = text.split(separator: ".", omittingEmptySubsequences: false)
-        guard arcs.count >= 3, arcs.allSatisfy({ !$0.isEmpty && $0.count <= 10 && $0.allSatisfy { ("0"..."9").contains($0) } }) else { return nil }
+        guard arcs.count >= 3, arcs.allSatisfy({ !$0.isEmpty && $0.count <= 10 && $0.allSatisfy { ("0"..."9").contains($0) } }),
+            arcs.allSatisfy({ $0 == "0" || !$0.hasPrefix("0") })
+        else { return nil }
+        // There are three roots, and two of them have forty arcs below them (X.660 §A.1): the first two numbers are written as one.
+        guard let root = Int(arcs[0]), let second = Int(arcs[1]), root < 2 ? second < 40 : root == 2 else { return nil }
         return try? ASN1ObjectIdentifier(dotRepresentation: text)
     }
 }

@@ -83,6 +83,11 @@ package struct RevocationFiles: Sendable {
         files.flatMap { file in file.lists.enumerated().map { (Place(path: file.path, number: $0), $1) } }
     }
 
+    /// Files with a list that does not count any more at that time, in seconds since 1970.
+    package func outdated(at now: Int) -> [String] {
+        files.filter { file in file.lists.contains { list in (try? list.check(now)) == nil } }.map(\.path)
+    }
+
     package var count: Int { files.reduce(0) { $0 + $1.lists.count } }
 
     /// The same with what has changed. What is wrong now stays as it was.

@@ -8,7 +8,7 @@ package struct RevocationQuestion: Hashable, Sendable {
     /// Most entries of its extensions that are looked at.
     private static let entriesMax = 16
 
-    /// As in its certificate, for people.
+    /// What its certificate is called, for people.
     package let subject: String
     /// The INTEGER's content.
     let serialNumber: [UInt8]
@@ -24,7 +24,7 @@ package struct RevocationQuestion: Hashable, Sendable {
 
     package init?(_ certificate: Certificate, issuedBy issuer: Certificate) {
         guard let fields = CertificateFields(certificate), let issuer = RevocationIssuer(issuer) else { return nil }
-        subject = PeerCertificate.Name.printable("\(certificate.subject)")
+        subject = PathExamination.name(of: certificate)
         (serialNumber, issuerName) = (Array(fields.serialNumber), Array(fields.issuer))
         isAuthority =
             switch try? certificate.extensions.basicConstraints {
