@@ -24,7 +24,8 @@ struct CertificateCommand: AsyncParsableCommand {
             abstract: "Write a request that an authority can be asked with, and the key for it.",
             discussion: """
                 The request (PKCS #10) names the domain and all its services. It lies in a folder with the key, which is used again if it is there already: \
-                so a certificate can be renewed for the same key, as pins and TLSA records want it. Send DOMAIN.csr to the authority, put what it answers \
+                so a certificate can be renewed for the same key, as pins and TLSA records want it. A key that the configuration uses is never replaced: for another one \
+                name another folder (--out), and change the configuration once the certificate for it is there. Send DOMAIN.csr to the authority, put what it answers \
                 beside the key, name both in the configuration (domains: certificate and key), and run 'martlet config reload'. \
                 'martlet certificate check' says whether they go together.
                 """)
@@ -34,7 +35,7 @@ struct CertificateCommand: AsyncParsableCommand {
             help: ArgumentHelp("The folder for both files; by default certificates/requests in the data folder.", valueName: "folder"), completion: .directory)
         var out: String?
         @Option(help: "The kind of a new key: p256, p384 or rsa.") var keyType: CertificateKey.Kind?
-        @Flag(help: "Make a new key, also if one is there, in its place.") var newKey = false
+        @Flag(help: "Make a new key, also if one is there that is not in use, in its place.") var newKey = false
         @Flag(help: "Ask for SRV-IDs and XMPP addresses as well (RFC 6120 §13.7.1): for an authority of one's own. Public ones leave them out, or refuse.")
         var xmppNames = false
 
@@ -47,6 +48,7 @@ struct CertificateCommand: AsyncParsableCommand {
             let (keyFile, requestFile) = ("\(folder)/\(domain.name).key", "\(folder)/\(domain.name).csr")
             if out == nil { for folder in [configuration.server.dataFolder, certificates.folder] { try PrivateFiles.makeFolder(folder) } }
             if out == nil || !PrivateFiles.exists(folder) { try PrivateFiles.makeFolder(folder) }
+            if newKey { try Self.checkUnused(keyFile, certificates) }
             let isNew = newKey || !PrivateFiles.exists(keyFile)
             let key = try isNew ? Self.make(keyType ?? .p256) : read(keyFile)
             let request: CertificateRequest
@@ -61,6 +63,15 @@ struct CertificateCommand: AsyncParsableCommand {
                 key       \(keyFile) (\(isNew ? "made" : "found"))
                 names     \(names.domains.map(\.asciiDomainpart).joined(separator: ", "))
                 """)
+        }
+
+        /// A key that is lost makes its certificate worthless, and the next start of the server fail.
+        private static func checkUnused(_ keyFile: String, _ certificates: DomainCertificates) throws(CommandFailure) {
+            let files = certificates.configuration.domains.map { certificates.files(of: $0) }
+            guard files.flatMap({ [$0.key, $0.second?.key].compactMap(\.self) }).contains(where: { PrivateFiles.isSame($0, keyFile) }) else { return }
+            throw CommandFailure(
+                .cannotCreate, "\(keyFile) is the key of a certificate that the server shows",
+                hint: "add --out with another folder, and name the new key in the configuration when its certificate is there")
         }
 
         private static func make(_ kind: CertificateKey.Kind) throws(CommandFailure) -> CertificateKey {
@@ -144,7 +155,7 @@ struct CertificateCommand: AsyncParsableCommand {
                 A line with !! is wrong, and the one after it says what to do: chains that do not lead to an authority that is trusted (that of \
                 federation.trust-anchors, or this machine's), names that are missing, less than 30 days left (or a sixth of a life that is short), keys \
                 that do not match or that others than their owner may read. Authorities and responders that the certificate names are asked whether it is \
-                revoked, over the network. Ends with 0 if all is well, 65 if something is wrong, 66 if a file is not there.
+                revoked, over the network. Ends with 0 if all is well, 65 if something is wrong, 66 if a file is not there, 77 if it may not be read.
                 """)
         @OptionGroup var options: ConfigurationOption
         @Argument(help: ArgumentHelp("A domain of the configuration, or a PEM file.", valueName: "domain or file"), completion: .file()) var subject: String?
@@ -196,8 +207,10 @@ struct CertificateCommand: AsyncParsableCommand {
         }
 
         private static func present(_ file: String, _ hint: String? = nil) throws(CommandFailure) -> String {
-            guard PrivateFiles.exists(file) else { throw CommandFailure(.noInput, "\(file) is not there", hint: hint) }
-            return file
+            guard !PrivateFiles.exists(file) else { return file }
+            let error = SystemError.last
+            guard error.statusOfWriting == .noPermission else { throw CommandFailure(.noInput, "\(file) is not there", hint: hint) }
+            throw CommandFailure(.noPermission, "\(file) cannot be looked at: \(error)", hint: "ask as the server's user, or as root")
         }
     }
 }

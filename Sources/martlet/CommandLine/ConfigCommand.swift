@@ -13,20 +13,48 @@ struct ConfigCommand: AsyncParsableCommand {
         func run() async throws {
             let loaded = try options.load(serves: true)
             for warning in loaded.warnings { Terminal.say(warning.description) }
-            // Those that the server makes for itself are made when it starts.
-            let own = loaded.configuration.domains.compactMap { domain in
-                domain.certificate.flatMap { chain in domain.key.map { CertificateFiles(domain: domain.name, chain: chain, key: $0) } }
-            }
-            do throws(CertificateError) {
-                for warning in try CertificateStore().load(own, now: SystemClock().wallSeconds) { Terminal.say("warning: \(warning)") }
-            } catch {
-                throw CommandFailure(error)
-            }
+            try checkCertificates(loaded)
             try FederationAssembly(configuration: loaded.configuration).check()
             let certificates = ClientCertificateAssembly(configuration: loaded.configuration)
-            _ = (try certificates.settings(), try certificates.revocationFiles())
+            _ = try certificates.settings()
+            try checkLists(certificates)
             try KerberosAssembly(configuration: loaded.configuration).checkLibrary()
             Terminal.say("\(options.file): good")
+        }
+
+        /// Those that the server makes for itself are made when it starts.
+        private func checkCertificates(_ loaded: LoadedConfiguration) throws(CommandFailure) {
+            let certificates = DomainCertificates(configuration: loaded.configuration)
+            for (index, domain) in loaded.configuration.domains.enumerated() where domain.certificate != nil && domain.key != nil {
+                let files = certificates.files(of: domain)
+                do throws(CertificateError) {
+                    for warning in try CertificateStore().load([files], now: SystemClock().wallSeconds) { Terminal.say("warning: \(warning)") }
+                } catch {
+                    throw Self.failure(error, files, at: "domains[\(index)]", loaded)
+                }
+                for key in [files.key, files.second?.key].compactMap(\.self) {
+                    guard let mode = CertificateCheckup.modeForOthers(of: key) else { continue }
+                    Terminal.say("warning: \(key): others than its owner may use the key (mode \(mode)): chmod 600 \(key), and give it to the server's user")
+                }
+            }
+        }
+
+        /// With the line that names the file.
+        private static func failure(_ error: CertificateError, _ files: CertificateFiles, at path: String, _ loaded: LoadedConfiguration) -> CommandFailure {
+            let keys = [(files.chain, "certificate"), (files.key, "key"), (files.second?.chain, "second-certificate"), (files.second?.key, "second-key")]
+            let failure = CommandFailure(error)
+            guard let key = keys.first(where: { $0.0 == error.file })?.1 else { return failure }
+            return CommandFailure(failure.status, loaded.problem(at: "\(path).\(key)", failure.message, hint: failure.hint).description)
+        }
+
+        /// One that is out of date says nothing any more, not even whether a certificate is good.
+        private func checkLists(_ certificates: ClientCertificateAssembly) throws(CommandFailure) {
+            let (files, mode) = (try certificates.revocationFiles(), certificates.revocation.mode)
+            guard mode != .off else { return }
+            for file in files.outdated(at: SystemClock().wallSeconds) {
+                let outcome = mode == .require ? "whoever has a certificate of its authority is kept out, unless another place says that it is good" : "it does not count"
+                Terminal.say("warning: \(file) holds a list of revoked certificates that is not valid now: \(outcome)")
+            }
         }
     }
 

@@ -26,16 +26,19 @@ struct DeviceCommand: AsyncParsableCommand {
     struct Revoke: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "End a device's sessions, and take its tokens away.",
-            discussion: "A device that has been given the password can log in with it again, until the account has a new one.")
+            discussion: """
+                A device that has been given the password can log in with it again, until the account has a new one; so can one that has a certificate, or that \
+                an authorization server lets in. Then that is said, and the command ends with 0 all the same.
+                """)
         @OptionGroup var options: ConfigurationOption
         @Argument(help: ArgumentHelp("The account.", valueName: "jid")) var address: String
         @Argument(help: "The device's identifier, as the list shows it.") var id: String
 
         func run() async throws {
             try await AccountCommand.atDesk(try options.load()) { desk in
-                guard case .revoked(let passwordRemains) = try await desk.ask(.device(.revoke(of: address, id: id))) else { throw ServerReach.unexpected }
+                guard case .revoked(let remainder) = try await desk.ask(.device(.revoke(of: address, id: id))) else { throw ServerReach.unexpected }
                 Terminal.say("revoked \(id)")
-                if passwordRemains { Terminal.complain("it has been given the password; 'martlet account password \(address)' sets a new one") }
+                if let remainder { Terminal.complain(remainder.advice(for: address)) }
             }
         }
     }

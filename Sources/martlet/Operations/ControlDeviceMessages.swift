@@ -9,6 +9,20 @@ package enum DeviceOrder: Codable, Hashable, Sendable {
     case name(of: String, id: String, String?)
 }
 
+/// By what a device can come back whose tokens and sessions have ended.
+package enum DeviceRemainder: String, Codable, Hashable, Sendable {
+    case password, certificate, grant
+
+    /// What remains to be done.
+    package func advice(for address: String) -> String {
+        switch self {
+        case .password: "it has been given the password; 'martlet account password \(address)' sets a new one"
+        case .certificate: "it logs in with a certificate, which has to be revoked, or taken from the account ('martlet account certificates \(address)')"
+        case .grant: "an authorization server gives it tokens; its access has to be taken away there"
+        }
+    }
+}
+
 /// A device of an account.
 package struct DeviceLine: Codable, Hashable, Sendable {
     package var id: String
@@ -19,6 +33,9 @@ package struct DeviceLine: Codable, Hashable, Sendable {
     package var isConnected: Bool
     package var knowsPassword: Bool
     package var hasToken: Bool
+    package var hasCertificate: Bool
+    /// Whether it comes in by tokens of an authorization server.
+    package var hasGrant: Bool
     /// By which password for an application it comes in, if by one.
     package var applicationPassword: String?
     /// Milliseconds since 1970; absent if nothing is remembered of it.
@@ -33,6 +50,8 @@ package struct DeviceLine: Codable, Hashable, Sendable {
         isConnected = client.isConnected
         knowsPassword = client.knowsPassword
         hasToken = client.hasToken
+        hasCertificate = client.hasCertificate
+        hasGrant = client.hasGrant
         applicationPassword = client.applicationPassword
         firstSeen = client.device?.firstSeen
         lastSeen = client.device?.lastSeen
@@ -41,8 +60,10 @@ package struct DeviceLine: Codable, Hashable, Sendable {
     /// As `martlet device list` prints it.
     package var text: String {
         let names = [label, device, software].compactMap { $0.map { ConfigurationProblem.printable($0) } }
-        let proofs = [knowsPassword ? "password" : nil, hasToken ? "token" : nil, applicationPassword.map { "application password \(ConfigurationProblem.printable($0))" }]
-            .compactMap(\.self)
+        let proofs = [
+            knowsPassword ? "password" : nil, hasToken ? "token" : nil, hasCertificate ? "certificate" : nil, hasGrant ? "authorization server" : nil,
+            applicationPassword.map { "application password \(ConfigurationProblem.printable($0))" },
+        ].compactMap(\.self)
         let state = isConnected ? "connected" : lastSeen.map { "last seen \(Timestamp.text($0))" } ?? "not connected"
         return "\(id)  \(state)  by \(proofs.isEmpty ? "nothing" : proofs.joined(separator: ", "))  \(names.isEmpty ? "(unnamed)" : names.joined(separator: ", "))"
     }

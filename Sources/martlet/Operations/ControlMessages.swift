@@ -157,8 +157,8 @@ package enum ControlResponse: Codable, Hashable, Sendable {
     /// As `ScramKeys.text` writes them, with nothing that checks a password.
     case keys([String])
     case certificates([AccountCertificateLine])
-    /// A device's tokens and sessions have ended; whether it may know the password.
-    case revoked(passwordRemains: Bool)
+    /// A device's tokens and sessions have ended; by what it can come back, if by anything.
+    case revoked(DeviceRemainder?)
     case login(LoginExplanation)
     case blockLists([BlockListLine])
     /// How many.

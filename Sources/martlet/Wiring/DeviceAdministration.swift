@@ -11,7 +11,7 @@ struct DeviceAdministration: Sendable {
     func answer(_ order: DeviceOrder, by: String) async throws(CommandFailure) -> ControlResponse {
         switch order {
         case .list(let address): return .devices(try await list(try AccountAddress.parse(address)))
-        case .revoke(let address, let id): return .revoked(passwordRemains: try await revoke(try device(id), of: try AccountAddress.parse(address), by: by))
+        case .revoke(let address, let id): return .revoked(try await revoke(try device(id), of: try AccountAddress.parse(address), by: by))
         case .name(let address, let id, let name):
             try await self.name(try device(id), of: try AccountAddress.parse(address), name, by: by)
             return .done
@@ -29,28 +29,26 @@ struct DeviceAdministration: Sendable {
         }
     }
 
-    private func revoke(_ device: DeviceID, of address: BareJID, by: String) async throws(CommandFailure) -> Bool {
+    private func revoke(_ device: DeviceID, of address: BareJID, by: String) async throws(CommandFailure) -> DeviceRemainder? {
         let outcome: DeviceRevocation
         do throws(DeviceRefusal) { outcome = try await core.router.revoke(device, of: address, by: by) } catch { throw failure(error) }
         // A server that does not run has its sessions in a file.
         try SavedSessions.remove(from: folder) { $0.address.bare == address && $0.device == device }
-        switch outcome {
-        case .revoked: return false
-        case .passwordRemains: return true
-        case .certificateRemains:
-            throw CommandFailure(
-                .data, "the tokens and sessions of the device have ended, but it logs in with a certificate",
-                hint: "revoke the certificate, or take it from the account")
-        case .grantRemains:
-            throw CommandFailure(
-                .data, "the tokens and sessions of the device have ended, but an authorization server gives it others",
-                hint: "take its access away there")
+        // What was asked for is done; the rest is said.
+        return switch outcome {
+        case .revoked: nil
+        case .passwordRemains: .password
+        case .certificateRemains: .certificate
+        case .grantRemains: .grant
         }
     }
 
     private func name(_ device: DeviceID, of address: BareJID, _ name: String?, by: String) async throws(CommandFailure) {
         if let name, name.isEmpty || name.utf8.count > DeviceSighting.textBytesMax {
             throw CommandFailure(.usage, "a name has from 1 to \(DeviceSighting.textBytesMax) bytes")
+        }
+        if let name, name != ConfigurationProblem.printable(name) || name.contains("\t") {
+            throw CommandFailure(.usage, "a name has no control characters, nor any that turn the direction of writing")
         }
         do throws(DeviceRefusal) { try await core.router.name(device, of: address, name, by: by) } catch { throw failure(error) }
     }

@@ -107,7 +107,9 @@ extension CommandFailure {
     init(_ error: CertificateError) {
         switch error.reason {
         case .unreadable: self.init(.noInput, error.description, hint: "give the server's user the right to read it, or correct the path in the configuration")
-        case .notPEM, .keyNotPEM, .keyDoesNotMatch, .refused: self.init(.data, error.description)
+        case .keyDoesNotMatch:
+            self.init(.data, error.description, hint: "name the key for which the certificate was asked, or have a certificate issued for this one")
+        case .notPEM, .keyNotPEM, .refused: self.init(.data, error.description)
         }
     }
 }

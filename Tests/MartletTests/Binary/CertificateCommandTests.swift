@@ -35,6 +35,50 @@ struct CertificateCommandTests {
         #expect(try String(contentsOfFile: "\(folder)/capulet.example.key", encoding: .utf8) != key)
     }
 
+    @Test("a key that is in use is not replaced, by whatever path the configuration names it")
+    func keyInUse() throws {
+        _ = (try certificate("self-sign", "capulet.example"), try certificate("request", "capulet.example"))
+        let (key, link) = (household.data + "/certificates/requests/capulet.example.key", household.folder + "/link.key")
+        try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: key)
+        let before = try String(contentsOfFile: key, encoding: .utf8)
+        for path in [key, link] {
+            try household.configure(certificate: "    certificate: \(own).pem\n    key: \(path)")
+            let result = try certificate("request", "capulet.example", "--new-key")
+            #expect(result.status == 73 && result.errors.contains("hint: add --out with another folder"), "\(result.errors)")
+            #expect(try String(contentsOfFile: key, encoding: .utf8) == before)
+            #expect(try certificate("request", "capulet.example").output.contains("(found)"))
+        }
+        #expect(try certificate("request", "capulet.example", "--new-key", "--out", household.folder + "/new").output.contains("(made)"))
+    }
+
+    @Test("what root makes in a folder belongs to whom the folder belongs", .enabled(if: geteuid() == 0))
+    func heir() throws {
+        try FileManager.default.createDirectory(atPath: household.data, withIntermediateDirectories: true)
+        #expect(chown(household.data, 65_534, 65_534) == 0)
+        #expect(try certificate("request", "capulet.example").status == 0 && certificate("self-sign", "capulet.example").status == 0)
+        let (folder, files) = (household.data + "/certificates", ["", "/requests", "/requests/capulet.example.key", "/requests/capulet.example.csr"])
+        for path in files.map({ folder + $0 }) + [own + ".key", own + ".pem"] {
+            #expect(try FileManager.default.attributesOfItem(atPath: path)[.ownerAccountID] as? Int == 65_534, "\(path)")
+        }
+    }
+
+    @Test("a check of the configuration warns of keys that others may read, and says where the key is named that does not match")
+    func configurationCheck() throws {
+        _ = try certificate("self-sign", "capulet.example")
+        try household.configure(certificate: "    certificate: \(own).pem\n    key: \(own).key")
+        let good = try household.run("config", "check", "--config", household.file)
+        #expect(good.status == 0 && !good.output.contains("others than its owner"), "\(good.output)\(good.errors)")
+        try FileManager.default.setAttributes([.posixPermissions: 0o644], ofItemAtPath: own + ".key")
+        let open = try household.run("config", "check", "--config", household.file)
+        #expect(open.status == 0 && open.output.contains("warning: \(own).key: others than its owner may use the key (mode 644)"))
+        _ = try certificate("request", "capulet.example", "--out", household.folder)
+        let other = household.folder + "/capulet.example.key"
+        try household.configure(certificate: "    certificate: \(own).pem\n    key: \(other)")
+        let result = try household.run("config", "check", "--config", household.file)
+        #expect(result.status == 65 && result.errors.contains("domains[0].key: \(other) is not the key of the first certificate"), "\(result.errors)")
+        #expect(result.errors.contains("martlet.yaml:") && result.errors.contains("hint: name the key for which the certificate was asked"))
+    }
+
     @Test("only domains of the configuration have certificates, and services have theirs")
     func domains() throws {
         let other = try certificate("request", "montague.example")

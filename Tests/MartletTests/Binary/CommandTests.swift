@@ -17,6 +17,17 @@ struct CommandTests {
     @Test("an unknown command ends with 64")
     func usage() throws { #expect(try household.run("frobnicate").status == 64) }
 
+    @Test("what a device is called cannot steer a terminal")
+    func deviceName() throws {
+        _ = try household.run("init", "--domain", "capulet.example", "--data", household.data, "--config", household.file)
+        for name in ["a\nb", "a\tb", "\u{1B}[2J", "\u{202E}gnp", "\u{2066}a", ""] {
+            let result = try household.run("device", "name", "admin@capulet.example", "00000000000000ff", name, "--config", household.file)
+            #expect(result.status == 64, "\(result.errors)")
+        }
+        let good = try household.run("device", "name", "admin@capulet.example", "00000000000000ff", "the old phone", "--config", household.file)
+        #expect(good.status == 65 && good.errors.contains("the account has no such device"))
+    }
+
     @Test("init makes configuration, data folder, certificate and an account whose password is printed once")
     func initialise() throws {
         let first = try household.run("init", "--domain", "capulet.example", "--data", household.data, "--config", household.file)
