@@ -107,9 +107,8 @@ struct TLSProfileTests {
         let asking = try #require(try Self.served("verona.example", asksClients: true).asking(.intermediate))
         let server = NIOSSLServerHandler(context: asking) { _, promise in promise.succeed(.certificateVerified) }
         let handler = try NIOSSLClientHandler(context: NIOSSLContext(configuration: client), serverHostname: "verona.example")
-        // A client of TLS 1.3 that can sign nothing that it is asked for ends the handshake as well.
+        // One that has a key and can sign nothing that it is asked for ends the handshake itself, in place of showing no certificate.
         #expect(Self.version(handler, server) == (Self.isTaken(proof, version) ? version : nil))
-        #expect((server.peerCertificate != nil) == Self.isTaken(proof, version))
     }
 
     @Test("and so does a server that is called, with the ciphers and curves of TLS 1.2 as far as they go", arguments: [TLSVersion.tlsv12, .tlsv13], proofs)
@@ -182,6 +181,7 @@ struct TLSProfileTests {
         for _ in 0..<10 {
             while let bytes = try client.readOutbound(as: ByteBuffer.self) { try server.writeInbound(bytes) }
             while let bytes = try server.readOutbound(as: ByteBuffer.self) { try client.writeInbound(bytes) }
+            for channel in [client, server] { channel.embeddedEventLoop.run() }
         }
         guard try server.readInbound(as: ByteBuffer.self) == said else { throw Unfinished() }
     }
