@@ -308,7 +308,7 @@ struct RoomTablesTests {
         arguments: [
             "UPDATE room SET domainpart = 'Chat.Example'", "UPDATE room SET localpart = '' WHERE id = 1", "UPDATE room_affiliation SET address = 'a b@x.example'",
             "UPDATE room_affiliation SET affiliation = 256", "UPDATE meta SET value = 1 WHERE name = 'last_account'",
-            "INSERT INTO account VALUES (1, 'x.example', 'a', 0, 1, 0)", "PRAGMA foreign_keys = OFF; INSERT INTO room_document VALUES (99, 'n', '', x'')",
+            "INSERT INTO account VALUES (1, 'x.example', 'a', 0, 1, 0, 0)", "PRAGMA foreign_keys = OFF; INSERT INTO room_document VALUES (99, 'n', '', x'')",
             "DELETE FROM log WHERE id = 1", "DELETE FROM archive; DELETE FROM archive_account", "INSERT INTO archive VALUES (2, 9, 999, 1, 1, 0)",
         ])
     func damage(_ sql: String) async throws {

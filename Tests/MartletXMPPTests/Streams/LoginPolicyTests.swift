@@ -260,7 +260,8 @@ struct MechanismTooWeakTests {
     /// A stream inside TLS, up to its features.
     static func opened(_ server: Surroundings) throws -> (machine: ClientStreamMachine, ClientStreamMachine.Action) {
         var machine = ClientStreamMachine(bindings: [])
-        return (machine, machine.opened(try StreamEvent.header("verona.example"), server))
+        let action = machine.opened(try StreamEvent.header("verona.example"), server)
+        return (machine, action)
     }
 
     /// What comes of each answer of an account source, of an account that exists or not.
