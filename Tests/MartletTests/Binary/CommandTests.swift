@@ -59,7 +59,7 @@ struct CommandTests {
     @Test("certificates that accounts have added are listed and revoked without a server (XEP-0257); to renew that of a domain needs one")
     func certificates() throws {
         try household.configure()
-        _ = try household.run("init", "--config", household.file, "--admin", "nurse@capulet.example", "--password-stdin", input: "secret\n")
+        _ = try household.run("init", "--config", household.file, "--admin", "nurse@capulet.example", "--password-stdin", input: "well kept secret\n")
         let listed = try household.run("account", "certificates", "nurse@capulet.example", "--config", household.file)
         #expect(listed.status == 0 && listed.output.isEmpty, "\(listed.errors)")
         let revoked = try household.run("account", "certificates", "nurse@capulet.example", "--revoke", "phone", "--config", household.file)

@@ -146,7 +146,7 @@ struct ServeTests {
         #expect(result.output.contains("log.level: info -> debug"))
         #expect(result.output.contains("montague.example"))
         #expect(try household.run("account", "add", "romeo@montague.example", "--config", household.file, input: "well kept secret\n").status == 0)
-        #expect(try PlainClient(port: household.ports[0]).logIn("romeo", "x", domain: "montague.example").contains("romeo@montague.example/test"))
+        #expect(try PlainClient(port: household.ports[0]).logIn("romeo", "well kept secret", domain: "montague.example").contains("romeo@montague.example/test"))
         client.send("<iq type='get' id='p' to='capulet.example'><ping xmlns='urn:xmpp:ping'/></iq>")
         #expect(try client.read(until: "id='p'", "id=\"p\"").contains("<iq"))
         #expect(server.stop() == 0)

@@ -23,8 +23,15 @@ struct ConfigurationDocumentsTests {
     private static let namedFiles: Set = [
         "/etc/martlet/example.org.pem", "/etc/martlet/example.org.key", "/etc/martlet/example.org.rsa.pem", "/etc/martlet/example.org.rsa.key", "/etc/martlet/authorities.pem", "/etc/martlet/example.net.pem",
         "/usr/share/dns/root.key", "/etc/martlet/irc.secret", "/etc/martlet/turn.secret",
-        "/etc/martlet/oauth.secret",
+        "/etc/martlet/oauth.secret", "/etc/martlet/xmpp.keytab",
     ]
+
+    private func loadUncommented() throws(ConfigurationFailure) -> LoadedConfiguration {
+        var files = ConfigurationFiles.containing(Array(uncommented(ConfigurationDocuments.exampleFile()).utf8), readable: Self.namedFiles)
+        let read = files.read
+        files.read = { path, bytesMax in path.hasSuffix(".keytab") ? .success(KerberosAssemblyTests.keytab) : read(path, bytesMax) }
+        return try ConfigurationLoader(files: files).load(file: file, environment: [:])
+    }
 
     @Test("the example file means the defaults")
     func exampleIsDefaults() throws {
@@ -35,7 +42,7 @@ struct ConfigurationDocumentsTests {
 
     @Test("what the example has commented out is the default, or nothing where there is none")
     func exampleUncommented() throws {
-        let configuration = try load(uncommented(ConfigurationDocuments.exampleFile()), readable: Self.namedFiles).configuration
+        let configuration = try loadUncommented().configuration
         let changes = ConfigurationDifference(from: ConfigurationDocuments.example, to: configuration).changes
         #expect(!changes.isEmpty)
         #expect(changes.allSatisfy { $0.old == nil || $0.old == "[]" }, "\(changes)")
@@ -43,7 +50,7 @@ struct ConfigurationDocumentsTests {
 
     @Test("the example file has every key, and every key has its variable")
     func exampleIsComplete() throws {
-        let loaded = try load(uncommented(ConfigurationDocuments.exampleFile()), readable: Self.namedFiles)
+        let loaded = try loadUncommented()
         let unset = loaded.settings.filter { $0.origin == .standard && (!$0.path.hasPrefix("listeners[") || $0.path.hasPrefix("listeners[0]")) }
         #expect(unset.isEmpty, "\(unset)")
     }

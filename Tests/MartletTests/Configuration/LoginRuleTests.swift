@@ -49,7 +49,7 @@ struct LoginRuleTests {
 
     private static let unknown: [(rule: String, path: String)] = [
         ("name: a, domains: [example.com]", "login-rules[0].domains[0]"), ("name: a, accounts: [a@example.com]", "login-rules[0].accounts[0]"),
-        ("name: a, groups: [operator]", "login-rules[0].groups[0]"), ("name: a, listeners: [https]", "login-rules[0].listeners[0]"),
+        ("name: a, groups: [operator]", "login-rules[0].groups[0]"), ("name: a, listeners: [http]", "login-rules[0].listeners[0]"),
         ("name: a, listeners: [client 5333]", "login-rules[0].listeners[0]"), ("name: a, listeners: [server]", "login-rules[0].listeners[0]"),
         ("name: a, networks: [192.0.2.1/24]", "login-rules[0].networks[0]"), ("name: a, mechanisms: [DIGEST-MD5]", "login-rules[0].mechanisms[0]"),
         ("name: a, mechanisms: []", "login-rules[0].mechanisms"), ("name: a b", "login-rules[0].name"), ("strong: true", "login-rules[0]"),
@@ -119,8 +119,8 @@ struct LoginRuleTests {
         let plus = ["name: a, domains: [example.net], mechanisms: [SCRAM-SHA-256-PLUS]"]
         #expect(
             try warnings(plus) == [
-                "login-rules[0].mechanisms[0]: SCRAM-SHA-256-PLUS cannot be used: authentication.channel-binding is false",
                 "login-rules[0].name: nobody whom the rule a is about can log in",
+                "login-rules[0].mechanisms[0]: SCRAM-SHA-256-PLUS cannot be used: authentication.channel-binding is false",
             ])
         #expect(try warnings(plus, "authentication: {channel-binding: true}\n") == [])
         #expect(try warnings(["name: a, domains: [example.net], mechanisms: [tokens]"]).map { $0.hasPrefix("login-rules[0].mechanisms: whoever has no token") } == [true])

@@ -8,7 +8,7 @@ import martlet
 struct KerberosAssemblyTests {
     private static let asking = "domains: [{name: example.org, kerberos-realms: [EXAMPLE.ORG]}]\n"
     /// With a key of xmpp/chat.example.org@R.
-    private static let keytab: [UInt8] =
+    static let keytab: [UInt8] =
         [5, 2, 0, 0, 0, 42, 0, 2, 0, 1, 0x52, 0, 4] + Array("xmpp".utf8) + [0, 16] + Array("chat.example.org".utf8)
         + [0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 18, 0, 0]
 
