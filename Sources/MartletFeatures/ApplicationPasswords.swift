@@ -29,6 +29,8 @@ package struct ApplicationPasswords: Sendable {
     // MARK: The commands
 
     private func add(_ call: ServerCommand.Call) async throws(StanzaError) -> CommandStep {
+        guard call.router.certificate(of: call.actor) == nil else { throw .forbidden("not for whoever has come in by a certificate that can be revoked") }
+        guard !call.router.hasGrant(call.actor) else { throw .byGrant }
         guard let name = try Self.name(call) else { return Self.ask("Make a password for an application", [Self.nameField]) }
         let password: String
         do throws(AccountRefusal) { password = try await make(name, for: call.actor.bare, now: call.now, by: call.by, call.router) } catch { throw error.ofCommand }
@@ -103,6 +105,7 @@ package struct ApplicationPasswords: Sendable {
 
 extension StanzaError {
     /// What owners decide is not for applications.
+    static var byGrant: StanzaError { .forbidden("not for whoever has come in by a token of an authorization server") }
     static var byApplication: StanzaError { .forbidden("not for whoever has come in by the password of an application") }
 }
 

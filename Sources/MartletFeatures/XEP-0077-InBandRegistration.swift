@@ -93,6 +93,7 @@ package struct InBandRegistration: IQResponder, RegisteringStage {
                 host.policy.refused(account, "jabber:iq:register set by the password of an application", needing: nil)
                 throw .byApplication
             }
+            guard !held.router.hasGrant(held.request.actor) else { throw .byGrant }
             if held.request.child.hasChild("remove", .register) {
                 try remove(account, held, context)
             } else {
@@ -106,6 +107,8 @@ package struct InBandRegistration: IQResponder, RegisteringStage {
     /// §3.2.
     private func remove(_ account: BareJID, _ held: HeldRequest, _ context: LoopContext) throws(StanzaError) {
         guard settings.removesAccounts else { throw .notAllowed }
+        // What a certificate lets in is taken back with it (XEP-0257 §2.4): nothing that lasts is to come of it.
+        guard held.router.certificate(of: held.request.actor) == nil else { throw StanzaError(.notAuthorized) }
         guard held.request.child.children.allSatisfy({ $0.isNamed("remove", .register) }) else { throw .badRequest("nothing goes with <remove/>") }
         let audit = held.router.audit
         held.deleteAccount(context) { audit.record(.accountDeleted(account, by: account.description)) }

@@ -76,9 +76,11 @@ package struct ClientCertificateManagement: IQResponder {
     }
 
     /// Whoever came in by a certificate that may not manage others cannot (§2.1), and neither can who came by one that is gone: it is not known any more
-    /// what that was allowed. Nor whoever came by a password for an application, which would let itself in for good.
+    /// what that was allowed. Nor whoever came by a password for an application
+    /// or by a token of an authorization server: both would let themselves in for good.
     private static func checkManagement(_ request: IQRequest, _ present: [AccountCertificate], _ router: Router) throws(StanzaError) {
         guard !request.isByApplication else { throw .byApplication }
+        guard !router.hasGrant(request.actor) else { throw .byGrant }
         guard let used = router.certificate(of: request.actor) else { return }
         guard present.contains(where: { $0.fingerprint == used && $0.managesCertificates }) else {
             throw .forbidden("the certificate of this session may not manage certificates")

@@ -44,6 +44,17 @@ struct MissingKeysTests {
         try ScramKeys.derive(password: password, salt: wanted.salt, iterations: wanted.iterations, hash: wanted.hash)
     }
 
+    @Test("an account with passwords for applications is given no keys by its clients: nobody can tell of which password they are")
+    func application() async throws {
+        let wanted = try #require(await accounts.missingKeys(of: juliet, [.sha512], provedBy: old).first)
+        let other = try #require(PreparedPassword("of an application"))
+        let password = StoredApplicationPassword(name: "mail", keys: try [old].remade(of: other), created: 1)
+        try await store.commit([.account(.addApplicationPassword(juliet, password))])
+        #expect(await accounts.missingKeys(of: juliet, [.sha512], provedBy: old) == [])
+        #expect(await accounts.add(try keys(of: other, wanted), to: juliet, provedBy: old) == .badCredentials)
+        #expect(try await stored == [old])
+    }
+
     @Test("what is missing is told in the order in which it was asked for, with the salt that strangers were told before (reliability.md rule 13)")
     func missing() async throws {
         let missing = await accounts.missingKeys(of: juliet, [.sha512, .sha256, .sha1], provedBy: old)

@@ -41,6 +41,8 @@ struct PasswordRulesTests {
         let rules = PasswordRules(refused: list)
         for text in ["123456", "password", "PassWord", "LetMeIn", "letmein"] { #expect(fault(text, rules) == .refused) }
         for text in ["1234567", "passwort", "Password "] { #expect(fault(text, rules) == nil) }
+        let marked = PasswordRules(refused: try #require(RefusedPasswords(lines: [0xEF, 0xBB, 0xBF] + Array("first\ncafé-au-lait".utf8))))
+        for text in ["first", "First", "CAFÉ-AU-LAIT"] { #expect(fault(text, marked) == .refused) }
     }
 
     @Test("a list has as many lines as may be, and no more")

@@ -66,6 +66,13 @@ struct ClientCertificateManagementTests {
         #expect(stored.map(\.name) == ["Mobile Client"])
     }
 
+    @Test("who has come in by a token of an authorization server adds nothing, since the server takes that back when it likes")
+    func grant() {
+        let device = DeviceSighting(DeviceID(userAgent: "d4565fa7-4d72-4749-b3d3-740edbf87770"), software: nil, name: nil, by: .grant, at: 1)
+        let juliet = server.client("juliet/web", device: device)
+        #expect(append("Bot", bot, by: juliet).contains("<forbidden ") && stored.isEmpty)
+    }
+
     @Test("space in a name and in base64 does not matter")
     func space() {
         let juliet = server.client("juliet/balcony")

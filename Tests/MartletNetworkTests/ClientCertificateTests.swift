@@ -181,20 +181,6 @@ struct ClientCertificateTests {
         }
     }
 
-    @Test("a certificate whose key is not for signatures ends the handshake, and the log and the audit log say so", arguments: [true, false])
-    func unfitKey(isTLS13: Bool) async throws {
-        let lines = LogLines()
-        try await Self.with(ClientCertificates(Self.settings(.request), nil), log: lines.logger) { _, port in
-            let client = try await TestClient.connect(to: port)
-            _ = try await client.say(TestClient.header(), hear: "</stream:features>")
-            _ = try await client.say("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>", hear: "/>")
-            // With TLS 1.3 the client's end is content before the server has read its certificate.
-            try? await client.startTLS("verona.example", trust: "verona.example.pem", showing: UnfitKey.files(), isTLS13: isTLS13)
-            _ = try await client.hearEnd()
-        }
-        #expect(lines.all.count { $0.hasPrefix("info: the certificate that a client shows ends its handshake (its key is not for signatures") } == 1)
-    }
-
     @Test("a certificate that is revoked between the handshake and its use lets nobody in")
     func revokedMeanwhile() async throws {
         let revocation = try Self.revocation(["before.crl", "root.crl"])
@@ -301,23 +287,6 @@ struct ClientCertificateTests {
         #expect(!features.contains("EXTERNAL"))
         await server.service.stop()
         try await server.pool.shutDown()
-    }
-}
-
-/// A certificate whose key may only encipher other keys, as some authorities issue them beside those for signatures.
-private enum UnfitKey {
-    static func files() throws -> CertificateFiles {
-        let authority = try TestAuthority("Escalus")
-        let key = P256.Signing.PrivateKey()
-        let certificate = try authority.issue(to: key.publicKey) { options in
-            options.more = (try? Certificate.Extension(KeyUsage(keyEncipherment: true), critical: true)).map { [$0] } ?? []
-        }
-        let folder = FileManager.default.temporaryDirectory.appending(path: "martlet-unfit-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        let (chain, own) = (folder.appending(path: "chain.pem"), folder.appending(path: "own.key"))
-        try certificate.serializeAsPEM().pemString.write(to: chain, atomically: true, encoding: .utf8)
-        try key.pemRepresentation.write(to: own, atomically: true, encoding: .utf8)
-        return CertificateFiles(domain: "verona.example", chain: chain.path, key: own.path)
     }
 }
 

@@ -66,6 +66,9 @@ struct TokenClaimsTests {
         }
     }
 
+    @Test("one that is bound to a key is not taken from whoever has it (RFC 7800)")
+    func bound() { #expect(fault(["cnf": "{\"jkt\":\"x\"}"]) == .otherKind) }
+
     @Test("all scopes that are asked for are there, in either of their forms")
     func scopes() {
         func outcome(_ wanted: [String], _ changes: [String: String?] = [:]) -> TokenFault? { fault(changes) { $0.scopes = wanted } }

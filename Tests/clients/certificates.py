@@ -91,9 +91,23 @@ async def _(world):
     async with certified_server(world) as (_, place, authority):
         await authority.issue("rsa", *person(place.jid("romeo")), key="RSA")
         weak = ("-cipher", "DEFAULT:@SECLEVEL=0", "-sigalgs", "ECDSA+SHA256:RSA+SHA1")
-        with contextlib.suppress(Failed):  # that openssl has nothing to sign with
+        with contextlib.suppress(Failed):  # that openssl has nothing to sign with; or it shows no certificate
             async with Connection(place, "direct", "-tls1_2", *authority.shows("rsa", "issuing"), *weak) as connection:
-                raise AssertionError(f"offered: {connection.mechanisms}")
+                require("EXTERNAL" not in connection.mechanisms, f"offered: {connection.mechanisms}")
+
+
+@check("certificates: one whose key is not for signatures ends the handshake, and the log says so (RFC 5280 §4.2.1.3)", only="martlet")
+async def _(world):
+    async with certified_server(world) as (server, place, authority):
+        extensions = [each for each in person(place.jid("romeo")) if each != SIGNS]
+        await authority.issue("encrypting", *extensions, "keyUsage = critical,keyEncipherment")
+        for version in VERSIONS:
+            with contextlib.suppress(Failed):
+                async with Connection(place, "starttls", version, *authority.shows("encrypting", "issuing")) as connection:
+                    raise AssertionError(f"offered: {connection.mechanisms}")
+        equal(server.text().count("its key is not for signatures"), 2 * len(VERSIONS), "lines of the log and of the audit log")
+        async with Connection(place, "starttls", "-tls1_3") as connection:
+            equal(await connection.authenticate("SHA-256", "n"), None, "the password, without a certificate")
 
 
 DEPTH = 20  # authorities one below the other

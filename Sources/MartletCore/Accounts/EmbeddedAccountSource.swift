@@ -91,12 +91,16 @@ package struct EmbeddedAccountSource: AccountSource {
 extension EmbeddedAccountSource {
     package func missingKeys(of account: BareJID, _ hashes: [ScramHash], provedBy proved: ScramKeys) async -> [ScramUpgrade] {
         // Who has not asked for it loses nothing if it cannot be found out now.
-        guard let identity = try? await store.credentials(of: account), identity.credentials.contains(proved) else { return [] }
+        guard let identity = try? await store.credentials(of: account), identity.credentials.contains(proved), identity.applicationPasswords.isEmpty
+        else { return [] }
         return missing(in: identity, account, hashes)
     }
 
+    /// Of what password a client has made keys up nobody here can tell. So none are taken while the account has passwords for applications: they could be of
+    /// one of these, which would be the account's own from then on.
     package func add(_ keys: ScramKeys, to account: BareJID, provedBy proved: ScramKeys) async -> AccountVerdict {
         do throws(StoreError) {
+            guard try await store.credentials(of: account)?.applicationPasswords.isEmpty == true else { return .badCredentials }
             try await store.commit([.account(.addCredentials(account, [keys], provedBy: proved))])
             return .ok
         } catch {

@@ -48,7 +48,7 @@ package struct PasswordRules: Hashable, Sendable {
     }
 }
 
-/// Passwords that nobody gets, of a list of them, whatever the case of the letters from a to z: 64 bits of a digest of each, in order. A million of them are 8 MB,
+/// Passwords that nobody gets, of a list of them, whatever the case of their letters: 64 bits of a digest of each, in order. A million of them are 8 MB,
 /// and of ten million million passwords that are not on such a list one is taken for one that is.
 package struct RefusedPasswords: Hashable, Sendable {
     /// Most lines of a list.
@@ -60,11 +60,11 @@ package struct RefusedPasswords: Hashable, Sendable {
 
     package init() {}
 
-    /// One a line; empty lines are none.
+    /// One a line; empty lines are none, and a byte order mark is no part of the first.
     ///
     /// - Returns: `nil` for a list of more than `countMax`.
     package init?(lines: [UInt8], countMax: Int = countMax) {
-        for line in lines.split(whereSeparator: { $0 == UInt8(ascii: "\n") || $0 == UInt8(ascii: "\r") }) {
+        for line in lines.dropFirst(lines.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0).split(whereSeparator: { $0 == UInt8(ascii: "\n") || $0 == UInt8(ascii: "\r") }) {
             guard digests.count < countMax else { return nil }
             digests.append(Self.digest(line))
         }
@@ -84,7 +84,8 @@ package struct RefusedPasswords: Hashable, Sendable {
     }
 
     private static func digest(_ bytes: some Sequence<UInt8>) -> UInt64 {
-        let folded = bytes.map { (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) ? $0 | 0x20 : $0 }
+        var folded = bytes.map { (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) ? $0 | 0x20 : $0 }
+        if folded.contains(where: { $0 >= 0x80 }) { folded = Array(String(decoding: folded, as: UTF8.self).lowercased().utf8) }
         return ScramHash.sha256.digest(folded).prefix(8).reduce(0) { $0 << 8 | UInt64($1) }
     }
 }

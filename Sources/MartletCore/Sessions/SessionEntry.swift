@@ -38,6 +38,8 @@ package struct SessionEntry: Sendable {
     package internal(set) var device: DeviceID?
     /// The certificate of the account's own by which it was let in (XEP-0257); `nil` if it came in otherwise.
     package internal(set) var certificate: CertificateFingerprint?
+    /// It was let in by a token of an authorization server (RFC 7628).
+    package internal(set) var hasGrant = false
     /// Whom this session sent directed presence (RFC 6121 §4.6). Bounded by `directedPresenceMax`.
     package var directed: [JID] = []
 

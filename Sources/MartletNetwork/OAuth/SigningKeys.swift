@@ -148,6 +148,7 @@ package struct SignedToken: Sendable {
     private struct Header: Decodable {
         var alg: String
         var kid: String?
+        var typ: String?
         var crit: [String]?
         /// Another form of the payload (RFC 7797).
         var b64: Bool?
@@ -159,12 +160,20 @@ package struct SignedToken: Sendable {
             let header = try? JSONDecoder().decode(Header.self, from: Data(bytes))
         else { throw .malformed }
         guard header.crit == nil, header.b64 ?? true else { throw .critical }
+        guard Self.isForAccess(header.typ) else { throw .otherKind }
         guard let algorithm = SigningAlgorithm(rawValue: header.alg), !signature.isEmpty else { throw .algorithm }
         self.algorithm = algorithm
         keyName = header.kid
         signed = Array("\(parts[0]).\(parts[1])".utf8)
         self.payload = payload
         self.signature = signature
+    }
+
+    /// Whether it is a token for access, or does not say: others are signed by the same keys, for other ends (RFC 8725 §3.11, RFC 9068 §2.1).
+    private static func isForAccess(_ type: String?) -> Bool {
+        guard var type = type?.lowercased() else { return true }
+        if type.hasPrefix("application/") { type.removeFirst("application/".count) }
+        return ["jwt", "at+jwt"].contains(type)
     }
 
     fileprivate func isSigned(by key: any JWTAlgorithm) -> Bool { (try? key.verify(signature, signs: signed)) == true }

@@ -102,6 +102,7 @@ package struct TokenClaims: Sendable {
 
     /// Until when it is good, in seconds since 1970; the other side's clock may differ.
     private func end(_ settings: TokenIssuerSettings, _ now: Int) throws(TokenFault) -> Int {
+        guard !has("cnf") else { throw .otherKind }
         guard let end = time("exp") else { throw .noEnd }
         guard now < end + settings.leeway else { throw .expired }
         for name in ["nbf", "iat"] where has(name) {
@@ -139,6 +140,8 @@ package enum TokenFault: Error, Hashable, Sendable, CustomStringConvertible {
     case algorithm
     /// It asks for something to be understood that is not (RFC 7515 §4.1.11).
     case critical
+    /// It is for something else than access, or for whoever holds a key (RFC 7800), which nobody is asked for here.
+    case otherKind
     case unknownKey
     case signature
     case otherIssuer
@@ -160,6 +163,7 @@ package enum TokenFault: Error, Hashable, Sendable, CustomStringConvertible {
         case .malformed: "it is no token of the kind that is expected"
         case .algorithm: "it is signed by an algorithm that is not taken, or not signed"
         case .critical: "it has extensions that are not known"
+        case .otherKind: "it is of another kind than tokens for access that whoever has them may use"
         case .unknownKey: "the issuer has no such key"
         case .signature: "its signature is wrong"
         case .otherIssuer: "it is from another issuer"
@@ -181,7 +185,7 @@ package enum TokenFault: Error, Hashable, Sendable, CustomStringConvertible {
         switch self {
         case .lacksScope: .insufficientScope
         case .unavailable: nil
-        case .malformed, .algorithm, .critical, .unknownKey, .signature, .otherIssuer, .otherAudience, .otherClient, .noEnd, .expired, .early, .namesNobody,
+        case .malformed, .algorithm, .critical, .otherKind, .unknownKey, .signature, .otherIssuer, .otherAudience, .otherClient, .noEnd, .expired, .early, .namesNobody,
             .unverifiedMailbox, .inactive:
             .invalidToken
         }

@@ -35,6 +35,9 @@ struct ConfigurationChecks {
         checkClientCertificates()
         checkOAuth()
         checkKerberos()
+        checkReadable(
+            configuration.accounts.refusedPasswords, at: "accounts.refused-passwords",
+            otherwise: "it is a file with a password on each line; take the line out if there is none")
         checkComponents()
         checkExternalServices()
         checkUploads()

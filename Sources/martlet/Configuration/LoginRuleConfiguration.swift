@@ -72,12 +72,14 @@ extension ConfigurationSchema {
 
     static let loginRule = ConfigurationMapping<ServerConfiguration.LoginRule>([
         .value("name", \.name, .loginName, .reload, isRequired: true, example: "operators-by-certificate", "What it is called where it is said who has decided."),
-        .list("domains", \.domains, of: .domain, .reload, example: "example.org", "Domains of the accounts; any, if it is left out, as with all conditions."),
-        .list("accounts", \.accounts, of: .bareAddress, .reload, example: "juliet@example.org", "Accounts, whether they exist or not."),
-        .list("groups", \.groups, of: .loginName, .reload, example: "operators", "Groups of login-groups; the account is in one of them."),
-        .list("networks", \.networks, of: .addressBlock, .reload, example: "192.0.2.0/24", "Where the client comes from."),
         .list(
-            "listeners", \.listeners, of: .listenerName, .reload, counts: 0...64, example: "client",
+            "domains", \.domains, of: .domain, .reload, counts: 1...1_000, example: "example.org",
+            "Domains of the accounts; any, if it is left out, as with all conditions."),
+        .list("accounts", \.accounts, of: .bareAddress, .reload, counts: 1...1_000, example: "juliet@example.org", "Accounts, whether they exist or not."),
+        .list("groups", \.groups, of: .loginName, .reload, counts: 1...1_000, example: "operators", "Groups of login-groups; the account is in one of them."),
+        .list("networks", \.networks, of: .addressBlock, .reload, counts: 1...1_000, example: "192.0.2.0/24", "Where the client comes from."),
+        .list(
+            "listeners", \.listeners, of: .listenerName, .reload, counts: 1...64, example: "client",
             "Where the client connects: a kind of listener, or one of a kind by its port, such as client 5222."),
         .list(
             "mechanisms", \.mechanisms, of: .choice, .reload, counts: 1...LoginMechanism.allCases.count, example: "SCRAM-SHA-256",

@@ -32,6 +32,8 @@ package struct LoginExplanation: Codable, Hashable, Sendable {
 
     package struct Account: Codable, Hashable, Sendable {
         package var isEnabled: Bool
+        /// Its password is older than passwords may be.
+        package var isExpired = false
         /// For which hashes of SCRAM there are keys; none if it has no password.
         package var passwordHashes: [String]
         /// Devices that have a token which is still good.
@@ -91,7 +93,8 @@ extension LoginExplanation {
     private var account: String {
         guard let state else { return "does not exist" }
         let password = state.passwordHashes.isEmpty ? "no password" : "keys for \(state.passwordHashes.joined(separator: ", "))"
-        return "\(state.isEnabled ? "enabled" : "disabled"), \(password), tokens on \(state.devicesWithTokens.counted("device"))"
+        let standing = (state.isEnabled ? "enabled" : "disabled") + (state.isExpired ? ", its password has expired" : "")
+        return "\(standing), \(password), tokens on \(state.devicesWithTokens.counted("device"))"
     }
 
     fileprivate static func padded(_ text: String, _ width: Int) -> String { text + String(repeating: " ", count: max(1, width - text.count)) }

@@ -113,7 +113,8 @@ struct LoginExplainer: Sendable {
             let now = core.time.wallMilliseconds
             let devices = try await core.store.devices(of: identity.id).filter { $0.tokens.values.contains { $0.expires > now } }
             let hashes = identity.credentials.map(\.hash).sorted { $0.byteCount > $1.byteCount }
-            return LoginExplanation.Account(isEnabled: identity.isEnabled, passwordHashes: hashes.map(\.mechanismName), devicesWithTokens: devices.count)
+            return LoginExplanation.Account(isEnabled: identity.isEnabled, isExpired: core.passwordLifetime.isOver(identity), passwordHashes: hashes.map(\.mechanismName),
+                devicesWithTokens: devices.count)
         } catch {
             throw CommandFailure(error, in: loaded.configuration.server.dataFolder)
         }

@@ -52,7 +52,10 @@ struct LoginRuleTests {
         ("name: a, groups: [operator]", "login-rules[0].groups[0]"), ("name: a, listeners: [http]", "login-rules[0].listeners[0]"),
         ("name: a, listeners: [client 5333]", "login-rules[0].listeners[0]"), ("name: a, listeners: [server]", "login-rules[0].listeners[0]"),
         ("name: a, networks: [192.0.2.1/24]", "login-rules[0].networks[0]"), ("name: a, mechanisms: [DIGEST-MD5]", "login-rules[0].mechanisms[0]"),
-        ("name: a, mechanisms: []", "login-rules[0].mechanisms"), ("name: a b", "login-rules[0].name"), ("strong: true", "login-rules[0]"),
+        ("name: a, mechanisms: []", "login-rules[0].mechanisms"),
+        ("name: a, accounts: []", "login-rules[0].accounts"), ("name: a, groups: []", "login-rules[0].groups"),
+        ("name: a, domains: []", "login-rules[0].domains"), ("name: a, networks: []", "login-rules[0].networks"),
+        ("name: a, listeners: []", "login-rules[0].listeners"), ("name: a b", "login-rules[0].name"), ("strong: true", "login-rules[0]"),
     ]
 
     @Test("whatever names nothing is an error", arguments: unknown)

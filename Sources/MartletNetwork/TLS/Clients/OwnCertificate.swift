@@ -47,7 +47,11 @@ package struct OwnCertificateInspection: CertificateInspection {
 
     package func expiry(of certificate: [UInt8], for account: BareJID, at time: Int64) throws(UnfitCertificate) -> Int64 {
         let own: OwnCertificate
-        do throws(CertificateFault) { own = try OwnCertificate(certificate, now: Int(time / 1_000)) } catch { throw UnfitCertificate("\(error)") }
+        do throws(CertificateFault) { own = try OwnCertificate(certificate, now: Int(time / 1_000)) } catch {
+            // What the library says of that is for the operator's log.
+            if case .malformed = error { throw UnfitCertificate("it cannot be read as a certificate") }
+            throw UnfitCertificate("\(error)")
+        }
         guard own.isFor(account) else { throw UnfitCertificate("it is for another address") }
         return Int64(own.notAfter) * 1_000
     }
