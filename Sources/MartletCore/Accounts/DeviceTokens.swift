@@ -101,7 +101,7 @@ package struct DeviceTokens: Sendable {
     /// - Returns: a token for the client, if it is to get one: because it wants one, or because the one that it has used is getting old. Who has come in by
     ///   the password of an application gets none.
     package func conclude(_ login: DeviceLogin) async throws(SASLFailure) -> IssuedToken? {
-        // Four reads and a wait for the disk, which would be two thirds of what a log-in by a token takes.
+        // Reads and a wait for the disk for nothing: 1,410 µs of the server a log-in with them, 1,120 without (docs/performance.md).
         if login.isSettled { return nil }
         let identity: StoredIdentity?
         do throws(StoreError) { identity = try await store.credentials(of: login.account) } catch { throw SASLFailure(error) }
