@@ -30,6 +30,12 @@ struct KeptMessagesTests {
         try result.get()
     }
 
+    /// A loop looks at the clock once for all that it does in one turn (``LoopContext/wallMilliseconds``): none may be in the middle of one.
+    private static func pass(hours: Int, _ clock: TestClock, at side: Side) async throws {
+        try await side.settle()
+        clock.pass(hours: hours)
+    }
+
     private static func bodies(_ heard: String) -> [String] {
         heard.split(separator: "<body>").dropFirst().map { String($0.prefix { $0 != "<" }) }
     }
@@ -98,12 +104,12 @@ struct KeptMessagesTests {
             try await sender.send(Self.message(1))
             try await verona.wait { verona.federation.keptCount == 1 }
             try await sender.close()
-            options.clock.pass(hours: 23)
+            try await Self.pass(hours: 23, options.clock, at: verona)
             _ = await verona.federation.close("mantua.example")
             let juliet = try await verona.client("juliet", "verona.example")
             try await juliet.send(Self.message(2))
             try await verona.wait { verona.federation.keptCount == 2 }
-            options.clock.pass(hours: 2)
+            try await Self.pass(hours: 2, options.clock, at: verona)
             _ = await verona.federation.close("mantua.example")
             try await verona.wait { verona.federation.keptCount == 1 }
             let again = try await verona.client("romeo", "verona.example")
@@ -153,7 +159,7 @@ struct KeptMessagesTests {
             let sender = try await verona.client("romeo", "verona.example")
             try await sender.send((1...count).map(Self.message).joined())
             try await verona.wait { verona.federation.keptCount == count }
-            options.clock.pass(hours: 25)
+            try await Self.pass(hours: 25, options.clock, at: verona)
             _ = await verona.federation.close("mantua.example")
             var heard = ""
             while heard.split(separator: "</message>").count < count { heard += try await sender.hear("</message>") }

@@ -399,7 +399,9 @@ final class PeerLink: RemoteLink, @unchecked Sendable {
     /// Gives up the stream, and whatever it was waiting for.
     func close() {
         switch state {
-        case .idle: isCallDue = isReturning
+        case .idle:
+            // What was kept just now may not have got here yet: it is not to wait for as long as was said before this.
+            if !isReturning, service.hasKept(self) { call() } else { isCallDue = isReturning }
         case .watching(let timer):
             timer.cancel()
             state = .idle
