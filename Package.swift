@@ -50,6 +50,7 @@ var targets: [Target] = [
     .target(name: "CMartletGSS", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
     module("MartletXML", ["CMartletScan", .nioCore]),
     module("MartletXMPP", ["MartletXML", .nioCore, .crypto, .cryptoExtras]),
+    module("MartletLDAP", [.nioCore, .asn1]),
     module("MartletCore", ["MartletXML", "MartletXMPP", .nioCore, .nioConcurrency, .logging, .coreMetrics]),
     module("MartletFeatures", ["MartletXML", "MartletXMPP", "MartletCore", .nioCore]),
     module("MartletStorage", ["MartletXML", "MartletXMPP", "MartletCore", "CSQLite", .nioCore, .nioConcurrency, .crypto, .logging]),
@@ -59,11 +60,17 @@ var targets: [Target] = [
             "MartletXML", "MartletXMPP", "MartletCore", "CUnbound", "CMartletGSS", .nioCore, .nioPosix, .nioTLS, .nioSSL, .nioHTTP1, .crypto,
             .cryptoExtras, .x509, .asn1, .jwtKit, .logging,
         ]),
+    module(
+        "MartletDirectory",
+        [
+            "MartletLDAP", "MartletXML", "MartletXMPP", "MartletCore", .nioCore, .nioPosix, .nioTLS, .nioSSL, .nioConcurrency, .crypto, .cryptoExtras, .x509,
+            .asn1, .logging,
+        ]),
     module("MartletTesting", ["MartletXML", "MartletXMPP", "MartletCore", "MartletFeatures", .nioCore, .nioEmbedded, .logging]),
     .executableTarget(
         name: "martlet",
         dependencies: [
-            "MartletXML", "MartletXMPP", "MartletCore", "MartletFeatures", "MartletStorage", "MartletNetwork",
+            "MartletXML", "MartletXMPP", "MartletCore", "MartletFeatures", "MartletStorage", "MartletNetwork", "MartletLDAP", "MartletDirectory",
             .nioCore, .nioPosix, .nioSSL, .crypto, .x509, .asn1, .logging, .metrics, .coreMetrics, .lifecycle, .arguments, .yams,
         ],
         swiftSettings: settings),
@@ -80,6 +87,13 @@ var targets: [Target] = [
         [
             "MartletNetwork", "MartletCore", "MartletXMPP", "MartletXML", .nioCore, .nioPosix, .nioEmbedded, .nioTLS, .nioSSL, .nioHTTP1,
             .crypto, .cryptoExtras, .x509, .asn1, .logging,
+        ]),
+    tests("MartletLDAPTests", ["MartletLDAP", .nioCore]),
+    tests(
+        "MartletDirectoryTests",
+        [
+            "MartletDirectory", "MartletLDAP", "MartletCore", "MartletXMPP", "MartletXML", "MartletTesting", .nioCore, .nioPosix, .nioEmbedded, .nioSSL, .crypto,
+            .logging,
         ]),
     tests("MartletTestingTests", ["MartletTesting", "MartletXMPP", "MartletXML", .nioCore]),
     tests("MartletTests", ["martlet"]),
