@@ -31,7 +31,7 @@ struct KeptMessagesTests {
     }
 
     /// A loop looks at the clock once for all that it does in one turn (``LoopContext/wallMilliseconds``): none may be in the middle of one.
-    private static func pass(hours: Int, _ clock: TestClock, at side: Side) async throws {
+    private static func pass(hours: Int64, _ clock: TestClock, at side: Side) async throws {
         try await side.settle()
         clock.pass(hours: hours)
     }
