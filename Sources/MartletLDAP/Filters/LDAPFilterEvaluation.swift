@@ -176,7 +176,7 @@ public struct PreparedLDAPFilter: Sendable {
         ) -> LDAPTruth {
             let schema = schema
             let isMeant: (AttributeDescription) -> Bool = { description in
-                guard let attribute else { return schema.equality(of: description.type).preparation == rule.preparation }
+                guard let attribute else { return rule.preparation.isFor(schema.equality(of: description.type).preparation) }
                 return description.isSubtype(of: attribute, schema: schema)
             }
             let truth = anyValue(where: isMeant) { Self.matches($0, prepared, rule) }

@@ -33,6 +33,11 @@ public enum ValuePreparation: Hashable, Sendable {
         }
     }
 
+    /// Whether values that are usually compared in another way can be compared in this one: texts with and without regard to case.
+    func isFor(_ other: ValuePreparation) -> Bool {
+        self == other || ([.caseExact, .caseIgnore].contains(self) && [.caseExact, .caseIgnore].contains(other))
+    }
+
     private static let truthValues: Set<[UInt8]> = [Array("TRUE".utf8), Array("FALSE".utf8)]
 
     /// Whether a prepared value comes before another one.
