@@ -106,13 +106,23 @@ public struct LDAPResultCode: RawRepresentable, Hashable, Sendable {
     public static let busy = Self(rawValue: 51)
     public static let unavailable = Self(rawValue: 52)
     public static let unwillingToPerform = Self(rawValue: 53)
+    public static let loopDetect = Self(rawValue: 54)
     public static let namingViolation = Self(rawValue: 64)
     public static let objectClassViolation = Self(rawValue: 65)
     public static let notAllowedOnNonLeaf = Self(rawValue: 66)
     public static let entryAlreadyExists = Self(rawValue: 68)
+    public static let objectClassModsProhibited = Self(rawValue: 69)
+    public static let affectsMultipleDSAs = Self(rawValue: 71)
     public static let other = Self(rawValue: 80)
     /// RFC 4533 §2.6: the cookie is too old or not known.
     public static let syncRefreshRequired = Self(rawValue: 4096)
+    /// RFC 3909 §3: what became of an operation that was cancelled, and of the wish to cancel one.
+    public static let canceled = Self(rawValue: 118)
+    public static let noSuchOperation = Self(rawValue: 119)
+    public static let tooLate = Self(rawValue: 120)
+    public static let cannotCancel = Self(rawValue: 121)
     /// RFC 4528 §4.
     public static let assertionFailed = Self(rawValue: 122)
+    /// RFC 4370 §4.
+    public static let authorizationDenied = Self(rawValue: 123)
 }
