@@ -82,8 +82,8 @@ package struct AccessingClient: Hashable, Sendable {
     package var hasCertificate: Bool { device?.proofs.contains(.certificate) ?? false }
     /// Whether it has come in by a token of an authorization server.
     package var hasGrant: Bool { device?.proofs.contains(.grant) ?? false }
-    /// By which password for an application it comes in, if by one.
-    package var applicationPassword: String? { device?.applicationPassword }
+    /// The passwords for applications that would end with its access.
+    package var applicationPasswords: [String] { device?.applicationPasswords.names ?? [] }
     /// What is remembered of it; `nil` if it is only known to be connected.
     package var device: StoredDevice?
 
@@ -98,7 +98,7 @@ package struct AccessingClient: Hashable, Sendable {
             AccessingClient(id: id, isConnected: true, knowsPassword: false, hasToken: false, device: nil)
         }
         return unknown + known.filter {
-            $0.isConnected || $0.knowsPassword || $0.hasToken || $0.hasCertificate || $0.hasGrant || $0.applicationPassword != nil
+            $0.isConnected || $0.knowsPassword || $0.hasToken || $0.hasCertificate || $0.hasGrant || !$0.applicationPasswords.isEmpty
         }
     }
 
@@ -111,8 +111,8 @@ package struct AccessingClient: Hashable, Sendable {
             }
             writer.element("auth", .clientAccess) { writer in
                 if knowsPassword { writer.element("password", .clientAccess) }
-                if hasGrant || applicationPassword != nil { writer.element("grant", .clientAccess) }
-                if let applicationPassword { writer.element("application-password", .applicationPasswords, text: applicationPassword) }
+                if hasGrant || !applicationPasswords.isEmpty { writer.element("grant", .clientAccess) }
+                for name in applicationPasswords { writer.element("application-password", .applicationPasswords, text: name) }
                 if hasToken { writer.element("fast", .clientAccess) }
             }
             writer.element("permission", .clientAccess, ["status": "unrestricted"])

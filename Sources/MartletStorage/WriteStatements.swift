@@ -152,11 +152,12 @@ final class WriteStatements {
         case .upload(let change): try uploads.apply(change)
         case .report(let change): try reports.apply(change)
         case .sharedList(let change): try sharedLists.apply(change)
-        case .device(let change):
-            try devices.apply(change)
-            if case .seen(let id, let sighting, _) = change, let name = sighting.applicationPassword {
-                try applicationPasswords.used(name, of: id.raw, at: sighting.time)
+        case .device(.seen(let id, var sighting, let devicesMax)):
+            if let name = sighting.applicationPassword, try !applicationPasswords.used(name, of: id.raw, at: sighting.time) {
+                sighting.applicationPassword = nil
             }
+            try devices.apply(.seen(id, sighting, devicesMax: devicesMax))
+        case .device(let change): try devices.apply(change)
         case .certificate(let change): try certificates.apply(change)
         }
     }
@@ -295,7 +296,10 @@ final class WriteStatements {
             guard try has(proved, id) else { throw SQLError(.constraint, "the credentials are others: \(address)") }
             for credential in keys { try addCredential.run { Self.bind(credential, of: id, to: $0) } }
         case .addApplicationPassword(let address, let password): try applicationPasswords.add(password, to: try account(address))
-        case .removeApplicationPassword(let address, let name): try applicationPasswords.remove(name, of: try account(address))
+        case .removeApplicationPassword(let address, let name):
+            let id = try account(address)
+            try applicationPasswords.remove(name, of: id)
+            try devices.applicationPasswordEnded(name, of: id)
         case .setEnabled(let address, let isEnabled):
             let id = try account(address)
             try setEnabled.run {

@@ -168,6 +168,24 @@ struct ApplicationPasswordsTests {
         #expect(mail.closing != nil && stored().isEmpty)
     }
 
+    @Test("revoking a device ends all that it was the last to use, and none that another device has used since (XEP-0494 §3.2)")
+    func severalOfOneDevice() {
+        let juliet = server.client("juliet/balcony")
+        for name in ["first", "second", "shared"] { _ = execute("add", name: name, by: juliet) }
+        func logIn(_ resource: String, by name: String) -> TestClient {
+            var sighting = DeviceSighting(DeviceID(resource: resource), name: resource, by: [], at: server.context.wallMilliseconds)
+            sighting.applicationPassword = name
+            return server.client("juliet/\(resource)", device: sighting, application: name)
+        }
+        for name in ["shared", "first", "second"] { logIn("mail", by: name).disconnect() }
+        let tablet = logIn("tablet", by: "shared")
+        let list = text(ask("get", "<list xmlns='urn:xmpp:cam:0'/>", to: "juliet@capulet.example", by: juliet))
+        for name in ["first", "second", "shared"] { #expect(list.contains(">\(name)</application-password>")) }
+        let id = DeviceID(resource: "mail").text
+        #expect(text(ask("set", "<revoke xmlns='urn:xmpp:cam:0' id='\(id)'/>", to: "juliet@capulet.example", by: juliet)).contains("type='result'"))
+        #expect(stored().map(\.name) == ["shared"] && tablet.closing == nil)
+    }
+
     @Test("a new password of the account ends them all")
     func newPassword() {
         let juliet = server.client("juliet/balcony")

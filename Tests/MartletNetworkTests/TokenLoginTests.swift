@@ -101,7 +101,7 @@ struct TokenLoginTests {
             let success = try await client.say(Self.password(Self.wish(.none) + Self.bind, password: "eraser"), hear: Self.headerEnd)
             #expect(success.contains("<bound ") && Self.given(in: success) == nil)
             let device = try #require(try await world.device)
-            #expect(device.applicationPassword == "mail" && device.proofs == [] && device.tokens == [:])
+            #expect(device.applicationPasswords.latest == "mail" && device.proofs == [] && device.tokens == [:])
             #expect(world.server.router.sessions(of: world.juliet).map(\.application) == ["mail"])
             #expect(record.lines == ["PLAIN of mail"])
             try await client.close()

@@ -17,8 +17,8 @@ private func password(_ name: String, _ byte: UInt8 = 50, salt: UInt8 = 7, lastU
     StoredApplicationPassword(name: name, keys: [keys(.sha256, byte, salt: salt), keys(.sha512, byte, salt: salt)], created: 5, lastUsed: lastUsed)
 }
 
-private func seen(_ account: AccountID, _ name: String?, at time: Int64) -> Write {
-    var sighting = DeviceSighting(phone, by: [], at: time)
+private func seen(_ account: AccountID, _ name: String?, at time: Int64, on device: DeviceID = phone) -> Write {
+    var sighting = DeviceSighting(device, by: [], at: time)
     sighting.applicationPassword = name
     return .device(.seen(account, sighting))
 }
@@ -75,10 +75,10 @@ struct ApplicationPasswordContractTests {
             let set = try #require(try await store.credentials(of: juliet)?.passwordSet)
             #expect(set > 0)
             try await store.commit(add(password("mail")) + [seen(id, "mail", at: 3)])
-            #expect(try await store.device(phone, of: id)?.applicationPassword == "mail")
+            #expect(try await store.device(phone, of: id)?.applicationPasswords.latest == "mail")
             try await store.commit([.account(.setCredentials(juliet, [credentials(.sha256), credentials(.sha512)]))])
             #expect(try await passwords(store) == [])
-            #expect(try await store.device(phone, of: id)?.applicationPassword == nil)
+            #expect(try await store.device(phone, of: id)?.applicationPasswords.latest == nil)
             let identity = try #require(try await store.credentials(of: juliet))
             #expect(identity.passwordSet >= set)
             #expect(try await store.accounts(domain: nil, after: nil, limit: 9).map(\.passwordSet) == [identity.passwordSet])
@@ -94,11 +94,35 @@ struct ApplicationPasswordContractTests {
             try await store.commit([seen(id, "mail", at: 3 * day + 18), seen(id, "mail", at: day)])
             #expect(try await passwords(store)?.map(\.lastUsed) == [3 * day, nil])
             try await store.commit([.account(.removeApplicationPassword(juliet, name: "other"))])
-            #expect(try await store.device(phone, of: id)?.applicationPassword == "mail")
+            #expect(try await store.device(phone, of: id)?.applicationPasswords.latest == "mail")
             try await store.commit([.account(.removeApplicationPassword(juliet, name: "mail"))])
-            #expect(try await store.device(phone, of: id)?.applicationPassword == nil)
+            #expect(try await store.device(phone, of: id)?.applicationPasswords.latest == nil)
             try await store.commit([seen(id, "gone", at: 4 * day), seen(id, nil, at: 5 * day)])
-            #expect(try await store.device(phone, of: id)?.applicationPassword == nil)
+            #expect(try await store.device(phone, of: id)?.applicationPasswords.latest == nil)
+        }
+    }
+
+    @Test("a device is known by all that it was the last to use, and by the one that it used last", arguments: StoreKind.allCases)
+    func lastUser(_ kind: StoreKind) async throws {
+        try await withStore(kind) { store in
+            let id = try await store.create(juliet, [credentials(.sha256), credentials(.sha512)])
+            let tablet = DeviceID(resource: "tablet")
+            func used(_ device: DeviceID) async throws -> [String]? { try await store.device(device, of: id)?.applicationPasswords.names }
+            try await store.commit(add(password("a")) + add(password("b")) + [seen(id, "a", at: 1), seen(id, "b", at: 2)])
+            #expect(try await used(phone) == ["a", "b"])
+            // Another device uses one that this one has left, and one by which it still comes in.
+            try await store.commit([seen(id, "a", at: 3, on: tablet), seen(id, "b", at: 4, on: tablet)])
+            #expect(try await used(phone) == ["b"])
+            #expect(try await used(tablet) == ["a", "b"])
+            try await store.commit([seen(id, nil, at: 5)])
+            #expect(try await used(phone) == [])
+            try await store.commit([seen(id, nil, at: 6, on: tablet)])
+            #expect(try await store.devices(of: id).flatMap(\.applicationPasswords.names) == ["a", "b"])
+            try await store.commit([.account(.removeApplicationPassword(juliet, name: "a"))])
+            #expect(try await used(tablet) == ["b"])
+            // Who comes in by one that is gone has not used the next of that name.
+            try await store.commit([seen(id, "a", at: 7)] + add(password("a")))
+            #expect(try await used(phone) == [])
         }
     }
 

@@ -81,8 +81,8 @@ extension Router {
 
     /// Takes away what a device logs in by, and ends its sessions, wherever they are.
     ///
-    /// The tokens are gone from the disk before sessions end, and whoever has been let in by one and has no session yet gets none. If it has come in by
-    /// the password of an application, that ends as well: it was made for it.
+    /// The tokens are gone from the disk before sessions end, and whoever has been let in by one and has no session yet gets none. The
+    /// passwords of applications that it was the last to use end as well, and the one by which it comes in: they were made for it.
     ///
     /// - Parameter survivor: a session that goes on: the one that wants it, so that it hears what comes of it.
     package func revoke(
@@ -90,7 +90,7 @@ extension Router {
     ) async throws(DeviceRefusal) -> DeviceRevocation {
         let (account, stored) = try await find(device, of: address)
         guard stored != nil || connectedDevices(of: address).contains(device) else { throw .noDevice }
-        try await endPasswords(of: applications(on: device, of: address).union(stored?.applicationPassword.map { [$0] } ?? []), address, by: by)
+        try await endPasswords(of: applications(on: device, of: address).union(stored?.applicationPasswords.names ?? []), address, by: by)
         // Of one that has been forgotten it is not known what it has shown.
         let outcome = DeviceRevocation(of: stored?.proofs ?? .password)
         do throws(StoreError) {

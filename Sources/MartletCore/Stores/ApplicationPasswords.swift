@@ -37,6 +37,48 @@ package struct StoredApplicationPassword: Hashable, Sendable {
     }
 }
 
+/// Which of an account's passwords for applications a device has used, as far as they have not ended: those that it takes to keep it out.
+package struct UsedApplicationPasswords: Hashable, Sendable {
+    /// By which it came in when it logged in last, if by one.
+    package private(set) var latest: String?
+    /// Those that no other device has used since.
+    private var own: Set<String> = []
+
+    package init(latest: String? = nil, own: Set<String> = []) {
+        self.latest = latest
+        self.own = own
+    }
+
+    package var isEmpty: Bool { latest == nil && own.isEmpty }
+
+    /// All of them: the latest, although another device may use it as well, because this one would come in by it again; and those that it used last.
+    package var names: [String] { own.union(latest.map { [$0] } ?? []).sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) } }
+
+    /// The device has logged in, by one or otherwise.
+    package mutating func logIn(by name: String?) {
+        latest = name
+        if let name { own.insert(name) }
+    }
+
+    package mutating func anotherDeviceLogsIn(by name: String) { own.remove(name) }
+
+    package mutating func end(_ name: String) {
+        own.remove(name)
+        if latest == name { latest = nil }
+    }
+}
+
+/// As it is kept: the latest, which is empty if there is none, and a line for each of the others. No name has a line break.
+extension UsedApplicationPasswords {
+    package init(line text: String?) {
+        let lines = (text ?? "").split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+        self.init(latest: lines.first.flatMap { $0.isEmpty ? nil : $0 }, own: Set(lines.dropFirst()))
+    }
+
+    /// `nil` if there are none.
+    package var line: String? { isEmpty ? nil : ([latest ?? ""] + own.sorted()).joined(separator: "\n") }
+}
+
 /// Passwords for applications as they are made: 140 random bits in groups of four, easy to read out and to type.
 package enum ApplicationPasswordText {
     /// Without those that look like others.
@@ -88,10 +130,12 @@ package struct ApplicationPasswordContents: Sendable {
         guard all.removeValue(forKey: name) != nil else { throw .constraint("there is no password of that name") }
     }
 
-    mutating func use(_ name: String, at time: Int64) {
+    /// - Returns: whether it is there.
+    mutating func use(_ name: String, at time: Int64) -> Bool {
         let day = StoredApplicationPassword.day(of: time)
-        guard var password = all[name] else { return }
+        guard var password = all[name] else { return false }
         password.lastUsed = max(password.lastUsed ?? day, day)
         all[name] = password
+        return true
     }
 }

@@ -60,7 +60,7 @@ package struct DeviceSighting: Hashable, Sendable {
     package var software: String?
     package var name: String?
     package var proofs: DeviceProofs
-    /// By which of the account's passwords for applications it has come in, if by one.
+    /// By which of the account's passwords for applications it has come in, if by one. One that is gone meanwhile is not noted.
     package var applicationPassword: String?
     /// Milliseconds since 1970.
     package var time: Int64
@@ -134,8 +134,7 @@ package struct StoredDevice: Hashable, Sendable {
     package var firstSeen: Int64
     package var lastSeen: Int64
     package var proofs: DeviceProofs
-    /// By which of the account's passwords for applications it came in when it logged in last, if by one that has not ended.
-    package var applicationPassword: String?
+    package var applicationPasswords = UsedApplicationPasswords()
     package var tokens: [TokenSlot: StoredToken] = [:]
 
     package init(
@@ -199,17 +198,22 @@ package struct DeviceContents: Sendable {
 
     mutating func see(_ sighting: DeviceSighting, devicesMax: Int) {
         guard var device = all[sighting.id] else {
-            var device = StoredDevice(
+            all[sighting.id] = StoredDevice(
                 id: sighting.id, software: sighting.software, name: sighting.name, firstSeen: sighting.time, lastSeen: sighting.time, proofs: sighting.proofs)
-            device.applicationPassword = sighting.applicationPassword
-            all[sighting.id] = device
+            noteApplicationPassword(of: sighting)
             return makeRoom(for: sighting.id, devicesMax)
         }
         (device.software, device.name) = (sighting.software, sighting.name)
-        device.applicationPassword = sighting.applicationPassword
         device.proofs.formUnion(sighting.proofs)
         device.lastSeen = max(device.lastSeen, sighting.time)
         all[sighting.id] = device
+        noteApplicationPassword(of: sighting)
+    }
+
+    private mutating func noteApplicationPassword(of sighting: DeviceSighting) {
+        all[sighting.id]?.applicationPasswords.logIn(by: sighting.applicationPassword)
+        guard let name = sighting.applicationPassword else { return }
+        for id in all.keys where id != sighting.id { all[id]?.applicationPasswords.anotherDeviceLogsIn(by: name) }
     }
 
     private mutating func makeRoom(for new: DeviceID, _ devicesMax: Int) {
@@ -263,12 +267,12 @@ package struct DeviceContents: Sendable {
         for id in all.keys {
             all[id]?.tokens = [:]
             all[id]?.proofs.remove(.password)
-            all[id]?.applicationPassword = nil
+            all[id]?.applicationPasswords = UsedApplicationPasswords()
         }
     }
 
     /// One of the account's passwords for applications is gone.
     mutating func applicationPasswordEnded(_ name: String) {
-        for id in all.keys where all[id]?.applicationPassword == name { all[id]?.applicationPassword = nil }
+        for id in all.keys { all[id]?.applicationPasswords.end(name) }
     }
 }

@@ -227,8 +227,9 @@ extension StoreContents {
         switch change {
         case .seen(let id, let sighting, let devicesMax):
             changeIfPresent(id, &undo) {
+                var sighting = sighting
+                if let name = sighting.applicationPassword, !$0.applicationPasswords.use(name, at: sighting.time) { sighting.applicationPassword = nil }
                 $0.devices.see(sighting, devicesMax: devicesMax)
-                if let name = sighting.applicationPassword { $0.applicationPasswords.use(name, at: sighting.time) }
             }
         case .left(let id, let device, let time): changeIfPresent(id, &undo) { $0.devices.leave(device, at: time) }
         case .proved(let id, let device, let proofs): changeIfPresent(id, &undo) { $0.devices.prove(proofs, by: device) }

@@ -61,7 +61,7 @@ final class ApplicationPasswordReads {
 /// The writer's statements about them. Called within a transaction.
 final class ApplicationPasswordWrites {
     private let connection: any SQLConnection
-    private let names, insert, remove, use, forget: any SQLStatement
+    private let names, insert, remove, find, use: any SQLStatement
 
     init(_ connection: any SQLConnection) throws(SQLError) {
         self.connection = connection
@@ -74,7 +74,7 @@ final class ApplicationPasswordWrites {
         remove = try connection.prepare("DELETE FROM application_password WHERE account = $1 AND name = $2")
         use = try connection.prepare(
             "UPDATE application_password SET last_used = $3 WHERE account = $1 AND name = $2 AND (last_used IS NULL OR last_used < $3)")
-        forget = try connection.prepare("UPDATE device SET application_password = NULL WHERE account = $1 AND application_password = $2")
+        find = try connection.prepare("SELECT 1 FROM application_password WHERE account = $1 AND name = $2 LIMIT 1")
     }
 
     func add(_ password: StoredApplicationPassword, to account: Int64) throws(SQLError) {
@@ -107,15 +107,21 @@ final class ApplicationPasswordWrites {
         }
         try remove.run(bind)
         guard connection.changes > 0 else { throw SQLError(.constraint, "there is no password of that name") }
-        try forget.run(bind)
     }
 
     /// Writes at most once a day.
-    func used(_ name: String, of account: Int64, at time: Int64) throws(SQLError) {
+    ///
+    /// - Returns: whether it is there.
+    func used(_ name: String, of account: Int64, at time: Int64) throws(SQLError) -> Bool {
+        func bind(_ statement: any SQLStatement) {
+            statement.bind(account, at: 1)
+            statement.bind(name, at: 2)
+        }
+        guard try find.first(bind, { $0.integer(0) }) != nil else { return false }
         try use.run {
-            $0.bind(account, at: 1)
-            $0.bind(name, at: 2)
+            bind($0)
             $0.bind(StoredApplicationPassword.day(of: time), at: 3)
         }
+        return true
     }
 }

@@ -55,7 +55,7 @@ final class DeviceReads {
         var device = StoredDevice(
             id: DeviceID(raw: row.integer(0)), software: row.optionalText(1), name: row.optionalText(2), label: row.optionalText(6),
             firstSeen: row.integer(3), lastSeen: row.integer(4), proofs: DeviceProofs(rawValue: row.integer(5)))
-        device.applicationPassword = row.optionalText(7)
+        device.applicationPasswords = UsedApplicationPasswords(line: row.optionalText(7))
         return device
     }
 
@@ -84,20 +84,19 @@ extension StoredDevice {
 final class DeviceWrites {
     private let connection: any SQLConnection
     private let see, insert, makeRoom, leave, prove, label, give, find, takeCurrent, makeCurrent, withdraw, withdrawAll, remove, forgetProofs, removeUnseen,
-        removeOldTokens: any SQLStatement
+        removeOldTokens, usedPasswords, setUsedPasswords: any SQLStatement
 
     init(_ connection: any SQLConnection) throws(SQLError) {
         self.connection = connection
         see = try connection.prepare(
             """
-            UPDATE device SET software = $3, name = $4, last_seen = CASE WHEN last_seen < $5 THEN $5 ELSE last_seen END, proofs = proofs | $6,
-                application_password = $7
+            UPDATE device SET software = $3, name = $4, last_seen = CASE WHEN last_seen < $5 THEN $5 ELSE last_seen END, proofs = proofs | $6
             WHERE account = $1 AND id = $2
             """)
         insert = try connection.prepare(
             """
-            INSERT INTO device (account, id, software, name, first_seen, last_seen, proofs, application_password)
-            SELECT $1, $2, $3, $4, $5, $5, $6, $7 FROM account WHERE id = $1
+            INSERT INTO device (account, id, software, name, first_seen, last_seen, proofs)
+            SELECT $1, $2, $3, $4, $5, $5, $6 FROM account WHERE id = $1
             """)
         makeRoom = try connection.prepare(
             """
@@ -124,6 +123,8 @@ final class DeviceWrites {
         remove = try connection.prepare("DELETE FROM device WHERE account = $1 AND id = $2")
         forgetProofs = try connection.prepare(
             "UPDATE device SET proofs = proofs & ~\(DeviceProofs.password.rawValue), application_password = NULL WHERE account = $1")
+        usedPasswords = try connection.prepare("SELECT id, application_password FROM device WHERE account = $1 AND application_password IS NOT NULL")
+        setUsedPasswords = try connection.prepare("UPDATE device SET application_password = $3 WHERE account = $1 AND id = $2")
         removeUnseen = try connection.prepare("DELETE FROM device WHERE last_seen < $1")
         removeOldTokens = try connection.prepare("DELETE FROM device_token WHERE expires < $1")
     }
@@ -168,14 +169,44 @@ final class DeviceWrites {
             statement.bind(sighting.name, at: 4)
             statement.bind(sighting.time, at: 5)
             statement.bind(sighting.proofs.rawValue, at: 6)
-            statement.bind(sighting.applicationPassword, at: 7)
         }
         try see.run(bind)
-        guard connection.changes == 0 else { return }
+        guard connection.changes == 0 else { return try noteApplicationPassword(of: sighting, account) }
         try insert.run(bind)
         try makeRoom.run {
             $0.bind(sighting.id, of: account)
             $0.bind(Int64(max(0, devicesMax - 1)), at: 3)
+        }
+        try noteApplicationPassword(of: sighting, account)
+    }
+
+    private func noteApplicationPassword(of sighting: DeviceSighting, _ account: Int64) throws(SQLError) {
+        try changeUsedPasswords(of: account) { used in
+            if let name = sighting.applicationPassword {
+                for device in used.keys where device != sighting.id { used[device]?.anotherDeviceLogsIn(by: name) }
+            }
+            used[sighting.id, default: UsedApplicationPasswords()].logIn(by: sighting.applicationPassword)
+        }
+    }
+
+    /// One of the account's passwords for applications is gone.
+    func applicationPasswordEnded(_ name: String, of account: Int64) throws(SQLError) {
+        try changeUsedPasswords(of: account) { used in
+            for device in used.keys { used[device]?.end(name) }
+        }
+    }
+
+    /// Of an account's devices there are few (``StoredDevice/perAccountMax``), and mostly none that has used any.
+    private func changeUsedPasswords(of account: Int64, _ change: (inout [DeviceID: UsedApplicationPasswords]) -> Void) throws(SQLError) {
+        let rows = try usedPasswords.rows({ $0.bind(account, at: 1) }) { (DeviceID(raw: $0.integer(0)), UsedApplicationPasswords(line: $0.text(1))) }
+        let before = Dictionary(uniqueKeysWithValues: rows)
+        var after = before
+        change(&after)
+        for (device, used) in after where used != before[device] ?? UsedApplicationPasswords() {
+            try setUsedPasswords.run {
+                $0.bind(device, of: account)
+                $0.bind(used.line, at: 3)
+            }
         }
     }
 

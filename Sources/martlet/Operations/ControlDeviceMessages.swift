@@ -36,8 +36,8 @@ package struct DeviceLine: Codable, Hashable, Sendable {
     package var hasCertificate: Bool
     /// Whether it comes in by tokens of an authorization server.
     package var hasGrant: Bool
-    /// By which password for an application it comes in, if by one.
-    package var applicationPassword: String?
+    /// The passwords for applications that would end with its access.
+    package var applicationPasswords: [String]
     /// Milliseconds since 1970; absent if nothing is remembered of it.
     package var firstSeen: Int64?
     package var lastSeen: Int64?
@@ -52,7 +52,7 @@ package struct DeviceLine: Codable, Hashable, Sendable {
         hasToken = client.hasToken
         hasCertificate = client.hasCertificate
         hasGrant = client.hasGrant
-        applicationPassword = client.applicationPassword
+        applicationPasswords = client.applicationPasswords
         firstSeen = client.device?.firstSeen
         lastSeen = client.device?.lastSeen
     }
@@ -62,8 +62,7 @@ package struct DeviceLine: Codable, Hashable, Sendable {
         let names = [label, device, software].compactMap { $0.map { ConfigurationProblem.printable($0) } }
         let proofs = [
             knowsPassword ? "password" : nil, hasToken ? "token" : nil, hasCertificate ? "certificate" : nil, hasGrant ? "authorization server" : nil,
-            applicationPassword.map { "application password \(ConfigurationProblem.printable($0))" },
-        ].compactMap(\.self)
+        ].compactMap(\.self) + applicationPasswords.map { "application password \(ConfigurationProblem.printable($0))" }
         let state = isConnected ? "connected" : lastSeen.map { "last seen \(Timestamp.text($0))" } ?? "not connected"
         return "\(id)  \(state)  by \(proofs.isEmpty ? "nothing" : proofs.joined(separator: ", "))  \(names.isEmpty ? "(unnamed)" : names.joined(separator: ", "))"
     }
