@@ -150,7 +150,11 @@ package struct InBandRegistration: IQResponder, RegisteringStage {
     }
 
     private func form(for request: StrangersRequest, _ router: Router) async throws(StanzaError) -> RegistrationAnswer {
-        .form(Self.form(name: try await invitation(for: request, router)?.localpart))
+        let name = try await invitation(for: request, router)?.localpart
+        if let name, let address = try? BareJID(localpart: name, domainpart: request.domain.domainpart) {
+            try Self.check(address, request.ways, from: request.remoteAddress, router)
+        }
+        return .form(Self.form(name: name))
     }
 
     private func register(
@@ -160,7 +164,7 @@ package struct InBandRegistration: IQResponder, RegisteringStage {
         let wish = try RegistrationWish(query)
         guard let name = wish.name, let password = wish.password else { throw .notAcceptable("a name and a password are needed") }
         let invitation = try await invitation(for: request, router)
-        try await register(name, password, by: invitation, at: request.domain, from: request.remoteAddress, router, on: mailbox)
+        try await register(name, password, by: invitation, at: request.domain, request.ways, from: request.remoteAddress, router, on: mailbox)
         return .registered
     }
 
@@ -202,13 +206,14 @@ package struct InBandRegistration: IQResponder, RegisteringStage {
     }
 
     package func register(
-        _ name: String, _ password: String, by token: String, at domain: BareJID, from remoteAddress: String, _ router: Router, on mailbox: LoopMailbox
+        _ name: String, _ password: String, by token: String, at domain: BareJID, _ ways: WaysIn, from remoteAddress: String, _ router: Router,
+        on mailbox: LoopMailbox
     ) async -> RegistrationAnswer {
         do throws(StanzaError) {
             guard takesStrangers, let invitation = try await invitation(token, at: domain, router), invitation.makesAccounts, isGood(invitation) else {
                 throw .itemNotFound("the invitation is used up, or too old")
             }
-            try await register(name, password, by: invitation, at: domain, from: remoteAddress, router, on: mailbox)
+            try await register(name, password, by: invitation, at: domain, ways, from: remoteAddress, router, on: mailbox)
             return .registered
         } catch {
             return .refused(error)
@@ -219,18 +224,26 @@ package struct InBandRegistration: IQResponder, RegisteringStage {
 
     /// Makes an account for a stranger: on the disk when it returns.
     private func register(
-        _ name: String, _ text: String, by invitation: StoredInvitation?, at domain: BareJID, from remoteAddress: String, _ router: Router,
+        _ name: String, _ text: String, by invitation: StoredInvitation?, at domain: BareJID, _ ways: WaysIn, from remoteAddress: String, _ router: Router,
         on mailbox: LoopMailbox
     ) async throws(StanzaError) {
         guard let address = try? BareJID(localpart: name, domainpart: domain.domainpart), let localpart = address.localpart else {
             throw .notAcceptable("this cannot be a name")
         }
         if let kept = invitation?.localpart, kept != localpart { throw .notAcceptable("the invitation is for \(kept)") }
+        try Self.check(address, ways, from: remoteAddress, router)
         guard try await isOpen(address, to: invitation, router.store) else { throw Self.taken }
         let by = invitation.map { "invitation of \($0.creator), from \(remoteAddress)" } ?? "registration from \(remoteAddress)"
         try await make(address, text, using: invitation, by: by, router, on: mailbox)
         guard let inviter = invitation?.inviter else { return }
         mailbox.run { context in router.introduce(address, to: inviter, context) }
+    }
+
+    /// No account is made whose password could not be used. That is said whether there is such an account or not.
+    private static func check(_ address: BareJID, _ ways: WaysIn, from remoteAddress: String, _ router: Router) throws(StanzaError) {
+        guard !ways.takePassword(of: address) else { return }
+        router.audit.record(.refused(Refusal(actor: remoteAddress, action: "register \(address)", reason: "no password lets it in")))
+        throw StanzaError(.notAllowed, text: "nobody logs in to this account with a password: ask the operator for it")
     }
 
     /// A name that is kept for somebody looks like one that is taken.

@@ -75,6 +75,23 @@ struct InBandRegistrationTests {
         #expect(form.type == "jabber:iq:register" && form.fields.filter(\.isRequired).map(\.name) == ["username", "password"])
     }
 
+    @Test("no account is made that no password lets in, and that is said whether there is one of that name or not")
+    func passwordless() throws {
+        let record = Record()
+        let server = TestServer(registration: Self.settings(), audit: record)
+        server.createAccount("nurse")
+        var rule = LoginRule(number: 1)
+        rule.isStrong = true
+        rule.accounts = [server.address("juliet"), server.address("nurse")]
+        for name in ["juliet", "nurse"] { #expect(outcome(server.stranger(wish(name, "a good password"), [rule])) == "not-allowed") }
+        #expect(exists("juliet", on: server) == false)
+        let refusals = record.all.filter { if case .refused(let refusal) = $0 { refusal.reason == "no password lets it in" } else { false } }
+        #expect(refusals.count == 2)
+        #expect(outcome(server.stranger(wish("rosaline", "a good password"), [rule])) == "registered")
+        rule.accounts = []
+        #expect(outcome(server.stranger(wish("tybalt", "a good password"), [rule])) == "not-allowed")
+    }
+
     @Test("whoever has sent a name and a password has an account, by elements or by the form")
     func registered() {
         let record = Record()

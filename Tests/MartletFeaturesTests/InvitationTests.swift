@@ -66,6 +66,20 @@ struct InvitationTests {
         return query?.children.first { $0.attribute("jid") == contact }?.attribute("subscription")
     }
 
+    @Test("an invitation for a name that no password lets in gives neither a form nor an account (XEP-0445)")
+    func passwordless() throws {
+        let server = try Self.server()
+        let token = try #require(newToken(execute("create-account", [("username", "juliet")], by: server.online("chief/desk"))))
+        var rule = LoginRule(number: 1)
+        rule.isStrong = true
+        rule.accounts = [server.address("juliet")]
+        let form = "<iq type='get' id='f'><query xmlns='jabber:iq:register'/></iq>"
+        for request in [form, wish("juliet")] {
+            #expect(outcome(server.stranger(request, token: token, [rule])) == "not-allowed")
+            #expect(outcome(server.stranger(request, token: token)) == (request == form ? "form" : "registered"))
+        }
+    }
+
     // MARK: Making (XEP-0401 §4)
 
     @Test("an account invites where the operator lets it, an administrator always", arguments: [true, false])

@@ -32,9 +32,11 @@ private final class Desk: RegisteringStage {
     }
 
     func register(
-        _ name: String, _ password: String, by token: String, at domain: BareJID, from remoteAddress: String, _ router: Router, on mailbox: LoopMailbox
+        _ name: String, _ password: String, by token: String, at domain: BareJID, _ ways: WaysIn, from remoteAddress: String, _ router: Router,
+        on mailbox: LoopMailbox
     ) async -> RegistrationAnswer {
         if name == "taken" { return .refused(StanzaError(.conflict)) }
+        guard (try? BareJID(localpart: name, domainpart: domain.domainpart)).map(ways.takePassword) == true else { return .refused(.notAllowed) }
         made.withLockedValue { $0.append("\(name) \(password) \(token) \(remoteAddress)") }
         return .registered
     }
@@ -120,6 +122,56 @@ struct InvitationPageTests {
             _ = try await client.say(post("/invite/contact", "username=juliet&password=a&again=a"), hear: "200 OK")
             #expect(desk.all.isEmpty)
         }
+    }
+
+    /// Rules that leave no password, and by whose token.
+    private static let strong: [(change: @Sendable (inout LoginRule) -> Void, token: String)] = [
+        ({ _ in }, "friend"), ({ _ in }, "named"), ({ $0.domains = ["verona.example"] }, "friend"),
+        ({ $0.accounts = Set([try? BareJID(parsing: "juliet@verona.example")].compactMap(\.self)) }, "named"),
+    ]
+
+    @Test("where no password lets the new account in the page says so, has no form, and makes none", arguments: strong)
+    func passwordless(change: @Sendable (inout LoginRule) -> Void, token: String) async throws {
+        var rule = LoginRule(number: 1)
+        rule.isStrong = true
+        change(&rule)
+        var settings = NetworkSettings.test
+        settings.policy.rules = [rule]
+        try await with(settings) { desk, client in
+            let page = try await client.say(get("/invite/\(token)"), hear: "</html>\n")
+            #expect(page.hasPrefix("HTTP/1.1 200 ") && page.contains("nobody logs in to it with a password") && !page.contains("<form"))
+            let answer = try await client.say(post("/invite/\(token)", "username=juliet&password=pencil&again=pencil"), hear: "</html>\n")
+            #expect(answer.hasPrefix("HTTP/1.1 403 ") && answer.contains("nobody logs in to it with a password"))
+            // Who has an account becomes a contact.
+            let contact = try await client.say(get("/invite/contact"), hear: "</html>\n")
+            #expect(contact.contains("Open the invitation") && !contact.contains("with a password"))
+            #expect(desk.all.isEmpty)
+        }
+    }
+
+    @Test("a rule that names accounts decides when the name is known, and one about other places not at all")
+    func named() async throws {
+        var juliet = LoginRule(number: 1)
+        juliet.isStrong = true
+        juliet.accounts = [try BareJID(parsing: "juliet@verona.example")]
+        var elsewhere = LoginRule(number: 2)
+        elsewhere.isStrong = true
+        elsewhere.networks = [LoginNetwork([192, 0, 2, 0], prefix: 24)].compactMap(\.self)
+        var settings = NetworkSettings.test
+        settings.policy.rules = [juliet, elsewhere]
+        try await with(settings) { desk, client in
+            #expect(try await client.say(get("/invite/friend"), hear: "</html>\n").contains("<form"))
+            _ = try await client.say(post("/invite/friend", "username=juliet&password=pencil&again=pencil"), hear: "422 ")
+            #expect(desk.all.isEmpty)
+            _ = try await client.say(post("/invite/friend", "username=rosaline&password=pencil&again=pencil"), hear: "Welcome")
+            #expect(desk.all.count == 1)
+        }
+    }
+
+    @Test("a domain that lets nobody in without a certificate makes nobody an account with a password")
+    func certificatesRequired() async throws {
+        let login = LoginPolicy(ClientStreamPolicy(), on: LoginConnection(at: "verona.example", isSecure: true, .required(nil)))
+        #expect(!WaysIn([login]).takeStrangers && !WaysIn([login]).takePassword(of: try BareJID(parsing: "rosaline@verona.example")))
     }
 
     @Test("what is no form is refused", arguments: [

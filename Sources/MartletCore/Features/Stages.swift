@@ -125,9 +125,12 @@ package protocol RegisteringStage: Feature {
     func offer(of token: String, _ router: Router) async throws(StoreError) -> InvitationOffer?
     /// Makes an account for whoever has a token.
     ///
-    /// - Parameter remoteAddress: for the record.
+    /// - Parameters:
+    ///   - ways: by which it could log in.
+    ///   - remoteAddress: for the record.
     func register(
-        _ name: String, _ password: String, by token: String, at domain: BareJID, from remoteAddress: String, _ router: Router, on mailbox: LoopMailbox
+        _ name: String, _ password: String, by token: String, at domain: BareJID, _ ways: WaysIn, from remoteAddress: String, _ router: Router,
+        on mailbox: LoopMailbox
     ) async -> RegistrationAnswer
 }
 
@@ -160,11 +163,16 @@ package struct StrangersRequest: Sendable {
     package let domain: BareJID
     /// What has let the client in before, on the same stream (XEP-0445).
     package let token: String?
+    /// By what an account of his could log in.
+    package let ways: WaysIn
     /// Where it comes from, for the record.
     package let remoteAddress: String
 
-    package init(_ kind: IQRequest.Kind, _ element: FlatElement, at domain: BareJID, token: String? = nil, from remoteAddress: String) {
+    package init(
+        _ kind: IQRequest.Kind, _ element: FlatElement, at domain: BareJID, token: String? = nil, by ways: WaysIn, from remoteAddress: String
+    ) {
         self.kind = kind
+        self.ways = ways
         self.element = element
         self.domain = domain
         self.token = token

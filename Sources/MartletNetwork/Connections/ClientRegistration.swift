@@ -19,7 +19,7 @@ extension ClientStream {
                 .refused(Refusal(actor: remoteAddress, action: "register at \(domain)", reason: "too many requests in an hour")))
             return perform(machine.registered(.refused(.resourceConstraint("too many accounts were asked for: try again later"))))
         }
-        let request = StrangersRequest(kind, element, at: host.domain, token: token, from: remoteAddress)
+        let request = StrangersRequest(kind, element, at: host.domain, token: token, by: machine.waysInOfStranger, from: remoteAddress)
         let stream = NIOLoopBound(self, eventLoop: loop.loop)
         let (mailbox, router) = (loop.context.mailbox, service.router)
         // It waits for a key derivation and the disk. Nothing else of a registration leaves the loop.

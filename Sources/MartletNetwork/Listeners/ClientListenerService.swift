@@ -15,8 +15,9 @@ package final class ClientListenerService: Sendable {
 
         init(_ service: ClientService, _ configurations: [ListenerConfiguration]) {
             self.service = service
-            listeners = configurations.map { ClientListener($0, service) }
-            sites = listeners.map { $0.configuration.kind.speaksHTTP ? WebSite($0) : nil }
+            let all = configurations.map { ClientListener($0, service) }
+            listeners = all
+            sites = all.map { $0.configuration.kind.speaksHTTP ? WebSite($0, among: all) : nil }
         }
     }
 

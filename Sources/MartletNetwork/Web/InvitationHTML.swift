@@ -16,13 +16,30 @@ enum InvitationHTML {
     ///   - wish: what was filled in, if that could not be taken.
     ///   - problem: why not.
     static func invitation(_ offer: InvitationOffer, _ wish: InvitationForm? = nil, _ problem: String? = nil) -> WebAnswer {
-        let domain = escaped(offer.domain.domainpart)
-        let title = offer.inviter.map { "\(escaped($0.description)) invites you to chat" } ?? "You are invited to \(domain)"
+        let title = title(of: offer)
         var content = "<p>Do you have an app for XMPP on this device? Then open the invitation in it:</p>"
         content += "<p><a class=\"button\" href=\"\(escaped(offer.uri))\">Open the invitation</a></p>"
         content += "<p>If nothing happens, get one first, and come back to this page:</p>\(apps)"
         if offer.makesAccounts { content += form(offer, wish, problem) }
         return page(problem == nil ? .ok : .unprocessableEntity, title, html: content)
+    }
+
+    /// Whoever has the account logs in with a certificate, or otherwise, but not with a password that he chooses here.
+    static func passwordless(_ offer: InvitationOffer, _ status: HTTPResponseStatus) -> WebAnswer {
+        let domain = escaped(offer.domain.domainpart)
+        var content = """
+            <p class="problem" role="alert">You cannot make an account at \(domain) here: nobody logs in to it with a password. Ask whoever runs \
+            \(domain) for an account, and how to log in.</p>
+            """
+        if offer.inviter != nil {
+            content += "<p>If you have an account, open the invitation in your app:</p>"
+            content += "<p><a class=\"button\" href=\"\(escaped(offer.uri))\">Open the invitation</a></p>"
+        }
+        return page(status, title(of: offer), html: content)
+    }
+
+    private static func title(of offer: InvitationOffer) -> String {
+        offer.inviter.map { "\(escaped($0.description)) invites you to chat" } ?? "You are invited to \(escaped(offer.domain.domainpart))"
     }
 
     static func welcome(_ offer: InvitationOffer, _ name: String) -> WebAnswer {

@@ -48,7 +48,7 @@ struct InvitationPage: WebResource {
         } else {
             wish = nil
         }
-        let visit = Visit(token: token, wish: wish, address: request.sender.map { "\($0)" } ?? connection.remoteAddress)
+        let visit = Visit(token: token, wish: wish, sender: request.sender, remoteAddress: connection.remoteAddress, listeners: connection.listeners)
         let stages = connection.loop.context.hosts.hosts.compactMap { host in host.registering.map { (host.domain, $0) } }
         let (router, mailbox) = (connection.listener.service.router, connection.loop.context.mailbox)
         let reply = NIOLoopBound(connection, eventLoop: connection.loop.loop)
@@ -66,16 +66,25 @@ struct InvitationPage: WebResource {
     private struct Visit: Sendable {
         let token: String
         let wish: InvitationForm?
-        let address: String
+        let sender: NetworkAddress?
+        let remoteAddress: String
+        /// Where clients connect.
+        let listeners: [ClientListener]
+
+        private var address: String { sender.map { "\($0)" } ?? remoteAddress }
 
         func answer(_ stages: [(BareJID, any RegisteringStage)], _ router: Router, on mailbox: LoopMailbox) async -> WebAnswer {
             let offer: InvitationOffer?
             do throws(StoreError) { offer = try await stages.first?.1.offer(of: token, router) } catch { return InvitationHTML.unavailable }
             guard let offer, let stage = stages.first(where: { $0.0 == offer.domain })?.1 else { return InvitationHTML.gone }
-            guard let wish, offer.makesAccounts else { return InvitationHTML.invitation(offer) }
+            guard offer.makesAccounts else { return InvitationHTML.invitation(offer) }
+            // The account would have a password and nothing else.
+            let ways = WaysIn(listeners.compactMap { $0.login(at: offer.domain.domainpart, from: sender) })
+            guard takes(offer, ways) else { return InvitationHTML.passwordless(offer, wish == nil ? .ok : .forbidden) }
+            guard let wish else { return InvitationHTML.invitation(offer) }
             guard wish.password == wish.again else { return InvitationHTML.invitation(offer, wish, "The two passwords are not the same.") }
             let name = offer.localpart ?? wish.name
-            switch await stage.register(name, wish.password, by: token, at: offer.domain, from: address, router, on: mailbox) {
+            switch await stage.register(name, wish.password, by: token, at: offer.domain, ways, from: address, router, on: mailbox) {
             case .registered:
                 // As the account is called, which may not be as it was typed.
                 return InvitationHTML.welcome(offer, (try? BareJID(localpart: name, domainpart: offer.domain.domainpart))?.localpart ?? name)
@@ -83,5 +92,22 @@ struct InvitationPage: WebResource {
             case .form, .admitted: return InvitationHTML.unavailable
             }
         }
+
+        /// Whoever chooses his name may choose one that rules name, which is found out when he has.
+        private func takes(_ offer: InvitationOffer, _ ways: WaysIn) -> Bool {
+            guard let name = offer.localpart else { return ways.takeStrangers }
+            return (try? BareJID(localpart: name, domainpart: offer.domain.domainpart)).map(ways.takePassword) ?? false
+        }
+    }
+}
+
+extension ClientListener {
+    /// What holds for log-ins of somebody who comes to it from an address, with TLS as it usually is; `nil` if nobody logs in here.
+    fileprivate func login(at domain: String, from address: NetworkAddress?) -> LoginPolicy? {
+        guard configuration.kind != .challenge else { return nil }
+        let bindings = configuration.kind == .http ? [] : [ChannelBinding(.tlsExporter, data: []), ChannelBinding(.tlsServerEndPoint, data: [])]
+        let origin = LoginOrigin(listener: configuration.name, address: address?.octets)
+        let certification: ClientCertification = service.clientCertificates.demand(of: domain) == .require ? .required(nil) : .none
+        return LoginPolicy(policy, on: LoginConnection(at: domain, from: origin, isSecure: true, bindings: bindings, certification))
     }
 }

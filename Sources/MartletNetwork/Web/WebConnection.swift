@@ -54,6 +54,8 @@ final class WebConnection: LoopConnection, ChannelDuplexHandler, RemovableChanne
     }
 
     private var service: ClientService { listener.service }
+    /// This one and all others where clients connect.
+    var listeners: [ClientListener] { site.listeners }
     private var settings: WebSettings { site.settings }
 
     // MARK: Pipeline

@@ -48,6 +48,8 @@ final class WebSite: Sendable {
     static let contentPolicy = "default-src 'none'; frame-ancestors 'none'"
 
     let listener: ClientListener
+    /// All where clients connect, this one included.
+    let listeners: [ClientListener]
     let settings: WebSettings
     private let resources: [String: any WebResource]
     /// Whatever is at a path that begins with ``UploadPath/prefix``.
@@ -55,8 +57,9 @@ final class WebSite: Sendable {
     /// Whatever is at a path that begins with ``ACMEChallenges/prefix``.
     private let challenges: ACMEChallengeResource
 
-    init(_ listener: ClientListener) {
+    init(_ listener: ClientListener, among listeners: [ClientListener]) {
         self.listener = listener
+        self.listeners = listeners
         settings = listener.service.settings.web
         uploads = settings.offersUploads ? listener.service.uploads.map { UploadResource(uploads: $0) } : nil
         challenges = ACMEChallengeResource(challenges: listener.service.challenges)

@@ -241,11 +241,16 @@ package final class TestServer {
     // MARK: Strangers
 
     /// What a client at the first domain is answered that has not logged in; `nil` if nobody listens to it.
-    package func stranger(_ xml: String, token: String? = nil) -> RegistrationAnswer? {
+    ///
+    /// - Parameter rules: about log-ins; none unless given.
+    package func stranger(_ xml: String, token: String? = nil, _ rules: [LoginRule] = []) -> RegistrationAnswer? {
         guard let element = try? parseElement(ByteBuffer(string: xml), limits: .authenticated) else { preconditionFailure("no stanza: \(xml)") }
         guard let stage = hosts.host(of: domain)?.registering, stage.takesStrangers else { return nil }
         let kind: IQRequest.Kind = element.root.attributeEquals("type", "set") ? .set : .get
-        let request = StrangersRequest(kind, element, at: domain, token: token, from: "192.0.2.1")
+        var policy = ClientStreamPolicy(mechanisms: [.scram(.sha256)])
+        policy.rules = rules
+        let login = LoginPolicy(policy, on: LoginConnection(at: domain.domainpart, isSecure: true))
+        let request = StrangersRequest(kind, element, at: domain, token: token, by: WaysIn([login]), from: "192.0.2.1")
         let (router, mailbox) = (router, context.mailbox)
         return wait { await stage.answer(request, router, on: mailbox) }
     }

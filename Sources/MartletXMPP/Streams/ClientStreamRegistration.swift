@@ -13,6 +13,12 @@ extension ClientStreamMachine {
         return StrangersQuestion(id: id, to: element.attribute("to"))
     }
 
+    /// By what the account would log in that is asked for, while such a request is answered.
+    public var waysInOfStranger: WaysIn {
+        guard case .registering(_, let negotiation) = state else { return WaysIn([]) }
+        return WaysIn([negotiation.login])
+    }
+
     /// What came of a request before authentication. What is refused counts as a failed authentication does.
     public mutating func registered(_ answer: RegistrationAnswer) -> Action {
         guard case .registering(let question, var negotiation) = state else { return .wait }

@@ -169,9 +169,14 @@ extension LoginPolicy {
     }
 
     /// Whether somebody who is named by no rule could log in by the password of an account that he has made.
-    public var takesStrangers: Bool {
+    public var takesStrangers: Bool { takesPasswords(ruleAboutOthers) }
+
+    /// Whether an account could log in here by a password that is set for it, such as one that somebody makes for himself.
+    public func takesPassword(of account: BareJID) -> Bool { takesPasswords(rule(about: account)) }
+
+    private func takesPasswords(_ rule: LoginRule?) -> Bool {
         guard connection.certification.allowsPasswords else { return false }
-        return SASLMechanism.allCases.contains { $0.isOfPasswords && obstacle($0) == nil && permits($0, ruleAboutOthers) }
+        return SASLMechanism.allCases.contains { $0.isOfPasswords && obstacle($0) == nil && permits($0, rule) }
     }
 
     /// That nobody can log in here, whatever he has: there is nothing to offer, and TLS would not help.
@@ -218,4 +223,18 @@ extension SASLFailure {
         case .aborted, .encryptionRequired, .incorrectEncoding, .invalidAuthzid, .invalidMechanism, .malformedRequest, .temporaryAuthFailure: false
         }
     }
+}
+
+/// The ways in that somebody has who makes an account for himself (XEP-0077): the stream on which he asks, or, where that is none, all that there are.
+///
+/// An account that is made so has a password and nothing else. Where it could never be used none is made.
+public struct WaysIn: Hashable, Sendable {
+    private let logins: [LoginPolicy]
+
+    public init(_ logins: [LoginPolicy]) { self.logins = logins }
+
+    public func takePassword(of account: BareJID) -> Bool { logins.contains { $0.takesPassword(of: account) } }
+
+    /// Of whoever is named by no rule.
+    public var takeStrangers: Bool { logins.contains(where: \.takesStrangers) }
 }

@@ -125,6 +125,19 @@ struct LoginPolicyTests {
         #expect(!Self.login([], isSecure: false).takesStrangers && !Self.login([], .required(juliet)).takesStrangers)
     }
 
+    @Test("an account takes a password where the rule about it allows one, on one of the ways in at least")
+    func passwords() {
+        let strong = Self.rule(1) { rule in
+            rule.accounts = [juliet]
+            rule.isStrong = true
+        }
+        let named = Self.login([strong])
+        #expect(!named.takesPassword(of: juliet) && named.takesPassword(of: romeo) && named.takesStrangers)
+        #expect(!WaysIn([named]).takePassword(of: juliet) && WaysIn([named, Self.login([])]).takePassword(of: juliet))
+        #expect(WaysIn([named]).takeStrangers && !WaysIn([]).takeStrangers)
+        #expect(!Self.login([], isSecure: false).takesPassword(of: romeo) && !Self.login([], .required(juliet)).takesPassword(of: juliet))
+    }
+
     // MARK: Whom a rule is about
 
     private static let conditions: [(change: @Sendable (inout LoginRule) -> Void, holds: Bool)] = [
