@@ -2,6 +2,7 @@ import MartletCore
 import MartletNetwork
 import MartletXMPP
 import NIOCore
+import NIOHTTP1
 import Testing
 
 @Suite("HTTP, and XMPP over WebSocket (RFC 7395)")
@@ -236,6 +237,27 @@ struct WebListenerTests {
             _ = try await client.say(Self.upgrade(["X-Forwarded-For: 192.0.2.7, 198.51.100.1, 127.0.0.9", "X-Forwarded-Proto: https"]), hear: "101 ")
             #expect(server.service.connectionCount == 1)
         }
+    }
+
+    /// What a proxy at 10.0.0.1 says, and whom it names by that.
+    private static let named: [(said: [String], sender: String?)] = [
+        ([], nil), (["192.0.2.1"], "192.0.2.1"), (["192.0.2.1:5678"], "192.0.2.1"), (["2001:db8::1"], "2001:db8::1"), (["[2001:db8::1]"], "2001:db8::1"),
+        (["[2001:db8::1]:5678"], "2001:db8::1"), (["192.0.2.1:1"], "192.0.2.1"), (["192.0.2.1:99999"], "192.0.2.1"), (["192.0.2.1:999999"], nil),
+        // Those that the proxies of ours have seen last.
+        (["198.51.100.7, 192.0.2.1:5678"], "192.0.2.1"), (["198.51.100.7", "192.0.2.1:5678"], "192.0.2.1"),
+        (["198.51.100.7:1, 192.0.2.1:2, 10.0.0.2:3"], "192.0.2.1"), (["[2001:db8::1]:5, 10.0.0.2"], "2001:db8::1"),
+        // What is no address ends the list: whatever stands before it, anybody may have written.
+        (["192.0.2.1, unknown"], nil), (["192.0.2.1, unknown, 10.0.0.2:80"], "10.0.0.2"), (["192.0.2.1:"], nil), (["192.0.2.1:x"], nil), (["192.0.2.1:+5"], nil),
+        ([":5678"], nil), (["[192.0.2.1]:5678"], nil), (["[2001:db8::1"], nil), (["[2001:db8::1]5678"], nil), (["[2001:db8::1]:"], nil), (["[]:5678"], nil),
+        (["[2001:db8::1]:56:78"], nil), (["2001:db8::1]:5678"], nil), (["example.org:80"], nil),
+    ]
+
+    @Test("a proxy names a client by its address, with a port or without", arguments: named)
+    func sender(said: [String], sender: String?) throws {
+        let ours = try #require(NetworkBlock("10.0.0.0/8"))
+        let request = ForwardedRequest(HTTPHeaders(said.map { ("X-Forwarded-For", $0) })) { ours.contains($0) }
+        let expected = sender.flatMap { NetworkAddress($0) }
+        #expect(request.sender == expected && (sender == nil) == (expected == nil))
     }
 
     @Test("a proxy's connections are counted for those that it names", arguments: [2, 1])
