@@ -53,6 +53,25 @@ struct InBandRegistrationTests {
         return server.wait { [store = server.store] in (try? await store.credentials(of: address)) != nil }
     }
 
+    @Test("who has logged in while the password changed is told so and gets no session, neither a new one nor an earlier one; the audit log says so")
+    func changedMeanwhile() throws {
+        let record = Record()
+        let server = TestServer(audit: record)
+        let juliet = server.client("juliet/balcony")
+        juliet.manage(.enable(resumes: true, secondsMax: nil))
+        let id = try #require(juliet.received().first { $0.element.localName == "enabled" }?.element.attribute("id"))
+        juliet.breakConnection()
+        let moment = server.router.credentials.now
+        let (router, mailbox, address) = (server.router, server.context.mailbox, server.address("juliet"))
+        _ = server.wait { try? await router.setCredentials(of: address, [], by: "test", on: mailbox) }
+        #expect(server.client("juliet/phone", authenticatedAt: moment).closing?.condition == .notAuthorized)
+        #expect(server.resume("juliet", previous: id, handled: 0, authenticatedAt: moment).session == nil)
+        let refusals = record.all.compactMap { if case .refused(let refusal) = $0 { refusal } else { nil } }
+        #expect(refusals.map(\.actor) == ["juliet@capulet.example", "juliet@capulet.example"])
+        #expect(refusals.allSatisfy { $0.action.hasPrefix("begin a session from ") && $0.reason == "the account was changed after the log-in" })
+        #expect(server.client("juliet/phone", authenticatedAt: server.router.credentials.now).session != nil)
+    }
+
     // MARK: Before log-in
 
     @Test("nobody listens to strangers unless registration is open")

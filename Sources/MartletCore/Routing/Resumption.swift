@@ -46,6 +46,9 @@ extension Router {
         }
         switch refusal {
         case .refused(let condition, _)?: refuse(account, previous, condition, context, done)
+        case .failed(let error)?:
+            noteRevoked(account, transport, error)
+            done(.failed(error))
         case let refusal?: done(refusal)
         case nil: break
         }

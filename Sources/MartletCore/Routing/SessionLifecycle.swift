@@ -45,7 +45,12 @@ extension Router {
 
     /// Under the lock of the account's shard.
     private func bind(_ home: AccountHome, _ resource: String?, _ pending: PendingBind, _ context: LoopContext) {
-        if let refusal = bindRefusal(home, since: pending.moment) { return context.after { _ in pending.done(refusal) } }
+        if let refusal = bindRefusal(home, since: pending.moment) {
+            return context.after { [self] _ in
+                if case .revoked(let error) = refusal { noteRevoked(home.address, pending.transport, error) }
+                pending.done(refusal)
+            }
+        }
         guard let limits = context.hosts.host(of: home.address)?.limits else {
             return context.after { _ in pending.done(.refused(.notAllowed)) }
         }
@@ -90,6 +95,12 @@ extension Router {
         case .absent: .refused(.notAllowed)
         case .loading, .stale, .failed: .refused(StanzaError(.internalServerError, .wait))
         }
+    }
+
+    /// The client was told that it has logged in, and gets no session: whoever reads the log is to know that.
+    func noteRevoked(_ account: BareJID, _ transport: any SessionTransport, _ error: StreamError) {
+        let action = "begin a session from \(transport.remoteAddress)"
+        audit.record(.refused(Refusal(actor: account.description, action: action, reason: error.text ?? error.condition.rawValue)))
     }
 
     /// RFC 6120 §7.7.2.2: the new session takes the resource, the old one ends with `conflict`. Its contacts see it leave.

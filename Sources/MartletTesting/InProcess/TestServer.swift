@@ -293,11 +293,14 @@ package final class TestServer {
 
     /// A connection that asks to go on with an earlier stream (XEP-0198 §5).
     package func resume(
-        _ name: String, previous: String, handled: UInt32, application: String? = nil, on context: LoopContext? = nil
+        _ name: String, previous: String, handled: UInt32, authenticatedAt moment: CredentialMoment = .latest, application: String? = nil,
+        on context: LoopContext? = nil
     ) -> TestClient {
         let context = context ?? self.context
         let client = TestClient(self)
-        router.resume(address(name), previous: previous, handled: handled, application: application, client, context) { client.resumed($0, previous: previous) }
+        router.resume(address(name), previous: previous, handled: handled, authenticatedAt: moment, application: application, client, context) {
+            client.resumed($0, previous: previous)
+        }
         context.flush()
         run()
         return client
