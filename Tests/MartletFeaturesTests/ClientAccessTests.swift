@@ -198,6 +198,28 @@ struct ClientAccessTests {
             #expect(read?.device == device && read?.resumptionID == "r" && buffer.readableBytes == 0)
         }
     }
+
+    @Test("a server that stops writes down by what a session was let in, and one that is started knows it")
+    func savedProof() throws {
+        let address = try FullJID(parsing: "juliet@capulet.example/phone")
+        var session = SavedSession(address: address, account: AccountID(raw: 1), resumptionID: "r", seconds: 60, time: 0, handled: 0, acknowledged: 0)
+        var (certified, granted) = (SessionProof(), SessionProof())
+        certified.isCertified = true
+        certified.ends = 7
+        granted.hasGrant = true
+        for proof in [SessionProof(), SessionProof(CertificateFingerprint(of: [1])), certified, granted] {
+            session.proof = proof
+            var buffer = ByteBuffer()
+            session.write(to: &buffer)
+            let read = SavedSession(from: &buffer)
+            #expect(read?.proof == proof && buffer.readableBytes == 0)
+        }
+        var ending = SessionProof()
+        for (second, end) in [(1, 1_000), (Int.max / 1_000, (Int64.max / 1_000) * 1_000), (Int.max, nil)] as [(Int, Int64?)] {
+            ending.end(at: second)
+            #expect(ending.ends == end)
+        }
+    }
 }
 
 extension String {

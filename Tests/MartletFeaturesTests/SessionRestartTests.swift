@@ -46,6 +46,35 @@ struct SessionRestartTests {
         withExtendedLifetime((server, next)) {}
     }
 
+    @Test("a session that came by a certificate is resumed by one, since nobody has looked at its own meanwhile")
+    func certified() throws {
+        var proof = SessionProof()
+        proof.isCertified = true
+        let juliet = server.client("juliet/balcony", proof)
+        juliet.manage(.enable(resumes: true, secondsMax: nil))
+        let id = try #require(juliet.received().first { $0.element.localName == "enabled" }?.element.attribute("id"))
+        let next = server.restarted()
+        #expect(next.resume("juliet", previous: id, handled: 0).session == nil)
+        let resumed = next.resume("juliet", previous: id, handled: 0, by: proof)
+        #expect(resumed.session != nil)
+        resumed.breakConnection()
+        #expect(next.resume("juliet", previous: id, handled: 0).session != nil)
+        withExtendedLifetime((server, next)) {}
+    }
+
+    @Test("a session that is over with what has let it in is so after a restart as well", arguments: [59, 60])
+    func ends(seconds: Int64) throws {
+        var proof = SessionProof()
+        proof.ends = server.context.wallMilliseconds + 60_000
+        let juliet = server.client("juliet/balcony", proof)
+        juliet.manage(.enable(resumes: true, secondsMax: nil))
+        let id = try #require(juliet.received().first { $0.element.localName == "enabled" }?.element.attribute("id"))
+        let next = server.restarted()
+        next.advance(by: .seconds(seconds))
+        #expect(next.resume("juliet", previous: id, handled: 0).session == nil == (seconds >= 60))
+        withExtendedLifetime((server, next)) {}
+    }
+
     @Test("what is on its way comes in order after the resumption")
     func order() {
         let (juliet, id) = managed("juliet/balcony", server)

@@ -282,6 +282,29 @@ struct ResumptionTests {
         #expect(again.splitReceived().said == [how == "in time" ? "resumed 0" : "failed item-not-found"])
     }
 
+    @Test("a session is over with what has let it in: it cannot be resumed from then on, and its contacts see it go", arguments: [59, 60])
+    func proofEnds(seconds: Int64) {
+        server.befriend("juliet", "romeo")
+        var proof = SessionProof()
+        proof.ends = server.context.wallMilliseconds + 60_000
+        let juliet = server.client("juliet/balcony", proof)
+        juliet.send("<presence/>")
+        let id = enable(juliet)
+        let romeo = server.online("romeo/orchard")
+        juliet.breakConnection()
+        romeo.forget()
+        server.advance(by: .seconds(seconds))
+        let isOver = seconds >= 60
+        #expect(romeo.received().contains { $0.element.attribute("type") == "unavailable" } == isOver)
+        let again = server.resume("juliet", previous: id, handled: 0)
+        #expect(again.session == nil == isOver)
+        guard !isOver else { return }
+        // From here on it lives by what has resumed it.
+        again.breakConnection()
+        server.advance(by: .seconds(2))
+        #expect(server.resume("juliet", previous: id, handled: 0).session != nil)
+    }
+
     @Test("a session that nobody resumed ends: its contacts see it go, its messages are kept with their time, requests are answered")
     func expired() {
         server.befriend("juliet", "romeo")

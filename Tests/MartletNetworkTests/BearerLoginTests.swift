@@ -146,6 +146,19 @@ struct BearerLoginTests {
         }
     }
 
+    @Test("a session knows when its token ends, where it is to end with that: without a connection it ends then, too", arguments: [true, false])
+    func knownEnd(endsSessions: Bool) async throws {
+        try await Self.with({ $0.endsSessions = endsSessions }) { world in
+            let client = try await world.connect()
+            let end = PlayedIssuer.now + 600
+            _ = try await client.say(Self.auth(try world.issuer.token(PlayedIssuer.claims(["exp": "\(end)"]))), hear: "<success \(Self.sasl)/>")
+            _ = try await client.say(TestClient.header(), hear: "</stream:features>")
+            _ = try await client.say(TestClient.bind, hear: "</iq>")
+            let proof = try #require(world.server.router.proof(of: try JID("juliet@verona.example/balcony")))
+            #expect(proof.hasGrant && !proof.isCertified && proof.ends == (endsSessions ? Int64(end) * 1_000 : nil))
+        }
+    }
+
     @Test("a reload takes an issuer away and puts it back, also for streams that are there")
     func reload() async throws {
         try await Self.with { world in

@@ -227,6 +227,37 @@ struct ClientCertificateTests {
         }
     }
 
+    @Test("a session that has lost its connection ends as well when its certificate is revoked, and cannot be resumed by another log-in (XEP-0198 §5)")
+    func detachedSessionEnds() async throws {
+        let revocation = try Self.revocation(["before.crl", "root.crl"])
+        try await Self.with(ClientCertificates(Self.settings(.request), revocation)) { server, port in
+            let router = server.router
+            var ids: [String: String] = [:]
+            for name in ["mallory", "alice"] {
+                let (client, _) = try await Self.connect(to: port, showing: name)
+                _ = try await client.say(Self.auth(), hear: "<success")
+                _ = try await Self.bind(client)
+                let enabled = try await client.say("<enable xmlns='urn:xmpp:sm:3' resume='true'/>", hear: "/>")
+                let begin = try #require(enabled.firstRange(of: " id='")?.upperBound)
+                ids[name] = String(enabled[begin...].prefix { $0 != "'" })
+                try await client.close()
+            }
+            while router.allSessions().contains(where: { !$0.isDetached }) { await Task.yield() }
+            await server.service.keepUpCertificates()
+            #expect(router.allSessions().count == 2)
+            revocation.apply(revocation.settings, try RevocationFiles(["issuing.crl", "root.crl"].map { TestPeople.file($0) }))
+            await server.service.keepUpCertificates()
+            while router.allSessions().count > 1 { await Task.yield() }
+            for (name, answer) in [("mallory", "<item-not-found"), ("alice", "<resumed")] {
+                let (client, _) = try await Self.connect(to: port, showing: nil)
+                _ = try await client.say(TestClient.plain(name), hear: "<success")
+                _ = try await client.say(TestClient.header(), hear: "</stream:features>")
+                let resume = "<resume xmlns='urn:xmpp:sm:3' previd='\(try #require(ids[name]))' h='0'/>"
+                _ = try await client.say(resume, hear: answer)
+            }
+        }
+    }
+
     @Test("a session ends when its certificate is taken away")
     func takenAway() async throws {
         var settings = try Self.settings(.request)

@@ -10,15 +10,16 @@ package enum CertificateRefusal: Error, Hashable, Sendable {
 /// Certificates that accounts have added for themselves (XEP-0257), and the sessions that came by them. No stanza looks at them.
 extension Router {
     /// The account's own certificate by which a session was let in; `nil` if it came in otherwise, or is none of this server's.
-    package func certificate(of session: JID) -> CertificateFingerprint? { entry(of: session)?.certificate }
+    package func certificate(of session: JID) -> CertificateFingerprint? { proof(of: session)?.certificate }
 
     /// Whether a session was let in by a token of an authorization server, which takes it back when it likes: nothing that lasts longer is to come of it.
-    package func hasGrant(_ session: JID) -> Bool { entry(of: session)?.hasGrant ?? false }
+    package func hasGrant(_ session: JID) -> Bool { proof(of: session)?.hasGrant ?? false }
 
-    private func entry(of session: JID) -> SessionEntry? {
+    /// By what a session was let in; `nil` if there is none of that address.
+    package func proof(of session: JID) -> SessionProof? {
         guard case .full(let address) = session else { return nil }
         let shard = placement.shard(of: address.bare)
-        return shard.withLock { shard.home(address.bare)?.sessions.first { $0.address == address } }
+        return shard.withLock { shard.home(address.bare)?.sessions.first { $0.address == address }?.proof }
     }
 
     /// The resources of an account that were let in by certificates of its own, those without a connection left out.

@@ -41,7 +41,7 @@ extension Router {
     /// Under the lock: a session of the home's has begun.
     func note(_ device: DeviceSighting, at index: Int, _ home: AccountHome) {
         home.sessions[index].device = device.id
-        home.sessions[index].hasGrant = device.proofs.contains(.grant)
+        home.sessions[index].proof.hasGrant = device.proofs.contains(.grant)
         home.lastTicket = store.submit([.device(.seen(home.id, remembered(device)))])
     }
 

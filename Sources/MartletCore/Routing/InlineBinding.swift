@@ -21,11 +21,11 @@ extension Router {
     ///   - moment: when the account source was asked; no change after it is outlived (P13).
     ///   - device: on what the client runs; it is remembered of the account (XEP-0494).
     ///   - application: of which application the password is that it has come in by, if it is not the account's own.
-    ///   - certificate: of the account's own, by which it was let in (XEP-0257).
+    ///   - proof: by what it was let in.
     ///   - done: runs on the caller's loop, at once or later.
     package func bind(
         _ account: BareJID, _ request: InlineBind, by userAgent: UserAgent?, authenticatedAt moment: CredentialMoment = .latest,
-        on device: DeviceSighting? = nil, application: String? = nil, certificate: CertificateFingerprint? = nil,
+        on device: DeviceSighting? = nil, application: String? = nil, by proof: SessionProof = SessionProof(),
         _ transport: any SessionTransport, _ context: LoopContext,
         _ done: @escaping (InlineBindOutcome) -> Void
     ) {
@@ -33,7 +33,7 @@ extension Router {
         guard let address = try? request.address(of: account, named: name) else { return done(.refused(.badRequest("not a resource"))) }
         bind(
             account, resource: address.resourcepart, userAgent: userAgent, endsEarlier: true, authenticatedAt: moment, on: device,
-            application: application, certificate: certificate, HeldTransport(transport), context
+            application: application, by: proof, HeldTransport(transport), context
         ) { [self] outcome in
             switch outcome {
             case .bound(let session): begin(session, request, done)

@@ -23,11 +23,11 @@ extension Router {
     ///   - device: on what the client runs, if it says so: from now on that is where the session is (XEP-0494).
     ///   - application: of which application the password is that it has come in by now, if it is not the account's own: from now on that is what the
     ///     session may do, whatever it could before.
-    ///   - certificate: of the account's own, by which it was let in (XEP-0257): from now on the session lives by that, and by none before.
+    ///   - proof: by what it was let in: from now on the session lives by that, and by nothing before.
     ///   - done: runs on the caller's loop, at once or later.
     package func resume(
         _ account: BareJID, previous: String, handled: UInt32, userAgent: UserAgent? = nil, authenticatedAt moment: CredentialMoment = .latest,
-        on device: DeviceSighting? = nil, application: String? = nil, certificate: CertificateFingerprint? = nil,
+        on device: DeviceSighting? = nil, application: String? = nil, by proof: SessionProof = SessionProof(),
         _ transport: any SessionTransport, _ context: LoopContext, _ done: @escaping (ResumptionOutcome) -> Void
     ) {
         let shard = placement.shard(of: account)
@@ -39,8 +39,13 @@ extension Router {
             guard let home = shard.home(account), home.isInMemory, home.isEnabled,
                 let index = home.sessions.firstIndex(where: { $0.resumptionID == previous })
             else { return .refused(.itemNotFound, handled: nil) }
+            let entry = home.sessions[index]
+            guard !entry.needsCertificate || proof.isCertified, !entry.proof.isOver(at: context.time.wallMilliseconds) else {
+                return .refused(.itemNotFound, handled: nil)
+            }
+            home.sessions[index].proof = proof
+            home.sessions[index].needsCertificate = false
             if let device { note(device, at: index, home) }
-            home.sessions[index].certificate = certificate
             takePlace(at: index, home, handled, userAgent, application, transport, context, done)
             return nil
         }

@@ -18,16 +18,16 @@ extension Router {
     ///   - moment: when the account source was asked; no change after it is outlived (P13).
     ///   - device: on what the client runs, as it says; it is remembered of the account (XEP-0494).
     ///   - application: of which application the password is that it has come in by, if it is not the account's own.
-    ///   - certificate: of the account's own, by which it was let in (XEP-0257).
+    ///   - proof: by what it was let in.
     ///   - done: runs on the caller's loop, at once or later.
     package func bind(
         _ account: BareJID, resource: String?, userAgent: UserAgent? = nil, endsEarlier: Bool = false,
         authenticatedAt moment: CredentialMoment = .latest, on device: DeviceSighting? = nil, application: String? = nil,
-        certificate: CertificateFingerprint? = nil, _ transport: any SessionTransport, _ context: LoopContext,
+        by proof: SessionProof = SessionProof(), _ transport: any SessionTransport, _ context: LoopContext,
         _ done: @escaping (BindOutcome) -> Void
     ) {
         let pending = PendingBind(
-            userAgent: userAgent, endsEarlier: endsEarlier, moment: moment, device: device, application: application, certificate: certificate,
+            userAgent: userAgent, endsEarlier: endsEarlier, moment: moment, device: device, application: application, proof: proof,
             transport: transport, done: done, mailbox: context.mailbox)
         bind(account, resource, pending, context)
     }
@@ -81,7 +81,7 @@ extension Router {
         let session = ClientSession(address: full, ref: ref, home: home, router: self, context: context, transport: pending.transport)
         ref.session = session
         home.sessions.append(SessionEntry(ref: ref, address: full, slot: slot))
-        home.sessions[home.sessions.endIndex - 1].certificate = pending.certificate
+        home.sessions[home.sessions.endIndex - 1].proof = pending.proof
         if let device = pending.device { note(device, at: home.sessions.endIndex - 1, home) }
         home.shard.noteUse(home)
         context.after { _ in pending.done(.bound(session)) }
@@ -195,14 +195,13 @@ private final class PendingBind: @unchecked Sendable {
     let moment: CredentialMoment
     let device: DeviceSighting?
     let application: String?
-    let certificate: CertificateFingerprint?
+    let proof: SessionProof
     let transport: any SessionTransport
     let done: (BindOutcome) -> Void
     let mailbox: LoopMailbox
 
     init(
-        userAgent: UserAgent?, endsEarlier: Bool, moment: CredentialMoment, device: DeviceSighting?, application: String?,
-        certificate: CertificateFingerprint?,
+        userAgent: UserAgent?, endsEarlier: Bool, moment: CredentialMoment, device: DeviceSighting?, application: String?, proof: SessionProof,
         transport: any SessionTransport, done: @escaping (BindOutcome) -> Void, mailbox: LoopMailbox
     ) {
         self.userAgent = userAgent
@@ -210,7 +209,7 @@ private final class PendingBind: @unchecked Sendable {
         self.moment = moment
         self.device = device
         self.application = application
-        self.certificate = certificate
+        self.proof = proof
         self.transport = transport
         self.done = done
         self.mailbox = mailbox

@@ -55,6 +55,7 @@ extension Router {
         saved.directed = entry.directed
         saved.device = entry.device
         saved.application = entry.ref.application
+        saved.proof = entry.proof
         return saved
     }
 
@@ -87,6 +88,8 @@ extension Router {
         entry.flags = saved.flags
         entry.directed = saved.directed
         entry.device = saved.device
+        entry.proof = saved.proof
+        entry.needsCertificate = saved.proof.isCertified
         entry.resumptionID = saved.resumptionID
         entry.detachedAt = saved.time
         home.sessions.append(entry)

@@ -102,7 +102,7 @@ package final class ClientSession {
         remoteAddress = ""
         ledger = InboundLedger(firstOpen: saved.handled)
         management = SessionManagement(saved)
-        awaitResumption(for: secondsLeft)
+        awaitResumption(for: secondsLeft, saved.proof)
     }
 
     package let remoteAddress: String

@@ -24,6 +24,7 @@ package struct SavedSession: Sendable {
     package var device: DeviceID?
     /// By whose password it has come in, if it is not the account's own.
     package var application: String?
+    package var proof = SessionProof()
 
     package init(
         address: FullJID, account: AccountID, resumptionID: String, seconds: Int, time: Int64, handled: UInt32, acknowledged: UInt32
@@ -50,8 +51,9 @@ extension SavedSession {
 // MARK: As bytes
 
 extension SavedSession {
-    private static let version: UInt8 = 3
-    /// The ones before, which knew of no passwords for applications, and of no devices.
+    private static let version: UInt8 = 4
+    /// The ones before, which did not know by what sessions were let in, of no passwords for applications, and of no devices.
+    private static let versionWithoutProof: UInt8 = 3
     private static let versionWithoutApplication: UInt8 = 2
     private static let versionWithoutDevice: UInt8 = 1
 
@@ -70,6 +72,8 @@ extension SavedSession {
         }
         buffer.writeMultipleIntegers(UInt8(device == nil ? 0 : 1), device?.raw ?? 0, UInt8(application == nil ? 0 : 1))
         buffer.write(ByteBuffer(string: application ?? ""))
+        buffer.writeMultipleIntegers(UInt8(proof.isCertified ? 1 : 0), UInt8(proof.hasGrant ? 1 : 0), proof.ends ?? .max)
+        buffer.write(ByteBuffer(bytes: proof.certificate?.bytes ?? []))
     }
 
     /// `nil` for bytes that ``write(to:)`` did not write, or another version of it.
@@ -101,6 +105,15 @@ extension SavedSession {
         guard version > Self.versionWithoutApplication else { return }
         guard let hasApplication = buffer.readInteger(as: UInt8.self), let application = buffer.text() else { return nil }
         if hasApplication == 1 { self.application = application }
+        guard version > Self.versionWithoutProof else { return }
+        guard readProof(&buffer) else { return nil }
+    }
+
+    private mutating func readProof(_ buffer: inout ByteBuffer) -> Bool {
+        guard let (isCertified, hasGrant, ends) = buffer.readMultipleIntegers(as: (UInt8, UInt8, Int64).self), let bytes = buffer.piece() else { return false }
+        proof = SessionProof(CertificateFingerprint(bytes: Array(buffer: bytes)))
+        (proof.isCertified, proof.hasGrant, proof.ends) = (isCertified == 1, hasGrant == 1, ends == .max ? nil : ends)
+        return true
     }
 
     private mutating func readDirected(_ buffer: inout ByteBuffer) -> Bool {

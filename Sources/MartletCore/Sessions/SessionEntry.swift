@@ -36,10 +36,10 @@ package struct SessionEntry: Sendable {
     package var profile = EntityProfile.none
     /// On what its client runs, once it is known (XEP-0494).
     package internal(set) var device: DeviceID?
-    /// The certificate of the account's own by which it was let in (XEP-0257); `nil` if it came in otherwise.
-    package internal(set) var certificate: CertificateFingerprint?
-    /// It was let in by a token of an authorization server (RFC 7628).
-    package internal(set) var hasGrant = false
+    /// By what it was let in.
+    package internal(set) var proof = SessionProof()
+    /// It was let in by a certificate at which nobody looks any more, because the server was started anew. Whoever resumes it shows one, which is looked at.
+    var needsCertificate = false
     /// Whom this session sent directed presence (RFC 6121 §4.6). Bounded by `directedPresenceMax`.
     package var directed: [JID] = []
 
@@ -56,6 +56,7 @@ package struct SessionEntry: Sendable {
     }
 
     package var isDetached: Bool { detachedAt != nil }
+    package var certificate: CertificateFingerprint? { proof.certificate }
     /// RFC 6121: "available resource".
     package var isAvailable: Bool { presence != nil }
     package var takesMessages: Bool { presence != nil && priority >= 0 }

@@ -52,6 +52,11 @@ extension ClientSession {
         }
     }
 
+    /// Whether it has lost its connection, and can be resumed.
+    package var isDetached: Bool {
+        if case .hibernating = link { !isEnded } else { false }
+    }
+
     /// Whether the session has a connection, or had one when it ended.
     var isAttached: Bool {
         switch link {
@@ -63,16 +68,21 @@ extension ClientSession {
     private func hibernate(for seconds: Int) {
         link = .hibernating
         beginHolding()
-        home.shard.withLock {
-            if let index = home.index(of: ref) { home.sessions[index].detachedAt = context.time.wallMilliseconds }
+        let now = context.time.wallMilliseconds
+        let proof = home.shard.withLock {
+            guard let index = home.index(of: ref) else { return SessionProof() }
+            home.sessions[index].detachedAt = now
+            return home.sessions[index].proof
         }
         management?.forgetRequests()
         router.connectionLost(of: self)
-        awaitResumption(for: seconds)
+        awaitResumption(for: seconds, proof)
     }
 
-    func awaitResumption(for seconds: Int) {
-        _ = ref.mailbox.loop.scheduleTask(in: .seconds(Int64(seconds))) { [ref] in
+    /// So long, and no longer than what has let it in is good.
+    func awaitResumption(for seconds: Int, _ proof: SessionProof) {
+        let left = proof.ends.map { max($0 - context.time.wallMilliseconds, 0) } ?? .max
+        _ = ref.mailbox.loop.scheduleTask(in: .milliseconds(min(Int64(seconds) * 1_000, left))) { [ref] in
             ref.mailbox.run { _ in ref.session?.resumptionExpired() }
         }
     }

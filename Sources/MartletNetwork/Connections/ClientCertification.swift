@@ -52,27 +52,57 @@ extension ClientStream {
         isExamining = true
         examine(certificate.shown, at: certificate.domain, as: account) { stream, outcome in
             stream.isExamining = false
-            stream.examinedAgain(outcome, certificate, account)
+            if let why = stream.objection(to: outcome, certificate, account) { stream.end(account, why) }
             stream.carrier?.resume()
         }
     }
 
-    private func examinedAgain(_ outcome: Outcome, _ before: ClientCertificate, _ account: BareJID) {
+    /// Why whoever has come in by a certificate cannot stay; `nil` if he can.
+    private func objection(to outcome: Outcome, _ before: ClientCertificate, _ account: BareJID) -> String? {
         switch outcome {
-        case .success(let certificate) where certificate.certified == .account(account): self.certificate = certificate
-        case .failure(let fault) where fault.isTemporary: break
+        case .success(let certificate) where certificate.certified == .account(account):
+            self.certificate = certificate
+            return nil
+        case .failure(let fault) where fault.isTemporary: return nil
         // The account has only disabled it: what it has let in goes on (XEP-0257 §2.3). Had it revoked it, there would be no session.
-        case .failure(let fault) where before.own != nil && fault.isNobodysWord && service.clientCertificates.settings.takesOwn(at: before.domain): break
-        case .success: end(account, "it stands for another account")
-        case .failure(let fault): end(account, fault.description)
+        case .failure(let fault) where before.own != nil && fault.isNobodysWord && service.clientCertificates.settings.takesOwn(at: before.domain): return nil
+        case .success: return "it stands for another account"
+        case .failure(let fault): return fault.description
         }
     }
 
     private func end(_ account: BareJID, _ why: String) {
         guard !machine.isEnding else { return }
-        service.log.notice("a client's certificate is accepted no more", metadata: ["account": "\(account)", "why": "\(why)"])
-        carrier?.close(StreamError(.notAuthorized, "The certificate is accepted no more."))
+        noteEnd(account, why)
+        carrier?.close(Self.acceptedNoMore)
         loop.context.flushSoon()
+    }
+
+    private func noteEnd(_ account: BareJID, _ why: String) {
+        service.log.notice("a client's certificate is accepted no more", metadata: ["account": "\(account)", "why": "\(why)"])
+    }
+
+    private static let acceptedNoMore = StreamError(.notAuthorized, "The certificate is accepted no more.")
+
+    /// The connection is lost, and its session goes on without it (XEP-0198 §5): what has let it in is looked at all the same.
+    func stayBehind(_ session: ClientSession) {
+        detached = session
+        loop.keep(self, of: session.address)
+    }
+
+    /// Whether there is such a session still.
+    var isBehind: Bool { detached?.isDetached == true }
+
+    func examineBehind() {
+        let now = Int(loop.context.time.wallMilliseconds / 1_000)
+        guard isBehind, !isExamining, let certificate, let account, service.clientCertificates.isDue(certificate, now: now) else { return }
+        isExamining = true
+        examine(certificate.shown, at: certificate.domain, as: account) { stream, outcome in
+            stream.isExamining = false
+            guard let why = stream.objection(to: outcome, certificate, account), stream.isBehind else { return }
+            stream.noteEnd(account, why)
+            stream.detached?.end(Self.acceptedNoMore)
+        }
     }
 
     /// The certificate is used, and whoever could say that it is revoked was not heard (``RevocationSettings/Mode/prefer``).

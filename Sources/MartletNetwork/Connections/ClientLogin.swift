@@ -189,7 +189,7 @@ extension ClientStream {
         let device = sighting(resource)
         service.router.bind(
             account, resource: resource, userAgent: userAgent, authenticatedAt: authenticatedAt, on: device, application: machine.application,
-            certificate: ownCertificate, carrier, loop.context
+            by: proof, carrier, loop.context
         ) { [self] outcome in
             switch outcome {
             case .bound(let session): begin(session, machine.bound(session.address))
@@ -205,7 +205,7 @@ extension ClientStream {
         guard let carrier else { return }
         service.router.bind(
             account, request, by: userAgent, authenticatedAt: authenticatedAt, on: sighting(nil), application: machine.application,
-            certificate: ownCertificate, carrier, loop.context
+            by: proof, carrier, loop.context
         ) { [self] outcome in
             switch outcome {
             case .bound(let session, let content): begin(session, machine.bound(session.address, content))
@@ -214,6 +214,19 @@ extension ClientStream {
             }
             carrier.resume()
         }
+    }
+
+    /// By what the client has come in.
+    private var proof: SessionProof {
+        var proof = SessionProof(ownCertificate)
+        (proof.isCertified, proof.hasGrant) = (isCertified, proofs.contains(.grant))
+        if isCertified, let certificate {
+            // It is still valid in that second (RFC 5280 §4.1.2.5).
+            proof.end(at: certificate.notAfter + 1)
+        } else if let tokenEnd {
+            proof.end(at: tokenEnd)
+        }
+        return proof
     }
 
     /// On what the client runs, as far as it says so.
@@ -244,7 +257,7 @@ extension ClientStream {
         guard let carrier else { return }
         service.router.resume(
             account, previous: previous, handled: handled, userAgent: userAgent, authenticatedAt: authenticatedAt, on: device,
-            application: machine.application, certificate: ownCertificate, carrier, loop.context
+            application: machine.application, by: proof, carrier, loop.context
         ) { [self] outcome in
             switch outcome {
             case .resumed(let session, let handled): goOn(session, previous, handled)

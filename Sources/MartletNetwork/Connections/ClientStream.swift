@@ -69,6 +69,8 @@ final class ClientStream {
     @exclusivity(unchecked) var isExamining = false
     /// The client has logged in with it.
     var isCertified = false
+    /// The session that goes on without the stream, which has let it in by a certificate.
+    var detached: ClientSession?
     /// When the token ends by which it is logging in, in seconds since 1970, if its session is to end then.
     var tokenEnd: Int?
     /// Of the exchange that is under way, if it is one of Kerberos.
@@ -285,6 +287,7 @@ extension ClientStream {
         guard let session else { return }
         self.session = nil
         let goesOn = session.connectionLost() || session.isSaved
+        if isCertified, session.isDetached { stayBehind(session) }
         service.router.audit.record(
             goesOn ? .sessionDetached(session.address, reason: endReason) : .sessionEnded(session.address, reason: endReason))
     }

@@ -16,6 +16,8 @@ package final class NetworkLoop: @unchecked Sendable {
     let executor: LoopExecutor
     private var wheel = DeadlineWheel<LoopConnection>()
     private var turning: RepeatedTask?
+    /// Streams that are gone, and whose sessions go on without them, though what has let them in may end: of each session the last one.
+    private var behind: [FullJID: ClientStream] = [:]
     private var emptied: [EventLoopPromise<Void>] = []
 
     /// What the wheel counts in.
@@ -61,7 +63,12 @@ package final class NetworkLoop: @unchecked Sendable {
     /// Once a minute, and after reloads. On the loop.
     func lookAtCertificatesAgain() {
         for connection in wheel.members { connection.lookAtCertificateAgain() }
+        behind = behind.filter { $0.value.isBehind }
+        for stream in behind.values { stream.examineBehind() }
     }
+
+    /// Until its session is resumed, or ends.
+    func keep(_ stream: ClientStream, of session: FullJID) { behind[session] = stream }
 
     /// After reloads that change rules about log-ins. On the loop.
     func lookAtLoginsAgain() {

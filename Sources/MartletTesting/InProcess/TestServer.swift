@@ -272,11 +272,11 @@ package final class TestServer {
     ///   - device: on what it runs; unknown unless given.
     ///   - application: by whose password it has come in; by the account's own unless given.
     ///   - certificate: of the account's own, by which it was let in.
+    ///   - proof: by what it was let in, if there is more to say than that.
     ///   - context: the loop it lives on; the first one unless given.
     package func client(
         _ name: String, authenticatedAt moment: CredentialMoment = .latest, device: DeviceSighting? = nil, application: String? = nil,
-        by certificate: CertificateFingerprint? = nil,
-        on context: LoopContext? = nil
+        by certificate: CertificateFingerprint? = nil, _ proof: SessionProof? = nil, on context: LoopContext? = nil
     ) -> TestClient {
         let parts = name.split(separator: "/", maxSplits: 1).map(String.init)
         guard parts.count == 2 else { preconditionFailure("a session has a resource: \(name)") }
@@ -284,7 +284,8 @@ package final class TestServer {
         let context = context ?? self.context
         let client = TestClient(self)
         router.bind(
-            address(parts[0]), resource: parts[1], authenticatedAt: moment, on: device, application: application, certificate: certificate, client, context
+            address(parts[0]), resource: parts[1], authenticatedAt: moment, on: device, application: application, by: proof ?? SessionProof(certificate), client,
+            context
         ) { outcome in client.bound(outcome) }
         context.flush()
         run()
@@ -294,13 +295,13 @@ package final class TestServer {
     /// A connection that asks to go on with an earlier stream (XEP-0198 §5).
     package func resume(
         _ name: String, previous: String, handled: UInt32, authenticatedAt moment: CredentialMoment = .latest, application: String? = nil,
-        on context: LoopContext? = nil
+        by proof: SessionProof = SessionProof(), on context: LoopContext? = nil
     ) -> TestClient {
         let context = context ?? self.context
         let client = TestClient(self)
-        router.resume(address(name), previous: previous, handled: handled, authenticatedAt: moment, application: application, client, context) {
-            client.resumed($0, previous: previous)
-        }
+        router.resume(
+            address(name), previous: previous, handled: handled, authenticatedAt: moment, application: application, by: proof, client, context
+        ) { client.resumed($0, previous: previous) }
         context.flush()
         run()
         return client
