@@ -198,6 +198,29 @@ async def expect_end(connection, seconds=STEP):
     await connection.hear(r"<stream:error><not-authorized [^>]*/><text [^>]*>The certificate is accepted no more.</text></stream:error>", seconds)
 
 
+@check("certificates: a device that came by one has its session ended when it is revoked, and the operator hears that the certificate is still good (XEP-0494 §3.2)", only="martlet")
+async def _(world):
+    async with certified_server(world) as (server, place, authority):
+        romeo, shows = place.jid("romeo"), authority.shows("romeo", "issuing")
+        async with Connection(place, "starttls", "-tls1_3", *shows) as connection:
+            equal(await external(connection), None, "EXTERNAL")
+            await bind(connection, "card")
+            line, = (await server.command("device", "list", romeo)).splitlines()
+            device, state = line.split("  ", 1)
+            equal(state, "connected  by certificate  card", "what is told of the device")
+            said = await server.command("device", "revoke", romeo, device)
+            require(f"revoked {device}" in said and f"martlet account certificates {romeo}" in said, f"said: {said}")
+            await connection.hear(r"<stream:error><not-authorized [^>]*/><text [^>]*>the access of this client was revoked</text></stream:error>")
+        line, = (await server.command("device", "list", romeo)).splitlines()
+        require(line.startswith(f"{device}  last seen ") and line.endswith("  by certificate  card"), f"after that: {line}")
+        async with Connection(place, "starttls", "-tls1_3", *shows) as connection:
+            equal(await external(connection), None, "EXTERNAL with the certificate, which nobody has revoked")
+            equal(await bind(connection, "card"), f"{romeo}/card", "the address")
+        await server.stop()
+        said = await server.command("device", "revoke", romeo, device)
+        require(f"martlet account certificates {romeo}" in said, f"said while it does not run: {said}")
+
+
 async def expect_no_offer(place, version, file):
     """Goes on with a TLS session without certificate and key: the server knows only from then whose it was."""
     async with Connection(place, "direct", version, "-sess_in", file) as connection:
