@@ -322,7 +322,7 @@ struct ClientCertificateTests {
 }
 
 /// What the operator is told.
-private final class LogLines: Sendable {
+final class LogLines: Sendable {
     private let lines = NIOLockedValueBox<[String]>([])
     var all: [String] { lines.withLockedValue { $0 } }
     var logger: Logger { Logger(label: "test") { [self] _ in Handler(lines: self) } }

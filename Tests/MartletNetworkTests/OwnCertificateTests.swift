@@ -280,7 +280,7 @@ struct OwnCertificateTests {
 
     // MARK: What is recorded
 
-    private final class Audit: AuditSink {
+    final class Audit: AuditSink {
         private let events = Mutex<[AuditEvent]>([])
         func record(_ event: AuditEvent) { events.withLock { $0.append(event) } }
         var refused: [(domain: String, reason: String)] {

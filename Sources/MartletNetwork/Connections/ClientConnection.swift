@@ -89,7 +89,7 @@ package class ClientConnection: StreamConnection {
     override func lookAtLoginAgain() { stream.lookAtLoginAgain() }
 
     override func networkFailed(_ error: any Error) {
-        if let asking, let why = UnfitCertificate(error)?.rawValue {
+        if let asking, let why = ShownCertificateFault(error)?.why {
             service.log.info("the certificate that a client shows ends its handshake", metadata: ["address": "\(remoteAddress)", "why": "\(why)"])
             return service.router.audit.record(.certificateRefused(domain: asking.domain, address: remoteAddress, reason: why))
         }
@@ -243,19 +243,22 @@ extension ClientConnection {
 
     /// `nil` if the domain asks for no certificates.
     private func asking(_ certificate: ServedCertificate) -> NIOSSLServerHandler? {
-        guard service.clientCertificates.demand(of: certificate.domain) != .off, let context = certificate.asking(listener.configuration.tlsProfile) else {
-            return nil
-        }
+        guard service.clientCertificates.demand(of: certificate.domain) != .off,
+            let context = certificate.asking(listener.configuration.tlsProfile)
+        else { return nil }
         let tls = NIOSSLServerHandler(context: context, customVerificationCallback: verification())
         asking = (tls, certificate.domain)
         return tls
     }
 
-    /// Lets every handshake succeed: what the certificate is good for is found out before the stream begins. It is not called if the client goes on with
-    /// an earlier TLS session, so that nothing follows from its not having been called.
+    /// Lets every handshake succeed but one with a longer chain than is taken: what the certificate is good for is found out before the
+    /// stream begins. It is not called if the client goes on with an earlier TLS session, so that nothing follows from its not having
+    /// been called.
     private func verification() -> NIOSSLCustomVerificationCallback {
         { [weak self] chain, promise in
-            self?.shown = chain.compactMap { try? $0.toDERBytes() }
+            let shown = chain.compactMap { try? $0.toDERBytes() }
+            guard !ShownCertificateFault.isTooLong(shown) else { return promise.succeed(.failed) }
+            self?.shown = shown
             promise.succeed(.certificateVerified)
         }
     }
@@ -268,30 +271,8 @@ extension ClientConnection {
         if shown.isEmpty {
             guard let own = tls.peerCertificate, let bytes = try? own.toDERBytes() else { return }
             shown = service.clientCertificates.recall(bytes)
-        } else if shown.reduce(0, { $0 + $1.count }) > ClientCertificates.shownBytesMax {
-            service.log.info("a client's certificates are too long", metadata: ["address": "\(remoteAddress)"])
-            let reason = "its certificates have more than \(ClientCertificates.shownBytesMax) bytes"
-            return service.router.audit.record(.certificateRefused(domain: domain, address: remoteAddress, reason: reason))
         }
         stream.examine(shown, at: domain)
-    }
-}
-
-/// With what certificates the TLS library ends a handshake by itself, also where none is needed.
-///
-/// It looks at these before anybody else is asked, and cannot be told to take such a certificate for none: the client has to leave it out.
-private enum UnfitCertificate: String {
-    /// `keyUsage` without `digitalSignature` (RFC 5280 §4.2.1.3, RFC 8446 §4.4.2.2).
-    case key = "its key is not for signatures (keyUsage): this client has to show none"
-    /// It was not asked for: with SHA-1, for instance (``TLSProfile/signatures``).
-    case signature = "the handshake is signed in a way that is not taken here, such as with SHA-1"
-
-    init?(_ error: any Error) {
-        guard let error = error as? NIOSSLError, case .handshakeFailed(.sslError(let errors)) = error else { return nil }
-        let words = errors.map { "\($0)" }
-        if words.contains(where: { $0.contains("KEY_USAGE_BIT_INCORRECT") }) { self = .key }
-        else if words.contains(where: { $0.contains("WRONG_SIGNATURE_TYPE") }) { self = .signature }
-        else { return nil }
     }
 }
 

@@ -123,7 +123,10 @@ package final class IncomingPeerConnection: PeerConnection {
 
     override func willFlush() { askForAcknowledgement() }
     override func drained() { for link in links { link.drain() } }
-    override func networkFailed(_ error: any Error) { log(.debug, "connection failed", ["error": "\(error)"]) }
+    override func networkFailed(_ error: any Error) {
+        guard let why = ShownCertificateFault(error)?.why else { return log(.debug, "connection failed", ["error": "\(error)"]) }
+        log(.info, "the certificate that a server shows ends its handshake", ["why": "\(why)"])
+    }
 
     override func deadlinePassed() {
         switch deadline {
@@ -321,7 +324,9 @@ package final class IncomingPeerConnection: PeerConnection {
     }
 
     private func goBothWays(_ pair: DomainPair) {
-        guard machine.isBidirectional, !links.contains(where: { $0.pair == pair }), let link = service.adopt(self, pair) else { return service.heard(pair) }
+        guard machine.isBidirectional, !links.contains(where: { $0.pair == pair }), let link = service.adopt(self, pair) else {
+            return service.heard(pair)
+        }
         links.append(link)
     }
 

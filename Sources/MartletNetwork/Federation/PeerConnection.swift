@@ -163,10 +163,12 @@ extension PeerConnection {
         }
     }
 
-    /// Lets every handshake succeed, and remembers what was shown: whether that is good, and for which domain, is decided in the stream.
+    /// Lets every handshake succeed but that of a caller with a longer chain than is taken, and remembers what was shown: whether that is
+    /// good, and for which domain, is decided in the stream.
     private func verification() -> NIOSSLCustomVerificationCallback {
         { [self] chain, promise in
             let shown = chain.compactMap { try? $0.toDERBytes() }
+            guard called != nil || !ShownCertificateFault.isTooLong(shown) else { return promise.succeed(.failed) }
             let connection = NIOLoopBound(self, eventLoop: loop.loop)
             let eventLoop = loop.loop
             let (trust, own, dane, inquiry) = (service.trust, service.settings.ownTrusts(for: called), dane, inquiry(waits: true))
@@ -192,7 +194,8 @@ extension PeerConnection {
     /// Nothing is asked about a server whose key is pinned.
     private func inquiry(waits: Bool) -> RevocationInquiry {
         let isPinned = called.flatMap { service.proof(of: $0) }?.pins.isEmpty == false
-        return RevocationInquiry(isPinned ? nil : service.revocation, on: loop.loop, now: Int(loop.context.time.wallMilliseconds / 1_000), waits: waits)
+        let now = Int(loop.context.time.wallMilliseconds / 1_000)
+        return RevocationInquiry(isPinned ? nil : service.revocation, on: loop.loop, now: now, waits: waits)
     }
 
     /// Looks whether what was shown has been revoked since, as far as that is known without asking anybody.

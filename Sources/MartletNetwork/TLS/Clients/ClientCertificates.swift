@@ -27,10 +27,8 @@ struct ClientCertificate: Sendable {
 ///
 /// Nothing is fetched while anybody waits: what is known of revocation counts, and what is missing is fetched for the next time.
 package final class ClientCertificates: Sendable {
-    /// Most chains that are remembered for clients that go on with an earlier TLS session.
+    /// Most chains, of ``ShownCertificateFault/bytesMax`` at most, that are remembered for clients that go on with an earlier TLS session.
     package static let rememberedMax = 1_024
-    /// Longest chain that a client may show, in bytes.
-    static let shownBytesMax = 65_536
 
     private struct State {
         var settings: ClientCertificateSettings
@@ -147,7 +145,8 @@ package final class ClientCertificates: Sendable {
         }
         let own: OwnCertificate
         do throws(CertificateFault) { own = try OwnCertificate(content, now: now) } catch { throw .refused(error) }
-        return ClientCertificate(shown: [content], certified: certified, domain: domain, own: fingerprint, notAfter: own.notAfter, revocation: .notAsked, version: version)
+        return ClientCertificate(
+            shown: [content], certified: certified, domain: domain, own: fingerprint, notAfter: own.notAfter, revocation: .notAsked, version: version)
     }
 
     /// Those that authorities have issued.
@@ -187,7 +186,8 @@ package final class ClientCertificates: Sendable {
         guard let domain = try? BareJID(parsing: domain) else { throw .namesNobody }
         let proposals = settings.mapping.proposals(trusted, at: domain, settings.published)
         var standings: [BareJID: AccountMapping.Standing] = [:]
-        for account in proposals.lazy.filter({ $0.accounts.count <= AccountMapping.accountsMax }).flatMap(\.accounts) where standings[account] == nil {
+        let named = proposals.lazy.filter { $0.accounts.count <= AccountMapping.accountsMax }.flatMap(\.accounts)
+        for account in named where standings[account] == nil {
             standings[account] = AccountMapping.Standing(await source.standing(of: account))
         }
         return try settings.mapping.account(proposals, of: trusted, settings.published) { standings[$0] ?? .absent }
