@@ -17,10 +17,12 @@ public struct SASLOffer: Hashable, Sendable {
     public let bearer: BearerOffer?
     /// Whose principals of Kerberos have accounts here, if GSSAPI was offered.
     public let realms: Set<String>
+    /// What comes of the exchange is not its own to say: the answer may be the same for a right password and a wrong one, and so must be the work.
+    public let isJudged: Bool
 
     public init(
         domain: String, mechanisms: [SASLMechanism] = [], bindings: [ChannelBinding] = [], tls: NegotiatedTLS? = nil, nonce: ScramNonce,
-        certified: CertifiedAccount? = nil, bearer: BearerOffer? = nil, realms: Set<String> = []
+        certified: CertifiedAccount? = nil, bearer: BearerOffer? = nil, realms: Set<String> = [], isJudged: Bool = false
     ) {
         self.domain = domain
         self.mechanisms = mechanisms
@@ -30,6 +32,7 @@ public struct SASLOffer: Hashable, Sendable {
         self.certified = certified
         self.bearer = bearer
         self.realms = realms
+        self.isJudged = isJudged
     }
 }
 

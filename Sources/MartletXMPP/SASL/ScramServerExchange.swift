@@ -116,15 +116,19 @@ public struct ScramServerExchange: Hashable, Sendable {
     ) throws(SASLFailure) -> SASLStep {
         let final = try parsed(message, ScramClientFinal.init(parsing:))
         let authMessage = challenge.transcript + final.withoutProof
-        let proved = challenge.others.proved(beside: challenge.keys) { proves(final.proof, authMessage, $0) }
+        let bindsChannel = equalInConstantTime(final.channelBinding, challenge.channelBinding)
+        let repeatsNonce = equalInConstantTime(final.nonce, challenge.nonce)
+        // Nine codes instead of one are 45 µs of a log-in.
+        let isOwnEnough = bindsChannel && repeatsNonce && !challenge.lacksOffer && !offer.isJudged
+        let proved = challenge.others.proved(beside: challenge.keys, isOwnEnough: isOwnEnough) { proves(final.proof, authMessage, $0) }
         let isProved = proved != nil
-        guard equalInConstantTime(final.channelBinding, challenge.channelBinding) else {
+        guard bindsChannel else {
             throw .bindingRefused("channel-bindings-dont-match", suspicion: isProved ? .otherChannel : nil)
         }
         guard !challenge.lacksOffer else {
             throw .bindingRefused("server-does-support-channel-binding", suspicion: isProved ? .strippedOffer : nil)
         }
-        guard equalInConstantTime(final.nonce, challenge.nonce) else {
+        guard repeatsNonce else {
             throw .malformedRequest("The nonce is not the one of this exchange.")
         }
         // Made for whoever is refused as well: how long that takes says nothing.

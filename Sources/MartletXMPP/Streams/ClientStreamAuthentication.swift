@@ -26,7 +26,8 @@ extension ClientStreamMachine {
         let offer = SASLOffer(
             domain: negotiation.domain, mechanisms: negotiation.mechanisms, bindings: bindsChannel ? negotiation.security.bindings : [],
             tls: negotiation.security.version, nonce: environment.nonce(), certified: negotiation.certified,
-            bearer: negotiation.login.connection.bearer, realms: negotiation.login.connection.kerberos?.realms ?? [])
+            bearer: negotiation.login.connection.bearer, realms: negotiation.login.connection.kerberos?.realms ?? [],
+            isJudged: negotiation.login.judges)
         let exchange = SASLServerExchange(mechanism, offer: offer)
         do throws(SASLFailure) {
             switch profile {

@@ -198,7 +198,7 @@ extension LoginPolicy {
     ///
     /// - Parameter account: about which was asked; `nil` if that has not come to it.
     func judged(_ step: SASLStep, _ mechanism: SASLMechanism, of account: BareJID?) -> SASLStep {
-        guard !rules.isEmpty else { return step }
+        guard judges else { return step }
         switch step {
         case .challenge, .lookUp, .consult: return step
         case .success(let identity, _): return permits(mechanism, to: identity.account) ? step : .failure(.mechanismTooWeak)
@@ -207,6 +207,9 @@ extension LoginPolicy {
             return .failure(SASLFailure(.mechanismTooWeak, suspicion: failure.suspicion))
         }
     }
+
+    /// Whether what becomes of an exchange may be decided here.
+    var judges: Bool { !rules.isEmpty }
 
     /// What a client gets of the tokens that it wants: none by which it could not log in.
     func granted(_ request: FASTRequest, to account: BareJID) -> FASTRequest {

@@ -57,6 +57,23 @@ struct ApplicationKeysTests {
         #expect(nothing == nil && tried == ApplicationKeys.countMax + 1)
     }
 
+    @Test("the account's own password is held against nothing else, where whoever knows it hears so; any other against all", arguments: [true, false])
+    func own(isOwnEnough: Bool) throws {
+        let (keys, mail) = (try Verona.keys(), try other("mail", "eraser"))
+        func tried(_ right: ScramKeys) -> (proved: ProvedKeys?, count: Int) {
+            var count = 0
+            let proved = [mail].proved(beside: keys, isOwnEnough: isOwnEnough) { candidate in
+                count += 1
+                return candidate == right
+            }
+            return (proved, count)
+        }
+        let all = ApplicationKeys.countMax + 1
+        let (own, ofMail) = (tried(keys), tried(mail.keys))
+        #expect(own.proved?.keys == keys && own.proved?.application == nil && own.count == (isOwnEnough ? 1 : all))
+        #expect(ofMail.proved?.keys == mail.keys && ofMail.proved?.application == "mail" && ofMail.count == all)
+    }
+
     @Test("more than there may be, and keys that one derivation cannot be held against, are a fault of the server's")
     func unfit() throws {
         let full = try (0...ApplicationKeys.countMax).map { try other("\($0)", "eraser") }
