@@ -117,6 +117,7 @@ final class ReadStatements {
             LastActivity(time: $0.integer(0), status: $0.optionalText(1))
         }
         for key in DocumentKey.resident { account.documents[key] = try document(id, key) }
+        account.devices = try devices.sightings(of: id)
         try readLog(into: &account, tail)
         guard let standing else { return nil }
         account.isEnabled = standing.isEnabled

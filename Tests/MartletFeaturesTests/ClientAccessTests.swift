@@ -62,8 +62,44 @@ struct ClientAccessTests {
         }
         #expect(!first.contains("<fast/>"))
         let second = try #require(shown(phone, by: juliet))
-        for part in ["connected='false'", "<last-seen>2020-09-13T12:27:40Z<", "<fast/>", "status='unrestricted'"] { #expect(second.contains(part), "\(part) in \(second)") }
+        for part in ["connected='false'", "<last-seen>2020-09-13T12:26:40Z<", "<fast/>", "status='unrestricted'"] { #expect(second.contains(part), "\(part) in \(second)") }
         #expect(!second.contains("<password/>"))
+    }
+
+    @Test("a log-in and an end of a session that say nothing new are written once in an hour", arguments: [-1, 0])
+    func granularity(seconds: Int) {
+        let hour = Int(StoredDevice.seenGranularity / 1_000)
+        client("juliet/phone", phone, by: .password).disconnect()
+        let count = server.store.submitCount
+        server.advance(by: .seconds(hour + seconds))
+        client("juliet/phone", phone, by: .password).disconnect()
+        #expect(server.store.submitCount - count == 1 + seconds)
+        #expect(devices().first?.lastSeen == ManualTime.start + (seconds == 0 ? StoredDevice.seenGranularity : 0))
+    }
+
+    @Test("what others change of an account's devices is not taken for what it was (§3.2)")
+    func changedByOthers() {
+        let juliet = client("juliet/laptop", laptop)
+        client("juliet/phone", phone, by: .password).disconnect()
+        let (router, mailbox, address, survivor) = (server.router, server.context.mailbox, server.address("juliet"), juliet.address)
+        _ = server.wait { try? await router.setCredentials(of: address, [], sparing: survivor, by: "test", on: mailbox) }
+        #expect(devices().first { $0.id == phone }?.proofs == [])
+        client("juliet/phone", phone, by: .password).disconnect()
+        #expect(devices().first { $0.id == phone }?.proofs == .password)
+        client("juliet/tablet", DeviceID(raw: 3)).disconnect()
+        #expect(revoke(DeviceID(raw: 3)) == .success(.revoked))
+        client("juliet/tablet", DeviceID(raw: 3)).disconnect()
+        #expect(devices().contains { $0.id == DeviceID(raw: 3) })
+    }
+
+    @Test("what the disk has refused is written at the next log-in")
+    func refused() {
+        server.createAccount("juliet")
+        server.store.failSubmits(with: .full, next: 1)
+        client("juliet/phone", phone).disconnect()
+        #expect(devices().isEmpty)
+        client("juliet/phone", phone).disconnect()
+        #expect(devices().map(\.id) == [phone])
     }
 
     @Test("who is not connected and can log in by nothing any more has no access, and is not shown")

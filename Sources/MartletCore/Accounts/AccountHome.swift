@@ -44,6 +44,10 @@ package final class AccountHome {
         }
     }
     package var lastActivity: LastActivity?
+    /// What the store has of its devices.
+    var devices = NotedDevices()
+    /// That was changed by others while the account was being read.
+    private var isBehindOnDevices = false
     /// Some of its messages may come again (``ResentMessages``).
     @exclusivity(unchecked) var mayResend = false
     /// The highest name given to a message in this account's view.
@@ -104,7 +108,15 @@ package final class AccountHome {
         lastActivity = [lastActivity, stored.lastActivity].compactMap(\.self).max { $0.time < $1.time }
         lastViewID = max(lastViewID, stored.lastViewID, stage == .stale ? 0 : usedNames)
         documents = ResidentDocuments(stored.documents)
+        devices = isBehindOnDevices ? NotedDevices() : NotedDevices(stored.devices)
+        isBehindOnDevices = false
         stage = .resident
+    }
+
+    /// The store may have something else of its devices now, also while that is being read.
+    func forgetDevices() {
+        devices = NotedDevices()
+        isBehindOnDevices = !parked.isEmpty
     }
 }
 

@@ -30,6 +30,8 @@ package final class CredentialChanges: Sendable {
     /// Under the lock of the account's shard, in the step that submits the change: whoever was let in by what held before, and writes something that
     /// depends on it after the change, finds this when that is on disk.
     func changing(_ account: BareJID, _ shard: Shard) {
+        // What devices have shown ends with it, and some of them do.
+        shard.home(account)?.forgetDevices()
         shard.changedCredentials.note(account, at: CredentialMoment(number: count.wrappingAdd(1, ordering: .sequentiallyConsistent).newValue))
     }
 }

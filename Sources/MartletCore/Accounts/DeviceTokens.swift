@@ -16,7 +16,7 @@ package struct DeviceLogin: Sendable {
     }
 
     /// Nothing is to be written of it. What has ended the token since it was looked up ends the log-in as well (``CredentialChanges``).
-    fileprivate var isSettled: Bool { accepted?.isSettled == true && request == FASTRequest(use: FASTRequest.Use()) }
+    var isSettled: Bool { accepted?.isSettled == true && request == FASTRequest(use: FASTRequest.Use()) }
 }
 
 /// The tokens by which devices log in instead of a password (XEP-0484).

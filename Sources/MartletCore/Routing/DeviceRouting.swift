@@ -36,13 +36,26 @@ package enum DeviceRefusal: Error, Hashable, Sendable {
     }
 }
 
-/// On what the clients of an account run (XEP-0494). Written when a session begins and when it ends, and never by a stanza.
+/// On what the clients of an account run (XEP-0494). Written when a session begins and when it ends, if that says anything new (``NotedDevices``), and never by
+/// a stanza.
 extension Router {
     /// Under the lock: a session of the home's has begun.
-    func note(_ device: DeviceSighting, at index: Int, _ home: AccountHome) {
+    func note(_ device: DeviceSighting, at index: Int, _ home: AccountHome, _ context: LoopContext) {
         home.sessions[index].device = device.id
         home.sessions[index].proof.hasGrant = device.proofs.contains(.grant)
-        home.lastTicket = store.submit([.device(.seen(home.id, remembered(device)))])
+        let device = remembered(device)
+        guard home.devices.see(device) else { return }
+        write(.seen(home.id, device), home, context)
+    }
+
+    /// Under the lock. What the disk refuses is not taken for written.
+    private func write(_ change: DeviceChange, _ home: AccountHome, _ context: LoopContext) {
+        let ticket = store.submit([.device(change)])
+        home.lastTicket = ticket
+        context.afterCommit(ticket) { [weak home] _, outcome in
+            guard case .failure = outcome, let home else { return }
+            home.shard.withLock { home.forgetDevices() }
+        }
     }
 
     private func remembered(_ device: DeviceSighting) -> DeviceSighting {
@@ -63,14 +76,21 @@ extension Router {
         login.device = remembered(login.device)
         let token = try await tokens.conclude(login)
         let shard = placement.shard(of: login.account)
-        guard !shard.withLock({ shard.changedCredentials.hasChanged(login.account, since: moment) }) else { throw .notAuthorized }
+        let isStill = shard.withLock {
+            guard !shard.changedCredentials.hasChanged(login.account, since: moment) else { return false }
+            // Where it is on disk now the session that begins need not write it again.
+            if !login.isSettled { _ = shard.home(login.account)?.devices.see(login.device) }
+            return true
+        }
+        guard isStill else { throw .notAuthorized }
         return token
     }
 
     /// Under the lock: it has ended.
     func noteLeft(_ entry: SessionEntry, _ home: AccountHome, _ context: LoopContext) {
-        guard let device = entry.device else { return }
-        home.lastTicket = store.submit([.device(.left(home.id, device, time: context.time.wallMilliseconds))])
+        let now = context.time.wallMilliseconds
+        guard let device = entry.device, home.devices.leave(device, at: now) else { return }
+        write(.left(home.id, device, time: now), home, context)
     }
 
     /// The devices on which an account has sessions, those included that have lost their connection and may come back.

@@ -45,7 +45,7 @@ extension Router {
             }
             home.sessions[index].proof = proof
             home.sessions[index].needsCertificate = false
-            if let device { note(device, at: index, home) }
+            if let device { note(device, at: index, home, context) }
             takePlace(at: index, home, handled, userAgent, application, transport, context, done)
             return nil
         }

@@ -82,7 +82,7 @@ extension Router {
         ref.session = session
         home.sessions.append(SessionEntry(ref: ref, address: full, slot: slot))
         home.sessions[home.sessions.endIndex - 1].proof = pending.proof
-        if let device = pending.device { note(device, at: home.sessions.endIndex - 1, home) }
+        if let device = pending.device { note(device, at: home.sessions.endIndex - 1, home, context) }
         home.shard.noteUse(home)
         context.after { _ in pending.done(.bound(session)) }
     }

@@ -84,6 +84,16 @@ package struct DeviceSighting: Hashable, Sendable {
         self.init(id, software: userAgent?.software, name: userAgent?.device ?? resource, by: proofs, at: time)
     }
 
+    /// One that is stored, as it would be seen without saying anything new.
+    package init(_ stored: StoredDevice) {
+        id = stored.id
+        software = stored.software
+        name = stored.name
+        proofs = stored.proofs
+        applicationPassword = stored.applicationPassword
+        time = stored.lastSeen
+    }
+
     /// In one line.
     private static func cut(_ text: String?) -> String? {
         guard let text else { return nil }
@@ -124,13 +134,16 @@ package struct StoredDevice: Hashable, Sendable {
     /// Devices that are remembered of one account. Beyond, one gives way to the one that comes: of those without a token the one that was seen longest
     /// ago, then of the others.
     package static let perAccountMax = 64
+    /// How exactly it is remembered when a device was seen last, in milliseconds: of the log-ins and the ends of sessions within so long, which say nothing
+    /// else that is new, the first is written.
+    package static let seenGranularity: Int64 = 3_600_000
 
     package var id: DeviceID
     package var software: String?
     package var name: String?
     /// What an operator calls it, whatever it says itself.
     package var label: String?
-    /// Milliseconds since 1970: when it logged in first, and when it logged in or left last.
+    /// Milliseconds since 1970: when it logged in first, and when it logged in or left last, which may be ``seenGranularity`` too early.
     package var firstSeen: Int64
     package var lastSeen: Int64
     package var proofs: DeviceProofs

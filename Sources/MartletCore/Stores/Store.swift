@@ -223,6 +223,8 @@ package struct StoredAccount: Sendable {
     package var lastActivity: LastActivity?
     /// Those of ``DocumentKey/resident``.
     package var documents: [DocumentKey: ByteBuffer] = [:]
+    /// All of its devices, in the order of their names, each as it was seen last.
+    package var devices: [DeviceSighting] = []
 
     package init(id: AccountID) {
         self.id = id

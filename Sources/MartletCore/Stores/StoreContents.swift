@@ -544,6 +544,7 @@ extension StoreContents.Account {
         stored.undeliveredBytes = deliveries.bytes
         stored.lastActivity = lastActivity
         stored.documents = documents.filter { DocumentKey.resident.contains($0.key) }
+        stored.devices = devices.devices.map { DeviceSighting($0) }
         return stored
     }
 

@@ -51,6 +51,11 @@ final class DeviceReads {
         return device
     }
 
+    /// The same without their tokens, as each was seen last.
+    func sightings(of account: AccountID) throws(SQLError) -> [DeviceSighting] {
+        try all.rows({ $0.bind(account.raw, at: 1) }) { row throws(SQLError) in DeviceSighting(try Self.device(row)) }
+    }
+
     private static func device(_ row: any SQLStatement) throws(SQLError) -> StoredDevice {
         var device = StoredDevice(
             id: DeviceID(raw: row.integer(0)), software: row.optionalText(1), name: row.optionalText(2), label: row.optionalText(6),

@@ -126,12 +126,13 @@ final class Housekeeping: Service {
         }
     }
 
-    /// Those that nobody has seen for long (`devices.retention`).
+    /// Those that nobody has seen for long (`devices.retention`), as far as that is known.
     private func forgetDevices() async {
         let retention = state.withLockedValue { $0.deviceRetention }
         guard retention > .zero else { return }
+        let last = time.wallMilliseconds - retention.components.seconds * 1_000 - StoredDevice.seenGranularity
         do throws(StoreError) {
-            try await core.store.commit([.device(.removeUnseen(before: time.wallMilliseconds - retention.components.seconds * 1_000))])
+            try await core.store.commit([.device(.removeUnseen(before: last))])
         } catch {
             logs.server.warning("devices that were not seen for long stay", metadata: ["why": "\(error)"])
         }
