@@ -84,6 +84,7 @@ final class DiscardingStore: Store {
     func sharedLists() async throws(StoreError) -> [StoredSharedList] { [] }
     func document(_ account: AccountID, _ key: DocumentKey) async throws(StoreError) -> ByteBuffer? { nil }
     func credentials(of address: BareJID) async throws(StoreError) -> StoredIdentity? { nil }
+    func credentials(of address: BareJID, with device: DeviceID) async throws(StoreError) -> (identity: StoredIdentity?, device: StoredDevice?) { (nil, nil) }
     func accounts(domain: String?, after: BareJID?, limit: Int) async throws(StoreError) -> [AccountSummary] { [] }
     func latestMessages(limit: Int) async throws(StoreError) -> [LoggedMessage] { [] }
     func idCeiling() async throws(StoreError) -> UInt64 { 0 }

@@ -317,19 +317,29 @@ final class ReadStatements {
     func grantors(to account: BareJID) throws(SQLError) -> Set<BareJID> { try grants.grantors(to: account) }
 
     func identity(of address: BareJID) throws(SQLError) -> StoredIdentity? {
+        try snapshot { () throws(SQLError) in try found(address) }
+    }
+
+    func identity(of address: BareJID, with device: DeviceID) throws(SQLError) -> (identity: StoredIdentity?, device: StoredDevice?) {
         try snapshot { () throws(SQLError) in
-            var found = try identity.first({ $0.bind(partsOf: address, at: 1) }) {
-                StoredIdentity(
-                    id: AccountID(raw: $0.integer(0)), isEnabled: $0.flag(1), isAdmin: $0.flag(2), credentials: [], passwordSet: $0.integer(3))
-            }
-            if let id = found?.id {
-                found?.credentials = try credentialsOf.rows({ $0.bind(id.raw, at: 1) }) { row throws(SQLError) in
-                    try ApplicationPasswordTable.keys(row, from: 0)
-                }
-                found?.applicationPasswords = try applicationPasswords.passwords(of: id)
-            }
-            return found
+            let found = try found(address)
+            return (found, try devices.device(device, of: found?.id ?? .nobody))
         }
+    }
+
+    /// Within a snapshot.
+    private func found(_ address: BareJID) throws(SQLError) -> StoredIdentity? {
+        var found = try identity.first({ $0.bind(partsOf: address, at: 1) }) {
+            StoredIdentity(
+                id: AccountID(raw: $0.integer(0)), isEnabled: $0.flag(1), isAdmin: $0.flag(2), credentials: [], passwordSet: $0.integer(3))
+        }
+        if let id = found?.id {
+            found?.credentials = try credentialsOf.rows({ $0.bind(id.raw, at: 1) }) { row throws(SQLError) in
+                try ApplicationPasswordTable.keys(row, from: 0)
+            }
+            found?.applicationPasswords = try applicationPasswords.passwords(of: id)
+        }
+        return found
     }
 
     func accounts(domain: String?, after: BareJID?, limit: Int) throws(SQLError) -> [AccountSummary] {

@@ -369,6 +369,10 @@ extension SQLiteStore {
         try await read { statements throws(SQLError) in try statements.identity(of: address) }
     }
 
+    package func credentials(of address: BareJID, with device: DeviceID) async throws(StoreError) -> (identity: StoredIdentity?, device: StoredDevice?) {
+        try await read { statements throws(SQLError) in try statements.identity(of: address, with: device) }
+    }
+
     package func accounts(domain: String?, after: BareJID?, limit: Int) async throws(StoreError) -> [AccountSummary] {
         try await read { statements throws(SQLError) in try statements.accounts(domain: domain, after: after, limit: limit) }
     }

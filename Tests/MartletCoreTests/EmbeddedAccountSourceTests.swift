@@ -85,5 +85,12 @@ struct EmbeddedAccountSourceTests {
         #expect(await accounts.standing(of: juliet) == .ok)
         #expect(await accounts.standing(of: romeo) == .disabled)
         #expect(await accounts.standing(of: try BareJID(parsing: "nobody@capulet.example")) == .badCredentials)
+        let stored = (try await store.credentials(of: juliet), try await store.credentials(of: romeo))
+        store.failReads(with: .unavailable("test"))
+        #expect(await accounts.standing(of: juliet) == .unavailable)
+        // Nothing is asked again that somebody has just been told.
+        #expect(await accounts.standing(of: juliet, as: stored.0) == .ok)
+        #expect(await accounts.standing(of: romeo, as: stored.1) == .disabled)
+        #expect(await accounts.standing(of: romeo, as: nil) == .badCredentials)
     }
 }

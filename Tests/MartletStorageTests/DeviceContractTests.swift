@@ -71,6 +71,22 @@ struct DeviceContractTests {
         }
     }
 
+    @Test("an account comes into use with what its devices said last, and its credentials come with one of them", arguments: StoreKind.allCases)
+    func beside(_ kind: StoreKind) async throws {
+        try await withStore(kind) { store in
+            let id = try await store.create(juliet)
+            try await store.commit([seen(id, phone, at: 1, name: "phone", by: .password), seen(id, laptop, at: 2), .device(.give(id, phone, token(1)))])
+            let devices = try await store.devices(of: id)
+            #expect(try await store.load(juliet)?.devices == devices.map { DeviceSighting($0) })
+            let (identity, device) = try await store.credentials(of: juliet, with: phone)
+            #expect(identity?.id == id && device == devices.first { $0.id == phone } && device?.tokens.count == 1)
+            let other = try await store.credentials(of: juliet, with: DeviceID(raw: 1))
+            #expect(other.identity?.id == id && other.device == nil)
+            let nobody = try await store.credentials(of: romeo, with: phone)
+            #expect(nobody.identity == nil && nobody.device == nil)
+        }
+    }
+
     @Test("beyond the limit the one goes that was seen longest ago, those with tokens last", arguments: StoreKind.allCases)
     func limit(_ kind: StoreKind) async throws {
         try await withStore(kind) { store in

@@ -18,6 +18,8 @@ package protocol AccountSource: Sendable {
     /// Whether the account may come in that has proved otherwise who it is: `badCredentials` if it does not exist. For whoever holds a certificate that
     /// stands for it; strangers are told nothing of it.
     func standing(of account: BareJID) async -> AccountVerdict
+    /// The same where the database has just said what it has of the account, if anything: who has its accounts from there asks no further.
+    func standing(of account: BareJID, as stored: StoredIdentity?) async -> AccountVerdict
 
     // MARK: Keys that an account lacks (XEP-0480)
 
@@ -30,6 +32,10 @@ package protocol AccountSource: Sendable {
     ///
     /// - Returns: the hashes of those that were added. That none could be is no reason to keep anybody out: they are made up next time.
     func addKeys(of password: PreparedPassword, to account: BareJID, _ hashes: [ScramHash]) async -> [ScramHash]
+}
+
+extension AccountSource {
+    package func standing(of account: BareJID, as stored: StoredIdentity?) async -> AccountVerdict { await standing(of: account) }
 }
 
 /// Where keys are kept elsewhere, none are added.

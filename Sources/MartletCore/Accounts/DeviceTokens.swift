@@ -76,18 +76,25 @@ package struct DeviceTokens: Sendable {
 
     /// The tokens with which a device may log in to an account by a mechanism: the answer to ``SASLQuestion/hashedTokens(_:)``. None for an account that does
     /// not exist, as for a device that has none.
-    package func answer(_ mechanism: HashedTokenMechanism, of account: BareJID, on device: DeviceID) async -> SASLAnswer {
+    ///
+    /// - Returns: with what the store has of the account, so that nobody has to ask for it again.
+    package func answer(
+        _ mechanism: HashedTokenMechanism, of account: BareJID, on device: DeviceID
+    ) async -> (answer: SASLAnswer, identity: StoredIdentity?) {
         do throws(StoreError) {
-            // Of an account that is not there as much is asked as of one that is.
-            let identity = try await store.credentials(of: account)
-            guard let stored = try await store.device(device, of: identity?.id ?? .nobody), let identity else { return .hashedTokens([]) }
-            return .hashedTokens(TokenSlot.allCases.compactMap { slot in
-                guard let kept = stored.tokens[slot], kept.mechanism == mechanism else { return nil }
-                return HashedTokenCandidate(
-                    token(kept, of: identity.id, device), slot, refusal: refusal(of: kept, identity), isSettled: slot == .current && !isAging(kept))
-            })
+            let stored = try await store.credentials(of: account, with: device)
+            guard let identity = stored.identity, let kept = stored.device else { return (.hashedTokens([]), stored.identity) }
+            return (.hashedTokens(candidates(mechanism, among: kept, of: identity)), identity)
         } catch {
-            return .refused(.temporaryAuthFailure)
+            return (.refused(.temporaryAuthFailure), nil)
+        }
+    }
+
+    private func candidates(_ mechanism: HashedTokenMechanism, among device: StoredDevice, of identity: StoredIdentity) -> [HashedTokenCandidate] {
+        TokenSlot.allCases.compactMap { slot in
+            guard let kept = device.tokens[slot], kept.mechanism == mechanism else { return nil }
+            return HashedTokenCandidate(
+                token(kept, of: identity.id, device.id), slot, refusal: refusal(of: kept, identity), isSettled: slot == .current && !isAging(kept))
         }
     }
 

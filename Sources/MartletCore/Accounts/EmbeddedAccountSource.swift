@@ -59,11 +59,15 @@ package struct EmbeddedAccountSource: AccountSource {
 
     package func standing(of account: BareJID) async -> AccountVerdict {
         do throws(StoreError) {
-            guard let identity = try await store.credentials(of: account) else { return .badCredentials }
-            return identity.isEnabled ? .ok : .disabled
+            return await standing(of: account, as: try await store.credentials(of: account))
         } catch {
             return .unavailable
         }
+    }
+
+    package func standing(of account: BareJID, as stored: StoredIdentity?) async -> AccountVerdict {
+        guard let stored else { return .badCredentials }
+        return stored.isEnabled ? .ok : .disabled
     }
 
     /// What else but a password proves who somebody is has an end of its own.

@@ -297,6 +297,10 @@ package final class InMemoryStore: Store {
         try await read { $0[address]?.identity }
     }
 
+    package func credentials(of address: BareJID, with device: DeviceID) async throws(StoreError) -> (identity: StoredIdentity?, device: StoredDevice?) {
+        try await read { ($0[address]?.identity, $0[address]?.devices[device]) }
+    }
+
     package func accounts(domain: String?, after: BareJID?, limit: Int) async throws(StoreError) -> [AccountSummary] {
         try await read { $0.summaries(domain: domain, after: after, limit: limit) }
     }

@@ -337,6 +337,8 @@ package protocol Store: NodeStore, InvitationStore, UploadStore, CardStore, Repo
     func document(_ account: AccountID, _ key: DocumentKey) async throws(StoreError) -> ByteBuffer?
     /// The credentials and standing of an account, for `EmbeddedAccountSource`.
     func credentials(of address: BareJID) async throws(StoreError) -> StoredIdentity?
+    /// The same, and one of the account's devices, in one read. A device is looked for where there is no account as well.
+    func credentials(of address: BareJID, with device: DeviceID) async throws(StoreError) -> (identity: StoredIdentity?, device: StoredDevice?)
     /// Accounts by address, in order, after `after`; at most `limit`.
     func accounts(domain: String?, after: BareJID?, limit: Int) async throws(StoreError) -> [AccountSummary]
     /// Of the last `limit` entries of the log, those that a recipient has a view of, in no order.

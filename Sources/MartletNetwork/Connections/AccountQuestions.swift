@@ -21,8 +21,8 @@ extension AccountSource {
 
     /// The tokens of a device, each with what keeps its account from coming in, which only a client hears that has the token.
     func answer(_ mechanism: HashedTokenMechanism, of account: BareJID, on device: DeviceID, _ tokens: DeviceTokens) async -> SASLAnswer {
-        let answer = await tokens.answer(mechanism, of: account, on: device)
-        let refusal = SASLFailure(await standing(of: account))
+        let (answer, identity) = await tokens.answer(mechanism, of: account, on: device)
+        let refusal = SASLFailure(await standing(of: account, as: identity))
         guard let refusal, case .hashedTokens(let candidates) = answer else { return answer }
         return .hashedTokens(candidates.map { HashedTokenCandidate($0.token, $0.slot, refusal: $0.refusal ?? refusal) })
     }
