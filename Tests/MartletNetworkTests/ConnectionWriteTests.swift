@@ -31,6 +31,35 @@ struct ConnectionWriteTests {
         return pieces
     }
 
+    private static let header = "<stream:stream to='verona.example' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
+
+    /// The beginning of a log-in, about which the account source is asked; it answers when the loop runs.
+    private static func request() throws -> String {
+        let client = ScramClient(hash: .sha1, username: "juliet", password: try #require(PreparedPassword("pencil")), nonce: ScramNonce(random: [UInt8](0..<18)))
+        let first = Base64.encode(client.first())
+        return "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='SCRAM-SHA-1'>\(first)</auth>"
+    }
+
+    private func say(_ text: String) throws { try channel.writeInbound(ByteBuffer(string: text)) }
+
+    @Test("while an answer is to come one read is taken ahead, and the next when it has been looked at")
+    func readAhead() throws {
+        let calls = Calls()
+        try channel.pipeline.syncOperations.addHandler(calls, position: .first)
+        try say(Self.header)
+        channel.read()
+        #expect(calls.reads == 1)
+        try say(Self.request())
+        channel.read()
+        #expect(calls.reads == 2)
+        try say("<abort xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>")
+        channel.read()
+        #expect(calls.reads == 2)
+        channel.embeddedEventLoop.run()
+        #expect(calls.reads == 3)
+        #expect(try pieces().joined().contains("</challenge><failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><aborted/></failure>"))
+    }
+
     @Test("the stanzas of one burst become one piece, and nobody else's bytes change")
     func burst() throws {
         let shared = ["<a/>", "<b/>", "<c/>", "<d/>"].map { ByteBuffer(string: $0) }
@@ -77,5 +106,29 @@ struct ConnectionWriteTests {
         let written = try pieces()
         #expect(written.count == (more == 0 ? 1 : 4))
         #expect(written.joined().utf8.count == 2 * (ClientConnection.ownPieceBytes + more))
+    }
+}
+
+/// What comes through to the network.
+private final class Calls: ChannelOutboundHandler {
+    typealias OutboundIn = ByteBuffer
+    enum Call { case read, flush, close }
+
+    private(set) var all: [Call] = []
+    var reads: Int { all.count { $0 == .read } }
+
+    func read(context: ChannelHandlerContext) {
+        all.append(.read)
+        context.read()
+    }
+
+    func flush(context: ChannelHandlerContext) {
+        all.append(.flush)
+        context.flush()
+    }
+
+    func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
+        all.append(.close)
+        context.close(mode: mode, promise: promise)
     }
 }

@@ -122,6 +122,9 @@ package class ClientConnection: StreamConnection {
     override var isOver: Bool { stream.machine.isClosed }
     override var takesInput: Bool { sessionReads && !stream.machine.isWaiting && !isResumptionScheduled && !isSlowedDown && !stream.isExamining }
 
+    /// A client that logs in waits for the answer, mostly.
+    override var readsAhead: Bool { stream.session == nil && stream.machine.isWaiting }
+
     /// The client may have sent its last stanzas and gone: they count, although nobody can be answered.
     override func takesLast() -> Bool {
         isSlowedDown = false

@@ -69,6 +69,9 @@ package class StreamConnection: LoopConnection, ChannelDuplexHandler {
     func flushSoon() {}
     /// Whether what the other side sends is looked at now.
     var takesInput: Bool { !isResumptionScheduled }
+    /// Whether what the other side sends while nothing of it is looked at may be read already, if nothing waits yet: one read, of as many bytes as
+    /// ``NetworkSettings/receiveBytes`` says. For waits in which hardly anybody sends anything: to stop reading and to begin again are two system calls.
+    var readsAhead: Bool { false }
     /// Whether nothing more is looked at.
     var isOver: Bool { false }
 
@@ -202,7 +205,7 @@ extension StreamConnection {
     }
 
     package func read(context: ChannelHandlerContext) {
-        if takesInput || isSecuring { context.read() } else { isReadPending = true }
+        if takesInput || isSecuring || readsAhead && input.readableBytes == 0 { context.read() } else { isReadPending = true }
     }
 
     /// Takes what has arrived, up to a number of stanzas; then others have their turn first.
