@@ -42,6 +42,21 @@ struct ConnectionWriteTests {
 
     private func say(_ text: String) throws { try channel.writeInbound(ByteBuffer(string: text)) }
 
+    @Test("a client that sends its request with its header hears both answers in one piece; one that waits hears each as it comes")
+    func onePiece() throws {
+        try say(Self.header + Self.request())
+        #expect(try pieces() == [])
+        channel.embeddedEventLoop.run()
+        let joined = try pieces()
+        #expect(joined.count == 1 && joined.joined().contains("</stream:features><challenge "))
+        let other = try ConnectionWriteTests()
+        try other.say(Self.header)
+        #expect(try other.pieces().count == 1)
+        try other.say(Self.request())
+        other.channel.embeddedEventLoop.run()
+        #expect(try other.pieces().count == 1)
+    }
+
     @Test("while an answer is to come one read is taken ahead, and the next when it has been looked at")
     func readAhead() throws {
         let calls = Calls()
@@ -58,6 +73,20 @@ struct ConnectionWriteTests {
         channel.embeddedEventLoop.run()
         #expect(calls.reads == 3)
         #expect(try pieces().joined().contains("</challenge><failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><aborted/></failure>"))
+    }
+
+    @Test("what is flushed behind a gate goes out once, when it opens, or before the channel closes")
+    func gate() throws {
+        let (channel, calls, gate) = (EmbeddedChannel(), Calls(), FlushGate())
+        for handler in [calls, gate] as [any ChannelHandler] { try channel.pipeline.syncOperations.addHandler(handler) }
+        func flushTwice() { for _ in 0..<2 { channel.flush() } }
+        flushTwice()
+        #expect(calls.all == [])
+        for _ in 0..<2 { gate.open(try channel.pipeline.syncOperations.context(handler: gate)) }
+        #expect(calls.all == [.flush])
+        flushTwice()
+        channel.close(promise: nil)
+        #expect(calls.all == [.flush, .flush, .close])
     }
 
     @Test("the stanzas of one burst become one piece, and nobody else's bytes change")

@@ -198,10 +198,11 @@ package class ClientConnection: StreamConnection {
         super.flush()
     }
 
-    /// What belongs to a session is flushed with the loop's other sessions; a connection without one has only its own answers to send.
+    /// What belongs to a session is flushed with the loop's other sessions; a connection without one has only its own answers to send. While one is to come,
+    /// what was said before waits for it: a client that has sent both its header and its request has no need of the one without the other.
     override func flushSoon() {
         guard unflushedBytes > 0 else { return }
-        if let session = stream.session { session.markDirty() } else { flush() }
+        if let session = stream.session { session.markDirty() } else if !stream.machine.isWaiting { flush() }
     }
 
     func send(_ action: ClientStreamMachine.Action, extras: (inout XMLWriter) -> Void) {

@@ -38,6 +38,8 @@ extension ClientStream {
 
     /// Asks others than the account source, before it is known who the client is: only its address can have earned a delay.
     func consult(_ mechanism: SASLMechanism, _ consultation: SASLConsultation) {
+        // Others may take their time.
+        carrier?.flush()
         switch consultation {
         case .bearerToken(let token, let domain): attempt(mechanism, nil) { $0.ask(about: token, at: domain) }
         case .gssapi(.accept(let token, isFirst: true)):
@@ -64,6 +66,7 @@ extension ClientStream {
         tokenEnd = nil
         let delay = service.beginLogin(carrier?.peer, account, at: loop.context.time.monotonic)
         guard delay > .zero else { return begin(askNow) }
+        carrier?.flush()
         _ = loop.loop.assumeIsolated().scheduleTask(in: delay) { [weak self] in self?.begin(askNow) }
     }
 

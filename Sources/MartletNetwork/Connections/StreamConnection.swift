@@ -81,10 +81,14 @@ package class StreamConnection: LoopConnection, ChannelDuplexHandler {
         context?.close(promise: nil)
     }
 
-    /// Closes when what was written is on its way.
+    /// Closes when what was written is on its way, which TLS has something to add to.
     func closeAfterFlush() {
-        flush()
-        context?.close(promise: nil)
+        guard let context else { return }
+        let close = { [self] in
+            flush()
+            context.close(promise: nil)
+        }
+        if isSecure { FlushGate.hold(context, close) } else { close() }
     }
 
     package func flush() {
