@@ -79,6 +79,8 @@ final class DiscardingStore: Store {
     func report(_ id: Int64) async throws(StoreError) -> StoredReport? { nil }
     func devices(of account: AccountID) async throws(StoreError) -> [StoredDevice] { [] }
     func device(_ id: DeviceID, of account: AccountID) async throws(StoreError) -> StoredDevice? { nil }
+    func linkedAccounts(after: BareJID?, limit: Int) async throws(StoreError) -> [LinkedAccount] { [] }
+    func directoryLink(of account: BareJID) async throws(StoreError) -> DirectoryLink? { nil }
     func certificates(of account: AccountID) async throws(StoreError) -> [AccountCertificate] { [] }
     func holders(of certificate: CertificateFingerprint, domain: String, limit: Int) async throws(StoreError) -> [BareJID] { [] }
     func sharedLists() async throws(StoreError) -> [StoredSharedList] { [] }

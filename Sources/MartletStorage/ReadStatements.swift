@@ -20,6 +20,7 @@ final class ReadStatements {
     let devices: DeviceReads
     private let applicationPasswords: ApplicationPasswordReads
     let certificates: AccountCertificateReads
+    let directoryLinks: DirectoryLinkReads
     private let slice: ArchiveSearch.Slice
 
     /// Up to where an owner's archive has forgotten, and the last view in there.
@@ -42,6 +43,7 @@ final class ReadStatements {
         devices = try DeviceReads(connection)
         applicationPasswords = try ApplicationPasswordReads(connection)
         certificates = try AccountCertificateReads(connection)
+        directoryLinks = try DirectoryLinkReads(connection)
         accountNumber = try connection.prepare("SELECT id FROM account WHERE domainpart = $1 AND localpart = $2")
         standing = try connection.prepare("SELECT enabled, admin FROM account WHERE id = $1")
         rosterItems = try connection.prepare(

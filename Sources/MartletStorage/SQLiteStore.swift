@@ -365,6 +365,14 @@ extension SQLiteStore {
         try await read { statements throws(SQLError) in try statements.invitations.invitations(domain: domain, after: after, limit: limit) }
     }
 
+    package func linkedAccounts(after: BareJID?, limit: Int) async throws(StoreError) -> [LinkedAccount] {
+        try await read { statements throws(SQLError) in try statements.directoryLinks.accounts(after: after, limit: limit) }
+    }
+
+    package func directoryLink(of account: BareJID) async throws(StoreError) -> DirectoryLink? {
+        try await read { statements throws(SQLError) in try statements.directoryLinks.link(of: account) }
+    }
+
     package func credentials(of address: BareJID) async throws(StoreError) -> StoredIdentity? {
         try await read { statements throws(SQLError) in try statements.identity(of: address) }
     }

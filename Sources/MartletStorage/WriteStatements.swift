@@ -23,7 +23,7 @@ final class WriteStatements {
     private let putRosterItem, deleteRosterItem, putRosterRemoval, trimRosterRemovals, putRosterVersion, putDocument, deleteDocument,
         document, appendEntry, putCursor, putArchiveFloor, raiseArchiveFloors, putLastActivity, raiseCeiling, nextAccount, insertAccount, findAccount, insertCredential,
         addCredential, findCredential,
-        deleteCredentials, setPasswordTime, setEnabled, deleteAccount, deleteCursor, deleteLastActivity, purgeLater: any SQLStatement
+        deleteCredentials, setPasswordTime, setEnabled, setAddress, deleteAccount, deleteCursor, deleteLastActivity, purgeLater: any SQLStatement
     private let rooms: RoomWrites
     private let nodes: NodeWrites
     private let invitations: InvitationWrites
@@ -34,6 +34,7 @@ final class WriteStatements {
     private let devices: DeviceWrites
     private let applicationPasswords: ApplicationPasswordWrites
     private let certificates: AccountCertificateWrites
+    private let directoryLinks: DirectoryLinkWrites
     private let replacement: StanzaReplacement
     /// Used for every entry, so that it grows once.
     private var encodedViews = ByteBuffer()
@@ -50,6 +51,7 @@ final class WriteStatements {
         devices = try DeviceWrites(connection)
         applicationPasswords = try ApplicationPasswordWrites(connection)
         certificates = try AccountCertificateWrites(connection)
+        directoryLinks = try DirectoryLinkWrites(connection)
         putRosterItem = try connection.prepare(
             """
             INSERT INTO roster (account, contact, name, group_names, subscription, request, version) VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -122,6 +124,7 @@ final class WriteStatements {
         deleteCredentials = try connection.prepare("DELETE FROM credential WHERE account = $1")
         setPasswordTime = try connection.prepare("UPDATE account SET password_set = $2 WHERE id = $1")
         setEnabled = try connection.prepare("UPDATE account SET enabled = $2 WHERE id = $1")
+        setAddress = try connection.prepare("UPDATE account SET domainpart = $2, localpart = $3 WHERE id = $1")
         deleteAccount = try connection.prepare("DELETE FROM account WHERE id = $1")
         deleteCursor = try connection.prepare("DELETE FROM cursor WHERE owner = $1")
         deleteLastActivity = try connection.prepare("DELETE FROM last_activity WHERE account = $1")
@@ -218,9 +221,13 @@ final class WriteStatements {
     }
 
     private func check(_ content: ByteBuffer?, as key: DocumentKey, of id: AccountID) throws(SQLError) {
-        let known: ByteBuffer?? = try document.first({ $0.bind(key, of: id) }) { $0.isNull(0) ? nil : $0.buffer(0) }
-        guard let known else { throw SQLError(.constraint, "no account has the number \(id.raw)") }
-        guard known == content else { throw SQLError(.constraint, "the document \(key.namespace) is another one") }
+        guard try read(key, of: id) == content else { throw SQLError(.constraint, "the document \(key.namespace) is another one") }
+    }
+
+    private func read(_ key: DocumentKey, of id: AccountID) throws(SQLError) -> ByteBuffer? {
+        let content: ByteBuffer?? = try document.first({ $0.bind(key, of: id) }) { $0.isNull(0) ? nil : $0.buffer(0) }
+        guard let content else { throw SQLError(.constraint, "no account has the number \(id.raw)") }
+        return content
     }
 
     // MARK: The log and what is noted in passing
@@ -306,6 +313,8 @@ final class WriteStatements {
                 $0.bind(id, at: 1)
                 $0.bind(isEnabled, at: 2)
             }
+        case .link(let address, let link): try directoryLinks.set(link, of: try account(address))
+        case .rename(let address, let new): try rename(address, to: new)
         case .delete(let address):
             let id = try account(address)
             for statement in [deleteAccount, deleteCursor, deleteLastActivity, purgeLater] { try statement.run { $0.bind(id, at: 1) } }
@@ -351,6 +360,16 @@ final class WriteStatements {
         guard created == id else { throw SQLError(.constraint, "the account exists: \(address)") }
         try cards.created(id, at: address)
         return id
+    }
+
+    private func rename(_ address: BareJID, to new: BareJID) throws(SQLError) {
+        let id = AccountID(raw: try account(address))
+        try setAddress.run {
+            $0.bind(id.raw, at: 1)
+            $0.bind(partsOf: new, at: 2)
+        }
+        try invitations.remove(by: address)
+        try cards.changed(.vCard, try read(.vCard, of: id), of: id)
     }
 
     private func insert(_ credential: ScramKeys, of id: Int64) throws(SQLError) {

@@ -15,6 +15,11 @@ package enum AuditEvent: Hashable, Sendable {
     case refused(Refusal)
     case accountCreated(BareJID, by: String)
     case accountDeleted(BareJID, by: String)
+    /// Its address is another one's from now on; where its data is kept.
+    case accountQuarantined(BareJID, keptAs: BareJID, by: String)
+    /// It is that of an entry of the directory, or is so no longer.
+    case accountLinked(BareJID, EntryUUID)
+    case accountGone(BareJID, EntryUUID)
     /// An operator has written all of an account into a document (XEP-0227), keys of its password included, or has taken it out of one.
     case accountExported(BareJID, by: String)
     case accountImported(BareJID, by: String)

@@ -49,6 +49,34 @@ extension Router {
     package func deleteAccount(
         _ address: BareJID, askedBy asker: SessionRef? = nil, _ context: LoopContext, _ done: @escaping @Sendable (AccountOutcome) -> Void
     ) {
+        takeLeave(of: address, askedBy: asker, context, done) { [self] context in
+            finish(address, context, done) { [self] id in
+                ([.account(.delete(address))], { [self] in uploads?.accountDeleted(id, executor: executor) })
+            }
+        }
+    }
+
+    /// Takes an account away from its address, under which there can be another one then that inherits nothing; its data is kept under an address at which
+    /// nobody can be reached (``quarantine(of:_:)``). Everything else is as with ``deleteAccount(_:askedBy:_:_:)``.
+    func quarantineAccount(_ address: BareJID, _ context: LoopContext, _ done: @escaping @Sendable (AccountOutcome) -> Void) {
+        takeLeave(of: address, context, done) { [self] context in
+            finish(address, context, done) { id in
+                let changes: [AccountChange] = [.setEnabled(address, false), .setCredentials(address, []), .rename(address, to: Self.quarantine(of: address, id))]
+                return (changes.map { .account($0) }, {})
+            }
+        }
+    }
+
+    /// Where the data of an account is kept that has lost its address: in a domain that never is anybody's (RFC 6761 §6.4).
+    package static func quarantine(of address: BareJID, _ id: AccountID) -> BareJID {
+        (try? BareJID(parsing: "\(address.localpart ?? "account")@\(id.raw).quarantine.invalid")) ?? address
+    }
+
+    /// Ends the account's sessions and tells everybody who knows it; goes on with `then`.
+    private func takeLeave(
+        of address: BareJID, askedBy asker: SessionRef? = nil, _ context: LoopContext, _ done: @escaping @Sendable (AccountOutcome) -> Void,
+        then: @escaping @Sendable (LoopContext) -> Void
+    ) {
         withHome(of: address, context) { [self] home, context in
             guard isThere(home, context, done) else { return }
             home.isEnabled = false
@@ -56,9 +84,9 @@ extension Router {
             let farewells = Farewell.all(of: home.roster)
             context.after { [self] context in
                 bid(farewells, from: address, context) { [self] context in
-                    withdrawGrants(to: address, context) { [self] withdrawn, context in
+                    withdrawGrants(to: address, context) { withdrawn, context in
                         if case .failure(let error) = withdrawn { return done(.failure(error)) }
-                        removeData(of: address, context, done)
+                        then(context)
                     }
                 }
             }
@@ -169,19 +197,26 @@ extension Router {
 
     static var accountDeleted: StreamError { StreamError(.notAuthorized, "the account was deleted") }
 
-    private func removeData(of address: BareJID, _ context: LoopContext, _ done: @escaping @Sendable (AccountOutcome) -> Void) {
+    /// The last step: from then on there is no account of that address.
+    ///
+    /// - Parameter end: for the account's number: what is written, and what is done once that is on disk.
+    private func finish(
+        _ address: BareJID, _ context: LoopContext, _ done: @escaping @Sendable (AccountOutcome) -> Void,
+        _ end: @escaping @Sendable (AccountID) -> (writes: [Write], after: @Sendable () -> Void)
+    ) {
         withHome(of: address, context) { [self] home, context in
             guard isThere(home, context, done) else { return }
             // The account may have been read anew since, and found in order.
             endSessions(home, Self.accountDeleted, context)
-            let (id, ticket) = (home.id, store.submit([.account(.delete(address))]))
+            let (writes, after) = end(home.id)
+            let ticket = store.submit(writes)
             home.lastTicket = ticket
             // What anybody wants of the account from now on waits for what the store says of it.
             reload(home, context)
             context.afterCommit(ticket) { [self] _, outcome in
                 if case .success = outcome {
                     credentials.changed(address, in: placement)
-                    uploads?.accountDeleted(id, executor: executor)
+                    after()
                 }
                 done(outcome.map { true })
             }

@@ -75,8 +75,36 @@ extension Router {
     }
 
     package func delete(_ address: BareJID, by: String, on mailbox: LoopMailbox) async throws(AccountRefusal) {
-        try await apply(to: address, on: mailbox) { [self] context, done in deleteAccount(address, context, done) }
+        let isServed = await withCheckedContinuation { continuation in
+            mailbox.run { continuation.resume(returning: $0.hosts.host(of: address) != nil) }
+        }
+        if isServed {
+            try await apply(to: address, on: mailbox) { [self] context, done in deleteAccount(address, context, done) }
+        } else {
+            // Of a domain that is served no longer, or in quarantine: nobody is there to be told.
+            _ = try await identity(of: address)
+            do throws(StoreError) { try await store.commit([.account(.delete(address))]) } catch { throw .store(error) }
+        }
         audit.record(.accountDeleted(address, by: by))
+    }
+
+    /// Makes room for another account of the same address, which inherits nothing: nobody is its contact, nor are its rooms and nodes his.
+    ///
+    /// - Returns: the address at which the account is kept from now on.
+    @discardableResult
+    package func quarantine(_ address: BareJID, by: String, on mailbox: LoopMailbox) async throws(AccountRefusal) -> BareJID {
+        let identity = try await identity(of: address)
+        try await apply(to: address, on: mailbox) { [self] context, done in quarantineAccount(address, context, done) }
+        let kept = Self.quarantine(of: address, identity.id)
+        audit.record(.accountQuarantined(address, keptAs: kept, by: by))
+        return kept
+    }
+
+    private func identity(of address: BareJID) async throws(AccountRefusal) -> StoredIdentity {
+        let identity: StoredIdentity?
+        do throws(StoreError) { identity = try await store.credentials(of: address) } catch { throw .store(error) }
+        guard let identity else { throw .noAccount(address) }
+        return identity
     }
 
     private func apply(

@@ -293,6 +293,14 @@ package final class InMemoryStore: Store {
         try await read { $0.document(account, key) }
     }
 
+    package func linkedAccounts(after: BareJID?, limit: Int) async throws(StoreError) -> [LinkedAccount] {
+        try await read { $0.linkedAccounts(after: after, limit: limit) }
+    }
+
+    package func directoryLink(of account: BareJID) async throws(StoreError) -> DirectoryLink? {
+        try await read { $0[account]?.link }
+    }
+
     package func credentials(of address: BareJID) async throws(StoreError) -> StoredIdentity? {
         try await read { $0[address]?.identity }
     }

@@ -200,6 +200,10 @@ package enum AccountChange: Sendable {
     /// Devices that came in by it have shown nothing any more. Refused if there is none of that name.
     case removeApplicationPassword(BareJID, name: String)
     case setEnabled(BareJID, Bool)
+    /// Says of which entry of the directory the account is; `nil` for none. Refused if another account is that entry's now.
+    case link(BareJID, DirectoryLink?)
+    /// Gives the account another address, with everything that is keyed by it; its invitations are withdrawn. Refused if there is one of the new address.
+    case rename(BareJID, to: BareJID)
     /// Removes the account and everything that is keyed by it.
     case delete(BareJID)
 }
@@ -288,7 +292,9 @@ package struct StoredQueue: Sendable {
 }
 
 /// Durable truth. SQLite or memory now; the in-memory one is the reference meaning.
-package protocol Store: NodeStore, InvitationStore, UploadStore, CardStore, ReportStore, SharedListStore, DeviceStore, AccountCertificateStore {
+package protocol Store: NodeStore, InvitationStore, UploadStore, CardStore, ReportStore, SharedListStore, DeviceStore, AccountCertificateStore,
+    DirectoryLinkStore
+{
     /// Queues writes for the next group commit and returns at once. First in, first out. Never blocks, never fails here:
     /// see ``outcome(of:)``.
     func submit(_ writes: [Write]) -> CommitTicket

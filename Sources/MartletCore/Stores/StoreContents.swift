@@ -54,6 +54,7 @@ package struct StoreContents: Sendable {
         /// When the password was set, in milliseconds since 1970.
         package var passwordSet: Int64
         package var certificates = AccountCertificateContents()
+        package var link: DirectoryLink?
     }
 
     /// What waits for another server, and how far streams from it had come.
@@ -317,6 +318,18 @@ extension StoreContents {
             }
         case .setEnabled(let address, let isEnabled):
             try self.change(try id(of: address), &undo) { $0.isEnabled = isEnabled }
+        case .link(let address, let link):
+            let id = try id(of: address)
+            if let link, link.gone == nil, accounts.values.contains(where: { $0.id != id && $0.link == link }) {
+                throw .constraint("the entry has another account")
+            }
+            try self.change(id, &undo) { $0.link = link }
+        case .rename(let address, let new):
+            let id = try id(of: address)
+            guard ids[new] == nil else { throw .constraint("the account exists: \(new)") }
+            try self.change(id, &undo) { $0.address = new }
+            (ids[address], ids[new]) = (nil, id)
+            invitations.remove(by: address)
         case .delete(let address):
             let id = try id(of: address)
             remember(id, &undo)
@@ -606,6 +619,14 @@ extension StoreContents {
             (domain.map { account.address.domainpart == $0 } ?? true) && (after.map { $0.precedes(account.address) } ?? true)
         }
         return chosen.sorted { $0.address.precedes($1.address) }.prefix(max(0, limit)).map(\.summary)
+    }
+
+    package func linkedAccounts(after: BareJID?, limit: Int) -> [LinkedAccount] {
+        let linked = accounts.values.compactMap { account in
+            account.link.map { LinkedAccount(address: account.address, isEnabled: account.isEnabled, link: $0) }
+        }
+        let chosen = linked.filter { account in after.map { $0.precedes(account.address) } ?? true }
+        return Array(chosen.sorted { $0.address.precedes($1.address) }.prefix(max(0, limit)))
     }
 }
 

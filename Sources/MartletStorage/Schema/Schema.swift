@@ -26,6 +26,7 @@ package enum Schema {
         Migration(version: 11, statements: DeviceTables.migration),
         Migration(version: 12, statements: ApplicationPasswordTable.migration),
         Migration(version: 13, statements: AccountCertificateTable.migration),
+        Migration(version: 14, statements: DirectoryLinkTable.migration),
     ]
 
     /// Numbers of accounts come from `meta` and are never given twice; `log.id` ascends with the order of commits.

@@ -43,6 +43,12 @@ package struct AuditLog: AuditSink {
             log.notice("account created", metadata: ["account": "\(account)", "by": "\(by)"])
         case .accountDeleted(let account, let by):
             log.notice("account deleted", metadata: ["account": "\(account)", "by": "\(by)"])
+        case .accountQuarantined(let account, let kept, let by):
+            log.notice("account quarantined", metadata: ["account": "\(account)", "kept-as": "\(kept)", "by": "\(by)"])
+        case .accountLinked(let account, let entry):
+            log.notice("account is the directory's", metadata: ["account": "\(account)", "entry": "\(entry)"])
+        case .accountGone(let account, let entry):
+            log.notice("account has left the directory", metadata: ["account": "\(account)", "entry": "\(entry)"])
         case .accountExported(let account, let by):
             log.notice("account exported", metadata: ["account": "\(account)", "by": "\(by)"])
         case .accountImported(let account, let by):

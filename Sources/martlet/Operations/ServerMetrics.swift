@@ -113,7 +113,8 @@ package final class ServerMetrics: Sendable {
         case .sessionEnded: sessions.decrement()
         case .refused: refusals.increment()
         case .reported(_, let reason, _): reported(reason)
-        case .sessionDetached, .sessionResumed, .accountCreated, .accountDeleted, .accountExported, .accountImported, .accountEnabled, .passwordChanged,
+        case .sessionDetached, .sessionResumed, .accountCreated, .accountDeleted,
+            .accountQuarantined, .accountLinked, .accountGone, .accountExported, .accountImported, .accountEnabled, .passwordChanged,
             .keysAdded, .applicationPasswordMade, .applicationPasswordRevoked, .deviceRevoked, .deviceNamed, .certificateAdded, .certificateRemoved,
             .certificateRefused, .archiveRead, .archivePurged, .greetingSet,
             .roomRead, .roomPurged, .roomCreated, .roomDestroyed, .roomAffiliationSet, .roomConfigured, .roomCommand, .sessionClosed, .announced, .invited, .invitationRevoked,
