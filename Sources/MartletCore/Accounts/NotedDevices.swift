@@ -21,6 +21,7 @@ package struct NotedDevices: Sendable {
         guard let index = all.firstIndex(where: { $0.id == sighting.id }) else {
             if !isComplete || all.count >= StoredDevice.perAccountMax { self = NotedDevices() }
             all.append(sighting)
+            forgetOthers(by: sighting)
             return true
         }
         if all[index].covers(sighting) { return false }
@@ -28,7 +29,15 @@ package struct NotedDevices: Sendable {
         all[index] = sighting
         all[index].proofs.formUnion(before.proofs)
         all[index].time = max(before.time, sighting.time)
+        forgetOthers(by: sighting)
         return true
+    }
+
+    /// Of those that have used the same password before it is to be written if they use it again (``UsedApplicationPasswords``).
+    private mutating func forgetOthers(by sighting: DeviceSighting) {
+        guard let name = sighting.applicationPassword, all.contains(where: { $0.id != sighting.id && $0.applicationPassword == name }) else { return }
+        all.removeAll { $0.id != sighting.id && $0.applicationPassword == name }
+        isComplete = false
     }
 
     /// Its last session has ended. - Returns: whether that is to be written.

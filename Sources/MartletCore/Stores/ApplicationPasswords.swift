@@ -54,6 +54,9 @@ package struct UsedApplicationPasswords: Hashable, Sendable {
     /// All of them: the latest, although another device may use it as well, because this one would come in by it again; and those that it used last.
     package var names: [String] { own.union(latest.map { [$0] } ?? []).sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) } }
 
+    /// Whether no other device has used it since.
+    package func isOwn(_ name: String) -> Bool { own.contains(name) }
+
     /// The device has logged in, by one or otherwise.
     package mutating func logIn(by name: String?) {
         latest = name

@@ -90,7 +90,8 @@ package struct DeviceSighting: Hashable, Sendable {
         software = stored.software
         name = stored.name
         proofs = stored.proofs
-        applicationPassword = stored.applicationPassword
+        // Of one that another device has used since, it would be news if it were used again: this is no password's name.
+        applicationPassword = stored.applicationPasswords.latest.map { stored.applicationPasswords.isOwn($0) ? $0 : "" }
         time = stored.lastSeen
     }
 
