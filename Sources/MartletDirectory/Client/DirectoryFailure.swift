@@ -31,8 +31,8 @@ package enum DirectoryFailure: Error, Hashable, Sendable {
     case tooMany
     /// A bind with an empty password proves nothing, and succeeds with some servers (RFC 4513 §5.1.2).
     case emptyPassword
-    /// The password has characters that no password may have (RFC 4013, RFC 8265).
-    case unusablePassword
+    /// The same without a name.
+    case emptyName
     /// The server has not proved that it knows the password's keys, or speaks another SCRAM.
     case scram(ScramClient.Fault)
     /// The server has ended a SASL exchange too early or too late.
@@ -71,7 +71,7 @@ extension DirectoryFailure: CustomStringConvertible {
         case .occupied: "something else is under way on the connection"
         case .tooMany: "too much is under way"
         case .emptyPassword: "the password is empty"
-        case .unusablePassword: "the password has characters that cannot be in one"
+        case .emptyName: "there is a password, but not whose it is"
         case .scram(let fault): "the server could not be authenticated: \(fault)"
         case .exchange: "the SASL exchange did not end as it should"
         case .endless(let attribute): "\(attribute) has more values than are taken"

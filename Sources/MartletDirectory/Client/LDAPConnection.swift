@@ -33,19 +33,22 @@ package final class LDAPConnection: @unchecked Sendable {
         var buffer: SearchBuffer.Limits { .init(entriesMax: entriesInFlightMax, bytesMax: bytesInFlightMax) }
     }
 
-    /// What has to do with whether the server is well.
-    package enum Observation: Hashable, Sendable {
-        case answered
-        case timedOut
-        /// With the failure that ended it.
-        case closed(DirectoryFailure)
+    /// Who wants to know whether the server is well.
+    package struct Watch: Sendable {
+        let answered: @Sendable () -> Void
+        /// - Returns: whether the connection is to be given up.
+        let timedOut: @Sendable () -> Bool
+
+        package init(answered: @escaping @Sendable () -> Void = {}, timedOut: @escaping @Sendable () -> Bool = { false }) {
+            (self.answered, self.timedOut) = (answered, timedOut)
+        }
     }
 
     package let address: DirectoryAddress
     let settings: Settings
     private let channel: any Channel
     private let log: Logger
-    private let observe: @Sendable (Observation) -> Void
+    private let watch: Watch
     private var machine = LDAPConnectionMachine()
     private var framing: LDAPFraming
     private var waiting: [Int32: Waiting] = [:]
@@ -76,15 +79,14 @@ package final class LDAPConnection: @unchecked Sendable {
     }
 
     init(
-        _ channel: any Channel, _ address: DirectoryAddress, _ settings: Settings, tls: NIOSSLContext?, log: Logger,
-        observe: @escaping @Sendable (Observation) -> Void
+        _ channel: any Channel, _ address: DirectoryAddress, _ settings: Settings, tls: NIOSSLContext?, watch: Watch, log: Logger
     ) {
         self.channel = channel
         self.address = address
         self.settings = settings
         self.tls = tls
         self.log = log
-        self.observe = observe
+        self.watch = watch
         framing = LDAPFraming(messageBytesMax: settings.messageBytesBeforeBind)
         lastHeard = channel.eventLoop.now
     }
@@ -143,11 +145,21 @@ extension LDAPConnection {
     /// Whether it can be used, as far as is known.
     package var isOpen: Bool { get async { (try? await onLoop { self.loop.makeSucceededFuture(self.machine.closure == nil) }) ?? false } }
 
-    /// Messages that answered nothing, and referrals that nobody followed, since it was opened.
-    package var counts: (ignored: Int, referrals: Int) {
-        get async {
-            let counts = try? await onLoop { self.loop.makeSucceededFuture([self.machine.ignoredCount, self.machine.referralCount]) }
-            return (counts?[0] ?? 0, counts?[1] ?? 0)
+    /// Since it was opened.
+    package struct Counts: Hashable, Sendable {
+        /// Messages that answered nothing.
+        package var ignored = 0
+        /// To where nobody went.
+        package var referrals = 0
+
+        package init(ignored: Int = 0, referrals: Int = 0) { (self.ignored, self.referrals) = (ignored, referrals) }
+    }
+
+    package var counts: Counts {
+        get async throws(DirectoryFailure) {
+            try await onLoop {
+                self.loop.makeSucceededFuture(Counts(ignored: self.machine.ignoredCount, referrals: self.machine.referralCount))
+            }
         }
     }
 
@@ -190,8 +202,9 @@ extension LDAPConnection {
         // Nothing is read meanwhile, because somebody here is slow: that is not the server's fault.
         if !isReading { waiting[id]?.since = loop.now }
         guard isReading, one.since + timeout <= loop.now else { return startTimer(id) }
-        observe(.timedOut)
+        let isHopeless = watch.timedOut()
         perform(machine.giveUp(id, .timedOut(timeout)))
+        if isHopeless { perform(machine.close(.timedOut(timeout))) }
     }
 
     private func perform(_ effects: [LDAPConnectionMachine.Effect], byteCount: Int = 0) {
@@ -223,7 +236,7 @@ extension LDAPConnection {
     }
 
     private func ended(_ id: Int32, _ message: LDAPMessage) {
-        observe(.answered)
+        watch.answered()
         guard let one = forget(id) else { return }
         switch one.who {
         case .answer(let promise): promise.succeed(message)
@@ -356,7 +369,6 @@ extension LDAPConnection {
         ping?.cancel()
         pause?.cancel()
         (ping, pause) = (nil, nil)
-        observe(.closed(machine.closure ?? .closed))
         channel.close(promise: nil)
     }
 }
@@ -383,7 +395,7 @@ extension LDAPConnection {
     /// - Returns: when TLS protects the connection.
     func startTLS() -> EventLoopFuture<Void> {
         let promise = loop.makePromise(of: LDAPMessage.self)
-        begin(.extendedRequest(ExtendedRequest(ClientOID.startTLS)), [], .answer(promise), settings.connectTimeout)
+        begin(.extendedRequest(.startTLS), [], .answer(promise), settings.connectTimeout)
         return promise.futureResult.flatMapThrowing { message in
             guard let result = message.operation.result, result.code == .success else {
                 throw DirectoryFailure.insecure("StartTLS was refused: \(message.operation.result?.words ?? "no result")")
@@ -409,7 +421,7 @@ extension LDAPConnection {
         lastHeard = loop.now
         startPinging()
         let promise = loop.makePromise(of: LDAPMessage.self)
-        begin(.extendedRequest(ExtendedRequest(ClientOID.whoAmI)), [], .answer(promise), settings.operationTimeout)
+        begin(.extendedRequest(.whoAmI), [], .answer(promise), settings.operationTimeout)
         promise.futureResult.whenFailure { error in
             guard case .timedOut(let time) = DirectoryFailure(error) else { return }
             self.perform(self.machine.close(.timedOut(time)))

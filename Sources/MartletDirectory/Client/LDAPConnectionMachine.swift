@@ -69,6 +69,7 @@ package struct LDAPConnectionMachine: Sendable {
 extension LDAPConnectionMachine {
     /// - Returns: what is to be sent; its identifier is the operation's.
     package mutating func begin(_ request: LDAPOperation, controls: [LDAPControl] = []) throws(DirectoryFailure) -> LDAPMessage {
+        if case .bindRequest(let bind) = request { try Self.check(bind) }
         guard let awaited = request.awaited else { preconditionFailure("only a request that is answered begins an operation") }
         switch (state, awaited) {
         case (.closed(let why), _): throw why
@@ -83,6 +84,13 @@ extension LDAPConnectionMachine {
         let id = takeID()
         enter(id, awaited, isStartTLS: request.isStartTLS)
         return LDAPMessage(id, request, controls: controls)
+    }
+
+    /// A password without a name, or a name without a password, is as good as neither to some servers, which then say success (RFC 4513 §5.1.2).
+    private static func check(_ bind: BindRequest) throws(DirectoryFailure) {
+        guard case .simple(let password) = bind.authentication else { return }
+        if password.isEmpty, !bind.name.isEmpty { throw .emptyPassword }
+        if bind.name.isEmpty, !password.isEmpty { throw .emptyName }
     }
 
     private mutating func takeID() -> Int32 {
@@ -160,7 +168,7 @@ extension LDAPConnectionMachine {
 
     private mutating func notification(_ message: LDAPMessage, _ awaited: Awaited) -> [Effect] {
         guard case .extendedResponse(let response) = message.operation else { return close(.violation(.unnamed)) }
-        if response.name == ClientOID.noticeOfDisconnection { return close(.disconnected(response.result)) }
+        if response.name == LDAPExtension.noticeOfDisconnection { return close(.disconnected(response.result)) }
         // Others are possible, and to be ignored (RFC 4511 §4.4).
         ignoredCount += 1
         return []
@@ -279,5 +287,5 @@ extension LDAPOperation {
         }
     }
 
-    fileprivate var isStartTLS: Bool { if case .extendedRequest(let request) = self { request.name == ClientOID.startTLS } else { false } }
+    fileprivate var isStartTLS: Bool { if case .extendedRequest(let request) = self { request.name == LDAPExtension.startTLS } else { false } }
 }

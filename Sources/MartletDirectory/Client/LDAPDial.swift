@@ -49,13 +49,13 @@ package struct LDAPDial: Sendable {
 
     /// Opens a connection on which nothing was said yet, and which is protected as it has to be.
     package func open(
-        _ address: DirectoryAddress, observe: @escaping @Sendable (LDAPConnection.Observation) -> Void = { _ in }
+        _ address: DirectoryAddress, watch: LDAPConnection.Watch = LDAPConnection.Watch()
     ) async throws(DirectoryFailure) -> LDAPConnection {
         if let fault = fault(of: address) { throw fault }
         let context = try needsTLS(address) ? tls.context() : nil
         let loop = group.next()
         do {
-            return try await loop.flatSubmit { open(address, context, on: loop, observe) }.get()
+            return try await loop.flatSubmit { open(address, context, on: loop, watch) }.get()
         } catch {
             throw DirectoryFailure(error)
         }
@@ -70,12 +70,12 @@ package struct LDAPDial: Sendable {
     }
 
     private func open(
-        _ address: DirectoryAddress, _ context: NIOSSLContext?, on loop: any EventLoop, _ observe: @escaping @Sendable (LDAPConnection.Observation) -> Void
+        _ address: DirectoryAddress, _ context: NIOSSLContext?, on loop: any EventLoop, _ watch: LDAPConnection.Watch
     ) -> EventLoopFuture<LDAPConnection> {
         let opened = loop.makePromise(of: LDAPConnection.self)
         let protected = loop.makePromise(of: Void.self)
         let timer = loop.scheduleTask(in: settings.connectTimeout) { opened.fail(DirectoryFailure.timedOut(settings.connectTimeout)) }
-        let connected = bootstrap(address, context, on: loop, protected, observe).flatMapThrowing { channel in
+        let connected = bootstrap(address, context, on: loop, protected, watch).flatMapThrowing { channel in
             (channel, try channel.pipeline.syncOperations.handler(type: LDAPChannelHandler.self).connection)
         }
         connected.flatMap { (channel, connection) in
@@ -97,7 +97,7 @@ package struct LDAPDial: Sendable {
 
     private func bootstrap(
         _ address: DirectoryAddress, _ context: NIOSSLContext?, on loop: any EventLoop, _ protected: EventLoopPromise<Void>,
-        _ observe: @escaping @Sendable (LDAPConnection.Observation) -> Void
+        _ watch: LDAPConnection.Watch
     ) -> EventLoopFuture<any Channel> {
         let bootstrap = ClientBootstrap(group: loop)
             .connectTimeout(settings.connectTimeout)
@@ -109,7 +109,7 @@ package struct LDAPDial: Sendable {
                     if case .secure = address, let context {
                         try pipeline.addHandler(NIOSSLClientHandler(context: context, serverHostname: address.serverName))
                     }
-                    let connection = LDAPConnection(channel, address, settings, tls: context, log: log, observe: observe)
+                    let connection = LDAPConnection(channel, address, settings, tls: context, watch: watch, log: log)
                     try pipeline.addHandler(LDAPChannelHandler(connection, protected))
                 }
             }

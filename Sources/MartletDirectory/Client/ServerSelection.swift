@@ -71,6 +71,9 @@ package struct ServerSelection: Sendable {
         health[server] = .resting(until: now + rest, failures: failures)
     }
 
+    /// It does not let us in, which more attempts do not change: they may lock the account.
+    package mutating func refused(_ server: Int, at now: NIODeadline) { health[server] = .resting(until: now + settings.restMax, failures: 1) }
+
     /// It has not answered in time.
     ///
     /// - Returns: whether it is left alone from now on.

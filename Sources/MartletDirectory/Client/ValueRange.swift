@@ -11,6 +11,8 @@ package struct ValueRange: Hashable, Sendable {
 
     /// - Returns: `nil` if the description has no such option.
     package init?(_ description: String) {
+        // Nearly all have no option, and there are many of them.
+        guard description.utf8.contains(UInt8(ascii: ";")) else { return nil }
         let options = description.split(separator: ";", omittingEmptySubsequences: false)
         guard let index = options.dropFirst().firstIndex(where: { $0.lowercased().hasPrefix("range=") }) else { return nil }
         let bounds = options[index].dropFirst("range=".count).split(separator: "-", maxSplits: 1, omittingEmptySubsequences: false)
@@ -52,6 +54,9 @@ package struct RangedEntry: Sendable {
         self.entry = LDAPEntry(entry.name, whole)
         for attribute in entry.attributes { if let range = ValueRange(attribute.description) { add(range, attribute.values) } }
     }
+
+    /// Whether an entry has to be put together at all.
+    static func hasParts(_ entry: LDAPEntry) -> Bool { entry.attributes.contains { ValueRange($0.description) != nil } }
 
     /// The description to ask for next; `nil` when the entry is whole.
     package var wanted: String? { next.first?.wanted }
