@@ -22,8 +22,10 @@ final class Slapd {
         var knowsClients = false
         /// draft-behera-ldap-password-policy: three wrong passwords lock an account.
         var hasPolicy = false
-        /// What can be asked for one by one, without a limit of its own.
-        var sizeLimit = 500
+        /// What the certificate is for, instead of ``Slapd/secure``'s host.
+        var certificateName: String?
+        /// Entries that a search brings the service, unless it asks page by page; `nil` for all.
+        var sizeLimit: Int?
         /// Whether it remembers what was deleted, so that who comes back is told (RFC 4533).
         var hasSessionLog = true
         /// Lines for the database's part of the configuration, before its overlays.
@@ -58,7 +60,7 @@ final class Slapd {
         (port, securePort) = (ports[0].number, ports[1].number)
         for socket in ports { socket.close() }
         try FileManager.default.createDirectory(atPath: folder + "/db", withIntermediateDirectories: true)
-        if options.hasTLS { try Self.makeCertificates(folder) }
+        if options.hasTLS { try Self.makeCertificates(folder, options.certificateName) }
         try configuration.write(toFile: file("slapd.conf"), atomically: true, encoding: .utf8)
         try load(file: Self.fixture("base.ldif"))
         if options.hasPolicy { try load(Self.policies) }
@@ -198,6 +200,7 @@ extension Slapd {
             ppolicy_default "cn=default,ou=policies,dc=example,dc=org"
             ppolicy_use_lockout
             """
+        let limit = options.sizeLimit.map(String.init) ?? "unlimited"
         return """
             include /etc/ldap/schema/core.schema
             include /etc/ldap/schema/cosine.schema
@@ -211,7 +214,6 @@ extension Slapd {
             moduleload ppolicy
             moduleload pw-pbkdf2
             password-hash {PBKDF2-SHA256}
-            sizelimit \(options.sizeLimit)
             \(options.hasTLS ? tls : "")
             authz-regexp .*,cn=peercred,cn=external,cn=auth \(Self.service)
             authz-regexp cn=martlet-service \(Self.service)
@@ -224,6 +226,7 @@ extension Slapd {
             directory \(file("db"))
             index objectClass,entryUUID,entryCSN eq
             index uid,mail,xmppAddress,member,memberUid eq
+            limits dn.exact="\(Self.service)" size.soft=\(limit) size.hard=\(limit) size.prtotal=unlimited time=unlimited
             access to attrs=userPassword,authPassword
               by dn.exact="\(Self.service)" write
               by self =xw
@@ -282,7 +285,7 @@ extension Slapd {
         """
 
     /// `ca.pem` vouches for `server.pem` and `client.pem`; `other.pem` for nobody.
-    private static func makeCertificates(_ folder: String) throws {
+    private static func makeCertificates(_ folder: String, _ name: String?) throws {
         func openssl(_ arguments: String) throws {
             try run("/usr/bin/env", ["-C", folder, "openssl"] + arguments.split(separator: " ").map(String.init), folder + "/openssl.log")
         }
@@ -290,7 +293,8 @@ extension Slapd {
         for name in ["ca", "other"] {
             try openssl("req -x509 \(key) -keyout \(name).key -out \(name).pem -days 30 -subj /CN=\(name) -addext keyUsage=critical,keyCertSign,cRLSign")
         }
-        try "subjectAltName=DNS:localhost,IP:127.0.0.1\n".write(toFile: folder + "/server.cnf", atomically: true, encoding: .utf8)
+        let names = name.map { "DNS:\($0)" } ?? "DNS:localhost,IP:127.0.0.1"
+        try "subjectAltName=\(names)\n".write(toFile: folder + "/server.cnf", atomically: true, encoding: .utf8)
         try "extendedKeyUsage=clientAuth\n".write(toFile: folder + "/client.cnf", atomically: true, encoding: .utf8)
         for (name, subject) in [("server", "localhost"), ("client", "martlet-service")] {
             try openssl("req \(key) -keyout \(name).key -out \(name).csr -subj /CN=\(subject)")
