@@ -111,6 +111,7 @@ let fuzzing: [String: [Target.Dependency]] = [
     "Hello": ["MartletNetwork", .nioCore],
     "Certificate": ["MartletNetwork", "MartletXMPP"],
     "Peer": ["MartletXMPP", "MartletXML", .nioCore],
+    "LDAP": ["MartletLDAP", .nioCore],
     "Configuration": ["martlet"],
     "WebSocket": ["MartletNetwork", .nioCore],
     "BOSH": ["MartletXMPP", "MartletXML", .nioCore],

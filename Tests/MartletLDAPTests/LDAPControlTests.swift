@@ -28,7 +28,7 @@ struct LDAPControlTests {
     func captured() throws {
         var types: Set<String> = []
         for captured in try Wire.captured() {
-            for control in try Wire.message(captured.bytes).controls {
+            for control in try Wire.read(captured.bytes).controls {
                 guard let again = try again(control, isFromClient: captured.isFromClient) else { continue }
                 #expect(again == control, "\(captured.command)")
                 types.insert(control.type)
@@ -39,7 +39,7 @@ struct LDAPControlTests {
 
     private func controls<Control: TypedControl>(_ type: Control.Type, ofCommandWith part: String, fromClient: Bool) throws -> [Control] {
         try Wire.captured().filter { $0.command.contains(part) && $0.isFromClient == fromClient }
-            .compactMap { try Wire.message($0.bytes).controls.first(of: type) }
+            .compactMap { try Wire.read($0.bytes).controls.first(of: type) }
     }
 
     @Test("pages of ldapsearch go on where the last one ended (RFC 2696)")
@@ -67,7 +67,7 @@ struct LDAPControlTests {
 
     private func infos(ofCommandWith part: String) throws -> [SyncInfo] {
         try Wire.captured().filter { $0.command.contains(part) }.compactMap {
-            guard case .intermediateResponse(let response) = try Wire.message($0.bytes).operation else { return nil }
+            guard case .intermediateResponse(let response) = try Wire.read($0.bytes).operation else { return nil }
             let info = try SyncInfo(response)
             #expect(info?.response == response)
             return info
@@ -167,7 +167,7 @@ struct LDAPControlTests {
     @Test("controls that are only a type have no value")
     func plain() throws {
         let asked = try Wire.captured().filter { $0.command.contains("'!manageDSAit'") || $0.command.contains("python3-ldap3") }
-            .flatMap { try Wire.message($0.bytes).controls }
+            .flatMap { try Wire.read($0.bytes).controls }
         #expect(asked.contains(.manageDsaIT) && asked.contains(.showDeleted))
         #expect(LDAPControl.changeNotification == LDAPControl("1.2.840.113556.1.4.528", isCritical: true))
         #expect(LDAPControl.passwordPolicy == LDAPControl("1.3.6.1.4.1.42.2.27.8.5.1"))

@@ -19,7 +19,7 @@ struct LDAPEnvelopeTests {
     func agreement() throws {
         for captured in try Wire.captured() {
             let envelope = try envelope(captured.bytes)
-            let message = try Wire.message(captured.bytes)
+            let message = try Wire.read(captured.bytes)
             #expect(envelope.id == message.id && envelope.kind == message.operation.kind, "\(captured.command)")
             #expect(envelope.kind.isRequest == captured.isFromClient || captured.command.hasPrefix("a client that answers itself"))
             #expect(try LDAPMessage(envelope) == message)
@@ -29,7 +29,7 @@ struct LDAPEnvelopeTests {
     @Test("another identifier changes nothing else", arguments: [1, 0x7F, 0x80, 0x7FFF, 0x8000, 0x7FFF_FFFE, Int32.max])
     func renumbering(_ id: Int32) throws {
         for captured in try Wire.captured() {
-            var expected = try Wire.message(captured.bytes)
+            var expected = try Wire.read(captured.bytes)
             // Only what is unasked has the identifier 0, and nobody passes it on.
             if expected.id == 0 { continue }
             expected.id = id

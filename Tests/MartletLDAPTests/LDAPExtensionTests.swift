@@ -5,13 +5,13 @@ import Testing
 struct LDAPExtensionTests {
     private func requests(ofCommandWith part: String) throws -> [ExtendedRequest] {
         try Wire.captured().filter { $0.command.contains(part) }.compactMap {
-            if case .extendedRequest(let request) = try Wire.message($0.bytes).operation { request } else { nil }
+            if case .extendedRequest(let request) = try Wire.read($0.bytes).operation { request } else { nil }
         }
     }
 
     private func responses(toCommandWith part: String) throws -> [ExtendedResponse] {
         try Wire.captured().filter { $0.command.contains(part) }.compactMap {
-            if case .extendedResponse(let response) = try Wire.message($0.bytes).operation { response } else { nil }
+            if case .extendedResponse(let response) = try Wire.read($0.bytes).operation { response } else { nil }
         }
     }
 
@@ -110,7 +110,7 @@ struct LDAPExtensionTests {
     @Test("slapd says goodbye by a notice of disconnection (RFC 4511 §4.4.1)")
     func notice() throws {
         let said = try #require(try Wire.captured().last)
-        let message = try Wire.message(said.bytes)
+        let message = try Wire.read(said.bytes)
         #expect(UnsolicitedNotification(message) == .disconnection(LDAPResult(.protocolError, "unknown LDAP request")))
         #expect(UnsolicitedNotification(message)?.message == message)
     }

@@ -34,11 +34,11 @@ struct LDAPFaultTests {
         var refused = 0
         for captured in try Wire.captured() {
             for damaged in Node.all(captured.bytes)[0].damaged {
-                guard let message = try? Wire.message(damaged.bytes) else {
+                guard let message = try? Wire.read(damaged.bytes) else {
                     refused += 1
                     continue
                 }
-                #expect(try Wire.message(Wire.bytes(message)) == message)
+                #expect(try Wire.read(Wire.bytes(message)) == message)
             }
         }
         #expect(refused > 1000)
@@ -51,7 +51,7 @@ struct LDAPFaultTests {
             for index in bytes.indices {
                 for mask: UInt8 in [0x01, 0x20, 0x80, 0xFF] {
                     bytes[index] ^= mask
-                    if let message = try? Wire.message(bytes) { #expect(try Wire.message(Wire.bytes(message)) == message) }
+                    if let message = try? Wire.read(bytes) { #expect(try Wire.read(Wire.bytes(message)) == message) }
                     bytes[index] ^= mask
                 }
             }
@@ -68,7 +68,7 @@ struct LDAPFaultTests {
             outside.parts.append(unknown)
             // A reference is a SEQUENCE OF, in which there is only one kind of thing.
             if outside.parts[1].tag & 0x20 != 0, outside.parts[1].tag != 0x73 { outside.parts[1].parts.append(unknown) }
-            #expect(try Wire.message(outside.bytes) == message)
+            #expect(try Wire.read(outside.bytes) == message)
         }
     }
 
@@ -79,13 +79,13 @@ struct LDAPFaultTests {
         let control = W.element(0xA0, W.element(0x30, W.string("1.2"), unknown))
         let expected = LDAPAttribute("cn", "a")
         #expect(
-            try W.message(W.message(W.element(0x64, W.string("x"), W.element(0x30, attribute)), control))
+            try W.read(W.message(W.element(0x64, W.string("x"), W.element(0x30, attribute)), control))
                 == LDAPMessage(1, .searchResultEntry(LDAPEntry("x", [expected])), controls: [LDAPControl("1.2")]))
         #expect(
-            try W.message(W.message(W.element(0x66, W.string("x"), W.element(0x30, W.element(0x30, [0x0A, 1, 0], attribute, unknown)))))
+            try W.read(W.message(W.element(0x66, W.string("x"), W.element(0x30, W.element(0x30, [0x0A, 1, 0], attribute, unknown)))))
                 == LDAPMessage(1, .modifyRequest(ModifyRequest("x", [.init(.add, expected)]))))
         #expect(
-            try W.message(W.message(W.element(0x60, [2, 1, 3], W.string(""), W.element(0xA3, W.string("EXTERNAL"), unknown))))
+            try W.read(W.message(W.element(0x60, [2, 1, 3], W.string(""), W.element(0xA3, W.string("EXTERNAL"), unknown))))
                 == LDAPMessage(1, .bindRequest(BindRequest("", .sasl(mechanism: "EXTERNAL", credentials: nil)))))
         #expect(try LDAPFilter(decoding: W.element(0xA3, W.string("cn"), W.string("a"), unknown)) == .equality("cn", Array("a".utf8)))
     }
@@ -93,7 +93,7 @@ struct LDAPFaultTests {
     @Test("a TRUE that is not FF is one all the same")
     func looseTrue() throws {
         let moved = W.element(0x6C, W.string("a"), W.string("b"), [1, 1, 1])
-        #expect(try W.message(W.message(moved)) == LDAPMessage(1, .modifyDNRequest(ModifyDNRequest("a", newRDN: "b", deletesOldRDN: true))))
+        #expect(try W.read(W.message(moved)) == LDAPMessage(1, .modifyDNRequest(ModifyDNRequest("a", newRDN: "b", deletesOldRDN: true))))
     }
 
     static let faults: [(String, [UInt8], LDAPFault)] = [

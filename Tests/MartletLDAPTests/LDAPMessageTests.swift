@@ -14,9 +14,9 @@ struct LDAPMessageTests {
     func captured() throws {
         let captured = try Wire.captured()
         #expect(captured.count > 250)
-        for captured in captured { #expect(try Wire.bytes(Wire.message(captured.bytes)) == captured.bytes, "\(captured.command)") }
+        for captured in captured { #expect(try Wire.bytes(Wire.read(captured.bytes)) == captured.bytes, "\(captured.command)") }
         // Nothing that is said in any direction is missing, but for abandoning.
-        let kinds = Set(try captured.map { try Wire.message($0.bytes).operation.kind })
+        let kinds = Set(try captured.map { try Wire.read($0.bytes).operation.kind })
         #expect(Set(LDAPOperation.Kind.allCases).subtracting(kinds) == [.abandonRequest])
     }
 
@@ -24,7 +24,7 @@ struct LDAPMessageTests {
     func longLengths() throws {
         for captured in try Wire.captured() {
             let long = Node.all(captured.bytes)[0].bytesWithLongLengths
-            #expect(try Wire.message(long) == Wire.message(captured.bytes), "\(captured.command)")
+            #expect(try Wire.read(long) == Wire.read(captured.bytes), "\(captured.command)")
         }
     }
 
@@ -33,7 +33,7 @@ struct LDAPMessageTests {
         let text = "80090308: LdapErr: DSID-0C090446, comment: AcceptSecurityContext error, data 52e, v3839\0"
         let result = Wire.element(0x61, [0x0A, 1, 49], Wire.string(""), Wire.string(text))
         let long = Node.all(Wire.message(result))[0].bytesWithLongLengths
-        #expect(try Wire.message(long) == LDAPMessage(1, .bindResponse(BindResponse(LDAPResult(.invalidCredentials, text)))))
+        #expect(try Wire.read(long) == LDAPMessage(1, .bindResponse(BindResponse(LDAPResult(.invalidCredentials, text)))))
     }
 
     @Test("a search by ldapsearch means what its command says")
@@ -59,7 +59,7 @@ struct LDAPMessageTests {
     }
 
     private func operations(ofCommandWith part: String) throws -> [LDAPOperation] {
-        try Wire.captured().filter { $0.command.contains(part) }.map { try Wire.message($0.bytes).operation }
+        try Wire.captured().filter { $0.command.contains(part) }.map { try Wire.read($0.bytes).operation }
     }
 
     @Test("changes of an entry by ldapmodify, ldapmodrdn and ldapcompare are read")
@@ -115,8 +115,8 @@ struct LDAPMessageTests {
         for _ in 0..<500 {
             let message = seeded.message()
             let bytes = Wire.bytes(message)
-            #expect(try Wire.message(bytes) == message)
-            #expect(try Wire.message(Node.all(bytes)[0].bytesWithLongLengths) == message)
+            #expect(try Wire.read(bytes) == message)
+            #expect(try Wire.read(Node.all(bytes)[0].bytesWithLongLengths) == message)
         }
     }
 
@@ -132,7 +132,7 @@ struct LDAPMessageTests {
     func numbers(_ number: Int32, _ octets: Int) throws {
         let bytes = Wire.bytes(LDAPMessage(1, .abandonRequest(number)))
         #expect(bytes.count == 7 + octets && bytes[6] == UInt8(octets))
-        #expect(try Wire.message(bytes) == LDAPMessage(1, .abandonRequest(number)))
+        #expect(try Wire.read(bytes) == LDAPMessage(1, .abandonRequest(number)))
     }
 
     @Test("lengths take as many octets as they need and no more", arguments: [127: 1, 128: 2, 255: 2, 256: 3, 65_535: 3, 65_536: 4])
@@ -140,6 +140,6 @@ struct LDAPMessageTests {
         let message = LDAPMessage(1, .bindRequest(BindRequest("", .simple(Array(repeating: 7, count: count)))))
         let bytes = Wire.bytes(message)
         #expect(bytes.dropLast(count).suffix(octets + 1).first == 0x80)
-        #expect(try Wire.message(bytes) == message)
+        #expect(try Wire.read(bytes) == message)
     }
 }

@@ -30,7 +30,7 @@ enum Wire {
         return stride(from: 0, to: digits.count - 1, by: 2).map { UInt8(digits[$0] << 4 | digits[$0 + 1]) }
     }
 
-    static func message(_ bytes: [UInt8]) throws(LDAPFault) -> LDAPMessage { try LDAPMessage(decoding: ByteBuffer(bytes: bytes)) }
+    static func read(_ bytes: [UInt8]) throws(LDAPFault) -> LDAPMessage { try LDAPMessage(decoding: ByteBuffer(bytes: bytes)) }
 
     static func bytes(_ message: LDAPMessage) -> [UInt8] {
         var buffer = ByteBuffer()
@@ -41,7 +41,7 @@ enum Wire {
     /// What is wrong with the octets; `nil` if nothing is.
     static func fault(_ bytes: [UInt8]) -> LDAPFault? {
         do throws(LDAPFault) {
-            _ = try message(bytes)
+            _ = try read(bytes)
             return nil
         } catch {
             return error
