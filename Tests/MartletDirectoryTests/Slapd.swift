@@ -273,7 +273,7 @@ extension Slapd {
         cn: expiring
         pwdAttribute: userPassword
         pwdMaxAge: 3600
-        pwdExpireWarning: 3599
+        pwdExpireWarning: 3600
 
         dn: cn=expired,ou=policies,dc=example,dc=org
         objectClass: device

@@ -155,7 +155,7 @@ struct SlapdTests {
         let slapd = try Slapd()
         let connection = try await bound(slapd.plain, as: .anonymous)
         #expect(try await connection.whoAmI() == "")
-        #expect(try await connection.entry(named: Self.alice) == nil)
+        await #expect(throws: DirectoryFailure.refused(LDAPResult(.insufficientAccessRights))) { try await connection.entry(named: Self.alice) }
     }
 
     @Test("keys of RFC 5803 serve for SCRAM, and both sides prove that they know them", arguments: ScramHash.allCases)
