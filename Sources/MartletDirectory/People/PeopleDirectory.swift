@@ -1,0 +1,185 @@
+package import MartletCore
+package import MartletXMPP
+import Synchronization
+
+/// Whether the directory is there.
+package enum DirectoryContact: Hashable, Sendable {
+    /// Nothing of it was ever known here.
+    case neverLoaded
+    case live
+    /// Since when nothing was heard of it, in milliseconds since 1970.
+    case lost(since: Int64)
+}
+
+/// What is known of a person at the moment.
+package struct Person: Sendable {
+    package let uuid: EntryUUID
+    package let address: BareJID
+    /// Of the entry.
+    package let name: String
+    package let displayName: String?
+    package let credentials: PersonCredentials
+    package let standing: PersonStanding
+    /// Somebody else's data are still in the account's place.
+    package let hasPredecessor: Bool
+}
+
+/// What can be said about an address.
+package enum PersonAnswer: Sendable {
+    case person(Person)
+    /// There is no such account, or nobody can tell whose it is.
+    case nobody
+    /// The directory cannot be asked, and what was known of it is too old, or nothing ever was.
+    case unavailable
+}
+
+/// The mirrored people of a directory, for whoever wants to know something of them.
+///
+/// A lock, because any loop may ask at any moment: it is held while memory is read or changed, and never while something is waited for.
+package final class PeopleDirectory: Sendable {
+    private struct State {
+        var people: MirroredPeople
+        var contact = DirectoryContact.neverLoaded
+    }
+
+    private let state: Mutex<State>
+    private let time: any TimeSource
+    /// How long what was known last is good enough to let somebody in.
+    private let staleMillisecondsMax: Int64
+    private let mapping: PersonMapping
+    private let attributes: MirroredAttributes
+
+    package static let staleMillisecondsMaxDefault: Int64 = 24 * 3_600_000
+
+    package init(_ people: MirroredPeople, time: any TimeSource, staleMillisecondsMax: Int64 = staleMillisecondsMaxDefault) {
+        mapping = people.people.mapping
+        attributes = people.mirror.attributes
+        state = Mutex(State(people: people))
+        self.time = time
+        self.staleMillisecondsMax = staleMillisecondsMax
+    }
+
+    // MARK: What the directory says
+
+    /// - Parameter isLive: whether the feed is up to date with the directory after them.
+    package func take(_ effects: [FeedEffect], isLive: Bool) -> [DirectoryNotice] {
+        let now = time.wallMilliseconds
+        return state.withLock { state in
+            var notices: [DirectoryNotice] = []
+            for effect in effects { notices += state.people.take(effect, now: now) }
+            if isLive, state.people.isLoaded { state.contact = .live }
+            return notices
+        }
+    }
+
+    /// The directory cannot be heard any more.
+    package func contactLost() {
+        let now = time.wallMilliseconds
+        state.withLock { if $0.contact == .live { $0.contact = .lost(since: now) } }
+    }
+
+    package func restore(_ snapshot: DirectorySnapshot, asked: [UInt8]) -> [DirectoryNotice] {
+        state.withLock { state in
+            state.contact = .lost(since: snapshot.heard)
+            return state.people.restore(snapshot, asked: asked)
+        }
+    }
+
+    /// - Returns: `nil` while there is nothing worth to be kept.
+    package func snapshot(asked: [UInt8]) -> DirectorySnapshot? {
+        let now = time.wallMilliseconds
+        return state.withLock { state in
+            switch state.contact {
+            case .neverLoaded: nil
+            case .live: state.people.snapshot(asked: asked, heard: now)
+            case .lost(let since): state.people.snapshot(asked: asked, heard: since)
+            }
+        }
+    }
+
+    package func confirmRemoval() -> [DirectoryNotice] { state.withLock { $0.people.confirmRemoval() } }
+    package func predecessorIsGone(_ address: BareJID) { state.withLock { $0.people.predecessorIsGone(address) } }
+    package func forget(_ address: BareJID) { state.withLock { $0.people.forget(address) } }
+
+    // MARK: Questions
+
+    package var contact: DirectoryContact { state.withLock { $0.contact } }
+    /// Where a refresh may begin.
+    package var cookie: [UInt8]? { state.withLock { $0.people.cookie } }
+    package var brake: SafetyBrake { state.withLock { $0.people.brake } }
+    package var count: Int { state.withLock { $0.people.people.count } }
+
+    /// What decides about somebody who wants to come in.
+    package func person(_ address: BareJID) -> PersonAnswer {
+        let now = time.wallMilliseconds
+        let found = state.withLock { state -> Found in
+            guard state.contact.isGoodEnough(now: now, staleMillisecondsMax: staleMillisecondsMax) else { return .unavailable }
+            let people = state.people.people
+            guard let uuid = people.holder(of: address), let entry = state.people.mirror[uuid] else { return .nobody }
+            return .entry(uuid, entry, people.mark(of: uuid), hasPredecessor: people.hasPredecessor(address))
+        }
+        switch found {
+        case .unavailable: return .unavailable
+        case .nobody: return .nobody
+        case .entry(let uuid, let entry, let mark, let hasPredecessor):
+            // Keys are made up of what the entry holds, after the lock.
+            let reader = EntryReader(entry, attributes)
+            return .person(
+                Person(
+                    uuid: uuid, address: address, name: entry.name, displayName: PersonAttributes.displayNames.lazy.compactMap { reader.text($0) }.first,
+                    credentials: PersonCredentials(reader, mark), standing: PersonStanding(reader, mapping), hasPredecessor: hasPredecessor))
+        }
+    }
+
+    private enum Found {
+        case unavailable, nobody
+        case entry(EntryUUID, MirroredEntry, CredentialMark?, hasPredecessor: Bool)
+    }
+
+    /// What others are shown of a person, however old it is.
+    package func profile(of address: BareJID) -> PersonProfile? {
+        guard let (uuid, entry) = entry(of: address) else { return nil }
+        return PersonProfile(uuid, EntryReader(entry, attributes))
+    }
+
+    /// The person's entry, however old it is.
+    package func entry(of address: BareJID) -> (EntryUUID, MirroredEntry)? {
+        state.withLock { state in
+            state.people.people.holder(of: address).flatMap { uuid in state.people.mirror[uuid].map { (uuid, $0) } }
+        }
+    }
+
+    /// Whose entry has that name.
+    package func address(ofEntryNamed name: String) -> BareJID? {
+        state.withLock { state in state.people.mirror.uuid(named: name).flatMap { state.people.people.address(of: $0) } }
+    }
+
+    package func address(loggingInAs name: String) -> BareJID? {
+        state.withLock { state in
+            let people = state.people.people
+            return people.person(loggingInAs: name, in: state.people.mirror).flatMap { people.address(of: $0) }
+        }
+    }
+
+    package func address(withCertificate digest: [UInt8]) -> BareJID? {
+        state.withLock { state in
+            let people = state.people.people
+            return people.person(withCertificate: digest, in: state.people.mirror).flatMap { people.address(of: $0) }
+        }
+    }
+
+    /// As far as the directory says it, at this moment.
+    func verdict(_ person: Person) -> AccountVerdict {
+        person.hasPredecessor ? .unavailable : person.standing.verdict(at: time.wallMilliseconds, lockMilliseconds: mapping.lockMilliseconds)
+    }
+}
+
+extension DirectoryContact {
+    func isGoodEnough(now: Int64, staleMillisecondsMax: Int64) -> Bool {
+        switch self {
+        case .neverLoaded: false
+        case .live: true
+        case .lost(let since): now - since <= staleMillisecondsMax
+        }
+    }
+}
