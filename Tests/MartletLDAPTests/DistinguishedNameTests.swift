@@ -7,7 +7,7 @@ struct DistinguishedNameTests {
         ("UID=jsmith,DC=example,DC=net", [["uid": "jsmith"], ["dc": "example"], ["dc": "net"]]),
         ("OU=Sales+CN=J.  Smith,DC=example,DC=net", [["ou": "sales", "cn": "j. smith"], ["dc": "example"], ["dc": "net"]]),
         (#"CN=James \"Jim\" Smith\, III,DC=example,DC=net"#, [["cn": #"james "jim" smith, iii"#], ["dc": "example"], ["dc": "net"]]),
-        (#"CN=Before\0dAfter,DC=example,DC=net"#, [["cn": "before after"], ["dc": "example"], ["dc": "net"]]),
+        (#"CN=Before\0dAfter,DC=example,DC=net"#, [["cn": "before\rafter"], ["dc": "example"], ["dc": "net"]]),
         ("1.3.6.1.4.1.1466.0=#04024869", [["1.3.6.1.4.1.1466.0": "hi"]]),
         (#"CN=Lu\C4\8Di\C4\87"#, [["cn": "lučić"]]),
         ("", []),
@@ -51,13 +51,18 @@ struct DistinguishedNameTests {
     }
 
     @Test("Letters are the same whatever their case and however they are composed (RFC 4518 §2)", arguments: [
-        ("cn=MÜLLER", "cn=müller"), ("cn=Mu\u{308}ller", "cn=müller"), ("cn=Straße", "cn=STRASSE"), ("cn=ΣΊΣΥΦΟΣ", "cn=σίσυφος"), ("cn=e\u{302}\u{323}", "cn=ệ"),
-        ("cn=a\u{200B}b", "cn=ab"), ("cn=a\u{A0}b", "cn=a b"), ("cn=か\u{3099}", "cn=が"), ("cn=\u{212B}", "cn=å"),
+        ("cn=MÜLLER", "cn=müller"), ("cn=Mu\u{308}ller", "cn=müller"), ("cn=ΣΊΣΥΦΟΣ", "cn=σίσυφοσ"), ("cn=e\u{302}\u{323}", "cn=ệ"),
+        ("cn=a\u{A0}\u{3000}b", "cn=a b"), ("cn=か\u{3099}", "cn=が"), ("cn=\u{212B}", "cn=å"),
     ])
     func letters(text: String, other: String) throws {
         #expect(try DistinguishedName(text) == DistinguishedName(other))
         #expect(try DistinguishedName(text).normalized == DistinguishedName(other).normalized)
     }
+
+    @Test("No two names are one that OpenLDAP keeps apart", arguments: [
+        ("cn=a\u{200B}b", "cn=ab"), ("cn=a\u{AD}b", "cn=ab"), ("cn=Straße", "cn=STRASSE"), ("cn=ς", "cn=σ"), ("cn=ı", "cn=i"), (#"cn=a\09b"#, "cn=a b"), ("cn=u", "cn=ü"),
+    ])
+    func apart(text: String, other: String) throws { #expect(try DistinguishedName(text) != DistinguishedName(other)) }
 
     @Test("Values of types that regard case differ by it")
     func exactCase() throws {
@@ -69,13 +74,19 @@ struct DistinguishedNameTests {
         ("cn", LDAPTextError(.expected("="), at: 2)), ("=a", LDAPTextError(.attributeDescription, at: 0)), ("cn=a,", LDAPTextError(.attributeDescription, at: 5)),
         ("cn=a+", LDAPTextError(.attributeDescription, at: 5)), ("cn=a,,dc=b", LDAPTextError(.attributeDescription, at: 5)),
         (#"cn=a\"#, LDAPTextError(.escape, at: 4)), (#"cn=\g"#, LDAPTextError(.escape, at: 3)), (#"cn=a"b"#, LDAPTextError(.unescaped(0x22), at: 4)),
-        ("cn=a<b", LDAPTextError(.unescaped(0x3C), at: 4)), ("cn=a\0", LDAPTextError(.unescaped(0), at: 4)), (#"cn="a"#, LDAPTextError(.expected("a quotation mark"), at: 5)),
+        ("cn=a<b", LDAPTextError(.unescaped(0x3C), at: 4)), (#"cn="a"#, LDAPTextError(.expected("a quotation mark"), at: 5)),
         (#"cn="a"b"#, LDAPTextError(.expected("a comma"), at: 6)), ("cn=#", LDAPTextError(.encodedValue, at: 3)), ("cn=#0", LDAPTextError(.encodedValue, at: 3)),
         ("cn=#0402", LDAPTextError(.encodedValue, at: 3)), ("cn=#04024869zz", LDAPTextError(.encodedValue, at: 3)), ("cn=#0402486900", LDAPTextError(.encodedValue, at: 3)),
         ("cn=#0480", LDAPTextError(.encodedValue, at: 3)), (#"cn=\c3"#, LDAPTextError(.notUTF8, at: 3)), ("c n=a", LDAPTextError(.expected("="), at: 2)),
         ("cn;lang-de=a", LDAPTextError(.expected("="), at: 2)),
     ])
     func refused(text: String, error: LDAPTextError) { #expect(throws: error) { try DistinguishedName(text) } }
+
+    @Test("An octet of zero has to be escaped, and is")
+    func zero() throws {
+        #expect(throws: LDAPTextError(.unescaped(0), at: 4)) { try DistinguishedName("cn=a\0") }
+        #expect(DistinguishedName([RelativeDistinguishedName("cn", "a\0b")]).description == #"cn=a\00b"#)
+    }
 
     @Test("A name has 64 steps, a step 16 attributes, a text 16,384 octets, and no more")
     func limits() {
@@ -97,7 +108,7 @@ struct DistinguishedNameTests {
     }
 
     @Test("A value that a stranger gives is a value, whatever is in it", arguments: [
-        ("d'art, agnan@x", #"xmppContact=d'art\, agnan@x"#), (" a ", #"xmppContact=\ a\ "#), ("#a", ##"xmppContact=\#a"##), ("a\0b", #"xmppContact=a\00b"#),
+        ("d'art, agnan@x", #"xmppContact=d'art\, agnan@x"#), (" a ", #"xmppContact=\ a\ "#), ("#a", ##"xmppContact=\#a"##), 
         (##"a"b+c,d;e<f>g\h=i"##, #"xmppContact=a\"b\+c\,d\;e\<f\>g\\h=i"#), ("x,dc=evil", #"xmppContact=x\,dc=evil"#), (" ", #"xmppContact=\ "#), ("é", "xmppContact=é"),
         ("", "xmppContact="),
     ])

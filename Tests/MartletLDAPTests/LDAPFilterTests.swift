@@ -49,7 +49,7 @@ struct LDAPFilterTests {
         ("", LDAPTextError(.expected("("), at: 0)), ("cn=a", LDAPTextError(.expected("("), at: 0)), ("(cn=a", LDAPTextError(.expected(")"), at: 5)),
         ("(cn=a))", LDAPTextError(.expected("the end"), at: 6)), ("(cn=a)(cn=b)", LDAPTextError(.expected("the end"), at: 6)),
         ("(cn=(a)", LDAPTextError(.unescaped(0x28), at: 4)), (#"(cn=\2)"#, LDAPTextError(.escape, at: 4)), (#"(cn=\zz)"#, LDAPTextError(.escape, at: 4)),
-        ("(cn=a\0)", LDAPTextError(.unescaped(0), at: 5)), ("(=a)", LDAPTextError(.attributeDescription, at: 1)),
+        ("(=a)", LDAPTextError(.attributeDescription, at: 1)),
         ("(c n=a)", LDAPTextError(.expected("=, ~=, >=, <= or :="), at: 2)), ("(-cn=a)", LDAPTextError(.attributeDescription, at: 1)),
         ("(1..2=a)", LDAPTextError(.attributeDescription, at: 1)), ("(cn;=a)", LDAPTextError(.attributeDescription, at: 1)),
         ("(&(a=1)", LDAPTextError(.expected(")"), at: 7)), ("(!)", LDAPTextError(.expected("("), at: 2)), ("(!(a=1)(b=2))", LDAPTextError(.expected(")"), at: 7)),
@@ -59,6 +59,9 @@ struct LDAPFilterTests {
     func refused(text: String, error: LDAPTextError) {
         #expect(throws: error) { try LDAPFilter(text) }
     }
+
+    @Test("An octet of zero has to be escaped")
+    func zero() { #expect(throws: LDAPTextError(.unescaped(0), at: 5)) { try LDAPFilter("(cn=a\0)") } }
 
     @Test("A filter lies 32 deep and no deeper")
     func depth() throws {
@@ -112,12 +115,18 @@ struct LDAPFilterTemplateTests {
         #expect(try template.filter(carol) == filter)
     }
 
-    @Test("Whatever takes a placeholder's place is a value and nothing else", arguments: ["carol*)(uid=*", "*", ")", "(", #"\2a"#, "%d", "a\0b", "Carol (Ops) *Chief*"])
+    @Test("Whatever takes a placeholder's place is a value and nothing else", arguments: ["carol*)(uid=*", "*", ")", "(", #"\2a"#, "%d", "Carol (Ops) *Chief*"])
     func injection(value: String) throws {
         let template = try LDAPFilterTemplate("(&(objectClass=person)(mail=%u))")
         let filter = try template.filter(Substitutes(localpart: value, domainpart: "example.org"))
         #expect(filter == .and([.equality("objectClass", octets("person")), .equality("mail", octets(value))]))
         #expect(try LDAPFilter(filter.description) == filter)
+    }
+
+    @Test("An octet of zero is a part of the value as any other")
+    func zero() throws {
+        let filter = try LDAPFilterTemplate("(mail=%u)").filter(Substitutes(localpart: "a\0b"))
+        #expect(filter.description == #"(mail=a\00b)"#)
     }
 
     @Test("Placeholders stand only in values", arguments: ["(%u=a)", "(a%u=b)", "(cn:%u:=a)", "(&%u)", "%u"])

@@ -158,7 +158,7 @@ struct LDIFTests {
         ("dn: cn=a\n", LDIFError(.expected("an attribute"), line: 1)), ("dn: cn=a\nx\n", LDIFError(.expected("a colon"), line: 2)),
         ("\n\ndn: a\ncn: a\n", LDIFError(.name(LDAPTextError(.expected("="), at: 1)), line: 3)), ("dn: cn=a\nc n: a\n", LDIFError(.attributeDescription, line: 2)),
         ("dn: cn=a\ncn:: %%%%\n", LDIFError(.base64, line: 2)), ("dn: cn=a\ncn:: YQ=\n", LDIFError(.base64, line: 2)), ("dn: cn=a\ncn:: YR==\n", LDIFError(.base64, line: 2)),
-        ("dn: cn=a\ncn: a\0\n", LDIFError(.unescaped(0), line: 2)), ("dn: cn=a\nchangetype: move\n", LDIFError(.expected("add, delete, modify, modrdn or moddn"), line: 2)),
+        ("dn: cn=a\nchangetype: move\n", LDIFError(.expected("add, delete, modify, modrdn or moddn"), line: 2)),
         ("dn: cn=a\nchangetype: delete\ncn: a\n", LDIFError(.expected("an empty line"), line: 3)),
         ("dn: cn=a\nchangetype: modify\nput: cn\n", LDIFError(.expected("add, delete, replace or increment"), line: 3)),
         ("dn: cn=a\nchangetype: modify\nadd: cn\nsn: a\n", LDIFError(.expected("cn: or -"), line: 4)),
@@ -169,6 +169,9 @@ struct LDIFTests {
         ("dn: cn=a\nd\n e: f\ng\n", LDIFError(.expected("a colon"), line: 4)),
     ])
     func refused(text: String, error: LDIFError) { #expect(throws: error) { try LDIFReader.records(text) } }
+
+    @Test("An octet of zero has to be in base64")
+    func zero() { #expect(throws: LDIFError(.unescaped(0), line: 2)) { try LDIFReader.records("dn: cn=a\ncn: a\0\n") } }
 
     @Test("Nothing, comments and a version are no records", arguments: ["", "\n\n", "# x\n", "version: 1\n", "version: 1", "version:1\n\n\n"])
     func empty(text: String) throws { #expect(try LDIFReader.records(text).isEmpty) }

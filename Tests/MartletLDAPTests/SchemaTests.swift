@@ -68,7 +68,7 @@ struct ValuePreparationTests {
         (ValuePreparation.caseIgnore, " A  b ", "a b"), (.caseExact, " A  b ", "A b"), (.telephoneNumber, "+1 408-555 1212", "+14085551212"), (.numericString, "12 34", "1234"),
         (.boolean, "TRUE", "TRUE"), (.integer, "-12", "-12"), (.integer, "0", "0"), (.generalizedTime, "197001010000Z", "0"), (.objectIdentifier, "Person", "person"),
         (.objectIdentifier, "2.5.6.6", "person"), (.distinguishedName, "CN = A , DC=b", "cn=a,dc=b"), (.nameAndOptionalUID, "CN=A#'01'B", "cn=a"), (.octetString, " A ", " A "),
-        (.caseIgnore, "a\tb\r\nc", "a b c"), (.caseIgnore, "a\u{AD}b\u{FEFF}", "ab"), (.caseIgnore, "", ""),
+        (.caseIgnore, "Ä\u{A0}\u{2003}ß", "ä ß"), (.caseExact, "Ä\u{A0}\u{2003}ß", "Ä ß"), (.caseIgnore, "", ""),
     ])
     func prepared(preparation: ValuePreparation, value: String, prepared: String) {
         #expect(preparation.prepared(Array(value.utf8)).map { String(decoding: $0, as: UTF8.self) } == prepared)
@@ -76,7 +76,7 @@ struct ValuePreparationTests {
 
     @Test("What is not of the syntax is not prepared", arguments: [
         (ValuePreparation.boolean, "true"), (.integer, ""), (.integer, "-"), (.integer, "01"), (.integer, "-0"), (.integer, "1a"), (.generalizedTime, "now"), (.distinguishedName, "x"),
-        (.uuid, "584c0000ab0040008000000000000001"), (.caseIgnore, "\u{FFFD}"), (.uuid, "584c0000-ab00-4000-8000-00000000000g"),
+        (.uuid, "584c0000ab0040008000000000000001"), (.uuid, "584c0000-ab00-4000-8000-00000000000g"),
     ])
     func refused(preparation: ValuePreparation, value: String) { #expect(preparation.prepared(Array(value.utf8)) == nil) }
 

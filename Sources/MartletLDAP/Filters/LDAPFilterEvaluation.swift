@@ -57,9 +57,10 @@ public struct PreparedLDAPFilter: Sendable {
         case .not(let filter): return .not(node(filter, schema, depth: depth + 1))
         case .present(let name): return AttributeDescription(name, schema: schema).map(Node.present) ?? .undefined
         case .equality(let name, let value), .approximate(let name, let value):
-            guard let attribute = AttributeDescription(name, schema: schema) else { return .undefined }
-            let rule = schema.equality(of: attribute.type)
-            return rule.preparation.prepared(value).map { .equality(attribute, rule, $0) } ?? .undefined
+            guard let attribute = AttributeDescription(name, schema: schema), let rule = schema.equality(of: attribute.type),
+                let prepared = rule.preparation.prepared(value)
+            else { return .undefined }
+            return .equality(attribute, rule, prepared)
         case .greaterOrEqual(let name, let value): return ordering(name, value, schema, isGreater: true)
         case .lessOrEqual(let name, let value): return ordering(name, value, schema, isGreater: false)
         case .substrings(let name, let substrings):
@@ -91,7 +92,7 @@ public struct PreparedLDAPFilter: Sendable {
     private static func node(_ extensible: LDAPFilter.Extensible, _ schema: Schema) -> Node {
         let attribute = extensible.attribute.flatMap { AttributeDescription($0, schema: schema) }
         if extensible.attribute != nil, attribute == nil { return .undefined }
-        let rule = extensible.matchingRule.map(MatchingRule.named) ?? attribute.map { schema.equality(of: $0.type) }
+        let rule = extensible.matchingRule.map(MatchingRule.named) ?? attribute.flatMap { schema.equality(of: $0.type) }
         guard let rule, rule.purpose != .substrings, let prepared = rule.preparation.prepared(extensible.value) else { return .undefined }
         if [.allBits, .anyBit].contains(rule.purpose), Bits(prepared) == nil { return .undefined }
         return .extensible(attribute, rule, prepared, hasDNAttributes: extensible.hasDNAttributes)
@@ -176,7 +177,7 @@ public struct PreparedLDAPFilter: Sendable {
         ) -> LDAPTruth {
             let schema = schema
             let isMeant: (AttributeDescription) -> Bool = { description in
-                guard let attribute else { return rule.preparation.isFor(schema.equality(of: description.type).preparation) }
+                guard let attribute else { return schema.equality(of: description.type).map { rule.preparation.isFor($0.preparation) } ?? false }
                 return description.isSubtype(of: attribute, schema: schema)
             }
             let truth = anyValue(where: isMeant) { Self.matches($0, prepared, rule) }
@@ -259,11 +260,11 @@ private struct SubstringSearch: Sendable {
     private let final: [UInt8]
 
     init?(_ substrings: LDAPFilter.Substrings, _ preparation: ValuePreparation) {
-        func part(_ octets: [UInt8]?, atStart: Bool = false, atEnd: Bool = false) -> [UInt8]? {
+        func part(_ octets: [UInt8]?, isInitial: Bool = false, isFinal: Bool = false) -> [UInt8]? {
             guard let octets else { return [] }
-            return PreparedString.substring(octets, preparation, startsAtEdge: atStart, endsAtEdge: atEnd)
+            return PreparedString.substring(octets, preparation, isInitial: isInitial, isFinal: isFinal)
         }
-        guard let initial = part(substrings.initial, atStart: true), let final = part(substrings.final, atEnd: true) else { return nil }
+        guard let initial = part(substrings.initial, isInitial: true), let final = part(substrings.final, isFinal: true) else { return nil }
         var any: [Pattern] = []
         for octets in substrings.any {
             guard let octets = part(octets) else { return nil }

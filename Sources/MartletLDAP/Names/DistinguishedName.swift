@@ -123,8 +123,9 @@ public struct AttributeValue: Hashable, Sendable {
     }
 
     /// A name in a name is a text: nobody has entries named so, and names in names in names would be read as deep as somebody likes.
-    private static func preparation(_ equality: MatchingRule) -> ValuePreparation {
-        [.distinguishedName, .nameAndOptionalUID].contains(equality.preparation) ? .caseIgnore : equality.preparation
+    private static func preparation(_ equality: MatchingRule?) -> ValuePreparation {
+        guard let preparation = equality?.preparation else { return .octetString }
+        return [.distinguishedName, .nameAndOptionalUID].contains(preparation) ? .caseIgnore : preparation
     }
 
     /// Stands before a value in BER where values are compared. No text begins with it, since UTF-8 has no such octet.

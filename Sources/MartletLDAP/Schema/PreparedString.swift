@@ -1,7 +1,8 @@
-/// Texts as they are compared (RFC 4518): what nobody sees is gone, all spaces are alike, and so are great and small letters where the rule says so.
+/// Texts as they are compared (RFC 4518): all spaces are alike, so are great and small letters where the rule says so, and letters with marks are one however they are
+/// composed, as far as scripts from Latin to Kana go.
 ///
-/// Letters with marks are one however they are composed (§2.4), as far as scripts from Latin to Kana go. Variants of width and form are not made alike, and
-/// characters that nobody may use (§2.5) stay, except U+FFFD: two values then differ that a server may take for one, never the other way round.
+/// That is less than the standard has. What nobody sees stays, variants of width and form are not made alike, and ß is not ss: OpenLDAP, too, leaves most of this out.
+/// Two texts are one only where it takes them for one as well, so that names of two entries are never mixed up.
 enum PreparedString {
     /// Octets of the longest value that is prepared.
     static let octetsMax = 1 << 20
@@ -9,21 +10,20 @@ enum PreparedString {
     /// Without spaces at its ends, and with single ones in it: equal where the forms of RFC 4518 §2.6.1 are equal.
     static func value(_ octets: [UInt8], isCaseIgnored: Bool) -> [UInt8]? {
         guard let characters = characters(octets, isCaseIgnored: isCaseIgnored) else { return nil }
-        return spaced(characters, .once, startsAtEdge: true, endsAtEdge: true)
+        return isSpacedOnce(characters) ? characters : spaced(characters, [space], trimsStart: true, trimsEnd: true)
     }
 
-    /// As substrings are looked for in it: a space at each end, two where there are some (§2.6.1).
+    /// As substrings are looked for in it: with two spaces where there are some, so that one substring may end and the next begin there (§2.6.1).
+    ///
+    /// There are none at the ends, where the standard has one: `foo *` does not find `foo`, as in OpenLDAP.
     static func searched(_ octets: [UInt8], _ preparation: ValuePreparation) -> [UInt8]? {
-        substring(octets, preparation, startsAtEdge: true, endsAtEdge: true)
+        substring(octets, preparation, isInitial: true, isFinal: true)
     }
 
-    /// One substring: `startsAtEdge` of the initial one, `endsAtEdge` of the final one.
-    static func substring(_ octets: [UInt8], _ preparation: ValuePreparation, startsAtEdge: Bool, endsAtEdge: Bool) -> [UInt8]? {
+    static func substring(_ octets: [UInt8], _ preparation: ValuePreparation, isInitial: Bool, isFinal: Bool) -> [UInt8]? {
         switch preparation {
         case .caseIgnore, .caseExact:
-            characters(octets, isCaseIgnored: preparation == .caseIgnore).map { characters in
-                spaced(characters, .twice, startsAtEdge: startsAtEdge, endsAtEdge: endsAtEdge)
-            }
+            characters(octets, isCaseIgnored: preparation == .caseIgnore).map { spaced($0, [space, space], trimsStart: isInitial, trimsEnd: isFinal) }
         case .numericString: withoutSpaces(octets, hyphens: false)
         case .telephoneNumber: withoutSpaces(octets, hyphens: true)
         case .boolean, .certificate, .distinguishedName, .generalizedTime, .integer, .nameAndOptionalUID, .objectIdentifier, .octetString, .uuid: nil
@@ -39,30 +39,23 @@ enum PreparedString {
 
     private static let space = UInt8(ascii: " ")
 
-    private enum InnerSpaces { case once, twice }
-
-    private static func spaced(_ octets: [UInt8], _ inner: InnerSpaces, startsAtEdge: Bool, endsAtEdge: Bool) -> [UInt8] {
-        if inner == .once, isSpacedOnce(octets) { return octets }
+    /// With what stands for any spaces between two characters, and with one at an end that is not trimmed.
+    private static func spaced(_ octets: [UInt8], _ inner: [UInt8], trimsStart: Bool, trimsEnd: Bool) -> [UInt8] {
         var result: [UInt8] = []
-        result.reserveCapacity(octets.count + 2)
-        let hasEdges = inner == .twice
+        result.reserveCapacity(octets.count)
         var isAfterSpace = false
-        if hasEdges, startsAtEdge { result.append(space) }
         for octet in octets {
             if octet == space {
                 isAfterSpace = true
                 continue
             }
             if isAfterSpace {
-                let isFirst = result.isEmpty || (startsAtEdge && result.count == 1 && hasEdges)
-                if !isFirst { result += hasEdges ? [space, space] : [space] } else if hasEdges, !startsAtEdge { result.append(space) }
+                if !result.isEmpty { result += inner } else if !trimsStart { result.append(space) }
             }
             isAfterSpace = false
             result.append(octet)
         }
-        // Spaces alone are one space (§2.6.1).
-        if hasEdges, result.allSatisfy({ $0 == space }) { return isAfterSpace || startsAtEdge || endsAtEdge ? [space] : [] }
-        if hasEdges, endsAtEdge || isAfterSpace { result.append(space) }
+        if isAfterSpace, !trimsEnd || (result.isEmpty && !trimsStart) { result.append(space) }
         return result
     }
 
@@ -73,19 +66,15 @@ enum PreparedString {
 
     // MARK: Characters
 
-    /// Mapped, folded and composed (§2.2-2.4); `nil` if it is not UTF-8.
+    /// With spaces, case and marks alike (§2.2-2.3); `nil` if it is not UTF-8.
     private static func characters(_ octets: [UInt8], isCaseIgnored: Bool) -> [UInt8]? {
         guard octets.count <= octetsMax else { return nil }
         guard octets.allSatisfy({ $0 < 0x80 }) else { return scalars(octets, isCaseIgnored: isCaseIgnored) }
         var result: [UInt8] = []
         result.reserveCapacity(octets.count)
         for octet in octets {
-            switch octet {
-            case 0x09...0x0D: result.append(space)
-            case 0x00..<0x20, 0x7F: continue
-            case UInt8(ascii: "A")...UInt8(ascii: "Z") where isCaseIgnored: result.append(octet | 0x20)
-            default: result.append(octet)
-            }
+            let isGreat = isCaseIgnored && (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(octet)
+            result.append(isGreat ? octet | 0x20 : octet)
         }
         return result
     }
@@ -96,13 +85,13 @@ enum PreparedString {
         result.reserveCapacity(octets.count)
         var hasMarks = false
         for scalar in text.unicodeScalars {
-            if scalar == "\u{FFFD}" { return nil }
-            if isInvisible(scalar) { continue }
             if isSpace(scalar) {
                 result.append(" ")
-                continue
+            } else if isCaseIgnored {
+                result += scalar.properties.lowercaseMapping.unicodeScalars
+            } else {
+                result.append(scalar)
             }
-            if isCaseIgnored { result += folded(scalar) } else { result.append(scalar) }
             hasMarks = hasMarks || scalar.properties.canonicalCombiningClass != .notReordered
         }
         var whole = String.UnicodeScalarView()
@@ -110,27 +99,12 @@ enum PreparedString {
         return Array(String(whole).utf8)
     }
 
-    /// Mapped to SPACE (§2.2): what parts words and lines.
+    /// Spaces of any width (§2.2).
     private static func isSpace(_ scalar: Unicode.Scalar) -> Bool {
         switch scalar.value {
-        case 0x09...0x0D, 0x20, 0x85: true
-        default: [.spaceSeparator, .lineSeparator, .paragraphSeparator].contains(scalar.properties.generalCategory)
+        case 0x20, 0xA0, 0x2000...0x200A, 0x202F, 0x205F, 0x3000: true
+        default: false
         }
-    }
-
-    /// Mapped to nothing (§2.2).
-    private static func isInvisible(_ scalar: Unicode.Scalar) -> Bool {
-        switch scalar.value {
-        case 0x09...0x0D, 0x85: false
-        case 0x00AD, 0x034F, 0x1806, 0x180B...0x180D, 0xFE00...0xFE0F, 0xFFFC: true
-        default: [.control, .format].contains(scalar.properties.generalCategory)
-        }
-    }
-
-    /// Great letters made of it and small ones of those, so that ß is ss and both forms of σ are one (RFC 3454 B.2). The dotless i stays one.
-    private static func folded(_ scalar: Unicode.Scalar) -> [Unicode.Scalar] {
-        if scalar.value < 0x80 || scalar == "\u{131}" { return Array(scalar.properties.lowercaseMapping.unicodeScalars) }
-        return scalar.properties.uppercaseMapping.unicodeScalars.flatMap { $0.properties.lowercaseMapping.unicodeScalars }
     }
 }
 

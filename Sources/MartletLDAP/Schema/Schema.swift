@@ -31,9 +31,10 @@ public struct Schema: Sendable {
         attributeType(name)?.canonicalName ?? Self.withoutPrefix(name) ?? name.lowercased()
     }
 
-    public func equality(of type: String) -> MatchingRule {
+    /// How values are compared; `nil` if nothing can be said about them but whether they are there, as of photos.
+    public func equality(of type: String) -> MatchingRule? {
         guard let known = attributeType(type) else { return .caseIgnore }
-        return known.equality ?? .octetString
+        return known.equality
     }
 
     /// Whether one type is a kind of the other one, by however many steps. Both are ``canonicalType(_:)``.
