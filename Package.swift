@@ -117,6 +117,7 @@ let fuzzing: [String: [Target.Dependency]] = [
     "BOSH": ["MartletXMPP", "MartletXML", .nioCore],
     "Bytestream": ["MartletNetwork", .nioCore],
     "Web": ["MartletNetwork", "MartletCore", .nioCore, .nioHTTP1],
+    "LDAPText": ["MartletLDAP"],
 ]
 if let name = Context.environment["MARTLET_FUZZ"], let dependencies = fuzzing[name] {
     targets.append(

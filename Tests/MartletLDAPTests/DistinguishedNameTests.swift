@@ -108,7 +108,7 @@ struct DistinguishedNameTests {
     }
 
     @Test("A value that a stranger gives is a value, whatever is in it", arguments: [
-        ("d'art, agnan@x", #"xmppContact=d'art\, agnan@x"#), (" a ", #"xmppContact=\ a\ "#), ("#a", ##"xmppContact=\#a"##), 
+        ("d'art, agnan@x", #"xmppContact=d'art\, agnan@x"#), (" a ", #"xmppContact=\ a\ "#), ("#a", ##"xmppContact=\#a"##),
         (##"a"b+c,d;e<f>g\h=i"##, #"xmppContact=a\"b\+c\,d\;e\<f\>g\\h=i"#), ("x,dc=evil", #"xmppContact=x\,dc=evil"#), (" ", #"xmppContact=\ "#), ("é", "xmppContact=é"),
         ("", "xmppContact="),
     ])
