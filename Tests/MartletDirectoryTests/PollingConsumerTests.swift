@@ -1,3 +1,4 @@
+import MartletCore
 import MartletDirectory
 import MartletLDAP
 import NIOCore

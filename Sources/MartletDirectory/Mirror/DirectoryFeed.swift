@@ -1,3 +1,4 @@
+package import MartletCore
 package import MartletLDAP
 
 /// One thing that a directory says of the entries that were asked for.

@@ -1,3 +1,4 @@
+package import MartletCore
 internal import MartletLDAP
 
 /// Prepares an entry's name so that equal names are equal octets (RFC 4514, RFC 4518); `nil` if it is none.

@@ -1,3 +1,4 @@
+package import MartletCore
 package import Crypto
 package import MartletXMPP
 internal import NIOCore

@@ -1,3 +1,4 @@
+package import MartletCore
 package import MartletLDAP
 package import NIOCore
 

@@ -1,3 +1,4 @@
+package import MartletCore
 package import MartletLDAP
 
 /// A message of a search with content synchronization (RFC 4533 §2), in whatever controls it came.

@@ -1,3 +1,5 @@
+import MartletCore
+
 /// Finds entries by keys that are in the entries, or follow from what is: names, addresses, log-ins.
 ///
 /// It keeps a hash of each key and not the key, so that an entry costs it 24 octets and the room that a table leaves. Who asks looks at what is found whether it

@@ -1,3 +1,4 @@
+import MartletCore
 package import MartletXMPP
 
 /// What comes of what a directory says.

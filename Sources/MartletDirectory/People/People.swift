@@ -1,3 +1,4 @@
+package import MartletCore
 package import MartletXMPP
 
 /// Whose each address is, by what is mirrored.

@@ -1,3 +1,4 @@
+package import MartletCore
 package import MartletXMPP
 
 /// What of a person has changed.

@@ -1,3 +1,5 @@
+import MartletCore
+
 /// What a directory says of a person that others may see: the fields of vcard-temp (XEP-0054) and vCard4 (XEP-0292).
 package struct PersonProfile: Hashable, Sendable {
     package enum PhoneKind: Hashable, Sendable, CaseIterable { case work, cell, home, fax, pager }
