@@ -24,7 +24,13 @@ enum ListeningSocket {
                 .serverChannelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(AcceptFaultHandler(fault)) }
                 }
-                .childChannelInitializer(initializer).bind(to: socketAddress).get()
+                .childChannelInitializer { channel in
+                    do {
+                        try prepare(channel, settings)
+                        return initializer(channel)
+                    } catch { return channel.eventLoop.makeFailedFuture(error) }
+                }
+                .bind(to: socketAddress).get()
         } catch {
             throw ListenerError(address, port, error)
         }
@@ -34,16 +40,21 @@ enum ListeningSocket {
         var bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: Int32(clamping: settings.backlog))
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-            // One read a turn: the second would only say that there is nothing more.
-            .childChannelOption(.maxMessagesPerRead, value: 1)
-            .childChannelOption(.recvAllocator, value: ReceiveBuffers(bytes: settings.receiveBytes))
         if isIPv6 {
             // `::` and `0.0.0.0` are opened side by side.
             let v6Only = ChannelOptions.Types.SocketOption(level: .ipv6, name: .ipv6_v6only)
             bootstrap = bootstrap.serverChannelOption(v6Only, value: 1)
         }
         return bootstrap
+    }
+
+    /// On the channel's loop: as options of the bootstrap they would wait for a future each.
+    private static func prepare(_ channel: any Channel, _ settings: NetworkSettings) throws {
+        guard let options = channel.syncOptions else { return }
+        try options.setOption(.tcpOption(.tcp_nodelay), value: 1)
+        // One read a turn: the second would only say that there is nothing more.
+        try options.setOption(.maxMessagesPerRead, value: 1)
+        try options.setOption(.recvAllocator, value: ReceiveBuffers(bytes: settings.receiveBytes))
     }
 
     /// How long what was sent may stay unacknowledged (RFC 5482), where the system has that. On the channel's loop.
