@@ -28,6 +28,8 @@ extension ClientStream {
     /// - Parameter account: as which it wants to come in.
     func askAboutCertificate(_ account: BareJID) {
         guard let certificate else { return answered(.refused(.notAuthorized)) }
+        // Authorities may take their time.
+        carrier?.flush()
         examine(certificate.shown, at: certificate.domain, as: account) { stream, outcome in
             switch outcome {
             case .success(let examined):
