@@ -22,5 +22,7 @@ package final class PasswordLifetime: Sendable {
         return overflows ? nil : end
     }
 
-    package func isOver(_ identity: StoredIdentity) -> Bool { end(ofPasswordSetAt: identity.passwordSet).map { $0 <= time.wallMilliseconds } ?? false }
+    package func isOver(_ identity: StoredIdentity) -> Bool { isOver(passwordSetAt: identity.passwordSet) }
+
+    package func isOver(passwordSetAt set: Int64) -> Bool { end(ofPasswordSetAt: set).map { $0 <= time.wallMilliseconds } ?? false }
 }

@@ -230,10 +230,24 @@ package struct AccountLine: Codable, Hashable, Sendable {
     package var lastActivity: Int64?
     /// When its password is no longer good, if it has an end, the same.
     package var passwordExpires: Int64?
+    /// Whether that is over.
+    package var isPasswordExpired: Bool
+
+    package init(
+        address: String, isEnabled: Bool, isAdmin: Bool, created: Int64, lastActivity: Int64?, passwordExpires: Int64?, isPasswordExpired: Bool
+    ) {
+        self.address = address
+        self.isEnabled = isEnabled
+        self.isAdmin = isAdmin
+        self.created = created
+        self.lastActivity = lastActivity
+        self.passwordExpires = passwordExpires
+        self.isPasswordExpired = isPasswordExpired
+    }
 
     /// As `martlet account list` prints it.
     package var text: String {
-        let expiry = passwordExpires.map { "password expires \(Timestamp.text($0).prefix(10))" }
+        let expiry = passwordExpires.map { "password \(isPasswordExpired ? "expired" : "expires") \(Timestamp.text($0).prefix(10))" }
         let marks = [isEnabled ? nil : "disabled", isAdmin ? "admin" : nil, expiry].compactMap(\.self)
         return marks.isEmpty ? address : "\(address)  (\(marks.joined(separator: ", ")))"
     }

@@ -51,7 +51,8 @@ struct AccountAdministration: Sendable {
             return try await core.store.accounts(domain: domain, after: after, limit: ControlProtocol.accountsMax).map {
                 AccountLine(
                     address: $0.address.description, isEnabled: $0.isEnabled, isAdmin: $0.isAdmin, created: $0.created, lastActivity: $0.lastActivity,
-                    passwordExpires: core.passwordLifetime.end(ofPasswordSetAt: $0.passwordSet))
+                    passwordExpires: core.passwordLifetime.end(ofPasswordSetAt: $0.passwordSet),
+                    isPasswordExpired: core.passwordLifetime.isOver(passwordSetAt: $0.passwordSet))
             }
         } catch {
             throw CommandFailure(error, in: folder)
