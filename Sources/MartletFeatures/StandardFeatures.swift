@@ -39,6 +39,8 @@ package struct FeatureConfiguration: Sendable {
     package var derivation: any KeyDerivation
     /// Looks at certificates that accounts add for themselves; `nil` where they cannot.
     package var certificates: (any CertificateInspection)?
+    /// Who is told that his password will expire; `nil`: nobody.
+    package var passwordWarning: PasswordWarning.Settings?
     /// Components that may do something for the domain.
     package var components: [ComponentGrant] = []
     /// Who is on block lists that others share; `nil` where none are followed. One for all domains.
@@ -80,7 +82,7 @@ package enum StandardFeatures {
         let eventing = delegation.takesAway(.pubsub) ? nil : PersonalEventing(configuration.eventing)
         let registration = InBandRegistration(
             configuration.registration, configuration.invitations, configuration.derivation, time: configuration.time)
-        let administration = ServiceAdministration(registration: registration, greetings: Greetings())
+        let administration = ServiceAdministration(registration: registration, greetings: Greetings(), passwordWarning: configuration.passwordWarning.map(PasswordWarning.init))
         let invitations = InvitationCommands(settings: configuration.invitations, registration: registration, random: SystemRandom())
         let reporting = SpamReporting(configuration.sharedLists, isScreening: configuration.hasSharedLists)
         let commands = ServerCommands(

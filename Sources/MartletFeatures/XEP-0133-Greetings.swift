@@ -183,16 +183,19 @@ extension Greetings.Text {
 }
 
 /// What an account has been told, as it is stored.
-private struct GreetingRecord: Hashable {
+struct GreetingRecord: Hashable {
     private static let namespace: Namespace = "urn:x-martlet:greetings"
     private var motd: String?
     private var isWelcome = false
+    /// On which day since 1970 it was told last that its password is about to expire.
+    var warned: Int64?
 
     /// What cannot be read is as if nothing had been said.
     init(_ document: ByteBuffer?) {
         guard let document, let element = try? parseElement(document, limits: .ownWriting, defaultNamespace: .none) else { return }
         motd = element.attribute("motd")
         isWelcome = element.attribute("welcome") == "true"
+        warned = element.attribute("warned").flatMap { Int64($0) }
     }
 
     /// - Parameter isNew: whether the account has never been here before.
@@ -212,7 +215,7 @@ private struct GreetingRecord: Hashable {
 
     var document: ByteBuffer {
         var writer = XMLWriter(contentNamespace: .none)
-        writer.element("greetings", Self.namespace, ["motd": motd, "welcome": isWelcome ? "true" : nil])
+        writer.element("greetings", Self.namespace, ["motd": motd, "welcome": isWelcome ? "true" : nil, "warned": warned.map(String.init)])
         return writer.buffer
     }
 }
@@ -220,7 +223,13 @@ private struct GreetingRecord: Hashable {
 // MARK: Commands
 
 extension ServiceAdministration: GreetingStage {
-    package func greeting(for home: AccountHome, _ router: Router, _ context: LoopContext) -> Greeting { greetings.greeting(for: home, router, context) }
+    package func greeting(for home: AccountHome, _ router: Router, _ context: LoopContext) -> Greeting {
+        var greeting = greetings.greeting(for: home, router, context)
+        guard let warning = passwordWarning?.greeting(for: home, router, context) else { return greeting }
+        greeting.messages += warning.messages
+        greeting.writes += warning.writes
+        return greeting
+    }
 
     var greetingCommands: [ServerCommand] {
         [

@@ -27,6 +27,8 @@ package struct ServiceAdministration: Feature {
     let registration: InBandRegistration
     /// What the domain says to those who come.
     let greetings: Greetings
+    /// What it says to those whose passwords will expire.
+    let passwordWarning: PasswordWarning?
 
     var commands: [ServerCommand] {
         [

@@ -86,6 +86,29 @@ struct PasswordRulesTests {
         #expect(try await verdicts() == [.disabled, .badCredentials, .badCredentials])
     }
 
+    @Test("until when a password is good is known of accounts that have one, where there is an end, and of nobody who cannot be looked up")
+    func expiry() async throws {
+        let time = ManualTime()
+        let store = InMemoryStore(time: time)
+        let credentials = try KeyPolicy(hashes: [.sha256], iterations: 4_096).keys(of: try #require(PreparedPassword("pencil")))
+        let romeo = try BareJID(parsing: "romeo@capulet.example")
+        try await store.commit([
+            .account(.create(juliet, credentials: credentials, isAdmin: false)), .account(.create(romeo, credentials: [], isAdmin: false)),
+        ])
+        let lifetime = PasswordLifetime(milliseconds: 1_000, time: time)
+        let expiry = EmbeddedPasswordExpiry(store: store, lifetime: lifetime)
+        #expect(expiry.isPossible)
+        #expect(await expiry.passwordEnd(of: juliet) == time.wallMilliseconds + 1_000)
+        #expect(await expiry.passwordEnd(of: romeo) == nil)
+        #expect(await expiry.passwordEnd(of: try BareJID(parsing: "nobody@capulet.example")) == nil)
+        lifetime.set(milliseconds: 0)
+        #expect(!expiry.isPossible)
+        #expect(await expiry.passwordEnd(of: juliet) == nil)
+        lifetime.set(milliseconds: 1_000)
+        store.failReads(with: .unavailable("test"))
+        #expect(await expiry.passwordEnd(of: juliet) == nil)
+    }
+
     private struct AtOnce: PasswordWork {
         func verify(_ password: PreparedPassword, _ keys: ScramKeys, _ others: [ApplicationKeys]) async -> PasswordCheck? {
             PasswordCheck(password, keys, others)

@@ -14,6 +14,9 @@ package final class PasswordLifetime: Sendable {
 
     package func set(milliseconds: Int64) { self.milliseconds.store(milliseconds, ordering: .relaxed) }
 
+    /// Whether passwords have an end.
+    package var isLimited: Bool { milliseconds.load(ordering: .relaxed) > 0 }
+
     /// Until when one is good that was set at a time, both in milliseconds since 1970; `nil`: for ever.
     package func end(ofPasswordSetAt time: Int64) -> Int64? {
         let lifetime = milliseconds.load(ordering: .relaxed)

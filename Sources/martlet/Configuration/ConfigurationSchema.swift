@@ -474,6 +474,9 @@ package enum ConfigurationSchema {
             For how long a password is good after it was set. Then whoever knows it is told that it has expired, and an operator or an administrator sets a \
             new one; tokens and passwords for applications end with it, sessions do not. 0s: for ever.
             """),
+        .value(
+            "password-warning", \.passwordWarning, .duration(.zero...(.seconds(365 * 86_400))), .reload,
+            "How long before that whoever comes online is told, once a day, when his password expires. 0s: nobody is told."),
         .section("invitations", \.invitations, invitations, "Links by which people become contacts, and get accounts (XEP-0401, XEP-0445)."),
     ])
 

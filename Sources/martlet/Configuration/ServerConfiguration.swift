@@ -221,6 +221,7 @@ extension ServerConfiguration {
         package var passwordLengthMin = 8
         package var refusedPasswords: String?
         package var passwordLifetime = Duration.zero
+        package var passwordWarning = Duration.seconds(14 * 86_400)
         package var invitations = Invitations()
 
         package init() {}

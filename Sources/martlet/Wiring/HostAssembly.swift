@@ -15,6 +15,7 @@ struct HostAssembly {
     let capabilities: CapabilityCache
     let derivation: any KeyDerivation
     let passwords: PasswordRules
+    let passwordExpiry: any PasswordExpiry
     let components: ComponentRegistry
     let uploads: Uploads
     let sharedLists: SharedListKeeper
@@ -64,6 +65,8 @@ struct HostAssembly {
         features.streamLimits = .init(
             bytesMax: configuration.limits.stanzaBytesMax, idleSeconds: configuration.idle.pingAfter.map { Int($0.components.seconds) })
         features.certificates = configuration.clientCertificates.isUserManaged && domain.clientCertificates != .off ? OwnCertificateInspection() : nil
+        features.passwordWarning = .init(
+            passwordExpiry, notice: configuration.accounts.passwordWarningMilliseconds, changesPasswords: configuration.accounts.changesPasswords)
         features.outageStatus = domain.contacts.outage
         features.serverInformation = configuration.pubsub.service.publishesServerInformation ? configuration.pubsub(of: domain) : nil
         features.dataPolicy = statement(domain.dataPolicy)

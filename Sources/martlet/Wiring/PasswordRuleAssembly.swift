@@ -3,6 +3,8 @@ import MartletCore
 extension ServerConfiguration.Accounts {
     /// 0: passwords are good for ever.
     var passwordLifetimeMilliseconds: Int64 { passwordLifetime.components.seconds * 1_000 }
+    /// 0: nobody is told.
+    var passwordWarningMilliseconds: Int64 { passwordWarning.components.seconds * 1_000 }
 }
 
 extension PasswordRules {

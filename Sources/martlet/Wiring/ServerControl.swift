@@ -171,8 +171,8 @@ actor ServerControl {
         let next = fresh.configuration.keepingWhatNeedsRestart(of: configuration)
         let hosts = try HostAssembly(
             configuration: next, time: time, uptime: core.uptime, audit: logs.audit, occupantSecret: core.occupantSecret, roomCounters: core.roomCounters,
-            capabilities: core.capabilities, derivation: core.derivation, passwords: try PasswordRules(next), components: core.components,
-            uploads: core.uploads, sharedLists: core.sharedLists, bytestreams: core.bytestreams
+            capabilities: core.capabilities, derivation: core.derivation, passwords: try PasswordRules(next), passwordExpiry: core.passwordExpiry,
+            components: core.components, uploads: core.uploads, sharedLists: core.sharedLists, bytestreams: core.bytestreams
         ).table()
         let components = try ComponentAssembly(configuration: next).settings
         let peers = federation == nil ? nil : try FederationAssembly(configuration: next).settingsWithTrust()

@@ -47,6 +47,7 @@ struct ServerCore: Sendable {
         let store = try openStore(configuration, surroundings)
         let (roomCounters, capabilities, components) = (RoomCounters(), CapabilityCache(), ComponentRegistry())
         let sharedLists = SharedListKeeper(time: surroundings.time)
+        let passwordLifetime = PasswordLifetime(milliseconds: configuration.accounts.passwordLifetimeMilliseconds, time: surroundings.time)
         let (uploads, secret, hosts): (Uploads, [UInt8], HostTable)
         do throws(CommandFailure) {
             uploads = Uploads(
@@ -56,7 +57,8 @@ struct ServerCore: Sendable {
             hosts = try HostAssembly(
                 configuration: configuration, time: surroundings.time, uptime: uptime, audit: surroundings.audit, occupantSecret: secret,
                 roomCounters: roomCounters, capabilities: capabilities, derivation: surroundings.derivation,
-                passwords: try PasswordRules(configuration), components: components, uploads: uploads, sharedLists: sharedLists, bytestreams: surroundings.bytestreams
+                passwords: try PasswordRules(configuration), passwordExpiry: EmbeddedPasswordExpiry(store: store, lifetime: passwordLifetime),
+                components: components, uploads: uploads, sharedLists: sharedLists, bytestreams: surroundings.bytestreams
             ).table()
         } catch {
             store.close()
@@ -78,8 +80,7 @@ struct ServerCore: Sendable {
             return ServerCore(
                 store: store, router: router, pool: pool, uptime: uptime, time: surroundings.time, occupantSecret: secret,
                 roomCounters: roomCounters, capabilities: capabilities, derivation: surroundings.derivation,
-                passwordLifetime: PasswordLifetime(milliseconds: configuration.accounts.passwordLifetimeMilliseconds, time: surroundings.time),
-                uploads: uploads, components: components, sharedLists: sharedLists, bytestreams: surroundings.bytestreams)
+                passwordLifetime: passwordLifetime, uploads: uploads, components: components, sharedLists: sharedLists, bytestreams: surroundings.bytestreams)
         } catch {
             store.close()
             throw CommandFailure(error, in: configuration.server.dataFolder)
@@ -114,6 +115,8 @@ struct ServerCore: Sendable {
         settings.keepsDeviceNames = configuration.devices.keepsNames
         return settings
     }
+
+    var passwordExpiry: EmbeddedPasswordExpiry { EmbeddedPasswordExpiry(store: store, lifetime: passwordLifetime) }
 
     /// For what comes from no loop.
     var mailbox: LoopMailbox { pool.loops[0].context.mailbox }

@@ -97,6 +97,7 @@ struct ConfigurationRangeTests {
         KeyRange("accounts.requests", ["1", "1000000"], not: ["0", "1000001"]),
         KeyRange("accounts.password-length", ["1", "128"], not: ["0", "129"]),
         KeyRange("accounts.password-lifetime", ["0s", "3650d"], not: ["3651d", "-1s"]),
+        KeyRange("accounts.password-warning", ["0s", "365d"], not: ["366d", "-1s"]),
         KeyRange("accounts.invitations.lifetime", ["1h", "365d"], not: ["3599s", "366d"]),
         KeyRange("accounts.invitations.per-account", ["1", "10000"], not: ["0", "10001"]),
         KeyRange("pubsub.account-nodes", ["10", "100000"], not: ["9", "100001"]),

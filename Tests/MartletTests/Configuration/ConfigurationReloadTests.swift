@@ -182,6 +182,7 @@ struct ConfigurationReloadTests {
         KeyChange("accounts.password-length", .configuration) { $0.accounts.passwordLengthMin += 1 },
         KeyChange("accounts.refused-passwords", .configuration) { $0.accounts.refusedPasswords = "/etc/martlet/passwords" },
         KeyChange("accounts.password-lifetime", .configuration) { $0.accounts.passwordLifetime = .seconds(86_400) },
+        KeyChange("accounts.password-warning", .configuration) { $0.accounts.passwordWarning = .seconds(86_400) },
         KeyChange("accounts.invitations.users", .configuration) { $0.accounts.invitations.users.toggle() },
         KeyChange("accounts.invitations.lifetime", .configuration) { $0.accounts.invitations.lifetime = .seconds(7200) },
         KeyChange("accounts.invitations.per-account", .configuration) { $0.accounts.invitations.perAccountMax += 1 },
