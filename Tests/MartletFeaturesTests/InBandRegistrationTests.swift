@@ -97,7 +97,7 @@ struct InBandRegistrationTests {
     @Test("no account is made that no password lets in, and that is said whether there is one of that name or not")
     func passwordless() throws {
         let record = Record()
-        let server = TestServer(registration: Self.settings(), audit: record)
+        let server = TestServer(audit: record, registration: Self.settings())
         server.createAccount("nurse")
         var rule = LoginRule(number: 1)
         rule.isStrong = true

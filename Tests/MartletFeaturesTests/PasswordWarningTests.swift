@@ -1,6 +1,7 @@
 import MartletCore
 import MartletFeatures
 import MartletTesting
+import MartletXML
 import MartletXMPP
 import Synchronization
 import Testing

@@ -71,7 +71,7 @@ struct SessionRestartTests {
         let id = try #require(juliet.received().first { $0.element.localName == "enabled" }?.element.attribute("id"))
         let next = server.restarted()
         next.advance(by: .seconds(seconds))
-        #expect(next.resume("juliet", previous: id, handled: 0).session == nil == (seconds >= 60))
+        #expect((next.resume("juliet", previous: id, handled: 0).session == nil) == (seconds >= 60))
         withExtendedLifetime((server, next)) {}
     }
 

@@ -297,7 +297,7 @@ struct ResumptionTests {
         let isOver = seconds >= 60
         #expect(romeo.received().contains { $0.element.attribute("type") == "unavailable" } == isOver)
         let again = server.resume("juliet", previous: id, handled: 0)
-        #expect(again.session == nil == isOver)
+        #expect((again.session == nil) == isOver)
         guard !isOver else { return }
         // From here on it lives by what has resumed it.
         again.breakConnection()

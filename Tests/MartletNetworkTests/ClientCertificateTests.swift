@@ -252,8 +252,8 @@ struct ClientCertificateTests {
                 let (client, _) = try await Self.connect(to: port, showing: nil)
                 _ = try await client.say(TestClient.plain(name), hear: "<success")
                 _ = try await client.say(TestClient.header(), hear: "</stream:features>")
-                let resume = "<resume xmlns='urn:xmpp:sm:3' previd='\(try #require(ids[name]))' h='0'/>"
-                _ = try await client.say(resume, hear: answer)
+                let id = try #require(ids[name])
+                _ = try await client.say("<resume xmlns='urn:xmpp:sm:3' previd='\(id)' h='0'/>", hear: answer)
             }
         }
     }

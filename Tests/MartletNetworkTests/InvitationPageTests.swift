@@ -45,10 +45,11 @@ private final class Desk: RegisteringStage {
 @Suite("The page of an invitation (XEP-0401 §4.2)")
 struct InvitationPageTests {
     private func with(
-        _ settings: NetworkSettings = .test, _ listener: ListenerConfiguration = .http, _ body: (Desk, TestClient) async throws -> Void
+        _ settings: NetworkSettings = .test, _ listener: ListenerConfiguration = .http, _ certificates: ClientCertificateSettings = .init(),
+        _ body: (Desk, TestClient) async throws -> Void
     ) async throws {
         let desk = Desk()
-        let server = try await TestServer([listener], settings: settings, features: [desk])
+        let server = try await TestServer([listener], settings: settings, features: [desk], clientCertificates: ClientCertificates(certificates, nil))
         let result: Result<Void, any Error>
         do {
             let client = try await TestClient.connect(to: try #require(server.service.ports.first))
@@ -162,6 +163,7 @@ struct InvitationPageTests {
         try await with(settings) { desk, client in
             #expect(try await client.say(get("/invite/friend"), hear: "</html>\n").contains("<form"))
             _ = try await client.say(post("/invite/friend", "username=juliet&password=pencil&again=pencil"), hear: "422 ")
+            _ = try await client.hear("</html>\n")
             #expect(desk.all.isEmpty)
             _ = try await client.say(post("/invite/friend", "username=rosaline&password=pencil&again=pencil"), hear: "Welcome")
             #expect(desk.all.count == 1)
@@ -170,8 +172,16 @@ struct InvitationPageTests {
 
     @Test("a domain that lets nobody in without a certificate makes nobody an account with a password")
     func certificatesRequired() async throws {
-        let login = LoginPolicy(ClientStreamPolicy(), on: LoginConnection(at: "verona.example", isSecure: true, .required(nil)))
-        #expect(!WaysIn([login]).takeStrangers && !WaysIn([login]).takePassword(of: try BareJID(parsing: "rosaline@verona.example")))
+        var certificates = ClientCertificateSettings()
+        certificates.demands = ["verona.example": .require]
+        try await with(.test, .http, certificates) { desk, client in
+            for token in ["friend", "named"] {
+                #expect(!(try await client.say(get("/invite/\(token)"), hear: "</html>\n")).contains("<form"))
+                _ = try await client.say(post("/invite/\(token)", "username=rosaline&password=pencil&again=pencil"), hear: "403 ")
+                _ = try await client.hear("</html>\n")
+            }
+            #expect(desk.all.isEmpty)
+        }
     }
 
     @Test("what is no form is refused", arguments: [
