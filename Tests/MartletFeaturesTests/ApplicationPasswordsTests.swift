@@ -121,6 +121,48 @@ struct ApplicationPasswordsTests {
         #expect(text(ask("set", change, by: server.client("juliet/balcony"))).contains("type='result'"))
     }
 
+    /// By what somebody may come in that others can take back, or that is not the account's own.
+    enum Means: String, CaseIterable, Sendable { case certificate, grant, application }
+
+    private func session(by means: Means) -> TestClient {
+        switch means {
+        case .certificate: return server.client("juliet/phone", by: CertificateFingerprint(of: [0x30]))
+        case .grant:
+            let sighting = DeviceSighting(DeviceID(resource: "phone"), name: "phone", by: .grant, at: server.context.wallMilliseconds)
+            return server.client("juliet/phone", device: sighting)
+        case .application: return server.client("juliet/phone", application: "mail")
+        }
+    }
+
+    @Test("who can be shut out again makes no password that lasts, and does not remove the account (XEP-0077 §3.2)", arguments: Means.allCases)
+    func guards(means: Means) {
+        let phone = session(by: means)
+        let answer = text(execute("add", name: "for later", by: phone))
+        #expect(answer.contains("<forbidden") && !answer.contains("var='password'"))
+        let removal = "<query xmlns='jabber:iq:register'><remove/></query>"
+        for address in ["capulet.example", "juliet@capulet.example"] {
+            #expect(text(ask("set", removal, to: address, by: phone)).contains(means == .certificate ? "<not-authorized" : "<forbidden"))
+        }
+        #expect(stored().isEmpty && phone.closing == nil && server.store.contents[server.address("juliet")] != nil)
+        // Whoever knows the password may do both.
+        let juliet = server.client("juliet/balcony")
+        #expect(text(execute("add", name: "for later", by: juliet)).contains("completed"))
+        #expect(text(ask("set", removal, by: juliet)).contains("type='result'"))
+        #expect(server.store.contents[server.address("juliet")] == nil)
+    }
+
+    @Test("who is let in again by what can be taken back may no more than that, whatever his session could before (XEP-0198 §5)")
+    func resumedByGrant() throws {
+        let juliet = server.client("juliet/balcony")
+        juliet.manage(.enable(resumes: true, secondsMax: nil))
+        let id = try #require(juliet.received().first { $0.element.localName == "enabled" }?.element.attribute("id"))
+        juliet.breakConnection()
+        var proof = SessionProof()
+        proof.hasGrant = true
+        let resumed = server.resume("juliet", previous: id, handled: 0, by: proof)
+        #expect(text(execute("add", name: "for later", by: resumed)).contains("<forbidden"))
+    }
+
     @Test("who has come in by one neither sees devices nor revokes them (XEP-0494 §5)")
     func noDevices() {
         let mail = server.client("juliet/mail", application: "mail")

@@ -71,6 +71,28 @@ struct TokenIssuerTests {
         #expect(await outcome(issuer, try played.token(header: header)) == .failure(.critical))
     }
 
+    private static let kinds: [(member: String, isForAccess: Bool)] = [
+        ("", true), (#","typ":"JWT""#, true), (#","typ":"jwt""#, true), (#","typ":"at+jwt""#, true), (#","typ":"AT+JWT""#, true),
+        (#","typ":"application/at+jwt""#, true), (#","typ":"application/jwt""#, true), (#","typ":null"#, true), (#","typ":"""#, false),
+        (#","typ":"logout+jwt""#, false), (#","typ":"id+jwt""#, false), (#","typ":"dpop+jwt""#, false), (#","typ":"secevent+jwt""#, false),
+        (#","typ":"at+jwt+x""#, false), (#","typ":"application/application/jwt""#, false), (#","typ":"JOSE""#, false), (#","typ":" JWT""#, false),
+    ]
+
+    @Test("a token says that it is for access, or nothing of what it is for (RFC 8725 §3.11, RFC 9068 §2.1)", arguments: kinds)
+    func kind(member: String, isForAccess: Bool) async throws {
+        let played = PlayedIssuer()
+        let issuer = TokenIssuer(try PlayedIssuer.settings(), played.fetch)
+        let outcome = await outcome(issuer, try played.token(header: #"{"alg":"ES256","kid":"first"\#(member)}"#))
+        #expect(outcome == (isForAccess ? Self.juliet : .failure(.otherKind)))
+    }
+
+    @Test("a kind that is no text makes a token none")
+    func kindWithoutText() async throws {
+        let played = PlayedIssuer()
+        let issuer = TokenIssuer(try PlayedIssuer.settings(), played.fetch)
+        #expect(await outcome(issuer, try played.token(header: #"{"alg":"ES256","kid":"first","typ":1}"#)) == .failure(.malformed))
+    }
+
     @Test("garbage is no token, and nothing is asked about it", arguments: ["a", "a.b", "a.b.c", "..", "a.b.c.d", "eyJhbGciOiJFUzI1NiJ9.e30.", "e30.e30.AA"])
     func garbage(text: String) async throws {
         let played = PlayedIssuer()
