@@ -97,6 +97,9 @@ struct TokenLoginTests {
     func application() async throws {
         let record = RecordedLogins()
         try await Self.with(audit: record) { world in
+            let keys = try [TestAccounts.keys(.sha256)].remade(of: try #require(PreparedPassword("eraser")))
+            let password = StoredApplicationPassword(name: "mail", keys: keys, created: 0)
+            try await world.server.store.commit([.account(.addApplicationPassword(world.juliet, password))])
             let client = try await world.connect()
             let success = try await client.say(Self.password(Self.wish(.none) + Self.bind, password: "eraser"), hear: Self.headerEnd)
             #expect(success.contains("<bound ") && Self.given(in: success) == nil)
