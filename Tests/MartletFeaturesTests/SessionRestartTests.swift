@@ -179,7 +179,7 @@ struct SessionRestartTests {
             #expect(SavedSession(from: &cut) == nil)
         }
         var other = whole
-        other.setInteger(4 as UInt8, at: 0)
+        other.setInteger(5 as UInt8, at: 0)
         #expect(SavedSession(from: &other) == nil)
     }
 }

@@ -1,5 +1,5 @@
-package import MartletCore
 package import Crypto
+package import MartletCore
 package import MartletXMPP
 internal import NIOCore
 
