@@ -46,6 +46,7 @@ struct SlapdTests {
     @Test("an entry is added, compared, changed, renamed, read and deleted (RFC 4511 §4.5-4.10)")
     func operations() async throws {
         let slapd = try Slapd()
+        defer { withExtendedLifetime(slapd) {} }
         let connection = try await bound(slapd.plain, as: try Self.service())
         let entry = LDAPEntry(
             Self.dave,
@@ -73,6 +74,7 @@ struct SlapdTests {
     @Test("a search brings what its filter says, and what else is said of it")
     func search() async throws {
         let slapd = try Slapd()
+        defer { withExtendedLifetime(slapd) {} }
         let connection = try await bound(slapd.plain, as: try Self.service())
         let request = SearchRequest(Self.people, .singleLevel, .equality("xmppEnabled", Array("TRUE".utf8)), attributes: ["uid"])
         let found = try await connection.entries(of: request, max: 10)
@@ -92,6 +94,7 @@ struct SlapdTests {
     @Test("two thousand entries come page by page, also where only five hundred are given at once (RFC 2696)")
     func pages() async throws {
         let slapd = try Slapd { $0.sizeLimit = 500 }
+        defer { withExtendedLifetime(slapd) {} }
         slapd.stop()
         try slapd.load(
             (0..<2_000).map { "dn: uid=m\($0),\(Self.people)\nobjectClass: inetOrgPerson\nuid: m\($0)\ncn: M \($0)\nsn: M\n" }.joined(separator: "\n"))
@@ -107,6 +110,7 @@ struct SlapdTests {
     @Test("the server says what it can do (RFC 4512 §5.1)")
     func root() async throws {
         let slapd = try Slapd()
+        defer { withExtendedLifetime(slapd) {} }
         let root = try await TestDirectory.dial().open(slapd.plain).rootDSE()
         #expect(root.namingContexts == ["dc=example,dc=org"] && !root.isActiveDirectory)
         #expect(root.controls.isSuperset(of: [LDAPControlType.syncRequest, LDAPControlType.pagedResults, LDAPControlType.postRead]))
@@ -117,6 +121,7 @@ struct SlapdTests {
     @Test("a search that waits for changes is told of them (RFC 4533 §3.4)")
     func persist() async throws {
         let slapd = try Slapd()
+        defer { withExtendedLifetime(slapd) {} }
         let connection = try await bound(slapd.plain, as: try Self.service())
         let sync = SyncRequestControl(.refreshAndPersist).control(isCritical: true)
         let request = SearchRequest(Self.people, .singleLevel, .present("uid"), attributes: ["uid"])
@@ -133,6 +138,7 @@ struct SlapdTests {
     @Test("the directory knows by whom it is asked (RFC 4532), and a password is changed by whom it is (RFC 3062)")
     func passwords() async throws {
         let slapd = try Slapd()
+        defer { withExtendedLifetime(slapd) {} }
         try slapd.setPassword("alicepw", of: Self.alice)
         let connection = try await bound(slapd.plain, as: .simple(name: Self.alice, try Self.password("alicepw")))
         #expect(try await connection.whoAmI() == "dn:\(Self.alice)")
@@ -153,6 +159,7 @@ struct SlapdTests {
     @Test("nobody in particular may ask little (RFC 4513 §5.1.1)")
     func anonymous() async throws {
         let slapd = try Slapd()
+        defer { withExtendedLifetime(slapd) {} }
         let connection = try await bound(slapd.plain, as: .anonymous)
         #expect(try await connection.whoAmI() == "")
         await #expect(throws: DirectoryFailure.refused(LDAPResult(.insufficientAccessRights))) { try await connection.entry(named: Self.alice) }
@@ -161,6 +168,7 @@ struct SlapdTests {
     @Test("keys of RFC 5803 serve for SCRAM, and both sides prove that they know them", arguments: ScramHash.allCases)
     func scram(_ hash: ScramHash) async throws {
         let slapd = try Slapd()
+        defer { withExtendedLifetime(slapd) {} }
         let keys = try ScramKeys.derive(password: try Self.password("bobpw"), salt: Array(1...16), iterations: 4_096, hash: hash)
         try slapd.modify("dn: \(Self.bob)\nchangetype: modify\nadd: authPassword\nauthPassword: \(keys.text)\n")
         let connection = try await TestDirectory.dial().open(slapd.plain)
@@ -174,6 +182,7 @@ struct SlapdTests {
     @Test("on the machine's own socket the system says who we are (SASL EXTERNAL)")
     func external() async throws {
         let slapd = try Slapd()
+        defer { withExtendedLifetime(slapd) {} }
         let connection = try await bound(slapd.local, as: .external)
         #expect(try await connection.whoAmI() == "dn:\(Slapd.service)")
     }
@@ -193,6 +202,7 @@ struct SlapdTests {
     @Test("TLS protects a connection from its start, or by StartTLS, and SASL PLAIN with it")
     func tls() async throws {
         let slapd = try Slapd { $0.hasTLS = true }
+        defer { withExtendedLifetime(slapd) {} }
         try slapd.modify("dn: \(Self.bob)\nchangetype: modify\nadd: userPassword\nuserPassword: bobpw\n")
         let dial = TestDirectory.dial(startTLS: .required, tls: Self.trusting(slapd))
         for address in [slapd.secure, slapd.plain, .secure(host: "127.0.0.1", port: slapd.securePort)] {
@@ -204,6 +214,7 @@ struct SlapdTests {
     @Test("a client's certificate says who we are (RFC 4513 §5.2.3)")
     func clientCertificate() async throws {
         let slapd = try Slapd { ($0.hasTLS, $0.knowsClients) = (true, true) }
+        defer { withExtendedLifetime(slapd) {} }
         let dial = TestDirectory.dial(startTLS: .required, tls: Self.trusting(slapd, asClient: true))
         for address in [slapd.secure, slapd.plain] {
             let connection = try await bound(address, as: .external, dial)
@@ -214,6 +225,7 @@ struct SlapdTests {
     @Test("a server for which nobody vouches is not talked to")
     func untrusted() async throws {
         let slapd = try Slapd { $0.hasTLS = true }
+        defer { withExtendedLifetime(slapd) {} }
         let dial = TestDirectory.dial(startTLS: .required, tls: Self.trusting(slapd, "other.pem"))
         for address in [slapd.secure, slapd.plain] {
             await #expect(throws: DirectoryFailure.insecure("its certificate is not trusted, or has expired")) { _ = try await dial.open(address) }
@@ -223,6 +235,7 @@ struct SlapdTests {
     @Test("nor is one whose certificate is for another name")
     func anotherName() async throws {
         let slapd = try Slapd { ($0.hasTLS, $0.certificateName) = (true, "elsewhere.example") }
+        defer { withExtendedLifetime(slapd) {} }
         let dial = TestDirectory.dial(startTLS: .required, tls: Self.trusting(slapd))
         for address in [slapd.secure, slapd.plain, .secure(host: "127.0.0.1", port: slapd.securePort)] {
             do {
@@ -237,6 +250,7 @@ struct SlapdTests {
     @Test("authorities that cannot be read are no reason to believe anybody")
     func noAuthorities() async throws {
         let slapd = try Slapd { $0.hasTLS = true }
+        defer { withExtendedLifetime(slapd) {} }
         do {
             _ = try await TestDirectory.dial(tls: Self.trusting(slapd, "missing.pem")).open(slapd.secure)
             Issue.record("it was believed")
@@ -258,6 +272,7 @@ struct SlapdTests {
     @Test("a bind says whether a password is right, and what the policy has to say of it")
     func policy() async throws {
         let slapd = try Slapd { $0.hasPolicy = true }
+        defer { withExtendedLifetime(slapd) {} }
         let pool = Self.pool(Self.servers(slapd))
         let (right, wrong) = (try Self.password("alicepw"), try Self.password("wrong"))
         // He has no password, and she is nobody.
@@ -291,6 +306,7 @@ struct SlapdTests {
     @Test("passwords are verified at the same time, each for whose it is")
     func manyPasswords() async throws {
         let slapd = try Slapd()
+        defer { withExtendedLifetime(slapd) {} }
         try slapd.setPassword("alicepw", of: Self.alice)
         let pool = Self.pool(Self.servers(slapd))
         let (right, wrong) = (try Self.password("alicepw"), try Self.password("wrong"))
@@ -311,6 +327,7 @@ struct SlapdTests {
     @Test("a server that hangs costs its own timers' time and no more, and is left alone after three of them")
     func hangs() async throws {
         let slapd = try Slapd()
+        defer { withExtendedLifetime(slapd) {} }
         let time = ManualTime()
         let servers = Self.servers(slapd, nil, time) { $0.operationTimeout = .milliseconds(200) }
         let pool = Self.pool(servers)
@@ -329,6 +346,7 @@ struct SlapdTests {
     @Test("a TLS handshake that does not go on is given up in time")
     func hangingHandshake() async throws {
         let slapd = try Slapd { $0.hasTLS = true }
+        defer { withExtendedLifetime(slapd) {} }
         slapd.kill(SIGSTOP)
         let dial = TestDirectory.dial(startTLS: .required, tls: Self.trusting(slapd)) { $0.connectTimeout = .milliseconds(300) }
         for address in [slapd.secure, slapd.plain] {
@@ -340,6 +358,7 @@ struct SlapdTests {
     @Test("a server that hangs is found out although nothing is asked of it")
     func quiet() async throws {
         let slapd = try Slapd()
+        defer { withExtendedLifetime(slapd) {} }
         let dial = TestDirectory.dial { ($0.pingInterval, $0.operationTimeout) = (.milliseconds(100), .milliseconds(200)) }
         let connection = try await bound(slapd.plain, as: try Self.service(), dial)
         let sync = SyncRequestControl(.refreshAndPersist).control(isCritical: true)
@@ -352,6 +371,7 @@ struct SlapdTests {
     @Test("a server that was killed is asked again when it is back")
     func restarted() async throws {
         let slapd = try Slapd()
+        defer { withExtendedLifetime(slapd) {} }
         let time = ManualTime()
         var settings = DirectoryClient.Settings()
         settings.identity = try Self.service()
