@@ -106,6 +106,8 @@ final class Slapd {
             log += String(decoding: more, as: UTF8.self)
         }
         try #require(log.contains("slapd starting"), "slapd did not start: \(log)")
+        // It says so before it listens.
+        for number in [port] + (options.hasTLS ? [securePort] : []) { while process.isRunning, !FreePort.isHeard(number) { sched_yield() } }
     }
 
     /// At once, since it would wait for whoever reads nothing of what it says. What it has answered is on disk.
@@ -316,6 +318,16 @@ private final class FreePort {
         }
         try #require(isBound)
         number = Int(UInt16(bigEndian: address.sin_port))
+    }
+
+    /// Whether somebody listens there.
+    static func isHeard(_ number: Int) -> Bool {
+        let caller = socket()
+        defer { close(caller) }
+        var address = address(number)
+        return withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(caller, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0 }
+        }
     }
 
     /// Somebody else may have it now.

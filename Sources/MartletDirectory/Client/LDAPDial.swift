@@ -185,8 +185,9 @@ private final class LDAPChannelHandler: ChannelInboundHandler {
     }
 
     private func end(_ why: DirectoryFailure) {
-        connection.ended(why)
+        // First this: the connection closes the channel, which comes back here.
         protected.fail(why)
+        connection.ended(why)
     }
 }
 
