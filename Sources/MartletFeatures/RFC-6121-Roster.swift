@@ -62,8 +62,10 @@ package struct RosterManagement: IQResponder, StreamFeatureProvider {
         for child in item.children where child.isNamed("group", .roster) { groups.append(child.text) }
         let former = home.roster[contact]?.groups ?? []
         let change = try home.roster.set(contact, name: item.attribute("name"), groups: groups, owner: home.address, limits: limits)
+        // What groups say of a contact that they put there is so already.
+        guard let change else { return HomeDecision(.empty) }
         let account = home.address
-        let leavesGroup = !Set(former).isSubset(of: groups)
+        let leavesGroup = !Set(former).isSubset(of: home.roster[contact]?.groups ?? [])
         return HomeDecision(.empty, writes: [change.write(home.id)], rosterChange: change) { router, context in
             if leavesGroup { router.leftGroup(contact, of: account, context) }
         }

@@ -20,8 +20,7 @@ private struct Subject {
 
     @discardableResult
     mutating func set(_ contact: BareJID, name: String? = nil, groups: [String] = []) throws(StanzaError) -> RosterItem? {
-        let change = try roster.set(contact, name: name, groups: groups, owner: juliet, limits: limits)
-        write(change)
+        if let change = try roster.set(contact, name: name, groups: groups, owner: juliet, limits: limits) { write(change) }
         return roster[contact]
     }
 

@@ -92,8 +92,12 @@ package final class AccountHome {
 
     /// Takes over what is on disk. What only memory knows, sessions and a replay that is under way, stays.
     ///
-    /// - Parameter usedNames: up to here names may have been given to messages of the account that were never stored.
-    func install(_ stored: StoredAccount, usedNames: UInt64) {
+    /// - Parameters:
+    ///   - usedNames: up to here names may have been given to messages of the account that were never stored.
+    ///   - shared: what groups put into the roster of an account that was not in memory. Of what changes there while it is, its sessions are told
+    ///     (``Router/sharingChanged(of:_:)``).
+    func install(_ stored: StoredAccount, usedNames: UInt64, shared: () -> SharedRoster?) {
+        let former = id == stored.id && stage == .stale ? roster : nil
         if id != stored.id { lastActivity = nil }
         // Of an account that is read anew memory knows more: who has what in hand.
         if id != stored.id || stage != .stale {
@@ -103,7 +107,8 @@ package final class AccountHome {
         id = stored.id
         isEnabled = stored.isEnabled
         isAdmin = stored.isAdmin
-        roster = Roster(stored)
+        roster = Roster(stored, shared: former == nil ? shared() : nil)
+        if let former { roster.keepSharing(of: former) }
         blockList = BlockList(stored.blocked)
         lastActivity = [lastActivity, stored.lastActivity].compactMap(\.self).max { $0.time < $1.time }
         lastViewID = max(lastViewID, stored.lastViewID, stage == .stale ? 0 : usedNames)

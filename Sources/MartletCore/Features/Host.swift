@@ -36,11 +36,13 @@ package final class Host: Sendable {
     package let delegating: (any DelegatingStage)?
     package let watching: (any WatchingStage)?
     package let listening: (any DomainStage)?
+    /// Who says which contacts accounts have because of groups; `nil` where there are none.
+    package let sharedRosters: (any SharedRosterSource)?
     private let routes: [Namespace: [IQRoute]]
 
     package init(
         domain: BareJID, limits: HostLimits = HostLimits(), policy: AccessPolicy = AccessPolicy(), features: [any Feature],
-        service: (any DomainService)? = nil, servesSubdomains: Bool = false
+        service: (any DomainService)? = nil, servesSubdomains: Bool = false, sharedRosters: (any SharedRosterSource)? = nil
     ) throws(RouteConflict) {
         self.domain = domain
         self.limits = limits
@@ -48,6 +50,7 @@ package final class Host: Sendable {
         self.features = features
         self.service = service
         self.servesSubdomains = servesSubdomains
+        self.sharedRosters = sharedRosters
         screening = features.compactMap { $0 as? any ScreeningStage }.filter(\.isScreening)
         annotating = features.compactMap { $0 as? any AnnotatingStage }
         fanOut = features.compactMap { $0 as? any FanOutStage }
@@ -96,6 +99,12 @@ package final class Host: Sendable {
         delegating?.handler(kind, child, at: scope, by: asker()) ?? handler(kind, child, at: scope)
     }
 
+    /// What groups put into an account's roster. Under the lock of the account's shard.
+    func sharedRoster(of account: BareJID) -> SharedRoster? {
+        guard let sharedRosters else { return nil }
+        return SharedRoster(sharedRosters.sharing(of: account), of: account, itemsMax: limits.sharedItemsMax)
+    }
+
     /// Whether one of the features answers requests of a namespace.
     package static func answers(_ feature: any Feature, in namespace: String) -> Bool {
         (feature as? any IQResponder)?.routes.contains { $0.namespace.name == namespace } ?? false
@@ -113,6 +122,8 @@ package struct HostLimits: Hashable, Sendable {
     /// Sessions of one account at a time; at most 64, the width of ``SessionSet``.
     package var sessionsMax = 16
     package var rosterItemsMax = 1_000
+    /// Contacts that groups put into an account's roster besides (``SharedRoster``). Past it, the groups that come last by name are left out.
+    package var sharedItemsMax = 1_000
     /// Groups of one roster item.
     package var rosterGroupsMax = 50
     package var blockedMax = 1_000

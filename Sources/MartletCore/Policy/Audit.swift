@@ -71,6 +71,8 @@ package enum AuditEvent: Hashable, Sendable {
     /// An administrator has changed what the domain tells those who come (XEP-0133); whether there is something now.
     case greetingSet(BareJID, String, isSet: Bool, by: String)
     case configurationReloaded(by: String, changed: [String])
+    /// Groups, by name, would put more contacts into an account's roster than there may be.
+    case sharedGroupsLeftOut(BareJID, groups: [String])
 }
 
 package protocol AuditSink: Sendable {

@@ -29,6 +29,7 @@ extension Router {
                     credentials.changed(address, in: placement)
                     endSessions(of: address, error, except: survivor)
                 }
+                if case .success = outcome { noteStanding(of: address, after: change, context) }
                 reload(address, context)
                 done(outcome.map { true })
             }
@@ -95,7 +96,8 @@ extension Router {
     }
 
     /// An account was created in the store. That it was not there is forgotten.
-    package func accountCreated(_ address: BareJID, _ context: LoopContext) {
+    package func accountCreated(_ address: BareJID, isEnabled: Bool = true, _ context: LoopContext) {
+        standingChanged(of: address, isThere: isEnabled, context)
         let shard = placement.shard(of: address)
         guard shard.withLock({ shard.home(address) != nil }) else { return }
         withHome(of: address, context) { [self] home, context in
@@ -106,6 +108,14 @@ extension Router {
     }
 
     // MARK: Steps
+
+    private func noteStanding(of address: BareJID, after change: AccountChange, _ context: LoopContext) {
+        switch change {
+        case .setEnabled(_, let isEnabled): standingChanged(of: address, isThere: isEnabled, context)
+        case .delete: standingChanged(of: address, isThere: false, context)
+        default: break
+        }
+    }
 
     /// Under the lock. A device that has set a new password knows it, and no other does.
     private func proof(of survivor: FullJID?, _ home: AccountHome, _ change: AccountChange) -> [Write] {
@@ -213,8 +223,9 @@ extension Router {
             home.lastTicket = ticket
             // What anybody wants of the account from now on waits for what the store says of it.
             reload(home, context)
-            context.afterCommit(ticket) { [self] _, outcome in
+            context.afterCommit(ticket) { [self] context, outcome in
                 if case .success = outcome {
+                    standingChanged(of: address, isThere: false, context)
                     credentials.changed(address, in: placement)
                     after()
                 }
@@ -231,8 +242,10 @@ private struct Farewell {
 
     /// As if every item of the roster were removed (RFC 6121 §2.5.2), and every open request denied.
     static func all(of roster: Roster) -> [Farewell] {
-        var rest = roster
-        let items = roster.shownItems.compactMap { item -> Farewell? in
+        // Of the groups that it was in others learn by their source.
+        let own = roster.withoutSharing
+        var rest = own
+        let items = own.shownItems.compactMap { item -> Farewell? in
             guard let removal = try? rest.remove(item.contact), !removal.stanzas.isEmpty else { return nil }
             return Farewell(contact: item.contact, stanzas: removal.stanzas)
         }

@@ -66,7 +66,9 @@ extension Router {
             }
             switch result {
             case .success(let stored?):
-                home.install(stored, usedNames: ids.used)
+                let host = context.hosts.host(of: address)
+                home.install(stored, usedNames: ids.used) { host?.sharedRoster(of: address) }
+                if let shared = home.roster.shared, !shared.leftOut.isEmpty { context.after { [self] _ in note(shared, of: address) } }
                 home.mayResend = resent.has(sender: address)
                 if home.documents.has(.conversions) { context.hosts.host(of: address)?.eventing?.loaded(home, self, context) }
             case .success(nil):

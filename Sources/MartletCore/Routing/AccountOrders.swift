@@ -37,15 +37,17 @@ package struct AccountCreation: Sendable {
 extension Router {
     /// All of them, or none.
     ///
-    /// - Parameter others: what is written together with them.
+    /// - Parameters:
+    ///   - others: what is written together with them.
+    ///   - areEnabled: what these say of that.
     package func createAccounts(
-        _ accounts: [AccountCreation], with others: [Write] = [], by: String, on mailbox: LoopMailbox
+        _ accounts: [AccountCreation], with others: [Write] = [], areEnabled: Bool = true, by: String, on mailbox: LoopMailbox
     ) async throws(AccountRefusal) {
         let writes = accounts.map { Write.account(.create($0.address, credentials: $0.keys, isAdmin: $0.isAdmin)) }
         do throws(StoreError) { try await store.commit(writes + others) } catch { throw .store(error) }
         await withCheckedContinuation { continuation in
             mailbox.run { [self] context in
-                for account in accounts { accountCreated(account.address, context) }
+                for account in accounts { accountCreated(account.address, isEnabled: areEnabled, context) }
                 continuation.resume()
             }
         }
@@ -179,7 +181,7 @@ extension Router {
             }
             audit.record(.accountDeleted(address, by: by))
         }
-        try await createAccounts([AccountCreation(address, [])], with: [.account(.setEnabled(address, false))], by: by, on: mailbox)
+        try await createAccounts([AccountCreation(address, [])], with: [.account(.setEnabled(address, false))], areEnabled: false, by: by, on: mailbox)
     }
 
     /// Everything of the account is on disk: from now on its people can log in, unless they could not where it comes from.
@@ -188,6 +190,7 @@ extension Router {
     ) async throws(AccountRefusal) {
         let changes: [Write] = [.account(.setCredentials(address, keys)), .account(.setEnabled(address, isEnabled))]
         do throws(StoreError) { try await store.commit(changes) } catch { throw .store(error) }
+        mailbox.run { [self] context in standingChanged(of: address, isThere: isEnabled, context) }
         // What came in meanwhile was decided by what there was then.
         let shard = placement.shard(of: address)
         shard.withLock { if let nodes = shard.serviceHome(address) { shard.remove(nodes) } }

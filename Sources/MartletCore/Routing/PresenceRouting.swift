@@ -51,10 +51,11 @@ extension Router {
             let isFirst = !home.hasAvailableSession
             home.sessions[index].presence = stanza
             home.sessions[index].priority = priority
+            home.sessions[index].announcements &+= 1
             let entry = home.sessions[index]
             tellOwnSessions(stanza, home, context)
             if !wasAvailable { context.hosts.host(of: home.address)?.watching?.presenceChanged(stanza, of: home, context) }
-            broadcast(stanza, Array(home.roster.subscribers), home, context)
+            broadcast(stanza, of: entry, home, context)
             if !wasAvailable {
                 introduce(entry, home, context)
                 probeContacts(of: entry, home, context)
@@ -101,13 +102,23 @@ extension Router {
 
     /// Probes go to everybody whose presence the account may see (RFC 6121 §4.3).
     private func probeContacts(of entry: SessionEntry, _ home: AccountHome, _ context: LoopContext) {
-        let contacts = Array(home.roster.subscriptions)
+        let contacts = home.roster.subscriptions
         guard !contacts.isEmpty else { return }
-        let blockList = home.blockList
-        context.after { [self] context in
-            for contact in contacts where !blockList.blocks(.bare(contact)) {
-                probe(contact, for: .full(entry.address), ref: entry.ref, context)
-            }
+        let (account, blockList) = (home.address, home.blockList)
+        context.after { [self] context in probe(contacts[...], for: entry, of: account, blockList, context) }
+    }
+
+    private func probe(_ contacts: ArraySlice<BareJID>, for entry: SessionEntry, of account: BareJID, _ blockList: BlockList, _ context: LoopContext) {
+        for contact in contacts.prefix(Self.fanOutPerTurn) where !blockList.blocks(.bare(contact)) {
+            probe(contact, for: .full(entry.address), ref: entry.ref, context)
+        }
+        let rest = contacts.dropFirst(Self.fanOutPerTurn)
+        guard !rest.isEmpty else { return }
+        context.mailbox.run { [self] context in
+            let isAvailable = withResidentHome(account) { home in home.index(of: entry.ref).map { home.sessions[$0].isAvailable } ?? false } ?? false
+            guard isAvailable else { return }
+            probe(rest, for: entry, of: account, blockList, context)
+            context.runEffects()
         }
     }
 
@@ -132,16 +143,33 @@ extension Router {
         }
     }
 
-    private func broadcast(_ stanza: Stanza, _ contacts: [BareJID], _ home: AccountHome, _ context: LoopContext) {
+    private func broadcast(_ stanza: Stanza, of entry: SessionEntry, _ home: AccountHome, _ context: LoopContext) {
+        let contacts = home.roster.subscribers
         guard !contacts.isEmpty else { return }
         let receivers = home.blockList.isEmpty ? contacts : contacts.filter { !home.blockList.blocks(.bare($0)) }
         show(stanza, toWatchersOf: receivers, context)
-        context.after { [self] context in multicast(stanza, to: receivers, context) }
+        let (session, announcements) = (entry.address, entry.announcements)
+        context.after { [self] context in multicast(stanza, to: receivers[...], number: announcements, of: session, context) }
     }
 
+    /// Contacts that hear of a presence, or are asked for theirs, before the loop does something else: an account may be in a group of thousands.
+    package static let fanOutPerTurn = 500
+
     /// One presence to many contacts. The only way in which presence fans out.
-    func multicast(_ stanza: Stanza, to contacts: [BareJID], _ context: LoopContext) {
-        for contact in contacts { deliverPresence(stanza, to: .bare(contact), origin: nil, context) }
+    ///
+    /// - Parameter number: which of the session's it is. Who has not heard of it when there is a newer one hears only that.
+    private func multicast(_ stanza: Stanza, to contacts: ArraySlice<BareJID>, number: UInt32, of session: FullJID, _ context: LoopContext) {
+        for contact in contacts.prefix(Self.fanOutPerTurn) { deliverPresence(stanza, to: .bare(contact), origin: nil, context) }
+        let rest = contacts.dropFirst(Self.fanOutPerTurn)
+        guard !rest.isEmpty else { return }
+        context.mailbox.run { [self] context in
+            let newest = withResidentHome(session.bare) { home in home.index(of: session).map { home.sessions[$0].announcements } } ?? nil
+            // A session that is gone has said so, and nothing after that.
+            let isNewest = if let newest { newest == number } else if case .presence(.unavailable) = stanza.kind { true } else { false }
+            guard isNewest else { return }
+            multicast(stanza, to: rest, number: number, of: session, context)
+            context.runEffects()
+        }
     }
 
     // MARK: Unavailable
@@ -158,14 +186,15 @@ extension Router {
 
     /// Under the lock.
     func withdraw(at index: Int, _ home: AccountHome, _ stanza: Stanza?, _ context: LoopContext) {
+        guard home.sessions[index].isAvailable || !home.sessions[index].directed.isEmpty else { return }
+        home.sessions[index].announcements &+= 1
         let entry = home.sessions[index]
-        guard entry.isAvailable || !entry.directed.isEmpty else { return }
         let unavailable = stanza ?? ServerPresence.unavailable(from: entry.address)
         if entry.isAvailable {
             // A session that the server ends hears only why it ended.
             tellOwnSessions(unavailable, home, except: stanza == nil ? entry.ref : nil, context)
             context.hosts.host(of: home.address)?.watching?.presenceChanged(unavailable, of: home, context)
-            broadcast(unavailable, Array(home.roster.subscribers), home, context)
+            broadcast(unavailable, of: entry, home, context)
         }
         withdrawDirected(entry, unavailable, home, context)
         forgetRequests(to: entry.address, of: home, context)
@@ -179,8 +208,7 @@ extension Router {
     /// Whoever got directed presence and would not hear otherwise (RFC 6121 §4.6.3).
     private func withdrawDirected(_ entry: SessionEntry, _ unavailable: Stanza, _ home: AccountHome, _ context: LoopContext) {
         guard !entry.directed.isEmpty else { return }
-        let receivers = Set(home.roster.subscribers)
-        let others = entry.directed.filter { !entry.isAvailable || !receivers.contains($0.bare) }
+        let others = entry.directed.filter { !entry.isAvailable || !home.roster.state(of: $0.bare).from }
         guard !others.isEmpty else { return }
         context.after { [self] context in
             for address in others { deliverPresence(unavailable, to: address, origin: nil, context) }
@@ -293,6 +321,8 @@ extension Router {
         guard case .presence(let type) = stanza.kind,
             case .deliver(let recipients) = DeliveryRules.presence(type, to: to, sessions: home.sessions), !recipients.isEmpty
         else { return }
+        // He hears of nobody who is not in his roster for want of room.
+        if let shared = home.roster.shared, case .bare = to, shared.leavesOut(stanza.from.bare), !home.roster.state(of: stanza.from.bare).to { return }
         if isOfPeer, home.roster.state(of: stanza.from.bare).to {
             tell(home, thatGone: home.remotePresences.note(type, from: stanza.from), context)
             noteInterests(stanza, host, home, context)

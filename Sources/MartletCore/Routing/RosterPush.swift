@@ -16,7 +16,7 @@ package enum RosterPush {
     package static func encode(_ change: RosterChange, _ roster: Roster, from account: BareJID?, to address: JID, id: String) -> EncodedStanza {
         StanzaBuilder.iq(.set, from: account.map(JID.bare), to: address, id: id) { writer in
             writer.element("query", .roster, ["ver": roster.versionName(of: change.version)]) { writer in
-                switch change {
+                switch roster.shown(change) {
                 case .item(let item): write(item, to: &writer)
                 case .removal(let removal):
                     writer.element("item", .roster, ["jid": removal.contact.description, "subscription": "remove"])

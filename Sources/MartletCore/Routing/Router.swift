@@ -13,6 +13,8 @@ package final class Router: Sendable {
     package let audit: any AuditSink
     package let settings: RouterSettings
     package let credentials = CredentialChanges()
+    /// What groups do to rosters.
+    let sharing = SharingChanges()
     /// Requests of all shards that wait for an answer (``AwaitedAnswers``).
     let awaitedCount = Atomic<Int>(0)
     /// What clients may send again that was logged before the start.

@@ -233,7 +233,7 @@ extension Router {
     }
 
     /// Hears what the account has published.
-    private func admit(_ contact: BareJID, at address: BareJID, _ context: LoopContext) {
+    func admit(_ contact: BareJID, at address: BareJID, _ context: LoopContext) {
         guard let eventing = context.hosts.host(of: address)?.eventing else { return }
         _ = withResidentHome(address) { home in eventing.admitted(contact, at: home, self, context) }
     }

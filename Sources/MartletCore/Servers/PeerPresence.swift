@@ -128,8 +128,8 @@ extension Router {
             guard home.hasAvailableSession, home.isInMemory else { return }
             let account = home.address
             let presences = home.sessions.compactMap(\.presence)
-            let asked = home.roster.subscriptions.filter { $0.domainpart == domain && !home.blocks(.bare($0)) }
-            let told = home.roster.subscribers.filter { $0.domainpart == domain && !home.blocks(.bare($0)) }
+            let asked = home.roster.ownSubscriptions.filter { $0.domainpart == domain && !home.blocks(.bare($0)) }
+            let told = home.roster.ownSubscribers.filter { $0.domainpart == domain && !home.blocks(.bare($0)) }
             guard !asked.isEmpty || !told.isEmpty else { return }
             context.after { [self] context in
                 for contact in told {

@@ -23,6 +23,8 @@ package struct SessionEntry: Sendable {
     let slot: UInt8
     /// The last presence without `to`, once the session sent one; `nil` while it is only connected (RFC 6121 §4.7.2).
     package var presence: Stanza?
+    /// How often it has said to all contacts how it is: what it said before that is not said any more.
+    var announcements: UInt32 = 0
     /// −128…127; means something only with a presence (RFC 6121 §4.7.2.3).
     package var priority: Int8 = 0
     package var flags: SessionFlags = []

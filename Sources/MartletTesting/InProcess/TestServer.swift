@@ -21,6 +21,8 @@ package final class TestServer {
     package let components = ComponentRegistry()
     /// Follows no list until a test says so.
     package let sharedLists: SharedListKeeper
+    /// There are none until a test says so.
+    let groups: TestGroups
     private let hosts: HostTable
     private let settings: RouterSettings
     private var otherLoops: [EmbeddedEventLoop] = []
@@ -63,6 +65,8 @@ package final class TestServer {
         configuration.sharedLists = sharedLists
         configuration.certificates = CertificatesOnTrust()
         let features = features ?? StandardFeatures.all
+        let groups = TestGroups()
+        self.groups = groups
         let rooms = domains.map { domain in
             do {
                 return try StandardFeatures.rooms(at: BareJID(parsing: "conference.\(domain)"), name: "Rooms", roomSettings, configuration)
@@ -90,7 +94,7 @@ package final class TestServer {
                 configuration.services = [.init(try BareJID(parsing: "conference.\(domain)"), name: "Rooms")]
                 let address = try BareJID(parsing: domain)
                 configuration.components = components.map { ComponentGrant(registry.component($0.name), $0.powers, over: address) }
-                return try Host(domain: address, limits: limits, policy: policy, features: features(configuration))
+                return try Host(domain: address, limits: limits, policy: policy, features: features(configuration), sharedRosters: groups)
             } catch {
                 preconditionFailure("no host can be made of \(domain): \(error)")
             }
@@ -145,6 +149,7 @@ package final class TestServer {
         domain = crashed.domain
         hosts = crashed.hosts
         sharedLists = crashed.sharedLists
+        groups = crashed.groups
         context = LoopContext(loop: loop, hosts: hosts, store: store, time: time, random: random)
     }
 

@@ -124,6 +124,10 @@ package struct AuditLog: AuditSink {
             log.notice(isSet ? "greeting set" : "greeting deleted", metadata: ["domain": "\(domain)", "kind": "\(kind)", "by": "\(by)"])
         case .configurationReloaded(let by, let changed):
             log.notice("configuration reloaded", metadata: ["by": "\(by)", "changed": "\(changed.joined(separator: "; "))"])
+        case .sharedGroupsLeftOut(let account, let groups):
+            log.notice(
+                "groups have more contacts for an account than limits.shared-roster-items",
+                metadata: ["account": "\(account)", "count": "\(groups.count)", "left-out": "\(groups.prefix(20).joined(separator: "; "))"])
         }
     }
 }

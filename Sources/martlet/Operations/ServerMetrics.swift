@@ -118,7 +118,7 @@ package final class ServerMetrics: Sendable {
             .keysAdded, .applicationPasswordMade, .applicationPasswordRevoked, .deviceRevoked, .deviceNamed, .certificateAdded, .certificateRemoved,
             .certificateRefused, .archiveRead, .archivePurged, .greetingSet,
             .roomRead, .roomPurged, .roomCreated, .roomDestroyed, .roomAffiliationSet, .roomConfigured, .roomCommand, .sessionClosed, .announced, .invited, .invitationRevoked,
-            .uploadsDeleted, .reportsDeleted, .peerStreamsClosed, .configurationReloaded: break
+            .uploadsDeleted, .reportsDeleted, .peerStreamsClosed, .configurationReloaded, .sharedGroupsLeftOut: break
         }
     }
 
