@@ -154,6 +154,17 @@ struct SessionRestartTests {
         withExtendedLifetime((server, next)) {}
     }
 
+    @Test("a session into whose roster groups have put something else meanwhile is not resumed: its client would not learn of that", arguments: [false, true])
+    func otherGroups(areOthers: Bool) {
+        server.share([server.group("Theatre", "juliet", "romeo")])
+        let (juliet, id) = managed("juliet/balcony", server)
+        if areOthers { server.shareUntold([server.group("Theatre", "juliet", "nurse")]) }
+        let next = server.restarted()
+        let resumed = next.resume("juliet", previous: id, handled: 0)
+        #expect(resumed.received().first?.element.localName == (areOthers ? "failed" : "resumed"))
+        withExtendedLifetime((server, next, juliet)) {}
+    }
+
     @Test("what was written down is read as it was, and nothing else is read")
     func bytes() throws {
         let address = try FullJID(parsing: "juliet@capulet.example/balcony")
@@ -163,6 +174,7 @@ struct SessionRestartTests {
         session.priority = -128
         session.flags = [.carbons]
         session.application = "mail"
+        session.sharing = "0123"
         session.directed = [try JID("romeo@montague.example/a"), try JID("montague.example")]
         session.unacknowledged = [.init(stanza: EncodedStanza(ByteBuffer(string: "<message/>")), time: 5, view: .max, isStored: true)]
         var whole = ByteBuffer()
@@ -171,7 +183,7 @@ struct SessionRestartTests {
         let read = try #require(SavedSession(from: &buffer))
         #expect(buffer.readableBytes == 0)
         #expect(read.address == address && read.account == session.account && read.resumptionID == "x" && read.seconds == 600 && read.time == -1)
-        #expect(read.handled == .max && read.acknowledged == 3 && read.presence == session.presence && read.priority == -128 && read.application == "mail")
+        #expect(read.handled == .max && read.acknowledged == 3 && read.presence == session.presence && read.priority == -128 && read.application == "mail" && read.sharing == "0123")
         #expect(read.flags == session.flags && read.directed == session.directed)
         #expect(read.unacknowledged.map(\.view) == [.max] && read.unacknowledged.map(\.isStored) == [true] && read.unacknowledged.map(\.time) == [5])
         for length in 0..<whole.readableBytes {

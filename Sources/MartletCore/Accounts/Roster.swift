@@ -183,11 +183,16 @@ extension Roster {
     }
 
     /// What is pushed of a contact that groups have put into the roster, have changed, or have taken out.
-    func sharedChange(of contact: BareJID) -> RosterChange {
+    ///
+    /// - Parameter version: up to which clients have been told what the user has changed.
+    func sharedChange(of contact: BareJID, told version: UInt64) -> RosterChange {
         guard var item = self[contact], item.subscription.isInRoster else { return .removal(RosterRemoval(contact: contact, version: version)) }
         item.version = version
         return .item(item)
     }
+
+    /// Tells what groups put into it from anything else that they might; empty if they do not, and the same as no other while clients are being told.
+    var sharingName: String { isTellingShared ? "-" : shared?.digest ?? "" }
 
     /// The user's own part alone.
     var withoutSharing: Roster {

@@ -35,16 +35,16 @@ extension Router {
     private func save(_ session: ClientSession, _ context: LoopContext) -> SavedSession? {
         guard let (management, handled) = session.saved() else { return nil }
         let home = session.home
-        let entry: SessionEntry? = home.shard.withLock {
+        let left: (entry: SessionEntry, sharing: String)? = home.shard.withLock {
             guard let index = home.index(of: session.ref) else { return nil }
             let entry = home.sessions.remove(at: index)
             // On disk they wait for the account; nobody else is to have them.
             home.offline.deliveries.release(entry.slots)
             storeCursorNow(of: home)
-            return entry
+            return (entry, home.roster.sharingName)
         }
         session.drop()
-        guard let entry, let resumption = management.resumption else { return nil }
+        guard let (entry, sharing) = left, let resumption = management.resumption else { return nil }
         var saved = SavedSession(
             address: entry.address, account: home.id, resumptionID: resumption.id, seconds: resumption.seconds,
             time: entry.detachedAt ?? context.time.wallMilliseconds, handled: handled, acknowledged: management.unacknowledged.acknowledged)
@@ -56,6 +56,7 @@ extension Router {
         saved.device = entry.device
         saved.application = entry.ref.application
         saved.proof = entry.proof
+        saved.sharing = sharing
         return saved
     }
 
@@ -78,8 +79,10 @@ extension Router {
     /// Under the lock.
     private func restore(_ saved: SavedSession, _ home: AccountHome, _ context: LoopContext) {
         guard home.isResident, home.id == saved.account, let slot = home.slots.firstFree, home.index(of: saved.address) == nil else { return }
-        // One that nobody can resume ends at once, when everybody is there who has to hear of it.
-        let secondsLeft = home.isEnabled ? saved.secondsLeft(at: context.time.wallMilliseconds) : 1
+        // One that nobody can resume ends at once, when everybody is there who has to hear of it. What groups have done meanwhile its client would
+        // not learn: it asks for the roster as it begins anew.
+        let isUpToDate = saved.sharing == home.roster.sharingName
+        let secondsLeft = home.isEnabled && isUpToDate ? saved.secondsLeft(at: context.time.wallMilliseconds) : 1
         let ref = SessionRef(id: nextSessionID(), mailbox: context.mailbox, isScreened: !home.blockList.isEmpty, application: saved.application)
         ref.session = ClientSession(saved, ref: ref, home: home, router: self, context: context, secondsLeft: secondsLeft)
         var entry = SessionEntry(ref: ref, address: saved.address, slot: slot)
@@ -90,7 +93,7 @@ extension Router {
         entry.device = saved.device
         entry.proof = saved.proof
         entry.needsCertificate = saved.proof.isCertified
-        entry.resumptionID = saved.resumptionID
+        entry.resumptionID = isUpToDate ? saved.resumptionID : nil
         entry.detachedAt = saved.time
         home.sessions.append(entry)
         home.shard.noteUse(home)

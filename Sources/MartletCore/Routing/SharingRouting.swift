@@ -33,7 +33,7 @@ extension Router {
 
     private func begin(_ pace: SharingChanges.Pace, _ context: LoopContext) {
         switch pace {
-        case .underWay: break
+        case .nothing: break
         case .now: context.mailbox.run { [self] context in takeSharing(context) }
         case .later: takeSharingLater(context)
         }
@@ -106,7 +106,7 @@ extension Router {
 
     private func endTelling(_ context: LoopContext) {
         switch sharing.end() {
-        case .underWay: break
+        case .nothing: break
         case .now, .later: takeSharingLater(context)
         }
     }
@@ -125,9 +125,10 @@ extension Router {
                 case (true, true), (false, false): break
                 }
             }
-            for contact in shown.dropLast() { pushRosterChange(home.roster.sharedChange(of: contact), home, context) }
+            let told = home.toldRosterVersion
+            for contact in shown.dropLast() { pushRosterChange(home.roster.sharedChange(of: contact, told: told), home, context) }
             if isLast { home.roster.toldSharing() }
-            if let last = shown.last { pushRosterChange(home.roster.sharedChange(of: last), home, context) }
+            if let last = shown.last { pushRosterChange(home.roster.sharedChange(of: last, told: told), home, context) }
         }
         for contact in gained { beginSeeing(contact, by: change.account, context) }
         for contact in lost { endSeeing(contact, by: change.account, context) }
@@ -150,8 +151,8 @@ extension Router {
 
 /// Changes of groups that wait, so that one thing is told at a time.
 final class SharingChanges: Sendable {
-    /// Whether whoever has something to tell begins with it.
-    enum Pace: Hashable, Sendable { case underWay, now, later }
+    /// When whoever has something to tell begins with it. Nothing is to be done where something is told already, or there is nothing to tell.
+    enum Pace: Hashable, Sendable { case nothing, now, later }
 
     private struct State {
         var accounts: Set<BareJID> = []
@@ -170,8 +171,7 @@ final class SharingChanges: Sendable {
     func add(_ accounts: some Sequence<BareJID>, atOnceMax: Int) -> Pace {
         state.withLockedValue { state in
             state.accounts.formUnion(accounts)
-            guard !state.isUnderWay else { return .underWay }
-            guard !state.accounts.isEmpty else { return .underWay }
+            guard !state.isUnderWay, !state.accounts.isEmpty else { return .nothing }
             state.isUnderWay = true
             return state.accounts.count > atOnceMax ? .later : .now
         }
@@ -180,7 +180,7 @@ final class SharingChanges: Sendable {
     func add(_ account: BareJID, isThere: Bool) -> Pace {
         state.withLockedValue { state in
             state.standings[account] = isThere
-            guard !state.isUnderWay else { return .underWay }
+            guard !state.isUnderWay else { return .nothing }
             state.isUnderWay = true
             return .now
         }
@@ -197,7 +197,7 @@ final class SharingChanges: Sendable {
     func end() -> Pace {
         state.withLockedValue { state in
             state.isUnderWay = !state.accounts.isEmpty || !state.standings.isEmpty
-            return state.isUnderWay ? .later : .underWay
+            return state.isUnderWay ? .later : .nothing
         }
     }
 

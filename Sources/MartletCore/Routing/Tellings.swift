@@ -13,6 +13,12 @@ enum Telling {
 extension AccountHome {
     /// Under the lock.
     func tell(_ telling: Telling, after ticket: CommitTicket) { tellings.append((ticket, telling)) }
+
+    /// The version of the roster up to which everything was told that the user has changed. Under the lock.
+    var toldRosterVersion: UInt64 {
+        for case (_, .rosterChange(let change)) in tellings { return change.version &- 1 }
+        return roster.version
+    }
 }
 
 extension Router {

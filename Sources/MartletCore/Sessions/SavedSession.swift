@@ -25,6 +25,8 @@ package struct SavedSession: Sendable {
     /// By whose password it has come in, if it is not the account's own.
     package var application: String?
     package var proof = SessionProof()
+    /// What groups had put into the roster, as far as the client knew (``Roster/sharingName``).
+    package var sharing = ""
 
     package init(
         address: FullJID, account: AccountID, resumptionID: String, seconds: Int, time: Int64, handled: UInt32, acknowledged: UInt32
@@ -52,7 +54,7 @@ extension SavedSession {
 
 extension SavedSession {
     private static let version: UInt8 = 4
-    /// The ones before, which did not know by what sessions were let in, of no passwords for applications, and of no devices.
+    /// The ones before, which knew neither by what sessions were let in nor of groups, of no passwords for applications, and of no devices.
     private static let versionWithoutProof: UInt8 = 3
     private static let versionWithoutApplication: UInt8 = 2
     private static let versionWithoutDevice: UInt8 = 1
@@ -74,6 +76,7 @@ extension SavedSession {
         buffer.write(ByteBuffer(string: application ?? ""))
         buffer.writeMultipleIntegers(UInt8(proof.isCertified ? 1 : 0), UInt8(proof.hasGrant ? 1 : 0), proof.ends ?? .max)
         buffer.write(ByteBuffer(bytes: proof.certificate?.bytes ?? []))
+        buffer.write(ByteBuffer(string: sharing))
     }
 
     /// `nil` for bytes that ``write(to:)`` did not write, or another version of it.
@@ -106,7 +109,8 @@ extension SavedSession {
         guard let hasApplication = buffer.readInteger(as: UInt8.self), let application = buffer.text() else { return nil }
         if hasApplication == 1 { self.application = application }
         guard version > Self.versionWithoutProof else { return }
-        guard readProof(&buffer) else { return nil }
+        guard readProof(&buffer), let sharing = buffer.text() else { return nil }
+        self.sharing = sharing
     }
 
     private mutating func readProof(_ buffer: inout ByteBuffer) -> Bool {

@@ -32,6 +32,9 @@ extension TestServer {
         run()
     }
 
+    /// The groups are these for whoever comes from now on, such as after a restart.
+    package func shareUntold(_ groups: [SharedGroup]) { _ = self.groups.replace(groups) }
+
     /// A group whose members see each other, or whom others see.
     package func group(_ name: String, _ members: String..., seenBy others: [String]? = nil) -> SharedGroup {
         let audience = others.map { SharedGroup.Audience.others([SharedMembers($0.map(address))]) } ?? .members
