@@ -318,7 +318,7 @@ struct SharedGroupBookTests {
     func everybody() throws {
         let stranger = try BareJID(parsing: "juliet@example.org")
         let book = SharedGroupBook()
-        _ = book.replace([definition("G", .everybody)], accounts: [juliet, romeo, stranger])
+        _ = book.replace([definition("G", .everybody())], accounts: [juliet, romeo, stranger])
         #expect(seen(book, by: juliet) == ["romeo both"])
         #expect(seen(book, by: stranger) == [])
     }
@@ -348,7 +348,7 @@ struct SharedGroupBookTests {
 
     @Test("what has not changed concerns nobody")
     func unchanged() {
-        let definitions = [definition("G", .everybody), definition("H", .accounts([juliet]), .groups(["G"]))]
+        let definitions = [definition("G", .everybody()), definition("H", .accounts([juliet]), .groups(["G"]))]
         let book = SharedGroupBook()
         #expect(book.replace(definitions, accounts: [juliet, romeo]) == [juliet, romeo])
         #expect(book.replace(definitions, accounts: [romeo, juliet]) == [])
@@ -360,14 +360,14 @@ struct SharedGroupBookTests {
         let book = SharedGroupBook()
         book.beginReading()
         _ = book.accountsChanged([romeo: true, nurse: false])
-        _ = book.replace([definition("G", .everybody)], accounts: [juliet, nurse])
+        _ = book.replace([definition("G", .everybody())], accounts: [juliet, nurse])
         #expect(seen(book, by: juliet) == ["romeo both"])
     }
 
     @Test("without groups nothing is known, and those who were in one are concerned")
     func noGroups() {
         let book = SharedGroupBook()
-        _ = book.replace([definition("G", .everybody)], accounts: [juliet, romeo])
+        _ = book.replace([definition("G", .everybody())], accounts: [juliet, romeo])
         #expect(book.replace([]) == [juliet, romeo])
         #expect(!book.hasAccounts)
         #expect(book.accountsChanged([nurse: true]) == [])

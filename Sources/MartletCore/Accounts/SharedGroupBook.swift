@@ -4,8 +4,8 @@ import Synchronization
 /// A group as an operator writes it down.
 package struct SharedGroupDefinition: Hashable, Sendable {
     package enum Members: Hashable, Sendable {
-        /// All accounts of the domain.
-        case everybody
+        /// All accounts of the domain, and some of other domains.
+        case everybody(besides: [BareJID] = [])
         /// Those that exist, of whatever domain of this server. Nobody of another server is in a group.
         case accounts([BareJID])
     }
@@ -53,6 +53,13 @@ package final class SharedGroupBook: SharedRosterSource {
     /// - Returns: all whose sharing is another one because of that.
     package func replace(_ definitions: [SharedGroupDefinition], accounts: Set<BareJID>? = nil) -> Set<BareJID> {
         changing { $0.replace(definitions, accounts: accounts) }
+    }
+
+    /// Whoever is in a group or sees one.
+    package var everybodyConcerned: Set<BareJID> {
+        groups.withLock { $0 }.reduce(into: []) { all, group in
+            for set in [group.members] + group.watchers { all.formUnion(set.names.keys) }
+        }
     }
 
     package func accountsChanged(_ standings: [BareJID: Bool]) -> Set<BareJID> { changing { $0.note(standings) } }
@@ -124,10 +131,14 @@ private struct SharedGroupPages {
 
     private mutating func members(of definition: SharedGroupDefinition, before: [BareJID: SharedMembers], _ former: SharedMembers?) -> SharedMembers {
         switch definition.members {
-        case .everybody: everybody(of: definition.domain, before: before)
-        case .accounts(let named): Self.members(named.filter { accounts?.contains($0) ?? false }, former)
+        case .everybody(let others) where others.isEmpty: everybody(of: definition.domain, before: before)
+        case .everybody(let others):
+            Self.members(Set(everybody(of: definition.domain, before: before).names.keys).union(existing(others)), former)
+        case .accounts(let named): Self.members(existing(named), former)
         }
     }
+
+    private func existing(_ named: [BareJID]) -> [BareJID] { named.filter { accounts?.contains($0) ?? false } }
 
     private mutating func audience(
         of definition: SharedGroupDefinition, _ members: [String: SharedMembers], before: [BareJID: SharedMembers]
@@ -135,7 +146,7 @@ private struct SharedGroupPages {
         switch definition.audience {
         case .members: .members
         case .everybody: .others([everybody(of: definition.domain, before: before)])
-        case .groups(let names): .others(names.compactMap { members[SharedGroupDefinition($0, at: definition.domain, members: .everybody).id] })
+        case .groups(let names): .others(names.compactMap { members[SharedGroupDefinition($0, at: definition.domain, members: .accounts([])).id] })
         }
     }
 

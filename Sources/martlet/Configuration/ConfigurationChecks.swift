@@ -28,6 +28,7 @@ struct ConfigurationChecks {
         checkLimits()
         checkMechanisms()
         checkLoginRules()
+        checkSharedGroups()
         checkDataPolicies()
         checkControlSocket()
         checkPeers()
@@ -556,6 +557,17 @@ struct ConfigurationChecks {
         // Indexes in lists and in the file differ once an item was refused.
         guard !faulty.contains(where: { $0.hasPrefix("login-") || $0.hasPrefix("domains") || $0.hasPrefix("listeners") }) else { return }
         for finding in LoginRuleChecks(configuration).findings {
+            switch finding.severity {
+            case .error: report(finding.path, finding.message, hint: finding.hint)
+            case .warning: warn(finding.path, finding.message, hint: finding.hint)
+            }
+        }
+    }
+
+    private mutating func checkSharedGroups() {
+        // Indexes in lists and in the file differ once an item was refused.
+        guard !faulty.contains(where: { $0.hasPrefix("domains") }) else { return }
+        for finding in SharedGroupChecks(configuration).findings {
             switch finding.severity {
             case .error: report(finding.path, finding.message, hint: finding.hint)
             case .warning: warn(finding.path, finding.message, hint: finding.hint)

@@ -216,7 +216,9 @@ private struct ReferencePage {
             case .section(let inner):
                 write("| `\(name)` | mapping | | | \(escaped(key.summary)) |")
                 writeRows(inner, prefix: "\(name).")
-            case .entries: continue
+            case .entries(let inner, let change):
+                writeRow(name, "list of mappings", key, change)
+                writeRows(inner, prefix: "\(name)[].")
             }
         }
     }
@@ -231,7 +233,8 @@ private struct ReferencePage {
         case .unset: key.isRequired ? "required" : "not set"
         case .scalar(let text): "`\(YAMLText.scalar(text))`"
         case .list(let texts): texts.isEmpty ? "none" : texts.map { "`\($0)`" }.joined(separator: ", ")
-        case .section, .entries: ""
+        case .entries: "none"
+        case .section: ""
         }
     }
 

@@ -127,6 +127,12 @@ package enum ConfigurationSchema {
         .list(
             "admins", \.admins, of: .bareAddress, .reload, example: "admin@example.org",
             "Accounts with the admin role in this domain."),
+        .entries(
+            "shared-groups", \.sharedGroups, sharedGroup, .reload, counts: 0...sharedGroupsMax, identity: { $0.name },
+            """
+            Groups of accounts that are in rosters without anybody having asked: whoever sees a group has its members as contacts and sees their presence. \
+            At most limits.shared-roster-items in a roster.
+            """),
         .section(
             "contacts", \.contacts, contacts,
             """
@@ -289,6 +295,9 @@ package enum ConfigurationSchema {
             "parked-bytes", \.parkedBytesMax, .bytes(64 * kibibyte...(1024 * mebibyte)), .reload,
             "Most bytes of stanzas that wait while an account's data is loaded."),
         .value("roster-items", \.rosterItemsMax, .integer(1...100_000), .reload, "Most contacts of an account."),
+        .value(
+            "shared-roster-items", \.sharedRosterItemsMax, .integer(1...100_000), .reload,
+            "Most contacts that groups put into a roster besides. Past it, the groups that come last by name are left out, and the log says so."),
         .value(
             "offline-messages", \.offlineMessagesMax, .integer(0...1_000_000), .reload,
             "Most messages kept for an account that is offline. Further ones are refused, and their senders told."),

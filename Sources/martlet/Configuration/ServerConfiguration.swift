@@ -79,6 +79,7 @@ extension ServerConfiguration {
         /// Whose principals have accounts here.
         package var kerberosRealms: [String] = []
         package var admins: [String] = []
+        package var sharedGroups: [SharedGroup] = []
         package var contacts = Contacts()
         package var dataPolicy = DataPolicy()
 
@@ -169,6 +170,8 @@ extension ServerConfiguration {
         package var parkedStanzasMax = 256
         package var parkedBytesMax = 4 * 1024 * 1024
         package var rosterItemsMax = 5000
+        /// Of groups, besides.
+        package var sharedRosterItemsMax = 1000
         package var offlineMessagesMax = 1000
         package var offlineBytesMax = 32 * 1024 * 1024
         package var blockedAddressesMax = 1000

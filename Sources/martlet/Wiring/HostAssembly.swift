@@ -19,6 +19,7 @@ struct HostAssembly {
     let components: ComponentRegistry
     let uploads: Uploads
     let sharedLists: SharedListKeeper
+    let sharedGroups: SharedGroupBook
     /// `nil` where no files are relayed.
     var bytestreams: (any BytestreamRelay)?
 
@@ -43,7 +44,9 @@ struct HostAssembly {
             throw CommandFailure(.configuration, "\(domain.name) is not a domain")
         }
         return try make(domain) { features, policy throws(RouteConflict) in
-            try Host(domain: address, limits: HostLimits(configuration), policy: policy, features: StandardFeatures.all(features))
+            try Host(
+                domain: address, limits: HostLimits(configuration), policy: policy, features: StandardFeatures.all(features),
+                sharedRosters: configuration.hasSharedGroups ? sharedGroups : nil)
         }
     }
 
@@ -336,6 +339,7 @@ extension HostLimits {
         self.init()
         sessionsMax = configuration.limits.sessionsPerAccountMax
         rosterItemsMax = configuration.limits.rosterItemsMax
+        sharedItemsMax = configuration.limits.sharedRosterItemsMax
         blockedMax = configuration.limits.blockedAddressesMax
         offlineMessagesMax = configuration.messages.offline ? configuration.limits.offlineMessagesMax : 0
         offlineBytesMax = configuration.limits.offlineBytesMax

@@ -76,6 +76,7 @@ final class Server: Sendable {
         if let bytestreams { start.logs.registry.addProbe { ServerMetrics.set(bytestreams, in: $0) } }
         let operations = Self.operations(start.logs.registry, housekeeping, isReady, core)
         let socket = ControlListener(path: configuration.controlSocketPath, on: core.pool.group) { await control.answer($0, $1) }
+        do throws(StoreError) { try await core.sharedGroups.follow(configuration, core) } catch { throw CommandFailure(error, in: folder) }
         await Self.restoreSessions(core, folder, start.logs.server)
         if let federation { try await Self.resume(federation, core, start.logs.server) }
         await Self.followLists(core, configuration, start.logs.server)

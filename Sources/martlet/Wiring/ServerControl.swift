@@ -172,7 +172,8 @@ actor ServerControl {
         let hosts = try HostAssembly(
             configuration: next, time: time, uptime: core.uptime, audit: logs.audit, occupantSecret: core.occupantSecret, roomCounters: core.roomCounters,
             capabilities: core.capabilities, derivation: core.derivation, passwords: try PasswordRules(next), passwordExpiry: core.passwordExpiry,
-            components: core.components, uploads: core.uploads, sharedLists: core.sharedLists, bytestreams: core.bytestreams
+            components: core.components, uploads: core.uploads, sharedLists: core.sharedLists, sharedGroups: core.sharedGroups,
+            bytestreams: core.bytestreams
         ).table()
         let components = try ComponentAssembly(configuration: next).settings
         let peers = federation == nil ? nil : try FederationAssembly(configuration: next).settingsWithTrust()
@@ -184,6 +185,7 @@ actor ServerControl {
         let warnings = try loadCertificates(next)
         // From here on nothing fails.
         let oldLevel = loaded.configuration.log.level
+        let hasOtherLimit = configuration.limits.sharedRosterItemsMax != next.limits.sharedRosterItemsMax
         loaded = fresh
         configuration = next
         currentStopTimeout.withLockedValue { $0 = next.server.stopTimeout }
@@ -201,6 +203,9 @@ actor ServerControl {
         await renewal.apply(next)
         core.components.apply(components)
         core.sharedLists.follow(next, core)
+        do throws(StoreError) { try await core.sharedGroups.follow(next, core, limitChanged: hasOtherLimit) } catch {
+            logs.server.error("shared groups are as they were: the accounts cannot be read", metadata: ["why": "\(error)"])
+        }
         if !components.isEmpty, !componentPorts.isOpen, next.listeners.contains(where: \.kind.isForComponents) {
             logs.server.warning("components can connect after a restart", metadata: ["why": "there were none at the start, so no port is open for them"])
         }

@@ -22,6 +22,7 @@ struct ServerCore: Sendable {
     let uploads: Uploads
     let components: ComponentRegistry
     let sharedLists: SharedListKeeper
+    let sharedGroups: SharedGroupBook
     let bytestreams: (any BytestreamRelay)?
 
     struct Surroundings {
@@ -46,7 +47,7 @@ struct ServerCore: Sendable {
         let uptime = Uptime(surroundings.time)
         let store = try openStore(configuration, surroundings)
         let (roomCounters, capabilities, components) = (RoomCounters(), CapabilityCache(), ComponentRegistry())
-        let sharedLists = SharedListKeeper(time: surroundings.time)
+        let (sharedLists, sharedGroups) = (SharedListKeeper(time: surroundings.time), SharedGroupBook())
         let passwordLifetime = PasswordLifetime(milliseconds: configuration.accounts.passwordLifetimeMilliseconds, time: surroundings.time)
         let (uploads, secret, hosts): (Uploads, [UInt8], HostTable)
         do throws(CommandFailure) {
@@ -58,7 +59,8 @@ struct ServerCore: Sendable {
                 configuration: configuration, time: surroundings.time, uptime: uptime, audit: surroundings.audit, occupantSecret: secret,
                 roomCounters: roomCounters, capabilities: capabilities, derivation: surroundings.derivation,
                 passwords: try PasswordRules(configuration), passwordExpiry: EmbeddedPasswordExpiry(store: store, lifetime: passwordLifetime),
-                components: components, uploads: uploads, sharedLists: sharedLists, bytestreams: surroundings.bytestreams
+                components: components, uploads: uploads, sharedLists: sharedLists, sharedGroups: sharedGroups,
+                bytestreams: surroundings.bytestreams
             ).table()
         } catch {
             store.close()
@@ -80,7 +82,8 @@ struct ServerCore: Sendable {
             return ServerCore(
                 store: store, router: router, pool: pool, uptime: uptime, time: surroundings.time, occupantSecret: secret,
                 roomCounters: roomCounters, capabilities: capabilities, derivation: surroundings.derivation,
-                passwordLifetime: passwordLifetime, uploads: uploads, components: components, sharedLists: sharedLists, bytestreams: surroundings.bytestreams)
+                passwordLifetime: passwordLifetime, uploads: uploads, components: components, sharedLists: sharedLists,
+                sharedGroups: sharedGroups, bytestreams: surroundings.bytestreams)
         } catch {
             store.close()
             throw CommandFailure(error, in: configuration.server.dataFolder)

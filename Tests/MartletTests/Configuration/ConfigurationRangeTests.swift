@@ -48,6 +48,7 @@ struct ConfigurationRangeTests {
         KeyRange("limits.parked-stanzas", ["1", "100000"], not: ["0", "100001"]),
         KeyRange("limits.parked-bytes", ["64KiB", "1GiB"], not: ["63KiB", "1025MiB"]),
         KeyRange("limits.roster-items", ["1", "100000"], not: ["0", "100001"]),
+        KeyRange("limits.shared-roster-items", ["1", "100000"], not: ["0", "100001"]),
         KeyRange("limits.offline-messages", ["0", "1000000"], not: ["-1", "1000001"]),
         KeyRange("limits.offline-bytes", ["0B", "4GiB"], not: ["-1B", "4097MiB"]),
         KeyRange("limits.blocked-addresses", ["0", "100000"], not: ["-1", "100001"]),

@@ -60,6 +60,10 @@ struct ConfigurationReloadTests {
         KeyChange("domains.data-policy.encrypted-at-rest", .configuration) { $0.domains[0].dataPolicy.isEncryptedAtRest = true },
         KeyChange("domains.data-policy.backup-interval", .configuration) { $0.domains[0].dataPolicy.backupInterval = .seconds(86_400) },
         KeyChange("domains.data-policy.backup-retention", .configuration) { $0.domains[0].dataPolicy.backupRetention = .seconds(86_400) },
+        KeyChange("domains.shared-groups.name", .configuration) { $0.domains[0].sharedGroups[0].name = "Market" },
+        KeyChange("domains.shared-groups.members", .configuration) { $0.domains[0].sharedGroups[0].members = [.everybody] },
+        KeyChange("domains.shared-groups.share", .configuration) { $0.domains[0].sharedGroups[0].share = .all },
+        KeyChange("domains.shared-groups.visible-to", .configuration) { $0.domains[0].sharedGroups[0].visibleTo = ["Theatre"] },
         KeyChange("domains.contacts.support", .configuration) { $0.domains[0].contacts.support = ["mailto:a@example.org"] },
         KeyChange("login-groups.name", .connections) { $0.loginGroups[0].name = "others" },
         KeyChange("login-groups.accounts", .connections) { $0.loginGroups[0].accounts = ["a@example.org"] },
@@ -115,6 +119,7 @@ struct ConfigurationReloadTests {
         KeyChange("limits.parked-stanzas", .hosts) { $0.limits.parkedStanzasMax += 1 },
         KeyChange("limits.parked-bytes", .hosts) { $0.limits.parkedBytesMax += 1 },
         KeyChange("limits.roster-items", .hosts) { $0.limits.rosterItemsMax += 1 },
+        KeyChange("limits.shared-roster-items", .hosts) { $0.limits.sharedRosterItemsMax += 1 },
         KeyChange("limits.offline-messages", .hosts) { $0.limits.offlineMessagesMax += 1 },
         KeyChange("limits.offline-bytes", .hosts) { $0.limits.offlineBytesMax += 1 },
         KeyChange("limits.blocked-addresses", .hosts) { $0.limits.blockedAddressesMax += 1 },
@@ -358,6 +363,10 @@ struct ConfigurationReloadTests {
         var group = ServerConfiguration.LoginGroup()
         group.name = "operators"
         old.loginGroups = [group]
+        var shared = ServerConfiguration.SharedGroup()
+        shared.name = "Theatre"
+        shared.members = [.account("juliet@example.org")]
+        old.domains[0].sharedGroups = [shared]
         var rule = ServerConfiguration.LoginRule()
         rule.name = "operators"
         old.loginRules = [rule]
