@@ -97,6 +97,22 @@ struct PersonalEventingTests {
         #expect(events(garden) == [])
     }
 
+    @Test("who sees an account by a group hears what it has published and publishes, until he has left it (§4.3.4)")
+    func sharedGroup() {
+        let balcony = listener("juliet/balcony", "mood")
+        let orchard = listener("romeo/orchard", "mood")
+        publish("mood", "1", Self.mood, balcony)
+        for client in [balcony, orchard] { client.forget() }
+        server.share([server.group("Theatre", "juliet", "romeo")])
+        #expect(events(orchard) == ["juliet@capulet.example mood: 1"])
+        publish("mood", "2", Self.mood, balcony)
+        #expect(events(orchard) == ["juliet@capulet.example mood: 2"])
+        server.share([])
+        orchard.forget()
+        publish("mood", "3", Self.mood, balcony)
+        #expect(events(orchard) == [])
+    }
+
     @Test("an event is a headline from the account with what was published (§4.3.1)")
     func event() {
         server.befriend("juliet", "romeo")
