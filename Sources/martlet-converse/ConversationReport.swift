@@ -34,6 +34,7 @@ struct ConversationReport {
         of conversation: Conversation, over transport: any ConversationTransport, oracle: String?, tag: String
     ) -> Outcome {
         if conversation.needsManualClock, !transport.hasManualClock { return .skipped(reason: "needs a manual clock") }
+        if conversation.needsGroups, !transport.sharesGroups { return .skipped(reason: "needs shared groups") }
         let difference = oracle.flatMap { conversation.expectedDifferences[$0] }
         do {
             try ConversationRunner.run(conversation, over: transport, tag: tag)

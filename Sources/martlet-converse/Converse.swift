@@ -25,6 +25,12 @@ struct Converse: ParsableCommand {
             discussion: "{localpart}, {domain}, {jid} and {password} are replaced; the password is also on standard input."))
     var createAccountCommand: String
 
+    @Option(
+        help: ArgumentHelp(
+            "Shell command that sets the groups that are shared in rosters.",
+            discussion: "They come by standard input, as a list of YAML in the form of the key shared-groups. Without it, conversations with groups are skipped."))
+    var shareGroupsCommand: String?
+
     @Option(help: "Seconds to wait for a stanza that is expected.")
     var timeout = 5
 
@@ -42,7 +48,8 @@ struct Converse: ParsableCommand {
 
     func run() throws {
         let transport = TCPConversationTransport(
-            host: host, port: port, domain: domain, accountCommand: createAccountCommand, receiveTimeout: .seconds(timeout))
+            host: host, port: port, domain: domain, accountCommand: createAccountCommand, groupsCommand: shareGroupsCommand,
+            receiveTimeout: .seconds(timeout))
         var reports: [ConversationReport] = []
         for (number, file) in try conversationFiles().enumerated() {
             let report = ConversationReport(

@@ -161,10 +161,36 @@ struct ConversationParserTests {
         #expect(conversation.needsManualClock)
     }
 
+    @Test("groups are there before the first step, and become others in a step")
+    func groups() throws {
+        let conversation = try ConversationParser.parse(
+            """
+            title: t
+            section: s
+            group Theatre: romeo juliet
+            group Helpers: nurse, seen by juliet tybalt
+            client romeo/orchard
+            group Theatre becomes: romeo
+            group Helpers becomes:
+            """)
+        #expect(conversation.groups == [
+            .init(name: "Theatre", members: ["romeo", "juliet"], watchers: nil),
+            .init(name: "Helpers", members: ["nurse"], watchers: ["juliet", "tybalt"]),
+        ])
+        #expect(conversation.accounts == ["romeo", "juliet", "nurse", "tybalt"])
+        #expect(conversation.steps.map(\.act) == [
+            .shares(.init(name: "Theatre", members: ["romeo"], watchers: nil)), .shares(.init(name: "Helpers", members: [], watchers: nil)),
+        ])
+        #expect(conversation.needsGroups)
+    }
+
     @Test(
         "what is no statement is refused with its line",
         arguments: [
             ("client a/1\na/1 whispers", 4),
+            ("group Theatre", 3),
+            ("group The atre: a", 3),
+            ("client a/1\ngroup Theatre grows: a", 4),
             ("client a/1\na/1 sends:", 4),
             ("client a/1\na/1 connects\n  <x/>", 4),
             ("client a/1\nb/2 connects", 4),

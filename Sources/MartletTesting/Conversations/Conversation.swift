@@ -19,6 +19,8 @@ package struct Conversation: Hashable, Sendable {
     package var rooms: [String]
     /// What is done to the rooms when the clients are online and before the first step, in this order.
     package var roomSetups: [RoomSetup]
+    /// Groups that there are before the first client comes online, whose members others have as contacts without having asked.
+    package var groups: [Group] = []
     /// The clients and bare streams that take part, in the order in which they are brought online.
     package var participants: [Participant]
     /// What happens then.
@@ -28,6 +30,20 @@ package struct Conversation: Hashable, Sendable {
     package struct Subscription: Hashable, Sendable {
         package var subscriber: String
         package var contact: String
+    }
+
+    /// Accounts that others, or each of them the others, have as contacts.
+    package struct Group: Hashable, Sendable {
+        package var name: String
+        package var members: [String]
+        /// Accounts that see the members; `nil`: the members.
+        package var watchers: [String]?
+
+        package init(name: String, members: [String], watchers: [String]?) {
+            self.name = name
+            self.members = members
+            self.watchers = watchers
+        }
     }
 
     /// One act before the first step, with which a room comes into the state that the conversation is about.
@@ -114,10 +130,19 @@ package struct Conversation: Hashable, Sendable {
         case isDisconnected(String)
         /// Only where the clock is a manual one.
         case timePasses(Duration)
+        /// The group is that from now on; without members there is none any more.
+        case shares(Group)
     }
 
     package enum Order: Hashable, Sendable {
         case asWritten, any
+    }
+
+    /// Whether the conversation needs a server that has groups.
+    package var needsGroups: Bool {
+        !groups.isEmpty || steps.contains { step in
+            if case .shares = step.act { true } else { false }
+        }
     }
 
     /// Whether the conversation moves the clock and so cannot run against a server that has a real one.

@@ -100,6 +100,9 @@ package struct ConversationParser {
                 try checkName(name, statement)
                 conversation.nobodies.append(name)
             }
+        case "group":
+            guard Self.group(rest, before: " becomes:") == nil else { return false }
+            conversation.groups.append(try group(rest, before: ":", statement))
         case "client":
             try readClient(rest, statement)
         case "stream":
@@ -120,6 +123,22 @@ package struct ConversationParser {
             return false
         }
         return true
+    }
+
+    /// `NAME: ACCOUNT…`, with `, seen by ACCOUNT…` behind it if others than the members see them.
+    private mutating func group(_ text: String, before colon: String, _ statement: Statement) throws(ConversationSyntaxError) -> Conversation.Group {
+        guard let (name, rest) = Self.group(text, before: colon) else { throw error(statement, "group NAME: ACCOUNT...") }
+        let parts = rest.split(separator: ", seen by ", maxSplits: 1, omittingEmptySubsequences: false).map { Self.words(String($0)) }
+        let group = Conversation.Group(name: name, members: parts.first ?? [], watchers: parts.count > 1 ? parts[1] : nil)
+        for account in group.members + (group.watchers ?? []) { try addAccount(account, statement) }
+        return group
+    }
+
+    private static func group(_ text: String, before colon: String) -> (name: String, rest: String)? {
+        guard let range = text.firstRange(of: colon) else { return nil }
+        let name = trimmed(String(text[..<range.lowerBound]))
+        let isPlain = !name.isEmpty && name.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber) }
+        return isPlain ? (name, trimmed(String(text[range.upperBound...]))) : nil
     }
 
     private mutating func readClient(_ text: String, _ statement: Statement) throws(ConversationSyntaxError) {
@@ -249,7 +268,7 @@ package struct ConversationParser {
 
     // MARK: The steps
 
-    private func act(of statement: Statement, block: String) throws(ConversationSyntaxError) -> Conversation.Act {
+    private mutating func act(of statement: Statement, block: String) throws(ConversationSyntaxError) -> Conversation.Act {
         let act = try blockAct(of: statement, block: block)
         if let act {
             guard !block.isEmpty else { throw error(statement, "the block is missing") }
@@ -274,8 +293,9 @@ package struct ConversationParser {
         return nil
     }
 
-    private func plainAct(of statement: Statement) throws(ConversationSyntaxError) -> Conversation.Act {
+    private mutating func plainAct(of statement: Statement) throws(ConversationSyntaxError) -> Conversation.Act {
         let text = statement.text
+        if text.hasPrefix("group ") { return .shares(try group(Self.split(text).rest, before: " becomes:", statement)) }
         for verb in [" receives nothing", " receive nothing"] {
             if let names = Self.subject(of: text, before: verb) { return .receiveNothing(try knownList(names, statement)) }
         }

@@ -24,6 +24,8 @@ package final class ConversationRunner {
     private var accounts: [String: ConversationAccount] = [:]
     private var clients: [String: ConversationClient] = [:]
     private var names = ConversationNames()
+    /// As they are now.
+    private var groups: [Conversation.Group] = []
     /// Who has sent something that no round trip has followed yet.
     private var unsettled: Set<String> = []
 
@@ -82,6 +84,7 @@ package final class ConversationRunner {
             }
         }
         try establishSubscriptions()
+        if conversation.needsGroups { try share(conversation.groups) }
         for participant in conversation.participants {
             guard case .client(_, _, let setup) = participant.kind, setup.start != .later else { continue }
             try bringOnline(participant)
@@ -89,6 +92,13 @@ package final class ConversationRunner {
         for setup in conversation.roomSetups { try perform(setup) }
         try settleAll()
         clients.values.forEach { $0.discardReceived() }
+    }
+
+    private func share(_ new: [Conversation.Group]) throws(ConversationFailure) {
+        groups = new
+        func addresses(_ names: [String]) -> [String] { names.compactMap { accounts[$0]?.bareJID } }
+        let filled = new.map { Conversation.Group(name: $0.name, members: addresses($0.members), watchers: $0.watchers.map(addresses)) }
+        try transported { () throws(ConversationTransportError) in try transport.share(filled) }
     }
 
     /// Subscribes by the protocol's own means, with clients that are gone afterwards (RFC 6121 §3.1).
@@ -196,6 +206,9 @@ package final class ConversationRunner {
             // Only who has sent something is asked: a round trip of the others would be a sign of life.
             try settle(except: nil)
             try transported { () throws(ConversationTransportError) in try transport.advance(by: duration) }
+        case .shares(let group):
+            try settleAll()
+            try share(groups.filter { $0.name != group.name } + (group.members.isEmpty ? [] : [group]))
         }
     }
 

@@ -19,6 +19,17 @@ package protocol ConversationTransport: AnyObject {
 
     /// Moves the clock and lets everything happen that is due.
     func advance(by duration: Duration) throws(ConversationTransportError)
+
+    /// Whether `share(_:)` works.
+    var sharesGroups: Bool { get }
+
+    /// There are these groups from now on and no others, with addresses in place of names.
+    func share(_ groups: [Conversation.Group]) throws(ConversationTransportError)
+}
+
+extension ConversationTransport {
+    package var sharesGroups: Bool { false }
+    package func share(_ groups: [Conversation.Group]) throws(ConversationTransportError) { throw .noGroups }
 }
 
 /// One connection; what is read on it is bytes.
@@ -47,6 +58,7 @@ package enum ConversationTransportError: Error, Hashable, CustomStringConvertibl
     case badAddress(String)
     case commandFailed(String, status: Int32)
     case noManualClock
+    case noGroups
 
     package var description: String {
         switch self {
@@ -54,6 +66,7 @@ package enum ConversationTransportError: Error, Hashable, CustomStringConvertibl
         case .badAddress(let text): "'\(text)' is no IP address"
         case .commandFailed(let command, let status): "'\(command)' ended with status \(status)"
         case .noManualClock: "the clock of this server cannot be moved"
+        case .noGroups: "this server cannot be told of groups"
         }
     }
 }

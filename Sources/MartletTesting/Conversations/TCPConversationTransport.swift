@@ -9,16 +9,20 @@ package final class TCPConversationTransport: ConversationTransport {
     private let host: String
     private let port: UInt16
     private let accountCommand: String
+    private let groupsCommand: String?
     private let receiveTimeout: Duration
 
     /// - Parameters:
     ///   - accountCommand: a shell command that creates an account. `{localpart}`, `{domain}`, `{jid}` and `{password}`
     ///     are replaced, and the password also comes as a line of standard input. None of them has characters that
     ///     mean something to a shell.
+    ///   - groupsCommand: a shell command that gets groups as lines of standard input, each as an entry of a list of YAML in the form of our own
+    ///     configuration (`domains[].shared-groups`), and returns when there are these and no others; `nil` if the server has none.
     ///   - receiveTimeout: how long to wait for bytes that a conversation expects.
     package init(
-        host: String, port: UInt16, domain: String, accountCommand: String, receiveTimeout: Duration = .seconds(5)
+        host: String, port: UInt16, domain: String, accountCommand: String, groupsCommand: String? = nil, receiveTimeout: Duration = .seconds(5)
     ) {
+        self.groupsCommand = groupsCommand
         self.host = host
         self.port = port
         self.domain = domain
@@ -32,10 +36,32 @@ package final class TCPConversationTransport: ConversationTransport {
             "{localpart}": localpart, "{domain}": domain, "{jid}": localpart + "@" + domain, "{password}": password,
         ]
         for (name, value) in values { command = Self.replacing(name, by: value, in: command) }
+        try Self.run(command, telling: password + "\n")
+    }
+
+    private static func run(_ command: String, telling input: String) throws(ConversationTransportError) {
         guard let pipe = popen(command, "w") else { throw .system(call: "popen", number: errno) }
-        fputs(password + "\n", pipe)
+        fputs(input, pipe)
         let status = pclose(pipe)
         guard status == 0 else { throw .commandFailed(command, status: status) }
+    }
+
+    package var sharesGroups: Bool { groupsCommand != nil }
+
+    package func share(_ groups: [Conversation.Group]) throws(ConversationTransportError) {
+        guard let groupsCommand else { throw .noGroups }
+        var lines: [String] = []
+        for group in groups {
+            lines.append(Self.line(group.name, group.members, group.watchers == nil ? "share: members" : "share: groups, visible-to: [\(group.name)Watchers]"))
+            // Who sees others is a group as well, which nobody sees but one that is not there.
+            if let watchers = group.watchers { lines.append(Self.line(group.name + "Watchers", watchers, "share: groups, visible-to: [Nobody]")) }
+        }
+        if groups.contains(where: { $0.watchers != nil }) { lines.append(Self.line("Nobody", ["nobody@\(domain)"], "share: members")) }
+        try Self.run(groupsCommand, telling: lines.map { $0 + "\n" }.joined())
+    }
+
+    private static func line(_ name: String, _ members: [String], _ share: String) -> String {
+        "- {name: \(name), members: [\(members.joined(separator: ", "))], \(share)}"
     }
 
     package func connect() throws(ConversationTransportError) -> any ConversationConnection {

@@ -28,6 +28,15 @@ package final class InProcessConversationTransport: ConversationTransport {
 
     package func advance(by duration: Duration) throws(ConversationTransportError) { server.advance(by: duration) }
 
+    package let sharesGroups = true
+
+    package func share(_ groups: [Conversation.Group]) throws(ConversationTransportError) {
+        server.share(groups.map { group in
+            let audience = group.watchers.map { SharedGroup.Audience.others([SharedMembers($0.map(server.address))]) }
+            return SharedGroup(id: group.name, name: group.name, members: SharedMembers(group.members.map(server.address)), audience: audience ?? .members)
+        })
+    }
+
     /// What an account source would say. The keys are derived when they are asked for, which costs a test nothing that is waited for.
     fileprivate func answer(_ question: SASLQuestion, about account: BareJID) -> SASLAnswer {
         let password = passwords[account]
