@@ -1,3 +1,4 @@
+import MartletCore
 import MartletDirectory
 import MartletLDAP
 import Testing
@@ -69,5 +70,14 @@ struct BindVerdictTests {
         for text in ["", "-1", "soon", "99999999999"] { #expect(Self.verdict(.success, "", expiring(text)) == .accepted(.init())) }
         #expect(Self.verdict(.constraintViolation, "Exceed password retry limit. Please try later.") == .locked)
         #expect(Self.verdict(.unwillingToPerform, "Account inactivated. Contact system administrator.") == .disabled)
+    }
+
+    @Test("of an account it is said no more than who guesses may know")
+    func accounts() {
+        let said: [(BindVerdict, AccountVerdict)] = [
+            (.accepted(.init(expiresIn: 5)), .ok), (.invalidCredentials, .badCredentials), (.locked, .badCredentials), (.disabled, .disabled),
+            (.expired, .expired), (.mustChange, .expired), (.unavailable(.resting), .unavailable),
+        ]
+        for (verdict, expected) in said { #expect(verdict.accountVerdict == expected) }
     }
 }

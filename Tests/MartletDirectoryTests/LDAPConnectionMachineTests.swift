@@ -1,5 +1,6 @@
 import MartletDirectory
 import MartletLDAP
+import MartletTesting
 import NIOCore
 import Testing
 
@@ -277,166 +278,40 @@ struct LDAPConnectionMachineTests {
         let id = try machine.begin(Self.startTLS).id
         #expect(machine.unbind() == [.fail(id, .closed), .close])
     }
-}
 
-@Suite("Which server of the directory is asked")
-struct ServerSelectionTests {
-    private static let start = NIODeadline.uptimeNanoseconds(1_000_000_000_000)
+    // MARK: Whatever happens
 
-    @Test("a server that cannot be reached is left alone, twice as long after each failure, up to the most")
-    func rests() {
-        var selection = ServerSelection(servers: 1)
-        var now = Self.start
-        var rests: [Int64] = []
-        for _ in 0..<8 {
-            selection.failed(0, at: now, jitter: 0)
-            let then = now
-            while !selection.admits(0, at: now) { now = now + .milliseconds(500) }
-            rests.append((now - then).nanoseconds / 1_000_000_000)
+    @Test("whatever a server says, each operation ends once, and none is left when the connection ends", arguments: 0..<200 as Range<UInt64>)
+    func anything(seed: UInt64) throws {
+        var numbers = SeededNumbers(seed: seed)
+        var machine = Machine()
+        var (begun, ended): (Set<Int32>, [Int32]) = ([], [])
+        func note(_ effects: [Machine.Effect]) {
+            for effect in effects {
+                switch effect {
+                case .answer(let id, _), .fail(let id, _): ended.append(id)
+                case .part(let id, _): #expect(begun.contains(id) && !ended.contains(id))
+                case .send, .beginTLS, .close: break
+                }
+            }
         }
-        #expect(rests == [1, 2, 4, 8, 16, 32, 60, 60])
-    }
-
-    @Test("jitter shortens a rest by half at most")
-    func jitter() {
-        var selection = ServerSelection(servers: 1)
-        selection.failed(0, at: Self.start, jitter: 1)
-        let tooEarly = selection.admits(0, at: Self.start + .milliseconds(499))
-        let then = selection.admits(0, at: Self.start + .milliseconds(500))
-        #expect(!tooEarly && then)
-    }
-
-    @Test("two timeouts in a row are nothing, three leave a server alone for ten seconds")
-    func breaker() {
-        var selection = ServerSelection(servers: 1)
-        let opened = (0..<3).map { _ in selection.timedOut(0, at: Self.start) }
-        #expect(opened == [false, false, true])
-        let early = selection.admits(0, at: Self.start + .milliseconds(9_999))
-        let then = selection.admits(0, at: Self.start + .seconds(10))
-        #expect(!early && then)
-    }
-
-    @Test("an answer in between begins the count anew")
-    func answered() {
-        var selection = ServerSelection(servers: 1)
-        for _ in 0..<10 {
-            let opened = (0..<2).map { _ in selection.timedOut(0, at: Self.start) }
-            #expect(opened == [false, false])
-            selection.answered(0)
+        for _ in 0..<200 {
+            let id = Int32.random(in: 0...12, using: &numbers)
+            switch Int.random(in: 0..<10, using: &numbers) {
+            case 0..<4:
+                let request = try #require(([Self.search, Self.search, Self.bind, Self.startTLS] + Self.answers.map(\.0)).randomElement(using: &numbers))
+                if let message = try? machine.begin(request) { begun.insert(message.id) }
+            case 4..<8:
+                let answer = try #require(([Self.entry, Self.bound, Self.done] + Self.answers.map(\.1)).randomElement(using: &numbers))
+                // Mostly about what is under way: otherwise the connection would not last.
+                let likely = begun.subtracting(ended).sorted().randomElement(using: &numbers) ?? id
+                note(machine.receive(message(Int.random(in: 0..<8, using: &numbers) == 0 ? id : likely, answer)))
+            case 8: note(machine.giveUp(id, .closed))
+            default: note(machine.secured())
+            }
         }
-        #expect(selection.isWell(0))
-    }
-
-    @Test("after the rest one attempt is made, and a second only if nothing is heard of the first")
-    func halfOpen() {
-        var selection = ServerSelection(servers: 1)
-        for _ in 0..<3 { _ = selection.timedOut(0, at: Self.start) }
-        let now = Self.start + .seconds(10)
-        let attempts = [selection.admits(0, at: now), selection.admits(0, at: now), selection.admits(0, at: now + .milliseconds(9_999))]
-        #expect(attempts == [true, false, false])
-        let again = selection.admits(0, at: now + .seconds(10))
-        #expect(again)
-    }
-
-    @Test("an attempt that times out once leaves the server alone again; one that is answered does not")
-    func attempt() {
-        var selection = ServerSelection(servers: 1)
-        for _ in 0..<3 { _ = selection.timedOut(0, at: Self.start) }
-        let now = Self.start + .seconds(10)
-        _ = selection.admits(0, at: now)
-        let isOpen = selection.timedOut(0, at: now)
-        #expect(isOpen)
-        let admitted = [selection.admits(0, at: now + .seconds(9)), selection.admits(0, at: now + .seconds(10))]
-        #expect(admitted == [false, true])
-        selection.answered(0)
-        let all = [selection.admits(0, at: now + .seconds(10)), selection.admits(0, at: now + .seconds(10))]
-        #expect(all == [true, true])
-    }
-
-    @Test("what becomes of one server says nothing of another")
-    func others() {
-        var selection = ServerSelection(servers: 2)
-        selection.failed(0, at: Self.start, jitter: 0)
-        let admitted = [selection.admits(0, at: Self.start), selection.admits(1, at: Self.start)]
-        #expect(admitted == [false, true])
-    }
-}
-
-@Suite("What a server says of itself")
-struct RootDSETests {
-    @Test("its lists are read whatever the case of their names (RFC 4512 §5.1)")
-    func lists() {
-        let root = RootDSE(
-            LDAPEntry(
-                "",
-                [
-                    LDAPAttribute("supportedcontrol", strings: ["1.2.840.113556.1.4.319", "1.3.6.1.4.1.4203.1.9.1.1"]),
-                    LDAPAttribute("supportedExtension", "1.3.6.1.4.1.1466.20037"), LDAPAttribute("namingContexts", "dc=example,dc=org"),
-                    LDAPAttribute("supportedSASLMechanisms", strings: ["EXTERNAL", "SCRAM-SHA-256"]), LDAPAttribute("vendorName", "389 Project"),
-                ]))
-        #expect(root.controls == ["1.2.840.113556.1.4.319", "1.3.6.1.4.1.4203.1.9.1.1"])
-        #expect(root.extensions == ["1.3.6.1.4.1.1466.20037"] && root.mechanisms == ["EXTERNAL", "SCRAM-SHA-256"])
-        #expect(root.namingContexts == ["dc=example,dc=org"] && root.vendorName == "389 Project" && !root.isActiveDirectory)
-    }
-
-    @Test("Active Directory says that it is that")
-    func activeDirectory() {
-        #expect(RootDSE(LDAPEntry("", [LDAPAttribute("supportedCapabilities", "1.2.840.113556.1.4.800")])).isActiveDirectory)
-    }
-}
-
-@Suite("Values that come part by part")
-struct ValueRangeTests {
-    @Test("a part says where it begins and ends, among other options")
-    func parsing() throws {
-        let part = try #require(ValueRange("member;range=0-1499"))
-        #expect(part.attribute == "member" && part.lower == 0 && part.upper == 1_499 && part.next == "member;range=1500-*")
-        let last = try #require(ValueRange("member;Range=1500-*"))
-        #expect(last.lower == 1_500 && last.upper == nil && last.next == nil)
-        #expect(ValueRange("cn;lang-de;range=0-1;x-a")?.attribute == "cn;lang-de;x-a")
-    }
-
-    @Test("what is no part is none", arguments: ["member", "member;binary", "member;range=", "member;range=1", "member;range=5-4", "member;range=-1-4", "member;range=1-9999999999", "member;range=*-*", "range=0-1"])
-    func noPart(_ description: String) { #expect(ValueRange(description) == nil) }
-
-    private func values(_ range: Range<Int>) -> [[UInt8]] { range.map { Array("m\($0)".utf8) } }
-
-    @Test("an entry is put together from its parts")
-    func together() throws {
-        var entry = RangedEntry(LDAPEntry("cn=all", [LDAPAttribute("cn", "all"), LDAPAttribute("member", []), LDAPAttribute("member;range=0-1", values(0..<2))]))
-        #expect(entry.wanted == "member;range=2-*")
-        try entry.add(LDAPEntry("cn=all", [LDAPAttribute("member;range=2-3", values(2..<4))]))
-        #expect(entry.wanted == "member;range=4-*")
-        try entry.add(LDAPEntry("cn=all", [LDAPAttribute("member;range=4-*", values(4..<5))]))
-        #expect(entry.wanted == nil)
-        #expect(entry.entry == LDAPEntry("cn=all", [LDAPAttribute("cn", "all"), LDAPAttribute("member", values(0..<5))]))
-    }
-
-    @Test("an entry without parts is as it was")
-    func whole() {
-        let entry = LDAPEntry("cn=all", [LDAPAttribute("cn", "all"), LDAPAttribute("member", [])])
-        #expect(RangedEntry(entry).wanted == nil && RangedEntry(entry).entry == entry)
-    }
-
-    @Test("a part that does not go on where the last one ended would never end", arguments: ["member;range=0-1", "member;range=3-4", "member;range=2-5"])
-    func endless(_ description: String) {
-        var entry = RangedEntry(LDAPEntry("cn=all", [LDAPAttribute("member;range=0-1", values(0..<2))]))
-        #expect(throws: DirectoryFailure.endless(attribute: "member")) { try entry.add(LDAPEntry("cn=all", [LDAPAttribute(description, [])])) }
-    }
-
-    @Test("members that are gone when the next part is asked for are no fault")
-    func gone() throws {
-        var entry = RangedEntry(LDAPEntry("cn=all", [LDAPAttribute("member;range=0-1", values(0..<2))]))
-        try entry.add(LDAPEntry("cn=all"))
-        #expect(entry.wanted == nil && entry.entry.attributes.first?.values.count == 2)
-    }
-
-    @Test("no attribute has more values than are taken")
-    func valuesMax() throws {
-        let many = Array(repeating: [UInt8](), count: RangedEntry.valuesMax - 1)
-        var most = RangedEntry(LDAPEntry("cn=all", [LDAPAttribute("member;range=0-0", [[]])]))
-        try most.add(LDAPEntry("cn=all", [LDAPAttribute("member;range=1-*", many)]))
-        var more = RangedEntry(LDAPEntry("cn=all", [LDAPAttribute("member;range=0-0", [[]])]))
-        #expect(throws: DirectoryFailure.endless(attribute: "member")) { try more.add(LDAPEntry("cn=all", [LDAPAttribute("member;range=1-*", many + [[]])])) }
+        note(machine.close(.closed))
+        #expect(Set(ended) == begun && ended.count == begun.count)
+        #expect(machine.operationCount == 0)
     }
 }

@@ -37,8 +37,8 @@ struct SlapdTests {
     }
 
     private static func trusting(_ slapd: Slapd, _ authority: String = "ca.pem", asClient: Bool = false) -> DirectoryTLS {
-        let certificate = asClient ? DirectoryTLS.Settings.Certificate(chain: slapd.file("client.pem"), key: slapd.file("client.key")) : nil
-        return DirectoryTLS(DirectoryTLS.Settings(authorities: slapd.file(authority), certificate: certificate))
+        let certificate = asClient ? DirectoryTLS.Certificate(chain: slapd.file("client.pem"), key: slapd.file("client.key")) : nil
+        return DirectoryTLS(authorities: slapd.file(authority), certificate: certificate)
     }
 
     // MARK: Operations

@@ -1,3 +1,4 @@
+package import MartletCore
 import MartletLDAP
 
 /// What a directory says of a password, when somebody is bound with it.
@@ -48,6 +49,18 @@ package enum BindVerdict: Hashable, Sendable {
 }
 
 extension BindVerdict {
+    /// The same as the server says it of an account. One that is locked has a wrong password, as far as anybody is told: the directory says so whatever the
+    /// password was, and whoever hears more than that after a few guesses knows who has an account.
+    package var accountVerdict: AccountVerdict {
+        switch self {
+        case .accepted: .ok
+        case .invalidCredentials, .locked: .badCredentials
+        case .disabled: .disabled
+        case .expired, .mustChange: .expired
+        case .unavailable: .unavailable
+        }
+    }
+
     private static func success(_ answer: BindAnswer, _ policy: PasswordPolicyResponseControl?) -> BindVerdict {
         // Until then nothing else is allowed to who is bound so (draft-behera-ldap-password-policy-10 §8.1.1).
         if policy?.fault == .changeAfterReset { return .mustChange }
