@@ -205,6 +205,55 @@ struct DirectoryServersTests {
         #expect(await second.value == .accepted(.init()))
     }
 
+    @Test("passwords go back to the first server as well, when it is there again")
+    func backToFirst() async throws {
+        let (first, second, time) = (try await PlayedDirectory(), try await PlayedDirectory(), ManualTime())
+        let port = first.port
+        try await first.close()
+        let pool = Self.pool(Self.servers([first.address, second.address], time: time))
+        let password = try #require(Self.pencil)
+        let asked = Task { await pool.verify(password, of: "uid=alice") }
+        let other = try await second.caller()
+        try await other.say(LDAPMessage(try await other.hear().id, .bindResponse(BindResponse(Self.success))))
+        #expect(await asked.value == .accepted(.init()))
+        let returned = try await PlayedDirectory(port: port)
+        time.advance(by: 60_000_000_000)
+        let again = Task { await pool.verify(password, of: "uid=alice") }
+        let server = try await returned.caller()
+        #expect(try await other.hear().operation == .unbindRequest)
+        try await server.say(LDAPMessage(try await server.hear().id, .bindResponse(BindResponse(Self.success))))
+        #expect(await again.value == .accepted(.init()))
+    }
+
+    @Test("nobody waits for a connection that is being asked whether anybody is there, or that has not said so")
+    func pinged() async throws {
+        let directory = try await PlayedDirectory()
+        let pool = Self.pool(Self.servers([directory.address]) { ($0.pingInterval, $0.operationTimeout) = (.milliseconds(100), .milliseconds(300)) })
+        let password = try #require(Self.pencil)
+        let first = Task { await pool.verify(password, of: "uid=alice") }
+        let old = try await directory.caller()
+        try await old.say(LDAPMessage(try await old.hear().id, .bindResponse(BindResponse(Self.success))))
+        _ = await first.value
+        #expect(try await old.hear().operation == .extendedRequest(.whoAmI))
+        let second = Task { await pool.verify(password, of: "uid=alice") }
+        let new = try await directory.caller()
+        try await new.say(LDAPMessage(try await new.hear().id, .bindResponse(BindResponse(Self.success))))
+        #expect(await second.value == .accepted(.init()))
+    }
+
+    @Test("a connection whose server hangs is of no use any more, once it is left alone")
+    func useless() async throws {
+        let directory = try await PlayedDirectory()
+        let servers = Self.servers([directory.address]) { $0.operationTimeout = .milliseconds(100) }
+        let (one, other) = (
+            try await servers.open { _ throws(DirectoryFailure) in }.connection, try await servers.open { _ throws(DirectoryFailure) in }.connection
+        )
+        for _ in 0..<3 { await #expect(throws: DirectoryFailure.timedOut(.milliseconds(100))) { try await one.whoAmI() } }
+        #expect(await other.isOpen)
+        await #expect(throws: DirectoryFailure.timedOut(.milliseconds(100))) { try await other.whoAmI() }
+        #expect(await !other.isOpen)
+    }
+
     @Test("a directory that is not there is unavailable, not a wrong password")
     func notThere() async throws {
         let pool = Self.pool(Self.servers([try await Self.nowhere()]))

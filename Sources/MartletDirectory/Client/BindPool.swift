@@ -12,14 +12,23 @@ package actor BindPool {
         package var waitingMax = 64
         /// For how long.
         package var patience = TimeAmount.seconds(10)
+        /// How long a connection to another server than the first is used, before it is looked whether that is back.
+        package var returnInterval = TimeAmount.seconds(60)
 
         package init() {}
+    }
+
+    /// A connection, and until when it is used.
+    private struct Member {
+        let connection: LDAPConnection
+        /// `nil`: as long as it lasts.
+        let end: NIODeadline?
     }
 
     private let servers: DirectoryServers
     private let settings: Settings
     private let timers: any EventLoop
-    private var idle: [LDAPConnection] = []
+    private var idle: [Member] = []
     private var busyCount = 0
     private var waiting: [UInt64: CheckedContinuation<Bool, Never>] = [:]
     private var lastTicket: UInt64 = 0
@@ -37,26 +46,42 @@ package actor BindPool {
         guard !isClosed else { return .unavailable(.closed) }
         guard await getsTurn() else { return .unavailable(.tooMany) }
         defer { giveTurn() }
-        if let connection = idle.popLast() {
-            let verdict = await ask(connection, password, name)
-            // A server closes what was silent for long; that shows only now.
-            guard case .unavailable(.disconnected) = verdict else { return verdict }
+        while let member = await usable() {
+            let verdict = await ask(member, password, name)
+            if !Self.wasNotAsked(verdict) { return verdict }
         }
         do throws(DirectoryFailure) {
             let opened = try await servers.open { _ throws(DirectoryFailure) in }
-            return await ask(opened.connection, password, name)
+            let end = opened.server == 0 ? nil : servers.now + settings.returnInterval
+            return await ask(Member(connection: opened.connection, end: end), password, name)
         } catch {
             return .unavailable(error)
         }
     }
 
-    private func ask(_ connection: LDAPConnection, _ password: PreparedPassword, _ name: String) async -> BindVerdict {
+    private func usable() async -> Member? {
+        while let member = idle.popLast() {
+            if let end = member.end, end <= servers.now {
+                member.connection.unbind()
+            } else if await member.connection.isOpen {
+                return member
+            }
+        }
+        return nil
+    }
+
+    /// A server closes what was silent for long, which may show only now; or it is just being asked whether anybody is there.
+    private static func wasNotAsked(_ verdict: BindVerdict) -> Bool {
+        if case .unavailable(.disconnected) = verdict { true } else { verdict == .unavailable(.occupied) }
+    }
+
+    private func ask(_ member: Member, _ password: PreparedPassword, _ name: String) async -> BindVerdict {
         do throws(DirectoryFailure) {
-            let answer = try await connection.bind(as: .simple(name: name, password), controls: [.passwordPolicy])
-            if isClosed { connection.unbind() } else { idle.append(connection) }
+            let answer = try await member.connection.bind(as: .simple(name: name, password), controls: [.passwordPolicy])
+            if isClosed { member.connection.unbind() } else { idle.append(member) }
             return BindVerdict(answer)
         } catch {
-            connection.unbind()
+            member.connection.unbind()
             return .unavailable(error)
         }
     }
@@ -90,7 +115,7 @@ package actor BindPool {
     /// For good. What is being asked is still answered.
     package func close() {
         isClosed = true
-        for connection in idle { connection.unbind() }
+        for member in idle { member.connection.unbind() }
         idle = []
         for one in waiting.values { one.resume(returning: false) }
         waiting = [:]

@@ -34,6 +34,8 @@ package final class DirectoryServers: Sendable {
         selection = NIOLockedValueBox(ServerSelection(servers: addresses.count, settings))
     }
 
+    var now: NIODeadline { time.monotonic }
+
     /// Whether at least one server has nothing against it.
     package var isWell: Bool { selection.withLockedValue { selection in selection.servers.contains { selection.isWell($0) } } }
 
@@ -91,11 +93,13 @@ package final class DirectoryServers: Sendable {
         }
     }
 
-    /// - Returns: whether it is left alone from now on.
+    /// - Returns: whether the connection is of no use any more.
     private func timedOut(_ server: Int) -> Bool {
         let now = time.monotonic
-        let isLeftAlone = selection.withLockedValue { $0.timedOut(server, at: now) }
-        if isLeftAlone { log.warning("The directory's server does not answer, and is left alone", metadata: ["server": "\(addresses[server])"]) }
+        let (wasWell, isLeftAlone) = selection.withLockedValue { ($0.isWell(server), $0.timedOut(server, at: now)) }
+        if wasWell, isLeftAlone {
+            log.warning("The directory's server does not answer, and is left alone", metadata: ["server": "\(addresses[server])"])
+        }
         return isLeftAlone
     }
 }

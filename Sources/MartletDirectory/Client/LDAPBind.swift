@@ -55,8 +55,8 @@ extension LDAPConnection {
         do throws(DirectoryFailure) {
             return try await exchange(hash.mechanismName, client, controls)
         } catch {
-            // Half an exchange is no state to go on from.
-            unbind()
+            // Half an exchange is no state to go on from. One that did not begin is none: the connection may be somebody else's at the moment.
+            if error != .occupied { unbind() }
             throw error
         }
     }

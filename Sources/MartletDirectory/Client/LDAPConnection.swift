@@ -339,6 +339,8 @@ extension LDAPConnection {
     private func setReading(_ isReading: Bool) {
         guard isReading != self.isReading else { return }
         self.isReading = isReading
+        // What comes now may have been there for long.
+        if isReading { for id in waiting.keys { waiting[id]?.since = loop.now } }
         pause?.cancel()
         pause = isReading ? nil : loop.scheduleTask(in: settings.consumerTimeout) { self.giveUpSlowSearches() }
         // It fails only on a channel that is closed.

@@ -76,7 +76,7 @@ package struct ServerSelection: Sendable {
 
     /// It has not answered in time.
     ///
-    /// - Returns: whether it is left alone from now on.
+    /// - Returns: whether it is left alone, so that a connection to it is of no use any more.
     package mutating func timedOut(_ server: Int, at now: NIODeadline) -> Bool {
         switch health[server] {
         case .well(let timeouts) where timeouts + 1 < settings.timeoutsMax:
@@ -88,7 +88,7 @@ package struct ServerSelection: Sendable {
         case .attempted(_, let failures):
             health[server] = .resting(until: now + settings.openTime, failures: failures + 1)
             return true
-        case .resting: return false
+        case .resting: return true
         }
     }
 }
