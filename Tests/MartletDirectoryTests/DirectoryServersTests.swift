@@ -135,12 +135,12 @@ struct DirectoryServersTests {
     func hangs() async throws {
         let directory = try await PlayedDirectory()
         let time = ManualTime()
-        let client = Self.client(Self.servers([directory.address], time: time) { $0.operationTimeout = .milliseconds(100) })
+        let client = Self.client(Self.servers([directory.address], time: time) { $0.operationTimeout = .milliseconds(500) })
         let service = Task { try await client.service() }
         let server = try await directory.caller()
         try await Self.serve(server)
         let connection = try await service.value.connection
-        for _ in 0..<3 { await #expect(throws: DirectoryFailure.timedOut(.milliseconds(100))) { try await connection.whoAmI() } }
+        for _ in 0..<3 { await #expect(throws: DirectoryFailure.timedOut(.milliseconds(500))) { try await connection.whoAmI() } }
         #expect(await !connection.isOpen)
         await #expect(throws: DirectoryFailure.resting) { try await client.service() }
         time.advance(by: 10_000_000_000)
@@ -228,7 +228,7 @@ struct DirectoryServersTests {
     @Test("nobody waits for a connection that is being asked whether anybody is there, or that has not said so")
     func pinged() async throws {
         let directory = try await PlayedDirectory()
-        let pool = Self.pool(Self.servers([directory.address]) { ($0.pingInterval, $0.operationTimeout) = (.milliseconds(100), .milliseconds(300)) })
+        let pool = Self.pool(Self.servers([directory.address]) { ($0.pingInterval, $0.operationTimeout) = (.milliseconds(100), .seconds(1)) })
         let password = try #require(Self.pencil)
         let first = Task { await pool.verify(password, of: "uid=alice") }
         let old = try await directory.caller()

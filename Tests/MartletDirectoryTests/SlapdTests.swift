@@ -329,13 +329,13 @@ struct SlapdTests {
         let slapd = try Slapd()
         defer { withExtendedLifetime(slapd) {} }
         let time = ManualTime()
-        let servers = Self.servers(slapd, nil, time) { $0.operationTimeout = .milliseconds(200) }
+        let servers = Self.servers(slapd, nil, time) { $0.operationTimeout = .seconds(1) }
         let pool = Self.pool(servers)
         try slapd.setPassword("alicepw", of: Self.alice)
         let right = try Self.password("alicepw")
         #expect(await pool.verify(right, of: Self.alice) == .accepted(.init()))
         slapd.kill(SIGSTOP)
-        for _ in 0..<3 { #expect(await pool.verify(right, of: Self.alice) == .unavailable(.timedOut(.milliseconds(200)))) }
+        for _ in 0..<3 { #expect(await pool.verify(right, of: Self.alice) == .unavailable(.timedOut(.seconds(1)))) }
         #expect(await pool.verify(right, of: Self.alice) == .unavailable(.resting))
         slapd.kill(SIGCONT)
         #expect(await pool.verify(right, of: Self.alice) == .unavailable(.resting))
@@ -359,12 +359,12 @@ struct SlapdTests {
     func quiet() async throws {
         let slapd = try Slapd()
         defer { withExtendedLifetime(slapd) {} }
-        let dial = TestDirectory.dial { ($0.pingInterval, $0.operationTimeout) = (.milliseconds(100), .milliseconds(200)) }
+        let dial = TestDirectory.dial { ($0.pingInterval, $0.operationTimeout) = (.milliseconds(100), .seconds(1)) }
         let connection = try await bound(slapd.plain, as: try Self.service(), dial)
         let sync = SyncRequestControl(.refreshAndPersist).control(isCritical: true)
         let search = try await connection.search(SearchRequest(Self.people, .singleLevel, .present("uid")), controls: [sync], isPersistent: true)
         slapd.kill(SIGSTOP)
-        await #expect(throws: DirectoryFailure.timedOut(.milliseconds(200))) { for try await _ in search {} }
+        await #expect(throws: DirectoryFailure.timedOut(.seconds(1))) { for try await _ in search {} }
         slapd.kill(SIGCONT)
     }
 

@@ -420,13 +420,15 @@ extension LDAPConnection {
     private func pingIfQuiet() {
         if !isReading { lastHeard = loop.now }
         guard lastHeard + settings.pingInterval <= loop.now else { return startPinging() }
-        lastHeard = loop.now
-        startPinging()
         let promise = loop.makePromise(of: LDAPMessage.self)
         begin(.extendedRequest(.whoAmI), [], .answer(promise), settings.operationTimeout)
-        promise.futureResult.whenFailure { error in
-            guard case .timedOut(let time) = DirectoryFailure(error) else { return }
-            self.perform(self.machine.close(.timedOut(time)))
-        }
+        promise.futureResult.whenComplete { self.pinged($0) }
+    }
+
+    private func pinged(_ result: Result<LDAPMessage, any Error>) {
+        if case .failure(let error) = result, case .timedOut(let time) = DirectoryFailure(error) { return perform(machine.close(.timedOut(time))) }
+        // Or it was not asked, because a bind is under way, which has a timer of its own.
+        lastHeard = loop.now
+        startPinging()
     }
 }
