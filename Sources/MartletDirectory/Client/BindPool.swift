@@ -1,3 +1,4 @@
+package import MartletCore
 import MartletLDAP
 package import MartletXMPP
 package import NIOCore
@@ -120,4 +121,8 @@ package actor BindPool {
         for one in waiting.values { one.resume(returning: false) }
         waiting = [:]
     }
+}
+
+extension BindPool: DirectoryBinding {
+    package func bind(as name: String, _ password: PreparedPassword) async -> AccountVerdict { await verify(password, of: name).accountVerdict }
 }

@@ -1,3 +1,4 @@
+package import MartletLDAP
 import NIOCore
 
 /// Where a server of the directory is, and whether TLS begins with the connection.
@@ -9,10 +10,14 @@ package enum DirectoryAddress: Hashable, Sendable {
     /// `ldapi:`, a socket of the same machine: nobody else can listen.
     case local(path: String)
 
-    /// IANA's.
-    package static let plainPort = 389
-    /// IANA's.
-    package static let securePort = 636
+    /// - Returns: `nil` if the URL does not say which host: whoever may be asked for passwords is named.
+    package init?(_ url: LDAPURL) {
+        switch url.address {
+        case .host(let host, let port, let isTLS): self = isTLS ? .secure(host: host, port: port) : .plain(host: host, port: port)
+        case .socket(let path): self = .local(path: path)
+        case nil: return nil
+        }
+    }
 
     /// Whether nothing leaves this machine, so that TLS may be left out.
     package var isLocal: Bool {
