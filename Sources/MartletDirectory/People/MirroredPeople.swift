@@ -30,10 +30,19 @@ package struct MirroredPeople: Sendable {
     private var held: Set<EntryUUID> = []
     /// Entries of which accounts are as if they had not changed, as they were before: they would lose them.
     private var withheld: [EntryUUID: MirroredEntry?] = [:]
+    /// What has counted since somebody asked, for groups; `nil` where there are none.
+    private var settled: [MirrorChange]?
 
-    package init(_ mirror: DirectoryMirror, _ people: People) {
+    package init(_ mirror: DirectoryMirror, _ people: People, hasGroups: Bool = false) {
         self.mirror = mirror
         self.people = people
+        settled = hasGroups ? [] : nil
+    }
+
+    /// What has changed of people since this was asked last. To be asked after each effect where there are groups.
+    package mutating func takeSettled() -> [MirrorChange] {
+        defer { if settled != nil { settled = [] } }
+        return settled ?? []
     }
 
     /// - Parameter now: milliseconds since 1970.
@@ -99,6 +108,7 @@ package struct MirroredPeople: Sendable {
     private mutating func settle() -> [DirectoryNotice] {
         let changes = unsettledChanges.filter { $0.before != $0.after }.sorted { $0.uuid < $1.uuid }
         unsettled = [:]
+        settled?.append(contentsOf: changes)
         return people.update(changes).map { .person($0) }
     }
 

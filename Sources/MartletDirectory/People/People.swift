@@ -51,11 +51,13 @@ package struct People: Sendable {
 
     /// The person who calls himself so; nobody if several do.
     package func person(loggingInAs name: String, in mirror: DirectoryMirror) -> EntryUUID? {
-        let key = PersonMapping.loginKey(name)
-        let matching = logins.candidates(key).filter { uuid in
-            mirror[uuid].map { mapping.loginKeys(of: EntryReader($0, attributes)).contains(key) } == true
-        }
+        let matching = entries(withLoginKey: PersonMapping.loginKey(name), in: mirror)
         return matching.count == 1 && address(of: matching[0]) != nil ? matching[0] : nil
+    }
+
+    /// Accounts or not.
+    func entries(withLoginKey key: [UInt8], in mirror: DirectoryMirror) -> [EntryUUID] {
+        logins.candidates(key).filter { uuid in mirror[uuid].map { mapping.loginKeys(of: EntryReader($0, attributes)).contains(key) } == true }
     }
 
     /// The person whose entry holds the certificate with that SHA-256; nobody if several do.
