@@ -79,6 +79,9 @@ package struct PollingConsumer: Sendable {
         isLive = false
     }
 
+    /// The next search is for everything.
+    package mutating func readAnew() { readingBegan = nil }
+
     /// When to call ``tick(now:)``.
     package var due: NIODeadline? {
         guard case .waiting(let until) = state else { return nil }
