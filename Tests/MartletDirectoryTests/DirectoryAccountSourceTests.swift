@@ -260,6 +260,19 @@ struct DirectoryAccountSourceTests {
         #expect(await source.standing(of: jid("nobody")) == .badCredentials)
     }
 
+    @Test("who may come in no more, or again, because time has passed is told of, and nobody else")
+    func timePasses() throws {
+        let people = directory([
+            person("alice", [LDAPAttribute("pwdEndTime", "20270115080001Z")]), person("bob", [LDAPAttribute("pwdStartTime", "20270115080001Z")]),
+            person("carol", [LDAPAttribute("pwdEndTime", "20270115080002Z")]), person("dave", [LDAPAttribute("accountExpires", "0")]),
+        ])
+        let before = clock.wallMilliseconds
+        #expect(people.standingChanges(since: before).isEmpty)
+        clock.advance(milliseconds: 1_000)
+        #expect(people.standingChanges(since: before) == [jid("alice"): .disabled, jid("bob"): .ok])
+        #expect(people.standingChanges(since: clock.wallMilliseconds).isEmpty)
+    }
+
     @Test("nobody gets into an account while another one's data are in its place")
     func predecessor() async throws {
         let people = directory([person("alice", [try published()])])

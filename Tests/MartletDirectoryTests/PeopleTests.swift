@@ -308,6 +308,31 @@ struct SafetyBrakeTests {
         #expect(vanished(late) == 29 && late.contains(.holdEnded))
     }
 
+    @Test("goes on to hold what a refresh says nothing about that tells only what has changed since")
+    func changesOnly() {
+        var people = loaded(30)
+        _ = people.refresh([1: person("person-1")], now: 1_000)
+        var notices = people.take(.search(.contentSync(cookie: [1])), now: 1_000)
+        notices += people.take(.change(.entry(.number(31), person("person-31"))), now: 1_000)
+        notices += people.take(.refreshed(RefreshEnd(gone: [.number(1)])), now: 1_000 + 2 * SafetyBrake.secondLookMilliseconds)
+        notices += people.take(.keepCookie([2]), now: 1_000)
+        #expect(notices == [.person(.appeared(jid("person-31"), .number(31)))])
+        #expect(people.brake.isHolding && people.cookie == nil && people.people.count == 31)
+        let confirmed = people.confirmRemoval()
+        #expect(vanished(confirmed) == 30 && people.people.count == 1)
+    }
+
+    @Test("says when the directory has to be looked at again")
+    func needsSecondLook() {
+        let clock = StoppedClock(5_000)
+        let directory = PeopleDirectory(loaded(30), time: clock)
+        _ = directory.take([.search(.everything), .refreshed(RefreshEnd(there: []))], isLive: true)
+        clock.advance(milliseconds: SafetyBrake.secondLookMilliseconds - 1)
+        #expect(directory.brake.isHolding && !directory.needsSecondLook)
+        clock.advance(milliseconds: 1)
+        #expect(directory.needsSecondLook)
+    }
+
     @Test("is released when everybody is back, and nobody was away")
     func mistake() {
         var people = loaded(30)

@@ -31,6 +31,8 @@ package struct MirroredAttributes: Hashable, Sendable {
     /// `;binary` says how values are transferred (RFC 4522), `;range=` which of them (Active Directory): that is the same attribute. One in a certain language is
     /// another.
     func place(of description: String) -> UInt8? {
+        // Who reads an entry asks by the very name.
+        if let place = places[description] { return place }
         let parts = description.lowercased().split(separator: ";", omittingEmptySubsequences: false)
         guard parts.dropFirst().allSatisfy({ $0 == "binary" || $0.hasPrefix("range=") }) else { return nil }
         return places[String(parts[0])]

@@ -82,12 +82,15 @@ package struct MirroredPeople: Sendable {
         bringBackWithheld()
         let removed = mirror.removed(by: end)
         let losing = unsettledChanges.filter { people.loses($0) }.map(\.uuid)
+        // What has changed since says nothing of what is held.
+        if brake.isHolding, end.there == nil {
+            hold(held.union(removed), losing)
+            return settle()
+        }
         let vanishing = Set(removed).filter { people.address(of: $0) != nil }.union(losing).count
         let wasHolding = brake.isHolding
         if brake.holds(vanishing, of: people.count, now: now) {
-            held = Set(removed)
-            for uuid in losing { withheld[uuid] = unsettled.removeValue(forKey: uuid) }
-            cookie = nil
+            hold(Set(removed), losing)
             return [.removalHeld(accounts: vanishing, of: people.count)] + settle()
         }
         held = []
@@ -95,6 +98,12 @@ package struct MirroredPeople: Sendable {
         let first = !isLoaded
         isLoaded = true
         return settle() + (wasHolding ? [.holdEnded] : []) + (first ? [.loaded] : [])
+    }
+
+    private mutating func hold(_ removed: Set<EntryUUID>, _ losing: [EntryUUID]) {
+        held = removed
+        for uuid in losing { withheld[uuid] = unsettled.removeValue(forKey: uuid) }
+        cookie = nil
     }
 
     private mutating func bringBackWithheld() {

@@ -26,6 +26,8 @@ package struct People: Sendable {
     private var logins = UUIDIndex()
     private var certificates = UUIDIndex()
     private var marks: [EntryUUID: CredentialMark] = [:]
+    /// Whose standing changes with time.
+    private(set) var timed: Set<EntryUUID> = []
     /// Entries that are no accounts.
     package private(set) var faults: [EntryUUID: PersonFault] = [:]
 
@@ -102,6 +104,7 @@ package struct People: Sendable {
         for change in changes {
             let (old, new) = (claims[change.uuid], claim(of: change, &effects))
             index(change)
+            if change.after.map({ PersonStanding(EntryReader($0, attributes), mapping).isTimed }) == true { timed.insert(change.uuid) } else { timed.remove(change.uuid) }
             if old != new {
                 for address in [old, new].compactMap(\.self) where before[address] == nil { before[address] = claimants(of: address) }
                 if let old { withdraw(old, change.uuid) }

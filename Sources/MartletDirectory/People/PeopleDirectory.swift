@@ -136,6 +136,28 @@ package final class PeopleDirectory: Sendable {
         case entry(EntryUUID, MirroredEntry, CredentialMark?, hasPredecessor: Bool)
     }
 
+    /// Accounts that may be used no more, or again, because time has passed since a moment, in milliseconds since 1970: those whose sessions have to end are among
+    /// them.
+    package func standingChanges(since before: Int64) -> [BareJID: AccountVerdict] {
+        let now = time.wallMilliseconds
+        let timed = state.withLock { state in
+            state.people.people.timed.compactMap { uuid in
+                state.people.people.address(of: uuid).flatMap { address in state.people.mirror[uuid].map { (address, $0) } }
+            }
+        }
+        return timed.reduce(into: [:]) { changes, person in
+            let standing = PersonStanding(EntryReader(person.1, attributes), mapping)
+            let verdict = standing.verdict(at: now, lockMilliseconds: mapping.lockMilliseconds)
+            if verdict != standing.verdict(at: before, lockMilliseconds: mapping.lockMilliseconds) { changes[person.0] = verdict }
+        }
+    }
+
+    /// Whether the whole directory has to be read anew now, to see whether what is held is meant (``SafetyBrake``).
+    package var needsSecondLook: Bool {
+        let now = time.wallMilliseconds
+        return state.withLock { $0.people.brake.secondLook.map { now >= $0 } ?? false }
+    }
+
     /// What others are shown of a person, however old it is.
     package func profile(of address: BareJID) -> PersonProfile? {
         guard let (uuid, entry) = entry(of: address) else { return nil }

@@ -58,10 +58,10 @@ package struct PersonStanding: Hashable, Sendable {
         }
     }
 
-    /// When the verdict may be another though nothing has changed.
-    package func nextChange(after now: Int64, lockMilliseconds: Int64?) -> Int64? {
-        let lockEnd: Int64? = if case .since(let moment) = lock { lockMilliseconds.map { moment + $0 } } else { nil }
-        return [from, until, lockEnd].compactMap(\.self).filter { $0 > now }.min()
+    /// Whether the verdict may become another one though nothing changes.
+    var isTimed: Bool {
+        if case .since = lock { return true }
+        return from != nil || until != nil
     }
 
     private enum ActiveDirectory {
