@@ -14,7 +14,7 @@ struct Martlet: AsyncParsableCommand {
             ConfigCommand.self, CertificateCommand.self, StatusCommand.self,
             SessionCommand.self, DeviceCommand.self, AuthCommand.self, FederationCommand.self, ComponentCommand.self, DoctorCommand.self, LogCommand.self, BackupCommand.self,
             VerifyCommand.self,
-            RestoreCommand.self, FeaturesCommand.self,
+            RestoreCommand.self, DirectoryCommand.self, FeaturesCommand.self,
         ])
 
     /// Ends the process with a status of `sysexits.h` and says on standard error what is wrong.

@@ -17,6 +17,17 @@ struct CommandTests {
     @Test("an unknown command ends with 64")
     func usage() throws { #expect(try household.run("frobnicate").status == 64) }
 
+    @Test("the schema for a directory is printed for each kind of server")
+    func directorySchema() throws {
+        let formats = [("slapd", "attributetype ( martletAttr:1 NAME 'xmppAddress'"), ("olc", "dn: cn=martlet,cn=schema,cn=config\n"), ("389", "dn: cn=schema\nchangetype: modify\n")]
+        for (format, part) in formats {
+            let result = try household.run("directory", "schema", "--format", format)
+            #expect(result.status == 0 && result.output.contains(part), "\(format): \(result.errors)")
+        }
+        #expect(try household.run("directory", "schema").output == household.run("directory", "schema", "--format", "slapd").output)
+        #expect(try household.run("directory", "schema", "--format", "ad").status == 64)
+    }
+
     @Test("what a device is called cannot steer a terminal")
     func deviceName() throws {
         _ = try household.run("init", "--domain", "capulet.example", "--data", household.data, "--config", household.file)
