@@ -27,7 +27,8 @@ public enum ValuePreparation: Hashable, Sendable {
         case .nameAndOptionalUID: Self.distinguishedName.prepared(Self.withoutUID(value))
         case .numericString: PreparedString.withoutSpaces(value, hyphens: false)
         case .objectIdentifier: PreparedString.value(value, isCaseIgnored: true).map(Schema.standard.canonicalIdentifier)
-        case .certificate, .octetString: value
+        case .certificate: Self.certificate(value)
+        case .octetString: value
         case .telephoneNumber: PreparedString.withoutSpaces(value, hyphens: true)
         case .uuid: UUIDText.octets(of: value)
         }
@@ -46,6 +47,13 @@ public enum ValuePreparation: Hashable, Sendable {
         case .integer, .generalizedTime: DecimalInteger.isOrdered(first, before: second)
         default: first.lexicographicallyPrecedes(second)
         }
+    }
+
+    /// Of a certificate, or of what a filter says about one.
+    private static func certificate(_ value: [UInt8]) -> [UInt8]? {
+        let isDER = value.first == 0x30 && value.count > 2 && value[1] >= 0x80
+        let assertion = isDER ? CertificateExactAssertion(certificate: value) : CertificateExactAssertion(String(decoding: value, as: UTF8.self))
+        return assertion.map { Array("\($0.serialNumber)$\($0.issuer.normalized)".utf8) }
     }
 
     private static func withoutUID(_ value: [UInt8]) -> [UInt8] {
