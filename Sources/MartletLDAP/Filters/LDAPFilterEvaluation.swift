@@ -13,8 +13,8 @@ extension LDAPFilter {
 
 /// A filter that is held against many entries: what it asserts is made comparable once.
 ///
-/// Two things are more than RFC 4511 has: an attribute that the schema does not know is compared as a text, where a server would say that the truth is undefined, since
-/// a directory has attributes that are not known here; and one that is not there is a plain no.
+/// Two things are more than RFC 4511 has: an attribute that the schema does not know is compared as a text, where a server would say that the truth
+/// is undefined, since a directory has attributes that are not known here; and one that is not there is a plain no.
 public struct PreparedLDAPFilter: Sendable {
     private indirect enum Node: Sendable {
         case and([Node])
@@ -32,8 +32,8 @@ public struct PreparedLDAPFilter: Sendable {
     private let node: Node
     private let schema: Schema
 
-    /// Octets of values that are looked at for one entry. Beyond them truth is undefined, so that nothing is found that should not be: a filter of 2,000 parts on a
-    /// group with 10,000 members would keep a thread busy for long.
+    /// Octets of values that are looked at for one entry. Beyond them truth is undefined, so that nothing is found that should not be: a filter of
+    /// 2,000 parts on a group with 10,000 members would keep a thread busy for long.
     public static let octetsMax = 8 << 20
 
     public init(_ filter: LDAPFilter, schema: Schema = .standard) {

@@ -13,8 +13,8 @@ extension LDAPFilter {
     }
 }
 
-/// A filter in which placeholders stand for values or parts of them: `(&(objectClass=person)(mail=%u))`. It is read once; whatever takes the place of a placeholder
-/// is a value or a part of one, and never anything else.
+/// A filter in which placeholders stand for values or parts of them: `(&(objectClass=person)(mail=%u))`. It is read once; whatever takes the place of
+/// a placeholder is a value or a part of one, and never anything else.
 public struct LDAPFilterTemplate: Hashable, Sendable {
     /// Its values are numbers of values.
     private let shape: LDAPFilter

@@ -1,7 +1,7 @@
 /// What has to be changed about entries to make others of them: what an import would do.
 public enum LDIFDifference {
-    /// New entries first, parents before children; then changes; then what goes, children before parents. Attributes that the directory keeps itself are left alone,
-    /// so that a dump of a server compares as well as what somebody has written.
+    /// New entries first, parents before children; then changes; then what goes, children before parents. Attributes that the directory keeps itself
+    /// are left alone, so that a dump of a server compares as well as what somebody has written.
     ///
     /// - Throws: if the name of an entry is none, with where in the name.
     public static func changes(

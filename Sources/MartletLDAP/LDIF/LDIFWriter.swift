@@ -14,8 +14,8 @@ public enum LDIFWriter {
         return String(decoding: lines.octets, as: UTF8.self)
     }
 
-    /// Entries as a tree can be built of them, each always written the same: parents before children, object classes first, and then attributes by name and values in
-    /// order.
+    /// Entries as a tree can be built of them, each always written the same: parents before children, object classes first, and then attributes by
+    /// name and values in order.
     public static func text(_ entries: [LDAPEntry]) -> String { text(sorted(entries).map { LDIFRecord(.entry($0)) }) }
 
     public static func sorted(_ entries: [LDAPEntry]) -> [LDAPEntry] {

@@ -1,7 +1,8 @@
 /// The name of an entry, from its own RDN up to the root (RFC 4514 §2).
 ///
-/// Equal names are equal values whatever their spelling: types are in lower case, or the short name where an OID or a long name was used (RFC 4514 §3's table),
-/// values as ``AttributeValue`` prepares them. What was written is kept beside that, for whoever has to write it again (``description``).
+/// Equal names are equal values whatever their spelling: types are in lower case, or the short name where an OID or a long name was used (RFC 4514
+/// §3's table), values as ``AttributeValue`` prepares them. What was written is kept beside that, for whoever has to write it again
+/// (``description``).
 public struct DistinguishedName: Hashable, Sendable {
     /// The entry's own first. Empty for the root.
     public var relativeNames: [RelativeDistinguishedName]
@@ -146,7 +147,9 @@ public struct AttributeValue: Hashable, Sendable {
 extension DistinguishedName {
     /// Parents before their children, and names of one parent in order: the order in which a tree can be built.
     public func isOrdered(before other: DistinguishedName) -> Bool {
-        for (one, another) in zip(relativeNames.reversed(), other.relativeNames.reversed()) where one != another { return one.isOrdered(before: another) }
+        for (one, another) in zip(relativeNames.reversed(), other.relativeNames.reversed()) where one != another {
+            return one.isOrdered(before: another)
+        }
         return relativeNames.count < other.relativeNames.count
     }
 }

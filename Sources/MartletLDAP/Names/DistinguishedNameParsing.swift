@@ -1,4 +1,5 @@
-/// RFC 4514 §3, and what LDAPv2 wrote and servers still write (RFC 2253 §4): spaces around separators, semicolons between steps, values in quotation marks.
+/// RFC 4514 §3, and what LDAPv2 wrote and servers still write (RFC 2253 §4): spaces around separators, semicolons between steps, values in quotation
+/// marks.
 extension DistinguishedName {
     public init(_ text: String) throws(LDAPTextError) { try self.init(octets: Array(text.utf8)) }
 
@@ -39,7 +40,9 @@ public struct DistinguishedNameTemplate: Hashable, Sendable {
         reader.skipSpaces()
         guard !reader.isAtEnd else { return }
         repeat {
-            guard relativeNames.count < DistinguishedName.relativeNamesMax else { throw reader.fault(.tooDeep(levelsMax: DistinguishedName.relativeNamesMax)) }
+            guard relativeNames.count < DistinguishedName.relativeNamesMax else {
+                throw reader.fault(.tooDeep(levelsMax: DistinguishedName.relativeNamesMax))
+            }
             relativeNames.append(try Self.relativeName(&reader, hasPlaceholders))
         } while reader.skip(",") || reader.skip(";")
         guard reader.isAtEnd else { throw reader.fault(.expected("a comma")) }
@@ -158,7 +161,8 @@ public struct DistinguishedNameTemplate: Hashable, Sendable {
 
 /// A value of a name in BER: the strings that certificates and directories have.
 enum EncodedString {
-    /// Where the contents are, of one primitive or constructed value and nothing behind it; `nil` if it is none. High tag numbers are for nothing that a name has.
+    /// Where the contents are, of one primitive or constructed value and nothing behind it; `nil` if it is none. High tag numbers are for nothing
+    /// that a name has.
     static func contents(of octets: [UInt8]) -> Range<Int>? {
         guard octets.count >= 2, octets[0] & 0x1F != 0x1F else { return nil }
         guard octets[1] >= 0x80 else { return octets.count == 2 + Int(octets[1]) ? 2..<octets.count : nil }

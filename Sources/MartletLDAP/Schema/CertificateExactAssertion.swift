@@ -27,9 +27,11 @@ public struct CertificateExactAssertion: Hashable, Sendable {
         self.issuer = name
     }
 
-    /// `{ serialNumber 4097, issuer rdnSequence:"CN=Issuing CA,DC=example" }` (RFC 4523 §2.5, by GSER, RFC 3641), or `4097$CN=Issuing CA,DC=example` as before it.
+    /// `{ serialNumber 4097, issuer rdnSequence:"CN=Issuing CA,DC=example" }` (RFC 4523 §2.5, by GSER, RFC 3641), or `4097$CN=Issuing CA,DC=example`
+    /// as before it.
     public init?(_ text: String) {
-        guard let parts = text.first == "{" ? Self.parts(text) : Self.olderParts(text), let issuer = try? DistinguishedName(parts.issuer) else { return nil }
+        guard let parts = text.first == "{" ? Self.parts(text) : Self.olderParts(text), let issuer = try? DistinguishedName(parts.issuer)
+        else { return nil }
         self.init(serialNumber: parts.serialNumber, issuer: issuer)
     }
 
@@ -77,7 +79,8 @@ public struct CertificateExactAssertion: Hashable, Sendable {
         var reader = reader
         var names: [RelativeDistinguishedName] = []
         while !reader.isAtEnd {
-            guard names.count < DistinguishedName.relativeNamesMax, let set = reader.value(0x31), let name = relativeName(DERReader(set)) else { return nil }
+            guard names.count < DistinguishedName.relativeNamesMax, let set = reader.value(0x31), let name = relativeName(DERReader(set))
+            else { return nil }
             names.append(name)
         }
         return DistinguishedName(names.reversed())

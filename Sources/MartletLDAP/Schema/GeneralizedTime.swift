@@ -16,7 +16,8 @@ public enum GeneralizedTime {
 
     /// Milliseconds since 1970 (UTC); `nil` if it is none. What is less than a millisecond is cut off.
     ///
-    /// Minutes and seconds may be left out, and the last part that is there may have a fraction. A sixtieth second, which a leap second is, is the next minute's first.
+    /// Minutes and seconds may be left out, and the last part that is there may have a fraction. A sixtieth second, which a leap second is, is the
+    /// next minute's first.
     public static func milliseconds(of text: [UInt8]) -> Int64? {
         var reader = Digits(rest: text[...])
         guard let year = reader.number(4, 0...9_999), let month = reader.number(2, 1...12), let dayOfMonth = reader.number(2, 1...31),

@@ -1,7 +1,8 @@
-/// The attributes and object classes that Martlet adds to a directory. It needs none of them: a directory whose schema stays as it is has its own attributes mapped.
+/// The attributes and object classes that Martlet adds to a directory. It needs none of them: a directory whose schema stays as it is has its own
+/// attributes mapped.
 ///
-/// Their OIDs are in the arc that ITU-T X.667 gives to whoever has a UUID, 6f1d2a54-8c0e-4b7a-9d35-3e5f0b6a7c21: no registration is needed. The names are what
-/// others rely on.
+/// Their OIDs are in the arc that ITU-T X.667 gives to whoever has a UUID, 6f1d2a54-8c0e-4b7a-9d35-3e5f0b6a7c21: no registration is needed. The names
+/// are what others rely on.
 public enum MartletSchema {
     public static let arc = "2.25.147695742700737359237692067388437724193"
 
@@ -13,7 +14,8 @@ public enum MartletSchema {
             AttributeType("1.3.6.1.4.1.4203.1.3.4", "authPassword", equality: .octetString, syntax: .octetString),
             "RFC 3112 password authentication information (RFC 5803 SCRAM values)"),
         described(
-            with(AttributeType("1.3.6.1.4.1.25178.1.2.12", "schacUserPresenceID", equality: .caseExact, syntax: .directoryString), .caseExactSubstrings),
+            with(
+                AttributeType("1.3.6.1.4.1.25178.1.2.12", "schacUserPresenceID", equality: .caseExact, syntax: .directoryString), .caseExactSubstrings),
             "presence URIs"),
     ]
 
@@ -72,7 +74,8 @@ public enum MartletSchema {
         own(
             1, "xmppUser", .auxiliary,
             may: [
-                "xmppAddress", "xmppEnabled", "xmppAuthPolicy", "xmppClearance", "xmppMailMonitor", "authPassword", "userCertificate", "schacUserPresenceID",
+                "xmppAddress", "xmppEnabled", "xmppAuthPolicy", "xmppClearance", "xmppMailMonitor", "authPassword", "userCertificate",
+                "schacUserPresenceID",
             ]),
         own(
             2, "xmppPresentity", .auxiliary,

@@ -67,8 +67,8 @@ extension MatchingRule {
 
     public static let all: [MatchingRule] = [
         boolean, caseExact, caseExactIA5, caseExactOrdering, caseExactSubstrings, caseIgnore, caseIgnoreIA5, caseIgnoreIA5Substrings, caseIgnoreList,
-        caseIgnoreListSubstrings, caseIgnoreOrdering, caseIgnoreSubstrings, certificateExact, distinguishedName, generalizedTime, generalizedTimeOrdering,
-        integer, integerOrdering, numericString, numericStringOrdering, numericStringSubstrings, objectIdentifier, octetString, octetStringOrdering,
+        caseIgnoreListSubstrings, caseIgnoreOrdering, caseIgnoreSubstrings, certificateExact, distinguishedName, generalizedTime,
+        generalizedTimeOrdering, integer, integerOrdering, numericString, numericStringOrdering, numericStringSubstrings, objectIdentifier, octetString, octetStringOrdering,
         telephoneNumber, telephoneNumberSubstrings, uniqueMember, uuid, uuidOrdering, bitAnd, bitOr,
     ]
 }

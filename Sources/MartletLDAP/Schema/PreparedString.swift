@@ -1,8 +1,8 @@
-/// Texts as they are compared (RFC 4518): all spaces are alike, so are great and small letters where the rule says so, and letters with marks are one however they are
-/// composed, as far as scripts from Latin to Kana go.
+/// Texts as they are compared (RFC 4518): all spaces are alike, so are great and small letters where the rule says so, and letters with marks are one
+/// however they are composed, as far as scripts from Latin to Kana go.
 ///
-/// That is less than the standard has. What nobody sees stays, variants of width and form are not made alike, and ß is not ss: OpenLDAP, too, leaves most of this out.
-/// Two texts are one only where it takes them for one as well, so that names of two entries are never mixed up.
+/// That is less than the standard has. What nobody sees stays, variants of width and form are not made alike, and ß is not ss: OpenLDAP, too, leaves
+/// most of this out. Two texts are one only where it takes them for one as well, so that names of two entries are never mixed up.
 enum PreparedString {
     /// Octets of the longest value that is prepared.
     static let octetsMax = 1 << 20
@@ -108,8 +108,8 @@ enum PreparedString {
     }
 }
 
-/// Letters and the marks on them as one character each, where there is one (Unicode Standard Annex #15), without tables of our own: the standard library takes
-/// texts for equal that are canonically equivalent.
+/// Letters and the marks on them as one character each, where there is one (Unicode Standard Annex #15), without tables of our own: the standard
+/// library takes texts for equal that are canonically equivalent.
 enum Composition {
     static func composed(_ scalars: [Unicode.Scalar]) -> [Unicode.Scalar] {
         var result: [Unicode.Scalar] = []

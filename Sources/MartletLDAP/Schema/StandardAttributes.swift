@@ -1,4 +1,5 @@
-/// The attributes of others that Martlet deals with: RFC 4519, 4524, 2798, 2307 and 4512, and what OpenLDAP, 389 Directory Server and Active Directory add.
+/// The attributes of others that Martlet deals with: RFC 4519, 4524, 2798, 2307 and 4512, and what OpenLDAP, 389 Directory Server and Active
+/// Directory add.
 enum StandardAttributes {
     /// Superiors before what is a kind of them.
     static let all: [AttributeType] = names + texts + people + addresses + references + secrets + numbers + kept
@@ -11,7 +12,7 @@ enum StandardAttributes {
         text("2.5.4.42", ["givenName", "gn"], kindOf: "name"),
         text("2.5.4.43", ["initials"], kindOf: "name"),
         text("2.5.4.44", ["generationQualifier"], kindOf: "name"),
-        text("2.5.4.6", ["c", "countryName"], kindOf: "name", isSingleValued: true),
+        text("2.5.4.6", ["c", "countryName"], .countryString, kindOf: "name", isSingleValued: true),
         text("2.5.4.7", ["l", "localityName"], kindOf: "name"),
         text("2.5.4.8", ["st", "stateOrProvinceName"], kindOf: "name"),
         text("2.5.4.10", ["o", "organizationName"], kindOf: "name"),
@@ -84,8 +85,8 @@ enum StandardAttributes {
         octets("2.5.4.35", ["userPassword"]),
         AttributeType("2.5.4.36", "userCertificate", equality: .certificateExact, syntax: .certificate),
         AttributeType("2.5.4.37", "cACertificate", equality: .certificateExact, syntax: .certificate),
-        octets("2.5.4.38", ["authorityRevocationList"], .certificateList),
-        octets("2.5.4.39", ["certificateRevocationList"], .certificateList),
+        octets("2.5.4.38", ["authorityRevocationList"], .certificateList, nil),
+        octets("2.5.4.39", ["certificateRevocationList"], .certificateList, nil),
         octets("2.16.840.1.113730.3.1.40", ["userSMIMECertificate"], nil, nil),
     ]
 
@@ -107,15 +108,15 @@ enum StandardAttributes {
         time("1.3.6.1.4.1.42.2.27.8.1.28", ["pwdEndTime"]),
         boolean("1.3.6.1.4.1.42.2.27.8.1.22", ["pwdReset"]),
         text("2.16.840.1.113730.3.1.610", ["nsAccountLock"]),
-        name("2.5.18.3", ["creatorsName"], isOperational: true),
-        name("2.5.18.4", ["modifiersName"], isOperational: true),
-        name("2.5.18.10", ["subschemaSubentry"], isOperational: true),
-        name("1.3.6.1.1.20", ["entryDN"], isOperational: true),
+        operational(name("2.5.18.3", ["creatorsName"])),
+        operational(name("2.5.18.4", ["modifiersName"])),
+        operational(name("2.5.18.10", ["subschemaSubentry"])),
+        operational(name("1.3.6.1.1.20", ["entryDN"])),
         boolean("2.5.18.9", ["hasSubordinates"], isOperational: true),
         operational(AttributeType("2.5.21.9", "structuralObjectClass", equality: .objectIdentifier, syntax: .objectIdentifier)),
         operational(AttributeType("1.3.6.1.1.16.4", "entryUUID", equality: .uuid, syntax: .uuid), ordering: .uuidOrdering),
         operational(exact("1.3.6.1.4.1.4203.666.1.7", ["entryCSN"], .octetString), ordering: .caseExactOrdering),
-        operational(exact("1.3.6.1.4.1.4203.666.1.25", ["contextCSN"], .octetString), ordering: .caseExactOrdering),
+        operational(exact("1.3.6.1.4.1.4203.666.1.25", ["contextCSN"], .octetString), ordering: .caseExactOrdering, isSingleValued: false),
         operational(text("2.16.840.1.113730.3.1.542", ["nsUniqueId"])),
         operational(octets("1.2.840.113556.1.4.2", ["objectGUID"])),
         operational(integer("1.2.840.113556.1.2.120", ["uSNChanged"])),
@@ -202,10 +203,11 @@ extension StandardAttributes {
         return type
     }
 
-    private static func operational(_ type: AttributeType, ordering: MatchingRule? = nil) -> AttributeType {
+    private static func operational(_ type: AttributeType, ordering: MatchingRule? = nil, isSingleValued: Bool = true) -> AttributeType {
         var type = type
         type.ordering = type.ordering ?? ordering
         type.isOperational = true
+        type.isSingleValued = isSingleValued
         return type
     }
 }

@@ -20,8 +20,8 @@ public struct Substitutes: Hashable, Sendable {
     subscript(_ placeholder: Placeholder) -> [UInt8]? { octets[placeholder] }
 }
 
-/// An assertion value, or the value of an attribute of a name, that becomes whole when an account is looked for. What takes a placeholder's place is put in as
-/// octets and never read again: no character in it means anything.
+/// An assertion value, or the value of an attribute of a name, that becomes whole when an account is looked for. What takes a placeholder's place is
+/// put in as octets and never read again: no character in it means anything.
 struct TemplateValue: Hashable, Sendable {
     private struct Gap: Hashable, Sendable {
         let placeholder: Placeholder

@@ -1,4 +1,5 @@
-/// Where a directory is and what to look for there (RFC 4516): `ldap://ldap.example.org/ou=people,dc=example,dc=org?cn,mail?sub?(objectClass=person)`.
+/// Where a directory is and what to look for there (RFC 4516):
+/// `ldap://ldap.example.org/ou=people,dc=example,dc=org?cn,mail?sub?(objectClass=person)`.
 public struct LDAPURL: Hashable, Sendable {
     public enum Scheme: String, Hashable, Sendable {
         case ldap
@@ -79,8 +80,8 @@ public struct LDAPURL: Hashable, Sendable {
 // MARK: Reading
 
 extension LDAPURL {
-    /// Reads `scheme://[host[:port]][/dn[?[attributes][?[scope][?[filter][?extensions]]]]]`. Percent signs are decoded part by part, before a name or a filter is read
-    /// (§2.1).
+    /// Reads `scheme://[host[:port]][/dn[?[attributes][?[scope][?[filter][?extensions]]]]]`. Percent signs are decoded part by part, before a name or
+    /// a filter is read (§2.1).
     public init(_ text: String) throws(LDAPTextError) {
         guard text.utf8.count <= Self.octetsMax else { throw LDAPTextError(.tooLong(octetsMax: Self.octetsMax), at: Self.octetsMax) }
         if let place = text.utf8.firstIndex(where: { $0 <= 0x20 || $0 == 0x7F }) {
@@ -168,8 +169,8 @@ extension LDAPURL {
         if part.text.first == "[" {
             guard let end = part.text.firstIndex(of: "]") else { throw LDAPTextError(.expected("]"), at: part.offset) }
             let address = part.text[part.text.index(after: part.text.startIndex)..<end]
-            guard address.contains(":"), address.utf8.allSatisfy({ Hexadecimal.value(of: $0) != nil || [UInt8(ascii: ":"), UInt8(ascii: ".")].contains($0) })
-            else { throw LDAPTextError(.expected("an IPv6 address"), at: part.offset) }
+            let isAddress = address.utf8.allSatisfy { Hexadecimal.value(of: $0) != nil || $0 == UInt8(ascii: ":") || $0 == UInt8(ascii: ".") }
+            guard isAddress, address.contains(":") else { throw LDAPTextError(.expected("an IPv6 address"), at: part.offset) }
             return (String(address), part.text[part.text.index(after: end)...])
         }
         let name = part.text.prefix { $0 != ":" }
@@ -192,7 +193,9 @@ extension LDAPURL {
         var attributes: [String] = []
         for item in try part.list() {
             let name = try item.decoded()
-            guard ["*", "+", "1.1"].contains(name) || AttributeDescription(name) != nil else { throw LDAPTextError(.attributeDescription, at: item.offset) }
+            guard ["*", "+", "1.1"].contains(name) || AttributeDescription(name) != nil else {
+                throw LDAPTextError(.attributeDescription, at: item.offset)
+            }
             attributes.append(name)
         }
         return attributes
@@ -212,7 +215,9 @@ extension LDAPURL {
         for item in try part.list() {
             let isCritical = item.text.first == "!"
             let sides = (isCritical ? item.text.dropFirst() : item.text).split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            guard let name = sides.first, AttributeDescription.isType(name.utf8) else { throw LDAPTextError(.expected("an extension"), at: item.offset) }
+            guard let name = sides.first, AttributeDescription.isType(name.utf8) else {
+                throw LDAPTextError(.expected("an extension"), at: item.offset)
+            }
             let value = sides.count == 2 ? try Part(sides[1], in: item.whole).decoded() : nil
             extensions.append(Extension(String(name), value, isCritical: isCritical))
         }
