@@ -87,6 +87,11 @@ private func values(_ bytes: [UInt8], _ text: String) {
         // An offset may lead out of the years that can be written.
         precondition(again == moment || !(-62_167_219_200_000...253_402_300_799_999).contains(moment), "another moment")
     }
+    if let assertion = CertificateExactAssertion(certificate: bytes) ?? CertificateExactAssertion(text) {
+        let written = assertion.description
+        // The name of an issuer may be longer than one that is read.
+        if written.utf8.count <= DistinguishedName.octetsMax { precondition(CertificateExactAssertion(written) == assertion, "another certificate") }
+    }
     guard let end = bytes.firstIndex(of: UInt8(ascii: "\n")), let filter = try? LDAPFilter(String(decoding: bytes[..<end], as: UTF8.self)),
         var reader = try? LDIFReader(Array(bytes[(end + 1)...])), let record = try? reader.next(), case .entry(let entry) = record.content
     else { return }

@@ -47,6 +47,14 @@ struct CertificateExactAssertionTests {
         #expect(CertificateExactAssertion(assertion.description) == assertion)
     }
 
+    @Test("A quotation mark is two, whatever follows it")
+    func quotes() throws {
+        let issuer = DistinguishedName([RelativeDistinguishedName("cn", "a\"\u{301}\"\"b")])
+        let assertion = try #require(CertificateExactAssertion(serialNumber: "1", issuer: issuer))
+        #expect(assertion.description.utf8.filter { $0 == UInt8(ascii: "\"") }.count == 8)
+        #expect(CertificateExactAssertion(assertion.description) == assertion)
+    }
+
     @Test("What is none is none", arguments: [
         "", "{", "{}", "4097", "x$cn=a", "1$x", "{ serialNumber 1 }", "{ serialNumber 1, issuer rdnSequence:\"x\" }", "{ issuer rdnSequence:\"cn=a\", serialNumber 1 }",
         "{ serialNumber 01, issuer rdnSequence:\"cn=a\" }", "{ serialNumber 1, issuer rdnSequence:\"cn=a }",

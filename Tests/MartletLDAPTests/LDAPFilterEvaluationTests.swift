@@ -57,6 +57,19 @@ struct LDAPFilterEvaluationTests {
         #expect(try LDAPFilter(text).truth(of: entry) == (holds ? .holds : .fails))
     }
 
+    @Test("Numbers are in order, whatever their signs and how many digits they have")
+    func numbers() {
+        let numbers = ["-18446744073709551616", "-10", "-9", "-1", "0", "1", "9", "10", "18446744073709551616"]
+        for (place, number) in numbers.enumerated() {
+            let entry = LDAPEntry("", [LDAPAttribute("xmppPriority", number)])
+            for (other, asserted) in numbers.enumerated() {
+                let isGreater = LDAPFilter.greaterOrEqual("xmppPriority", Array(asserted.utf8)).truth(of: entry) == .holds
+                let isLess = LDAPFilter.lessOrEqual("xmppPriority", Array(asserted.utf8)).truth(of: entry) == .holds
+                #expect(isGreater == (place >= other) && isLess == (place <= other), "\(number), \(asserted)")
+            }
+        }
+    }
+
     @Test("A filter that somebody has sent deeper than a filter may be is undefined where it is too deep")
     func depth() {
         var filter = LDAPFilter.present("uid")

@@ -39,7 +39,7 @@ struct LDAPTextCrasherTests {
         case 3: return (try? LDAPURL(text)).map { (try? LDAPURL($0.description)) == $0 } ?? false
         case 4: return (try? LDIFReader.records(text)).map { (try? LDIFReader.records(LDIFWriter.text($0))) == $0 } ?? false
         default:
-            if GeneralizedTime.milliseconds(of: bytes) != nil { return true }
+            if GeneralizedTime.milliseconds(of: bytes) != nil || CertificateExactAssertion(certificate: bytes) != nil { return true }
             let parts = text.split(separator: "\n", maxSplits: 1).map(String.init)
             guard parts.count == 2, let filter = try? LDAPFilter(parts[0]), let record = try? LDIFReader.records(parts[1]).first, case .entry(let entry) = record.content
             else { return false }

@@ -78,6 +78,13 @@ struct LDAPURLTests {
     ])
     func refused(text: String, error: LDAPTextError) { #expect(throws: error) { try LDAPURL(text) } }
 
+    @Test("What should be encoded and is not is read all the same, and parts nothing else")
+    func unencoded() throws {
+        #expect(try LDAPURL("ldap:///cn=Müller?cn?sub") == LDAPURL(.ldap, base: name("cn=müller"), attributes: ["cn"], scope: .wholeSubtree))
+        // The mark is an attribute's, which it may not be, and makes no other character of the question mark.
+        #expect(throws: LDAPTextError(.attributeDescription, at: 13)) { try LDAPURL("ldap:///cn=a?\u{301}?sub") }
+    }
+
     @Test("An address has 16,384 octets, and 64 attributes, and no more")
     func limits() {
         func long(_ octets: Int) -> String { "ldap:///cn=" + String(repeating: "x", count: octets - 11) }

@@ -49,8 +49,21 @@ public struct CertificateExactAssertion: Hashable, Sendable {
             let name = issuer.behind("rdnSequence:")?.between("\"", "\"")
         else { return nil }
         // A quotation mark in it is two (RFC 3641 §3.2).
-        return (String(number), String(name).replacing("\"\"", with: "\""))
+        return (String(number), Self.withoutDoubledQuotes(name))
     }
+
+    /// Octet by octet: a mark that follows would make another character of a quotation mark.
+    private static func withoutDoubledQuotes(_ text: Substring) -> String {
+        var octets: [UInt8] = []
+        var isSecond = false
+        for octet in text.utf8 {
+            isSecond = octet == quote && octets.last == quote && !isSecond
+            if !isSecond { octets.append(octet) }
+        }
+        return String(decoding: octets, as: UTF8.self)
+    }
+
+    fileprivate static let quote = UInt8(ascii: "\"")
 
     // MARK: DER
 
@@ -119,7 +132,8 @@ public struct CertificateExactAssertion: Hashable, Sendable {
 extension CertificateExactAssertion: CustomStringConvertible {
     /// As a filter has it.
     public var description: String {
-        "{ serialNumber \(serialNumber), issuer rdnSequence:\"\(issuer.description.replacing("\"", with: "\"\""))\" }"
+        let name = issuer.description.utf8.flatMap { $0 == Self.quote ? [$0, $0] : [$0] }
+        return "{ serialNumber \(serialNumber), issuer rdnSequence:\"\(String(decoding: name, as: UTF8.self))\" }"
     }
 }
 

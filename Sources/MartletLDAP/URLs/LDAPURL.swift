@@ -84,6 +84,7 @@ extension LDAPURL {
     /// a filter is read (§2.1).
     public init(_ text: String) throws(LDAPTextError) {
         guard text.utf8.count <= Self.octetsMax else { throw LDAPTextError(.tooLong(octetsMax: Self.octetsMax), at: Self.octetsMax) }
+        let text = Self.ascii(text)
         if let place = text.utf8.firstIndex(where: { $0 <= 0x20 || $0 == 0x7F }) {
             throw LDAPTextError(.unescaped(text.utf8[place]), at: text.utf8.distance(from: text.startIndex, to: place))
         }
@@ -99,6 +100,12 @@ extension LDAPURL {
         let behind = rest[authority.endIndex...]
         let parts = (behind.first == "/" ? behind.dropFirst() : behind).split(separator: "?", maxSplits: 4, omittingEmptySubsequences: false)
         for (place, part) in parts.enumerated() { try read(Part(part, in: text), place) }
+    }
+
+    /// With octets beyond ASCII encoded, as they should be: none of them is a part of a separator then.
+    private static func ascii(_ text: String) -> String {
+        guard !text.utf8.allSatisfy({ $0 < 0x80 }) else { return text }
+        return String(decoding: text.utf8.flatMap { $0 < 0x80 ? [$0] : [UInt8(ascii: "%")] + Hexadecimal.pair($0) }, as: UTF8.self)
     }
 
     /// A part of the text, which knows where it stands.
