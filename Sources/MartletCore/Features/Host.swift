@@ -38,6 +38,7 @@ package final class Host: Sendable {
     package let listening: (any DomainStage)?
     /// Who says which contacts accounts have because of groups; `nil` where there are none.
     package let sharedRosters: (any SharedRosterSource)?
+    package let profiling: (any ProfileStage)?
     private let routes: [Namespace: [IQRoute]]
 
     package init(
@@ -66,6 +67,7 @@ package final class Host: Sendable {
         presenting = features.compactMap { $0 as? any PresentingStage }
         registering = features.lazy.compactMap { $0 as? any RegisteringStage }.first
         listening = features.lazy.compactMap { $0 as? any DomainStage }.first
+        profiling = features.lazy.compactMap { $0 as? any ProfileStage }.first
         componentStages = features.compactMap { $0 as? any ComponentStage }
         delegating = features.lazy.compactMap { $0 as? any DelegatingStage }.first { $0.isDelegating }
         watching = features.lazy.compactMap { $0 as? any WatchingStage }.first

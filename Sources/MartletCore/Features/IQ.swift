@@ -100,6 +100,13 @@ package struct IQRoute: Sendable {
         case concurrent(@Sendable (IQRequest, Router) async throws(StanzaError) -> IQReply)
         /// Answers when it can, from whatever loop, once (``HeldRequest``); later stanzas overtake it. Called with no lock held.
         case held(@Sendable (HeldRequest, LoopContext) -> Void)
+        /// One of the others, by what is known of the owner at once. It chooses none of its own kind.
+        case chosen(@Sendable (IQRequest) -> Handler)
+
+        func resolved(for request: IQRequest) -> Handler {
+            if case .chosen(let choose) = self { return choose(request) }
+            return self
+        }
     }
 
     package var kind: IQRequest.Kind
@@ -148,6 +155,13 @@ package struct IQRoute: Sendable {
         _ handler: @escaping @Sendable (IQRequest, Router) async throws(StanzaError) -> IQReply
     ) -> IQRoute {
         IQRoute(kind: kind, local: local, namespace: namespace, scope: scope, handler: .concurrent(handler))
+    }
+
+    package static func chosen(
+        _ kind: IQRequest.Kind, _ local: StaticString, _ namespace: Namespace, at scope: Scope = .ownAccount,
+        _ choose: @escaping @Sendable (IQRequest) -> Handler
+    ) -> IQRoute {
+        IQRoute(kind: kind, local: local, namespace: namespace, scope: scope, handler: .chosen(choose))
     }
 }
 

@@ -95,8 +95,9 @@ extension Router {
         home.parked.append(rest)
     }
 
-    /// Reads an account anew after a write of its was refused by the disk: what is in memory was ahead of it.
-    func reload(_ address: BareJID, _ context: LoopContext) {
+    /// Reads an account anew if it is in memory, or being read: after a write of its was refused by the disk, so that what is in memory was ahead of it, and
+    /// after one behind the home's back.
+    package func reload(_ address: BareJID, _ context: LoopContext) {
         let shard = placement.shard(of: address)
         shard.withLock {
             if let home = shard.home(address) { reload(home, context) }

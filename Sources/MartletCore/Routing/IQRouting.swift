@@ -136,7 +136,7 @@ extension Router {
         request.host = host
         request.isByAdmin = isByAdmin
         request.isByApplication = asker.origin?.application != nil
-        if case .home(let decide) = handler { return runInHome(request, asker, context, decide) }
+        if case .home(let decide) = handler.resolved(for: request) { return runInHome(request, asker, context, decide) }
         return admit(request, handler, host, asker, context)
     }
 
@@ -239,6 +239,7 @@ extension Router {
         case .held(let take):
             take(HeldRequest(request, asker, self), context)
             return .pending
+        case .chosen(let choose): return run(choose(request), request, host, asker, context)
         }
     }
 
