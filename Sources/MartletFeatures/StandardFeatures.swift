@@ -47,6 +47,8 @@ package struct FeatureConfiguration: Sendable {
     package var sharedLists: SharedListKeeper?
     /// Whether there are any: else no stanza is looked at by them.
     package var hasSharedLists = true
+    /// What a directory says of people; `nil` where none does.
+    package var profiles: (any ProfileSource)?
 
     package init(
         softwareName: String = "Martlet", softwareVersion: String, operatingSystem: String? = nil,
@@ -79,7 +81,7 @@ package enum StandardFeatures {
     package static func all(_ configuration: FeatureConfiguration) -> [any Feature] {
         let delegation = NamespaceDelegation(configuration.components)
         // What accounts publish is the server's, or somebody else's as a whole.
-        let eventing = delegation.takesAway(.pubsub) ? nil : PersonalEventing(configuration.eventing)
+        let eventing = delegation.takesAway(.pubsub) ? nil : PersonalEventing(configuration.eventing, profiles: configuration.profiles)
         let registration = InBandRegistration(
             configuration.registration, configuration.invitations, configuration.derivation, time: configuration.time)
         let administration = ServiceAdministration(registration: registration, greetings: Greetings(), passwordWarning: configuration.passwordWarning.map(PasswordWarning.init))
@@ -106,7 +108,7 @@ package enum StandardFeatures {
             DelayedDelivery(),
             OfflineMessages(),
             MessageProcessingHints(),
-            VCardTemp(eventing: eventing),
+            VCardTemp(eventing: eventing, profiles: configuration.profiles),
             PrivateStorage(eventing: eventing),
             Ping(),
             SoftwareVersion(configuration),

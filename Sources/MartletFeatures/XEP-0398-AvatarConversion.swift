@@ -51,20 +51,37 @@ package struct AvatarConversion: PresentingStage {
         else { return }
         let infos = element.root.children.filter { $0.isNamed("info", .avatarMetadata) }
         if infos.isEmpty { return try await keep(nil, nodes, account, bytesMax: bytesMax) }
-        guard let info = infos.first(where: { !$0.hasAttribute("url") }), let digest = info.attribute("id"),
-            try await nodes.field("pubsub#access_model", of: Namespace.avatarData.name) == NodeConfiguration.AccessModel.open.rawValue,
-            let item = try await nodes.item(digest, of: Namespace.avatarData.name),
-            let data = try? parseElement(item.payload, limits: .ownWriting, defaultNamespace: .none), data.root.isNamed("data", .avatarData)
-        else { return }
-        let text = data.root.text.filter { !$0.isWhitespace }
-        guard let picture = Base64.decode(text), hexadecimal(ScramHash.sha1.digest(picture)) == digest else { return }
-        try await keep(Photo(type: info.attribute("type") ?? "image/png", text: text, digest: digest), nodes, account, bytesMax: bytesMax)
+        guard let photo = try await openPhoto(of: infos, nodes) else { return }
+        try await keep(photo, nodes, account, bytesMax: bytesMax)
     }
 
-    private struct Photo {
+    struct Photo {
         let type: String
         let text: String
         let digest: String
+
+        func write(to writer: inout XMLWriter) {
+            writer.element("PHOTO", .vCard) { writer in
+                writer.element("TYPE", .vCard, text: type)
+                writer.element("BINVAL", .vCard, text: text)
+            }
+        }
+    }
+
+    /// The picture that the elements of a `<metadata/>` name, if it is published for everybody.
+    static func openPhoto(of infos: [ElementView], _ nodes: OwnNodes) async throws(StanzaError) -> Photo? {
+        guard let info = infos.first(where: { !$0.hasAttribute("url") }), let digest = info.attribute("id"),
+            try await nodes.field("pubsub#access_model", of: Namespace.avatarData.name) == NodeConfiguration.AccessModel.open.rawValue,
+            let item = try await nodes.item(digest, of: Namespace.avatarData.name), let text = text(ofData: item.payload),
+            let picture = Base64.decode(text), hexadecimal(ScramHash.sha1.digest(picture)) == digest
+        else { return nil }
+        return Photo(type: info.attribute("type") ?? "image/png", text: text, digest: digest)
+    }
+
+    /// The picture that is published as data (XEP-0084 §4.2.1), in base64.
+    static func text(ofData payload: ByteBuffer) -> String? {
+        guard let data = try? parseElement(payload, limits: .ownWriting, defaultNamespace: .none), data.root.isNamed("data", .avatarData) else { return nil }
+        return data.root.text.filter { !$0.isWhitespace }
     }
 
     /// A card that is set meanwhile stays as it is, but for its picture; if it has one of its own, that is the newer one, and is published.
@@ -76,10 +93,12 @@ package struct AvatarConversion: PresentingStage {
                 if try await nodes.isCard(old) { return }
                 continue
             }
-            let card = card(old, with: photo)
-            guard card.readableBytes <= bytesMax else { return }
-            guard try await nodes.replaceCard(old, by: card, beside: [.document(account, .avatar, mark)]) else { continue }
-            return note(mark, nodes.account, nodes.router)
+            guard let new = try await nodes.profiled(card(old, with: photo), replacing: old, bytesMax: bytesMax) else { return }
+            guard try await nodes.replaceCard(old, by: new.card, beside: [.document(account, .avatar, mark)] + new.beside) else { continue }
+            note(mark, nodes.account, nodes.router)
+            // Whoever has none of his own has the directory's again.
+            if nodes.profile != nil, digest(ofStored: new.card) != photo?.digest { nodes.eventing.conversions.note(.temp, of: account, nodes, bytesMax: bytesMax) }
+            return
         }
     }
 
@@ -90,11 +109,7 @@ package struct AvatarConversion: PresentingStage {
             if let old, let element = try? parseElement(old, limits: .ownWriting, defaultNamespace: .none) {
                 for child in element.root.children where !child.isNamed("PHOTO", .vCard) { writer.append(child) }
             }
-            guard let photo else { return }
-            writer.element("PHOTO", .vCard) { writer in
-                writer.element("TYPE", .vCard, text: photo.type)
-                writer.element("BINVAL", .vCard, text: photo.text)
-            }
+            photo?.write(to: &writer)
         }
         return writer.buffer
     }

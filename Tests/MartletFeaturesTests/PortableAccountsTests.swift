@@ -390,6 +390,30 @@ struct PortableAccountsTests {
         #expect(messages.map(\.id) == ["w1", "w2"])
     }
 
+    @Test("a card of which a directory says a part goes as everybody sees it, and where it has come to the directory says its part anew")
+    func profiles() throws {
+        func profile(_ name: String) -> Profile { Profile(card: ByteBuffer(string: "<vCard xmlns='vcard-temp'><FN>\(name)</FN></vCard>"), owned: ["FN"]) }
+        let (here, there) = (InMemoryProfiles(), InMemoryProfiles())
+        let (server, next) = (TestServer(profiles: here), TestServer(profiles: there))
+        let address = server.address("juliet")
+        here[address] = profile("Juliet")
+        there[address] = profile("Lady Capulet")
+        let balcony = server.online("juliet/balcony")
+        server.put([(address, here[address])])
+        balcony.send("<iq type='set' id='v'><vCard xmlns='vcard-temp'><NICKNAME>Jule</NICKNAME></vCard></iq>")
+        let text = try export("juliet", from: server)
+        #expect(text.contains("<FN>Juliet</FN><NICKNAME>Jule</NICKNAME></vCard>") && !text.contains("x-martlet:profile"))
+        // Also over a card of which that directory has said its part already.
+        next.createAccount("juliet")
+        next.put([(address, there[address])])
+        _ = try take(Array(text.utf8), into: "juliet", on: next)
+        #expect(try Self.card(stored("juliet", on: next))?.contains("<FN>Juliet</FN>") == true)
+        next.put([(address, there[address])])
+        #expect(try Self.card(stored("juliet", on: next))?.contains("<FN>Lady Capulet</FN><NICKNAME>Jule</NICKNAME></vCard>") == true)
+    }
+
+    private static func card(_ account: StoreContents.Account) -> String? { account.documents[.vCard].map { String(buffer: $0) } }
+
     @Test("without archives there are none, and messages that wait are there all the same")
     func withoutArchive() throws {
         try fill(server)

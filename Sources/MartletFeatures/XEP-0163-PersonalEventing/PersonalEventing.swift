@@ -10,8 +10,13 @@ package struct PersonalEventing: IQResponder {
     private let settings: PersonalEventingSettings
     /// What is published that is kept elsewhere too.
     let conversions = CardConversions()
+    /// Where it is known what a directory says of people; `nil` where none does.
+    let profiles: (any ProfileSource)?
 
-    package init(_ settings: PersonalEventingSettings = PersonalEventingSettings()) { self.settings = settings }
+    package init(_ settings: PersonalEventingSettings = PersonalEventingSettings(), profiles: (any ProfileSource)? = nil) {
+        self.settings = settings
+        self.profiles = profiles
+    }
 
     /// Items that a node keeps at most.
     var itemsMax: Int { settings.itemsMax }
@@ -31,10 +36,48 @@ package struct PersonalEventing: IQResponder {
     /// A request about the nodes of an account, by whomever.
     private func take(_ request: PubSubRequest, _ held: HeldRequest, _ context: LoopContext) {
         if held.request.isByOwner, OlderBookmarks.answer(request, held, self, context) { return }
+        guard let profiles, let place = ProfiledNodes.Place(request), let profile = profiles.profile(of: held.request.owner) else {
+            return carry(request, held, context)
+        }
+        let profiled = ProfiledNodes(place: place, source: profiles, card: ProfiledCard(profile), profile: profile, nodes: ownNodes(of: held, context))
+        do throws(StanzaError) {
+            switch try profiled.review(request) {
+            case .carry(let request): carry(request, held, context)
+            case .ask(let question):
+                guard held.request.isByOwner else { throw .forbidden("the directory is changed by whom it is about") }
+                carry(request, held, context, after: question)
+            }
+        } catch {
+            carry(request, held, context, refusing: error)
+        }
+    }
+
+    /// A request that waits for the directory; what the same client has sent later does not.
+    private func carry(
+        _ request: PubSubRequest, _ held: HeldRequest, _ context: LoopContext, after question: @escaping ProfiledNodes.Question
+    ) {
+        let mailbox = context.mailbox
+        // A task, since others are asked in turn; whoever has made the request waits for its answer.
+        Task(executorPreference: held.router.executor) {
+            let outcome: Result<PubSubRequest, StanzaError>
+            do throws(StanzaError) { outcome = .success(try await question()) } catch { outcome = .failure(error) }
+            mailbox.run { context in
+                switch outcome {
+                case .success(let request): carry(request, held, context)
+                case .failure(let error): carry(request, held, context, refusing: error)
+                }
+                context.runEffects()
+            }
+        }
+    }
+
+    /// - Parameter refusal: what those learn who may know of the account.
+    private func carry(_ request: PubSubRequest, _ held: HeldRequest, _ context: LoopContext, refusing refusal: StanzaError? = nil) {
         let actor = held.request.actor
         carryOut(held, context, owing: Self.cardChange(of: request, held)) { nodes, audience, moment, effects throws(PubSubError) in
             try Self.hidden(audience, actor) { () throws(PubSubError) in
                 if !request.isAboutOneNode, !audience.seesPresence(actor.bare) { throw PubSubError(.serviceUnavailable) }
+                if let refusal { throw PubSubError(refusal) }
                 try nodes.take(request, by: actor, audience, moment, &effects)
             }
         } then: { home, context in

@@ -128,6 +128,8 @@ package struct PortableImport {
         writer.append(element)
         guard writer.buffer.readableBytes <= surroundings.limits.vCardBytesMax else { return report.skip("cards past the limit of \(surroundings.limits.vCardBytesMax) bytes") }
         changes.append(.document(id, VCardTemp.key, writer.buffer))
+        // All of it is his own until a directory says something.
+        changes.append(.document(id, .profile, nil))
         if let digest = AvatarConversion.digest(ofCard: element) { changes.append(.document(id, .avatar, ByteBuffer(string: digest))) }
         report.take("cards")
     }

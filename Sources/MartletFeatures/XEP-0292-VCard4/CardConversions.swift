@@ -69,8 +69,9 @@ final class CardConversions: Sendable {
     }
 
     private func changed(_ nodes: OwnNodes, _ account: AccountID) async throws(StanzaError) {
-        guard let card = try await nodes.document(VCardTemp.key), let element = try? parseElement(card, limits: .ownWriting, defaultNamespace: .none)
-        else { return }
+        // Where there is no card any more, there is nothing at the other places either.
+        let card = try await nodes.document(VCardTemp.key) ?? ByteBuffer(string: "<vCard xmlns='vcard-temp'/>")
+        guard let element = try? parseElement(card, limits: .ownWriting, defaultNamespace: .none) else { return }
         try await AvatarConversion.changed(element.root, nodes, account)
         try await VCard4.changed(element.root, nodes)
     }

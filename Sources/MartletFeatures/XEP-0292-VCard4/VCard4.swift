@@ -185,8 +185,8 @@ extension VCard4 {
         else { return }
         let old = try await nodes.document(VCardTemp.key)
         let temp = temp(of: card.root, keeping: old.flatMap { try? parseElement($0, limits: .ownWriting, defaultNamespace: .none) }?.root)
-        guard temp != old, temp.readableBytes <= bytesMax else { return }
-        _ = try await nodes.replaceCard(old, by: temp)
+        guard let new = try await nodes.profiled(temp, replacing: old, bytesMax: bytesMax), new.card != old else { return }
+        _ = try await nodes.replaceCard(old, by: new.card, beside: new.beside)
     }
 
     /// Somebody has a new card of the older form. One that is published for few only is left as it is.
@@ -194,6 +194,7 @@ extension VCard4 {
         let model = try await nodes.field("pubsub#access_model", of: node)
         guard model == nil || model == NodeConfiguration.AccessModel.open.rawValue else { return }
         let old = try await nodes.items(of: node).last
+        if old == nil, temp.firstChild == nil { return }
         let known = old.flatMap { try? parseElement($0.payload, limits: .ownWriting, defaultNamespace: .none) }
         let card = card(of: temp, keeping: known?.root)
         guard card != old?.payload else { return }

@@ -42,7 +42,7 @@ package final class TestServer {
         roomSettings: MultiUserChat.Settings = .init(identities: OccupantIDs(secret: Array("occupants".utf8))),
         pubsub: PubSubService.Settings = .init(), registration: RegistrationSettings = .init(),
         invitations: InvitationSettings = .init(), components: [ComponentSettings] = [], bytestreams: (any BytestreamRelay)? = nil,
-        uploads uploadSettings: UploadSettings = .init(), search: UserSearch.Settings? = nil,
+        uploads uploadSettings: UploadSettings = .init(), search: UserSearch.Settings? = nil, profiles: (any ProfileSource)? = nil,
         features: ((FeatureConfiguration) -> [any Feature])? = nil
     ) {
         self.settings = settings
@@ -64,6 +64,7 @@ package final class TestServer {
             derivation: DerivationAtOnce())
         configuration.sharedLists = sharedLists
         configuration.certificates = CertificatesOnTrust()
+        configuration.profiles = profiles
         let features = features ?? StandardFeatures.all
         let groups = TestGroups()
         self.groups = groups
@@ -241,6 +242,18 @@ package final class TestServer {
         store.commit()
         router.forget(address(name))
         run()
+    }
+
+    /// A directory says something else of accounts of the first domain than before.
+    ///
+    /// - Returns: what has come of it; `nil` if it has not come to its end.
+    @discardableResult
+    package func put(_ profiles: [(account: BareJID, profile: Profile?)]) -> Result<Void, StoreError>? {
+        guard let stage = hosts.host(of: domain)?.profiling else { preconditionFailure("no feature puts profiles") }
+        let (router, mailbox) = (router, context.mailbox)
+        return wait {
+            do throws(StoreError) { return .success(try await stage.put(profiles, router, on: mailbox)) } catch { return .failure(error) }
+        }
     }
 
     // MARK: Strangers
