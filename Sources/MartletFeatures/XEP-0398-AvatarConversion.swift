@@ -141,6 +141,7 @@ package struct AvatarConversion: PresentingStage {
     /// The card is for everybody to read, and so are these.
     private static func publish(_ card: ElementView, _ digest: String, _ nodes: OwnNodes) async throws(StanzaError) {
         guard let photo = card.firstChild("PHOTO", .vCard), let text = binary(of: card), let picture = Base64.decode(text) else { return }
+        guard try await giveWay(nodes) else { return }
         let configuration = ["pubsub#access_model": NodeConfiguration.AccessModel.open.rawValue]
         var data = XMLWriter(contentNamespace: .none)
         data.element("data", .avatarData, text: text)
@@ -151,6 +152,19 @@ package struct AvatarConversion: PresentingStage {
             writer.element("info", .avatarMetadata, ["bytes": String(picture.count), "id": digest, "type": type])
         }
         try await nodes.publish(digest, metadata.buffer, at: Namespace.avatarMetadata.name, configuration, unless: (.avatar, after: .temp))
+    }
+
+    /// Whether nodes take a picture for everybody. One that is there for few gives way to a directory's only where there may be none but the directory's, and is
+    /// not shown to others by that.
+    private static func giveWay(_ nodes: OwnNodes) async throws(StanzaError) -> Bool {
+        guard let profile = nodes.profile else { return true }
+        for node in [Namespace.avatarData.name, Namespace.avatarMetadata.name] {
+            let model = try await nodes.field("pubsub#access_model", of: node)
+            guard let model, model != NodeConfiguration.AccessModel.open.rawValue else { continue }
+            guard ProfiledCard(profile).owns(CardPicture.name) else { return false }
+            try await nodes.purge(node)
+        }
+        return true
     }
 
     /// There is no picture any more (XEP-0084 §4.2.3), nor the one that was in the card; another one that is published is not the card's affair.

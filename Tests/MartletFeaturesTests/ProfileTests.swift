@@ -385,6 +385,18 @@ struct ProfileTests {
         #expect(changes.last == ProfileChange("PHOTO", []) && !card(balcony).contains("PHOTO"))
     }
 
+    @Test("an avatar that is published for few is shown to nobody else because the directory has a picture", arguments: [true, false])
+    func forFew(isOwned: Bool) {
+        let balcony = server.online("juliet/balcony")
+        #expect(isResult(publishData(Self.other, access: "presence", balcony)) && isResult(publishMetadata(Self.other, access: "presence", balcony)))
+        introduce(Self.photo(Self.picture)) { if !isOwned { $0.owned.remove("PHOTO") } }
+        let romeo = server.online("romeo/orchard")
+        #expect(card(romeo).contains(Base64.encode(Self.picture)))
+        let data = items("urn:xmpp:avatar:data", romeo)
+        #expect(!data.contains(Base64.encode(Self.other)) && data.contains(Base64.encode(Self.picture)) == isOwned)
+        #expect(items("urn:xmpp:avatar:metadata", balcony).contains(Self.digest(isOwned ? Self.picture : Self.other)))
+    }
+
     @Test("who has taken out his own picture has the directory's again, where that counts unless he has one")
     func presetPicture() {
         introduce(Self.photo(Self.picture)) { $0.owned.remove("PHOTO") }
@@ -475,6 +487,17 @@ struct ProfileTests {
         #expect(client.receivedBesidesPresence().last?.description.contains(Self.digest(Self.picture)) == true)
         let id = server.store.contents[server.address("p999")]?.id ?? .nobody
         #expect(server.store.contents.document(id, .conversions) == nil)
+    }
+
+    @Test("a commit has so many bytes", arguments: [(40_000, UInt64(1)), (100_000, 2)])
+    func batchBytes(pictureBytes: Int, commits: UInt64) {
+        let picture = Self.picture + [UInt8](repeating: 0, count: pictureBytes)
+        let profiles: [(account: BareJID, profile: Profile?)] = (0..<60).map { (server.address("p\($0)"), Self.profile(Self.photo(picture))) }
+        for index in 0..<60 { server.createAccount("p\(index)") }
+        for (account, profile) in profiles { people[account] = profile }
+        let before = server.store.settled.sequence
+        server.put(profiles)
+        #expect(server.store.settled.sequence - before == commits)
     }
 
     @Test("among many, those who are in use are put as single ones are, and accounts that there are not are passed over")

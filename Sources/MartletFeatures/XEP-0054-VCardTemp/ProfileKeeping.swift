@@ -39,6 +39,8 @@ struct ProfileKeeping: Sendable {
     static let fewMax = 50
     /// Accounts whose cards are written in one commit.
     static let batchMax = 500
+    /// Of their cards together, in bytes; the one that goes past it is the last in its commit. What others write waits that long.
+    static let batchBytesMax = 4 << 20
 
     let source: any ProfileSource
     let eventing: PersonalEventing?
@@ -154,12 +156,18 @@ struct ProfileKeeping: Sendable {
 
     // MARK: By themselves
 
-    /// One commit. Of accounts in memory, and of those of which something has changed meanwhile, each for itself.
-    private func put(batch: [(account: BareJID, profile: Profile?)]) async throws(StoreError) {
-        var single: [(account: BareJID, profile: Profile?)] = []
-        var written: [(account: BareJID, profile: Profile?)] = []
+    /// What is written in one commit.
+    private struct Batch {
         var writes: [Write] = []
-        for (account, profile) in batch {
+        var people: [(account: BareJID, profile: Profile?)] = []
+        var bytes = 0
+    }
+
+    /// Accounts in memory, and those of which something has changed meanwhile, each for itself.
+    private func put(batch all: [(account: BareJID, profile: Profile?)]) async throws(StoreError) {
+        var single: [(account: BareJID, profile: Profile?)] = []
+        var batch = Batch()
+        for (account, profile) in all {
             guard router.withResidentHome(account, { _ in true }) == nil else { single.append((account, profile)); continue }
             guard let id = try await router.store.credentials(of: account)?.id else { continue }
             let note = try await router.store.document(id, .profile)
@@ -167,20 +175,29 @@ struct ProfileKeeping: Sendable {
             if ProfileNote(note)?.digest == profile?.digest { continue }
             let old = KeptCard(card: try await router.store.document(id, VCardTemp.key), note: note)
             let new = Self.card(old, with: profile)
-            writes += new.writes(replacing: old, of: id)
-            if eventing != nil, new.card != old.card { writes += try await owing(id) }
-            written.append((account, profile))
+            batch.writes += new.writes(replacing: old, of: id)
+            if eventing != nil, new.card != old.card { batch.writes += try await owing(id) }
+            batch.people.append((account, profile))
+            batch.bytes += (new.card?.readableBytes ?? 0) + (new.note?.readableBytes ?? 0)
+            guard batch.bytes > Self.batchBytesMax else { continue }
+            single += try await refused(of: batch)
+            batch = Batch()
         }
-        if !writes.isEmpty {
-            do throws(StoreError) {
-                try await router.store.commit(writes)
-                readAnew(written.map(\.account))
-            } catch {
-                guard case .constraint = error else { throw error }
-                single += written
-            }
-        }
+        single += try await refused(of: batch)
         for (account, profile) in single { try await put(profile, of: account) }
+    }
+
+    /// One commit.
+    ///
+    /// - Returns: those for whom it does not fit any more, which are all of them.
+    private func refused(of batch: Batch) async throws(StoreError) -> [(account: BareJID, profile: Profile?)] {
+        guard !batch.writes.isEmpty else { return [] }
+        do throws(StoreError) { try await router.store.commit(batch.writes) } catch {
+            guard case .constraint = error else { throw error }
+            return batch.people
+        }
+        readAnew(batch.people.map(\.account))
+        return []
     }
 
     /// What is owed of an account that is not in memory.

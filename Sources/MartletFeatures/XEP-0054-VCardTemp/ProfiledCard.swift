@@ -179,9 +179,10 @@ struct CardStatement: Hashable, Sendable {
 
     /// Numbers for telephones are written in many ways (RFC 3966 §3).
     private static func value(of element: ElementView, _ name: String) -> String {
-        let words = element.text.split(whereSeparator: \.isWhitespace)
+        let text = element.text
+        if name == "BINVAL" { return String(decoding: CardPicture.digits(text), as: UTF8.self) }
+        let words = text.split(whereSeparator: \.isWhitespace)
         return switch name {
-        case "BINVAL": words.joined()
         case "NUMBER": words.joined().filter { !"-.()".contains($0) }
         default: words.joined(separator: " ")
         }
@@ -202,9 +203,12 @@ struct CardPicture: Sendable {
 
     /// - Parameter photo: of a card.
     init?(_ photo: ElementView) {
-        guard let text = photo.firstChild("BINVAL", .vCard)?.text.filter({ !$0.isWhitespace }), !text.isEmpty, let bytes = Base64.decode(text) else { return nil }
+        guard let text = photo.firstChild("BINVAL", .vCard)?.text, let bytes = Base64.decode(Self.digits(text)), !bytes.isEmpty else { return nil }
         self.bytes = bytes
     }
+
+    /// Of base64, without what it is folded with.
+    static func digits(_ text: String) -> [UInt8] { text.utf8.filter { $0 > 0x20 } }
 
     /// The name of the picture where it is published (XEP-0084 §4.2), and in presence (XEP-0153).
     var digest: String { RoomAvatars.hexadecimal(ScramHash.sha1.digest(bytes)) }

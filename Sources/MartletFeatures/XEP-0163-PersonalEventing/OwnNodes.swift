@@ -76,6 +76,11 @@ struct OwnNodes: Sendable {
         }
     }
 
+    /// A node has no items any more.
+    func purge(_ node: String) async throws(StanzaError) {
+        do throws(PubSubError) { _ = try await ask(.purge(node: node)) } catch { throw error.stanza }
+    }
+
     /// Several items come and go in one commit, or none does.
     func replace(_ replacement: PubSubRequest.Replacement) async throws(StanzaError) {
         do throws(PubSubError) { _ = try await ask(.replace(replacement)) } catch { throw error.stanza }
