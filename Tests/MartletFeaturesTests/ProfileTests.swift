@@ -328,6 +328,10 @@ struct ProfileTests {
         #expect(set(Self.photo(largest + [0]), balcony)?.error == "modify/not-acceptable")
         #expect(set(Self.photo(Array("GIF89a".utf8)), balcony)?.error == "modify/not-acceptable")
         #expect(changes.map(\.name) == ["TEL", "PHOTO"])
+        let frame = "<TEL xmlns='vcard-temp'><NUMBER></NUMBER></TEL>".utf8.count
+        func longPhone(_ bytes: Int) -> String { "<TEL><NUMBER>\(String(repeating: "1", count: bytes - frame))</NUMBER></TEL>" }
+        #expect(set(longPhone(Profile.textBytesMax + 1), balcony)?.error == "modify/policy-violation")
+        #expect(isResult(set(longPhone(Profile.textBytesMax), balcony)))
     }
 
     // MARK: Nodes

@@ -55,7 +55,7 @@ struct ProfileKeeping: Sendable {
         let profiled = ProfiledCard(profile)
         let changes = try profiled.changes(in: card)
         // What the directory says is no matter of the account's limits.
-        guard Self.bytes(of: changes) + profiled.own(in: card, besides: nil).readableBytes <= bytesMax else {
+        guard ProfiledCard.textBytes(of: changes) + profiled.own(in: card, besides: nil).readableBytes <= bytesMax else {
             throw .policyViolation("a card may have \(bytesMax) bytes")
         }
         let changed = changes.isEmpty ? nil : try await source.change(account, changes)
@@ -67,11 +67,6 @@ struct ProfileKeeping: Sendable {
         } catch {
             throw StanzaError(refusal: error)
         }
-    }
-
-    /// Pictures have a limit of their own.
-    private static func bytes(of changes: [ProfileChange]) -> Int {
-        changes.reduce(0) { bytes, change in change.name == CardPicture.name ? bytes : change.elements.reduce(bytes) { $0 + $1.readableBytes } }
     }
 
     // MARK: By the directory

@@ -81,7 +81,14 @@ struct ProfiledCard: Sendable {
         }
         var changes: [ProfileChange] = []
         for name in names { if let change = try change(of: name, to: said[name] ?? []) { changes.append(change) } }
+        // What is longer would not be shown.
+        guard Self.textBytes(of: changes) <= Profile.textBytesMax else { throw .policyViolation("the directory takes \(Profile.textBytesMax) bytes") }
         return changes
+    }
+
+    /// Pictures have a limit of their own.
+    static func textBytes(of changes: [ProfileChange]) -> Int {
+        changes.reduce(0) { bytes, change in change.name == CardPicture.name ? bytes : change.elements.reduce(bytes) { $0 + $1.readableBytes } }
     }
 
     static func notAllowed(_ name: String) -> StanzaError { StanzaError(.notAllowed, text: "\(name) is what the directory says") }
