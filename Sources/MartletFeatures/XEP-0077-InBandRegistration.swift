@@ -22,6 +22,8 @@ package struct RegistrationSettings: Sendable {
     package var offer = Offer.closed
     package var changesPasswords = true
     package var removesAccounts = false
+    /// Whether the accounts of the domain, and their passwords, are in a directory: then nobody makes one here, administrators included.
+    package var accountsAreElsewhere = false
     /// Localparts that nobody registers, as they are after PRECIS (RFC 7622 §3.3). Operators may.
     package var reservedNames: Set<String> = []
     package var keys = KeyPolicy()
@@ -264,6 +266,7 @@ package struct InBandRegistration: IQResponder, RegisteringStage {
     func make(
         _ address: BareJID, _ text: String, using invitation: StoredInvitation? = nil, by: String, _ router: Router, on mailbox: LoopMailbox
     ) async throws(StanzaError) {
+        guard !settings.accountsAreElsewhere else { throw Self.elsewhere }
         let password = try password(text, for: address)
         guard try await isFree(address, in: router.store) else { throw Self.taken }
         let keys = try await keys(of: password)
@@ -281,6 +284,7 @@ package struct InBandRegistration: IQResponder, RegisteringStage {
     func setPassword(
         of account: BareJID, _ text: String, sparing session: FullJID? = nil, by: String, _ router: Router, on mailbox: LoopMailbox
     ) async throws(StanzaError) {
+        guard !settings.accountsAreElsewhere else { throw Self.elsewhere }
         let keys = try await keys(of: try password(text, for: account))
         do throws(AccountRefusal) {
             try await router.setCredentials(of: account, keys, sparing: session, by: by, on: mailbox)
@@ -292,6 +296,7 @@ package struct InBandRegistration: IQResponder, RegisteringStage {
         do throws(StoreError) { return try await store.credentials(of: address) == nil } catch { throw StanzaError(refusal: error) }
     }
 
+    private static let elsewhere = StanzaError(.notAllowed, text: "the accounts of this domain and their passwords are in a directory")
     private static let taken = StanzaError(.conflict, .cancel, text: "the name is taken")
 
     // MARK: Parts

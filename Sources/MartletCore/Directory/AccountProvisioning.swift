@@ -140,6 +140,11 @@ package actor AccountProvisioning {
         router.audit.record(.accountGone(address, entry))
     }
 
+    /// The person has another password, or other keys: whoever has come in by the old ones is out.
+    package func credentialsChanged(of address: BareJID) async throws(AccountRefusal) {
+        try await router.setCredentials(of: address, [], by: Self.name, on: mailbox)
+    }
+
     private func disable(_ address: BareJID) async throws(AccountRefusal) {
         try await router.setEnabled(address, false, by: Self.name, on: mailbox)
     }

@@ -163,6 +163,9 @@ extension LDAPConnection {
         }
     }
 
+    /// Waits, by the clock of its loop.
+    func rest(until moment: NIODeadline) async { try? await loop.scheduleTask(deadline: moment) {}.futureResult.get() }
+
     /// Longer messages are taken from now on: the server has let us in.
     func isBound() { loop.execute { self.framing.messageBytesMax = self.settings.messageBytesMax } }
 

@@ -29,12 +29,13 @@ package struct FeedFollower: Sendable {
     ///
     /// - Parameter take: applies effects, in order, and says whether to go on; with whether the mirror is up to date after them.
     package func follow(
-        _ connection: any FeedConnection, with consumer: inout FeedConsumer, _ take: ([FeedEffect], Bool) -> Bool
+        _ connection: any FeedConnection, with consumer: inout FeedConsumer, isolation actor: isolated (any Actor)? = #isolation,
+        _ take: ([FeedEffect], Bool) async -> Bool
     ) async -> End {
         var effects = consumer.connected(to: connection.server, now: time.monotonic)
         var end: End?
         while end == nil {
-            let goesOn = take(effects, consumer.isLive)
+            let goesOn = await take(effects, consumer.isLive)
             end = effects.fault.map(End.fault) ?? (goesOn ? nil : .stopped)
             if end != nil { break }
             for case .search(let search) in effects { await connection.begin(search) }

@@ -107,6 +107,10 @@ package final class PeopleDirectory: Sendable {
     /// Where a refresh may begin.
     package var cookie: [UInt8]? { state.withLock { $0.people.cookie } }
     package var brake: SafetyBrake { state.withLock { $0.people.brake } }
+    /// Whether several entries claim the address.
+    package func isContested(_ address: BareJID) -> Bool { state.withLock { $0.people.people.isContested(address) } }
+    /// Whether the entry has an account.
+    package func has(_ entry: EntryUUID) -> Bool { state.withLock { $0.people.people.address(of: entry) != nil } }
     package var count: Int { state.withLock { $0.people.people.count } }
 
     /// What decides about somebody who wants to come in.

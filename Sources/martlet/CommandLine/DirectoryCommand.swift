@@ -3,7 +3,48 @@ public import MartletLDAP
 
 struct DirectoryCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "directory", abstract: "Prepare a directory (LDAP) for this server.", subcommands: [PrintSchema.self])
+        commandName: "directory", abstract: "See how it stands with directories (LDAP), and prepare one.",
+        subcommands: [Status.self, Explain.self, Sync.self, PrintSchema.self])
+
+    struct Status: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Say of each directory whether it is followed, from which server, and how many people have accounts.",
+            discussion: "Asks the running server. Ends with 1 if one cannot be followed, or accounts are held back.")
+        @OptionGroup var options: ConfigurationOption
+        @Flag(help: "One JSON object per line.") var json = false
+
+        func run() async throws {
+            guard case .directories(let lines) = try ServerReach.ask(.directory(.status), options) else { throw ServerReach.unexpected }
+            for line in lines { Terminal.say(line, asJSON: json, else: line.text) }
+            if lines.contains(where: { !$0.isWell }) { throw ExitCode(1) }
+        }
+    }
+
+    struct Explain: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Say from which entry an account is, and whether its person may come in.", discussion: "Asks the running server.")
+        @OptionGroup var options: ConfigurationOption
+        @Argument(help: "The account's address.") var account: String
+        @Flag(help: "One JSON object.") var json = false
+
+        func run() async throws {
+            guard case .directoryEntry(let entry) = try ServerReach.ask(.directory(.explain(account: account)), options) else { throw ServerReach.unexpected }
+            Terminal.say(entry, asJSON: json, else: entry.text)
+        }
+    }
+
+    struct Sync: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Let go the accounts that a directory does not know any more, where that was held back because there are many.",
+            discussion: "Asks the running server. See first what is held back: martlet directory status.")
+        @OptionGroup var options: ConfigurationOption
+        @Argument(help: "The domain.") var domain: String
+        @Flag(help: "Needed, since sessions end and people are kept out.") var confirm = false
+
+        func validate() throws { if !confirm { throw ValidationError("say --confirm if the accounts that are held back are to go") } }
+
+        func run() async throws { _ = try ServerReach.ask(.directory(.confirm(domain: domain)), options) }
+    }
 
     struct PrintSchema: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -19,3 +60,31 @@ struct DirectoryCommand: AsyncParsableCommand {
 }
 
 extension SchemaText.Format: ExpressibleByArgument {}
+
+extension DirectoryLine {
+    /// Whether it is as it should be.
+    package var isWell: Bool { contact == .live && heldBack == 0 }
+
+    /// As `martlet directory status` prints it.
+    package var text: String {
+        let state =
+            switch contact {
+            case .live: "followed"
+            case .neverLoaded: "not read yet: nobody can log in"
+            case .lost: "lost" + (lostSince.map { " since \(Timestamp.text($0))" } ?? "")
+            }
+        let parts = [server.map { "at \($0)" }, follows.map { "by \($0)" }, "\(people) people"].compactMap(\.self)
+        let held = heldBack == 0 ? "" : ", \(heldBack) accounts held back (martlet directory sync \(domain) --confirm)"
+        let kept = refused == 0 ? "" : ", \(refused) without an account (see the log)"
+        return "\(domain)  \(state)  \(parts.joined(separator: ", "))\(held)\(kept)" + (fault.map { "\n  \($0)" } ?? "")
+    }
+}
+
+extension DirectoryExplanation {
+    /// As `martlet directory explain` prints it.
+    package var text: String {
+        let entryLines = [entry.map { "  entry  \($0)" }, uuid.map { "  UUID   \($0)" }].compactMap(\.self)
+        let keys = entry == nil ? [] : ["  SCRAM  \(hashes.isEmpty ? "no keys: the password is checked by a bind" : hashes.joined(separator: ", "))"]
+        return (["\(account)  \(verdict)"] + entryLines + keys).joined(separator: "\n")
+    }
+}

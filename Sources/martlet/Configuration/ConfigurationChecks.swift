@@ -18,7 +18,7 @@ struct ConfigurationChecks {
         self.files = files
     }
 
-    private var configuration: ServerConfiguration { loaded.configuration }
+    var configuration: ServerConfiguration { loaded.configuration }
 
     mutating func run() {
         checkDomains()
@@ -36,6 +36,7 @@ struct ConfigurationChecks {
         checkClientCertificates()
         checkOAuth()
         checkKerberos()
+        checkDirectories()
         checkReadable(
             configuration.accounts.refusedPasswords, at: "accounts.refused-passwords",
             otherwise: "it is a file with a password on each line; take the line out if there is none")
@@ -48,12 +49,12 @@ struct ConfigurationChecks {
         checkBlockLists()
     }
 
-    private mutating func report(_ path: String, _ message: String, hint: String? = nil) {
+    mutating func report(_ path: String, _ message: String, hint: String? = nil) {
         guard problems.count < ConfigurationReading.problemsMax else { return }
         problems.append(loaded.problem(.error, at: path, message, hint: hint))
     }
 
-    private mutating func warn(_ path: String, _ message: String, hint: String? = nil) {
+    mutating func warn(_ path: String, _ message: String, hint: String? = nil) {
         problems.append(loaded.problem(.warning, at: path, message, hint: hint))
     }
 
@@ -283,14 +284,14 @@ struct ConfigurationChecks {
     }
 
     /// - Parameter otherwise: what to do if it is not there.
-    private mutating func checkReadable(_ file: String?, at path: String, otherwise hint: String? = nil) {
+    mutating func checkReadable(_ file: String?, at path: String, otherwise hint: String? = nil) {
         guard let file, let fault = files?.fault(file) else { return }
         let hint = fault == .notPermitted ? "give the server's user the right to read it" : hint
         report(path, "\(ConfigurationSource.shortened(file)) cannot be read: \(fault)", hint: hint)
     }
 
     /// A secret is there, is one, and is one still when the server starts.
-    private mutating func checkSecret(_ file: String?, at path: String, otherwise hint: String) {
+    mutating func checkSecret(_ file: String?, at path: String, otherwise hint: String) {
         checkReadable(file, at: path, otherwise: hint)
         guard let file, let files, files.fault(file) == nil else { return }
         let name = ConfigurationSource.shortened(file)

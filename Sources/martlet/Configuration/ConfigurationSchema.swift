@@ -31,6 +31,9 @@ package enum ConfigurationSchema {
         .entries(
             "oauth", \.oauth, oauth, .reload, counts: 0...16, identity: { $0.issuer },
             "Authorization servers whose tokens let accounts in beside passwords (OAUTHBEARER, RFC 7628). Accounts are not made by that."),
+        .entries(
+            "directories", \.directories, directory, .restart, counts: 0...64, identity: { $0.domain },
+            "Directories (LDAP) that say who has an account at a domain, and with which password. Without one, accounts are this server's own."),
         .section("kerberos", \.kerberos, kerberos, "Log-in by tickets of Kerberos (SASL GSSAPI, RFC 4752), at domains whose kerberos-realms names realms."),
         .section("accounts", \.accounts, accounts, "Accounts that people make for themselves, and what they may do to their own (XEP-0077)."),
         .section("storage", \.storage, storage, "Where accounts, rosters and messages are kept."),

@@ -25,6 +25,7 @@ package struct ServerConfiguration: ConfigurationSection {
     package var loginRules: [LoginRule] = []
     package var clientCertificates = ClientCertificates()
     package var oauth: [OAuthIssuer] = []
+    package var directories: [Directory] = []
     package var kerberos = Kerberos()
     package var accounts = Accounts()
     package var storage = Storage()

@@ -47,6 +47,7 @@ package enum ControlOrder: Codable, Hashable, Sendable {
     case logLevel(String)
     case reload
     case components
+    case directory(DirectoryOrder)
     case accounts(domain: String?, after: String?)
     case account(AccountOrder)
     /// Created together or not at all.
@@ -167,6 +168,8 @@ package enum ControlResponse: Codable, Hashable, Sendable {
     case invited(uri: String, page: String?, InvitationLine)
     case invitations([InvitationLine])
     case components([ComponentReport])
+    case directories([DirectoryLine])
+    case directoryEntry(DirectoryExplanation)
     /// Comes before the response, of a test.
     case step(DiagnosisStep)
     /// Whether all went well.

@@ -8,6 +8,8 @@ struct AccountAdministration: Sendable {
     let folder: String
     /// The domains that are hosted.
     let domains: Set<String>
+    /// Those of them whose accounts are in a directory.
+    let inDirectories: Set<String>
     let rooms: RoomAdministration
     let invitations: InvitationAdministration
     let reports: ReportAdministration
@@ -17,6 +19,7 @@ struct AccountAdministration: Sendable {
         self.core = core
         folder = configuration.server.dataFolder
         domains = Set(configuration.domains.map(\.name))
+        inDirectories = Set(configuration.directories.map(\.domain))
         rooms = RoomAdministration(core, configuration)
         invitations = InvitationAdministration(core, configuration)
         reports = ReportAdministration(core, configuration)
@@ -40,7 +43,7 @@ struct AccountAdministration: Sendable {
         case .device(let order): return try await DeviceAdministration(core: core, folder: folder).answer(order, by: by)
         case .certificate(let order): return try await AccountCertificateAdministration(core: core, folder: folder).answer(order, by: by)
         case .upload(let order): return try await UploadAdministration(core: core, folder: folder).answer(order, by: by)
-        case .status, .sessions, .closeSessions, .logLevel, .reload, .federation, .components, .login: return nil
+        case .status, .sessions, .closeSessions, .logLevel, .reload, .federation, .components, .directory, .login: return nil
         }
         return .done
     }
@@ -62,12 +65,13 @@ struct AccountAdministration: Sendable {
     private func create(_ accounts: [NewAccount], by: String) async throws(CommandFailure) {
         guard accounts.count <= ControlProtocol.accountsMax else { throw CommandFailure(.usage, "more than \(ControlProtocol.accountsMax) accounts at once") }
         var creations: [AccountCreation] = []
-        for account in accounts { creations.append(AccountCreation(try hosted(account.address), try keys(account.keys), isAdmin: account.isAdmin)) }
+        for account in accounts { creations.append(AccountCreation(try ours(account.address), try keys(account.keys), isAdmin: account.isAdmin)) }
         do throws(AccountRefusal) { try await core.router.createAccounts(creations, by: by, on: core.mailbox) } catch { throw failure(error) }
     }
 
     private func setKeys(of text: String, _ keys: [String], by: String) async throws(CommandFailure) {
         let (address, keys) = (try address(text), try self.keys(keys))
+        try checkOurs(address)
         do throws(AccountRefusal) { try await core.router.setCredentials(of: address, keys, by: by, on: core.mailbox) } catch { throw failure(error) }
         // A server that does not run has its sessions in a file.
         try SavedSessions.remove(from: folder) { $0.address.bare == address }
@@ -94,6 +98,19 @@ struct AccountAdministration: Sendable {
 
     private func hosted(_ text: String) throws(CommandFailure) -> BareJID {
         try AccountAddress.hosted(text, domains)
+    }
+
+    /// An address at which accounts are made here.
+    private func ours(_ text: String) throws(CommandFailure) -> BareJID {
+        let address = try hosted(text)
+        try checkOurs(address)
+        return address
+    }
+
+    private func checkOurs(_ address: BareJID) throws(CommandFailure) {
+        guard inDirectories.contains(address.domainpart) else { return }
+        throw CommandFailure(
+            .usage, "the accounts of \(address.domainpart) and their passwords are in a directory", hint: "add or change the entry there; the account follows")
     }
 
     private func keys(_ texts: [String]) throws(CommandFailure) -> [ScramKeys] {

@@ -64,12 +64,13 @@ struct HostAssembly {
             push: PushContent(includesSender: configuration.push.includesSender, includesBody: configuration.push.includesBody),
             services: items(of: domain), time: time, uptime: uptime, capabilities: capabilities,
             eventing: PersonalEventingSettings(configuration.pubsub), externalServices: try externalServices(),
-            registration: RegistrationSettings(configuration, passwords), invitations: InvitationSettings(configuration, at: domain.name), derivation: derivation)
+            registration: RegistrationSettings(configuration, passwords, at: domain.name), invitations: InvitationSettings(configuration, at: domain.name), derivation: derivation)
         features.streamLimits = .init(
             bytesMax: configuration.limits.stanzaBytesMax, idleSeconds: configuration.idle.pingAfter.map { Int($0.components.seconds) })
         features.certificates = configuration.clientCertificates.isUserManaged && domain.clientCertificates != .off ? OwnCertificateInspection() : nil
         features.passwordWarning = .init(
-            passwordExpiry, notice: configuration.accounts.passwordWarningMilliseconds, changesPasswords: configuration.accounts.changesPasswords)
+            passwordExpiry, notice: configuration.accounts.passwordWarningMilliseconds,
+            changesPasswords: configuration.accounts.changesPasswords && !configuration.isInDirectory(domain.name))
         features.outageStatus = domain.contacts.outage
         features.serverInformation = configuration.pubsub.service.publishesServerInformation ? configuration.pubsub(of: domain) : nil
         features.dataPolicy = statement(domain.dataPolicy)
@@ -242,9 +243,17 @@ extension RoomLimits {
 }
 
 extension RegistrationSettings {
-    init(_ configuration: ServerConfiguration, _ passwords: PasswordRules) {
+    init(_ configuration: ServerConfiguration, _ passwords: PasswordRules, at domain: String) {
         self.init()
         self.passwords = passwords
+        keys = configuration.keyPolicy
+        reservedNames = Set(configuration.accounts.reservedNames)
+        // Who has an account there, and with which password, the directory says.
+        accountsAreElsewhere = configuration.isInDirectory(domain)
+        if accountsAreElsewhere {
+            changesPasswords = false
+            return
+        }
         let accounts = configuration.accounts
         offer =
             switch accounts.registration {
@@ -254,8 +263,6 @@ extension RegistrationSettings {
             }
         changesPasswords = accounts.changesPasswords
         removesAccounts = accounts.removesAccounts
-        reservedNames = Set(accounts.reservedNames)
-        keys = configuration.keyPolicy
     }
 }
 

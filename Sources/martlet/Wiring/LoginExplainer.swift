@@ -74,12 +74,14 @@ struct LoginExplainer: Sendable {
         switch decider {
         case .standard: "standard"
         case .domain: "domain"
-        case .rule(let number): rule(number)?.name ?? "\(number)"
+        // Behind those of the operator are those of directories.
+        case .rule(let number): rule(number)?.name ?? "directory"
         }
     }
 
     private func place(_ decider: LoginPolicy.Decider) -> String? {
         guard case .rule(let number) = decider else { return nil }
+        guard rule(number) != nil else { return "what the directory's passwords are hashed with (directories)" }
         return "rule \(number), \(name(decider)) (\(loaded.origin(of: "login-rules[\(number - 1)]")))"
     }
 

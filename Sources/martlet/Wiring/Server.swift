@@ -3,6 +3,7 @@ import Dispatch
 import Foundation
 import Logging
 import MartletCore
+import MartletDirectory
 import MartletFeatures
 import MartletNetwork
 import MartletStorage
@@ -32,6 +33,7 @@ final class Server: Sendable {
     private let control: ServerControl
     private let housekeeping: Housekeeping
     private let services: [any Service]
+    private let directories: [DirectoryAssembly.Assembled]
     private let passwords: PasswordThreads
     private let certificateFiles: [CertificateFiles]
     private let isReady: NIOLockedValueBox<Bool>
@@ -43,9 +45,12 @@ final class Server: Sendable {
         let configuration = start.loaded.configuration
         let folder = configuration.server.dataFolder
         let (certificates, files) = certificates
-        let accounts = EmbeddedAccountSource(
+        let directories = try DirectoryAssembly(configuration: configuration).services(
+            .init(core: core, work: passwords, log: start.logs.server))
+        let embedded = EmbeddedAccountSource(
             store: core.store, work: passwords, simulation: try Self.simulation(folder, configuration.authentication.scramIterations),
             lifetime: core.passwordLifetime)
+        let accounts = AccountSourceByDomain(directories.mapValues(\.accounts), others: embedded)
         let challenges = ACMEChallenges()
         let service = ClientService(
             router: core.router, accounts: accounts, certificates: certificates, settings: NetworkAssembly(configuration: configuration).settings,
@@ -67,7 +72,7 @@ final class Server: Sendable {
         let housekeeping = Housekeeping(core, certificates, start.logs, start.time, configuration)
         let information = ServerInformationPublisher(core, federation, start.logs.server, start.time, configuration)
         let renewal = CertificateRenewal(challenges, on: core.pool.group, start.logs, start.time, configuration)
-        let control = ServerControl(core, certificates, clients, federation, components, housekeeping, information, renewal, start)
+        let control = ServerControl(core, certificates, clients, federation, components, housekeeping, information, renewal, directories, start)
         await renewal.begin { await control.certificateIssued() }
         let isReady = NIOLockedValueBox(false)
         Self.addProbes(to: start.logs.registry, passwords, clients, isReady, core)
@@ -80,6 +85,7 @@ final class Server: Sendable {
         await Self.restoreSessions(core, folder, start.logs.server)
         if let federation { try await Self.resume(federation, core, start.logs.server) }
         await Self.followLists(core, configuration, start.logs.server)
+        try await Self.begin(directories)
         do throws(ListenerError) {
             try await clients.start()
             try await peers?.start()
@@ -98,6 +104,7 @@ final class Server: Sendable {
         self.passwords = passwords
         self.isReady = isReady
         certificateFiles = files
+        self.directories = Array(directories.values)
         // They stop in the opposite order: first no new clients and the end of those that are there.
         services = [
             housekeeping, information, renewal, OpenService(stop: operations.stop), OpenService(stop: socket.stop),
@@ -105,6 +112,7 @@ final class Server: Sendable {
                 await peers?.stopAccepting()
                 await components.stopAccepting()
                 await bytestreams?.stop()
+                for directory in directories.values { await directory.stop() }
                 await Self.stop(clients, core, folder, start.logs.server)
             },
         ]
@@ -183,6 +191,15 @@ final class Server: Sendable {
             return try ScramSimulation(secret: secret, iterations: iterations)
         } catch {
             throw CommandFailure(.configuration, "authentication.scram-iterations: \(error)")
+        }
+    }
+
+    /// What was known of them is there before anybody comes.
+    private static func begin(_ directories: [BareJID: DirectoryAssembly.Assembled]) async throws(CommandFailure) {
+        for (domain, directory) in directories {
+            do throws(AccountRefusal) { try await directory.service.begin() } catch {
+                throw CommandFailure(.data, "the accounts of \(domain) cannot be read: \(error)")
+            }
         }
     }
 

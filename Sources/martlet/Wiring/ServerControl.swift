@@ -16,6 +16,7 @@ actor ServerControl {
     private let housekeeping: Housekeeping
     private let information: ServerInformationPublisher
     private let renewal: CertificateRenewal
+    private let directories: [BareJID: DirectoryAssembly.Assembled]
     private let logs: ServerLogs
     private let time: SystemClock
     private let notifier: SystemdNotifier
@@ -31,7 +32,7 @@ actor ServerControl {
     init(
         _ core: ServerCore, _ certificates: CertificateStore, _ clients: ClientListenerService, _ federation: FederationService?,
         _ componentPorts: ComponentListenerService, _ housekeeping: Housekeeping, _ information: ServerInformationPublisher,
-        _ renewal: CertificateRenewal, _ start: Server.Start
+        _ renewal: CertificateRenewal, _ directories: [BareJID: DirectoryAssembly.Assembled], _ start: Server.Start
     ) {
         self.federation = federation
         self.core = core
@@ -41,6 +42,7 @@ actor ServerControl {
         self.housekeeping = housekeeping
         self.information = information
         self.renewal = renewal
+        self.directories = directories
         logs = start.logs
         time = start.time
         notifier = start.notifier
@@ -71,6 +73,7 @@ actor ServerControl {
         case .closeSessions(let address): return .closed(try closeSessions(of: address))
         case .logLevel(let name): return try setLogLevel(name, by: by)
         case .components: return .components(core.components.reports)
+        case .directory(let order): return try await DirectoryControl(directories: directories).answer(order)
         case .login(let question): return try await LoginExplainer(core: core, clients: clients, loaded: loaded).answer(question)
         case .reload: return .reloaded(try await reload(by: by))
         case .federation(let order):

@@ -11,6 +11,8 @@ enum ServerSecret: String {
     case dialback
     /// Behind the tokens of devices (XEP-0484).
     case tokens
+    /// Behind what is kept of passwords of a directory, to see that they change.
+    case directory
 
     static let byteCount = 32
 

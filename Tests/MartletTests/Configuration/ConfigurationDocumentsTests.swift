@@ -23,6 +23,7 @@ struct ConfigurationDocumentsTests {
     private static let namedFiles: Set = [
         "/etc/martlet/example.org.pem", "/etc/martlet/example.org.key", "/etc/martlet/example.org.rsa.pem", "/etc/martlet/example.org.rsa.key", "/etc/martlet/authorities.pem", "/etc/martlet/example.net.pem",
         "/usr/share/dns/root.key", "/etc/martlet/irc.secret", "/etc/martlet/turn.secret",
+        "/etc/martlet/ldap-ca.pem", "/etc/martlet/ldap-client.pem", "/etc/martlet/ldap-client.key", "/etc/martlet/ldap.password",
         "/etc/martlet/oauth.secret", "/etc/martlet/xmpp.keytab", "/etc/martlet/common-passwords.txt",
     ]
 

@@ -311,6 +311,28 @@ struct ConfigurationReloadTests {
         KeyChange("oauth.trust-anchors", .configuration) { $0.oauth[0].trustAnchors = "/other.pem" },
         KeyChange("oauth.end-sessions", .configuration) { $0.oauth[0].endsSessions.toggle() },
         KeyChange("oauth.device-tokens", .configuration) { $0.oauth[0].givesTokens.toggle() },
+        KeyChange("directories.domain", .restart) { $0.directories[0].domain = "example.net" },
+        KeyChange("directories.servers", .restart) { $0.directories[0].servers = ["ldaps://other.example.org"] },
+        KeyChange("directories.start-tls", .restart) { $0.directories[0].startTLS = .off },
+        KeyChange("directories.trust-anchors", .restart) { $0.directories[0].trustAnchors = "/other.pem" },
+        KeyChange("directories.certificate", .restart) { $0.directories[0].certificate = "/other.pem" },
+        KeyChange("directories.key", .restart) { $0.directories[0].key = "/other.key" },
+        KeyChange("directories.log-in.mechanism", .restart) { $0.directories[0].logIn.mechanism = .external },
+        KeyChange("directories.log-in.name", .restart) { $0.directories[0].logIn.name = "cn=other" },
+        KeyChange("directories.log-in.password-file", .restart) { $0.directories[0].logIn.passwordFile = "/other.password" },
+        KeyChange("directories.people.base", .restart) { $0.directories[0].people.base = "ou=other" },
+        KeyChange("directories.people.filter", .restart) { $0.directories[0].people.filter = "(uid=*)" },
+        KeyChange("directories.people.address", .restart) { $0.directories[0].people.address = ["mail"] },
+        KeyChange("directories.passwords", .restart) { $0.directories[0].passwords = [.bind] },
+        KeyChange("directories.hashes", .restart) { $0.directories[0].hashes = [.sha512] },
+        KeyChange("directories.iterations", .restart) { $0.directories[0].iterations += 1 },
+        KeyChange("directories.follow", .restart) { $0.directories[0].following = .poll },
+        KeyChange("directories.connect-timeout", .restart) { $0.directories[0].connectTimeout = .seconds(7) },
+        KeyChange("directories.operation-timeout", .restart) { $0.directories[0].operationTimeout = .seconds(7) },
+        KeyChange("directories.stale-after", .restart) { $0.directories[0].staleAfter = .seconds(77) },
+        KeyChange("directories.adopt-accounts", .restart) { $0.directories[0].adoptsAccounts.toggle() },
+        KeyChange("directories.keep-gone", .restart) { $0.directories[0].keepsGone = .seconds(7_777) },
+        KeyChange("directories.removals-max", .restart) { $0.directories[0].removalsMax = 7 },
         KeyChange("acme.enabled", .restart) { $0.acme.isEnabled.toggle() },
         KeyChange("acme.directory", .configuration) { $0.acme.directory = "https://other.example/directory" },
         KeyChange("acme.domains", .configuration) { $0.acme.domains = ["example.org"] },
@@ -375,6 +397,9 @@ struct ConfigurationReloadTests {
         issuer.audience = "xmpp.example.org"
         issuer.accountClaim = "preferred_username"
         old.oauth = [issuer]
+        var directory = ServerConfiguration.Directory()
+        directory.domain = "example.org"
+        old.directories = [directory]
         var new = old
         key.change(&new)
         let difference = ConfigurationDifference(from: old, to: new)

@@ -1,0 +1,358 @@
+package import Logging
+package import MartletCore
+package import MartletLDAP
+package import MartletXMPP
+package import NIOCore
+package import NIOPosix
+
+/// A directory that says who the people of a domain are: it is followed for as long as the server runs, and the domain's accounts are as it says.
+///
+/// An actor: no stanza waits for it. What stanzas and log-ins ask is answered by ``people``, from memory.
+package actor DirectoryService {
+    package struct Settings: Sendable {
+        /// Below which entry people are, and which of those there.
+        package var base: String
+        package var filter: LDAPFilter
+        /// Those that are mirrored.
+        package var attributes: [String]
+        /// How changes are found out; `nil`: by the best way that the server has.
+        package var detection: ChangeDetection?
+        /// Where what is known is kept for the next start; `nil`: nowhere.
+        package var snapshot: SnapshotFile?
+        /// For how long an account is kept whose entry is gone.
+        package var keepsGone = TimeAmount.hours(30 * 24)
+        /// Most accounts, in percent of all, that the first look may take away from those that there were.
+        package var removalsMax = SafetyBrake.percent
+
+        package init(base: String, filter: LDAPFilter, attributes: [String]) {
+            self.base = base
+            self.filter = filter
+            self.attributes = attributes
+        }
+
+        /// Tells what is asked: a cookie means nothing to another question.
+        var asked: [UInt8] { ScramHash.sha256.digest(Array(([base, "\(filter)"] + attributes.sorted()).joined(separator: "\n").utf8)) }
+    }
+
+    package let domain: BareJID
+    package nonisolated let people: PeopleDirectory
+    private let client: DirectoryClient
+    private let provisioning: AccountProvisioning
+    private let router: Router
+    private let settings: Settings
+    private let time: any TimeSource
+    private let timers: any EventLoop
+    private let threads: NIOThreadPool
+    private let log: Logger
+
+    private var run: Task<Void, Never>?
+    private var isClosed = false
+    private var consumer: FeedConsumer?
+    private var failures = 0
+    /// Why it is not followed, if it is not.
+    private var fault: String?
+    private var server: String?
+    private var tier: ChangeDetection?
+    /// Accounts that the first look would take away.
+    private var heldBack: Set<EntryUUID> = []
+    private var hasReconciled = false
+    /// Who cannot have an account, and why not.
+    private var refused: [EntryUUID: String] = [:]
+    private var isSnapshotDue = false
+    private var changesCount = 0
+
+    /// - Parameters:
+    ///   - timers: whose timers are used.
+    ///   - threads: on which files are written.
+    package init(
+        _ domain: BareJID, _ client: DirectoryClient, _ people: PeopleDirectory, _ provisioning: AccountProvisioning, _ router: Router, _ settings: Settings,
+        time: any TimeSource, timers: any EventLoop, threads: NIOThreadPool = .singleton, log: Logger
+    ) {
+        self.domain = domain
+        self.client = client
+        self.people = people
+        self.provisioning = provisioning
+        self.router = router
+        self.settings = settings
+        self.time = time
+        self.timers = timers
+        self.threads = threads
+        self.log = log
+    }
+
+    // MARK: Life
+
+    /// Takes over what was known when the server ended last, and begins to follow.
+    package func begin() async throws(AccountRefusal) {
+        try await provisioning.begin()
+        if let snapshot = await restored() { await heed(people.restore(snapshot, asked: settings.asked)) }
+        run = Task { await self.follow() }
+        lookAtTimes(since: time.wallMilliseconds)
+    }
+
+    package func stop() async {
+        isClosed = true
+        await client.close()
+        await run?.value
+        await keep()
+    }
+
+    private func restored() async -> DirectorySnapshot? {
+        guard let file = settings.snapshot else { return nil }
+        do {
+            return try await threads.runIfActive { try file.read() }
+        } catch {
+            log.warning("What was known of the directory cannot be read, and is left aside", metadata: ["file": "\(file.path)", "reason": "\(error)"])
+            return nil
+        }
+    }
+
+    private func follow() async {
+        while !isClosed {
+            let end = await followOnce()
+            people.contactLost()
+            guard !isClosed else { return }
+            // What is held is looked at as a whole.
+            if people.brake.isHolding { consumer?.readAnew() }
+            if end == .end(.stopped) { continue }
+            report(end)
+            failures += 1
+            await rest()
+        }
+    }
+
+    private enum End: Equatable {
+        case end(FeedFollower.End)
+        case failure(DirectoryFailure)
+    }
+
+    private func followOnce() async -> End {
+        do throws(DirectoryFailure) {
+            let service = try await client.service()
+            let tier = settings.detection ?? ChangeDetection(supportedControls: service.root.controls)
+            (server, self.tier) = ("\(service.connection.address)", tier)
+            let question = FeedQuestion(
+                base: settings.base, filter: settings.filter, attributes: settings.attributes, identifier: FeedQuestion.identifier(of: service.root),
+                detection: tier)
+            let connection = LDAPFeedConnection(service.connection, question, timers: timers)
+            var consumer = consumer ?? FeedConsumer(tier, cookie: people.cookie)
+            let end = await FeedFollower(time: time).follow(connection, with: &consumer) { effects, isLive in await self.take(effects, isLive: isLive) }
+            self.consumer = consumer
+            if end == .connectionLost, let failure = await connection.failure { return .failure(failure) }
+            return .end(end)
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    private func report(_ end: End) {
+        let words =
+            switch end {
+            case .failure(let failure): "\(failure)"
+            case .end(.fault(.result(let code))): "the server has ended the search with result \(code.rawValue)"
+            case .end(.fault(.endedEarly)): "the server has ended the search"
+            case .end(.fault(.tooManyEntries)): "it has more than \(FeedLimits.entriesMax) entries"
+            case .end(.connectionLost), .end(.stopped): "the connection was lost"
+            }
+        if fault != words { log.warning("the directory cannot be followed now", metadata: ["domain": "\(domain)", "reason": "\(words)"]) }
+        fault = words
+    }
+
+    /// Longer after each failure, up to half a minute.
+    private func rest() async {
+        let time = TimeAmount.milliseconds(min(500 << Int64(min(failures, 6)), 30_000))
+        try? await timers.scheduleTask(in: time) {}.futureResult.get()
+    }
+
+    // MARK: What it says
+
+    /// - Returns: whether to go on with the connection.
+    private func take(_ effects: [FeedEffect], isLive: Bool) async -> Bool {
+        let notices = people.take(effects, isLive: isLive)
+        if isLive, failures > 0 {
+            log.notice("the directory is followed again", metadata: ["domain": "\(domain)", "server": "\(server ?? "")"])
+            (fault, failures) = (nil, 0)
+        }
+        if !notices.isEmpty {
+            changesCount += notices.count
+            await heed(notices)
+            keepSoon()
+        }
+        return !isClosed && !people.needsSecondLook
+    }
+
+    private func heed(_ notices: [DirectoryNotice]) async {
+        var coming: [DirectoryPerson] = []
+        for notice in notices {
+            if case .person(.appeared(let address, let entry)) = notice {
+                coming.append(DirectoryPerson(entry, address))
+                continue
+            }
+            await admit(&coming)
+            switch notice {
+            case .person(let change): await heed(change)
+            case .loaded: await reconcile()
+            case .removalHeld(let count, let all):
+                log.error(
+                    "the directory would take away many accounts at once: they stay until this is confirmed (martlet directory sync --confirm), or is found again",
+                    metadata: ["domain": "\(domain)", "accounts": "\(count)", "of": "\(all)"])
+            case .holdEnded: log.notice("accounts are as the directory says again", metadata: ["domain": "\(domain)"])
+            }
+        }
+        await admit(&coming)
+    }
+
+    private func heed(_ change: PersonChange) async {
+        switch change {
+        case .appeared(let address, let entry), .renamed(_, let address, let entry): await admit(DirectoryPerson(entry, address))
+        case .succeeded(let address, let entry, _): if await admit(DirectoryPerson(entry, address)) { people.predecessorIsGone(address) }
+        case .vanished(_, let entry): await dismiss(entry)
+        case .contested(let address, let entries):
+            log.error("several entries have one address: nobody has the account", metadata: ["address": "\(address)", "entries": "\(entries.count)"])
+            for entry in entries { await dismiss(entry) }
+        case .changed(let address, _, let aspects): await changed(address, aspects)
+        case .unusable(_, let name, let fault): log.notice("an entry is no account", metadata: ["entry": "\(name)", "reason": "\(fault)"])
+        case .keysBecameStale(let address, _):
+            log.warning("the password was changed and its keys were not: they are not used (authPassword)", metadata: ["account": "\(address)"])
+        }
+    }
+
+    private func admit(_ people: inout [DirectoryPerson]) async {
+        guard !people.isEmpty else { return }
+        let coming = people
+        people = []
+        await admit(coming)
+    }
+
+    @discardableResult
+    private func admit(_ person: DirectoryPerson) async -> Bool { await admit([person]) }
+
+    /// - Returns: whether all have accounts now.
+    @discardableResult
+    private func admit(_ people: [DirectoryPerson]) async -> Bool {
+        do throws(AccountRefusal) {
+            let failed = try await provisioning.admit(people)
+            for person in people { refused[person.entry] = nil }
+            for (person, reason) in failed {
+                refused[person.entry] = reason
+                log.warning("somebody in the directory has no account", metadata: ["address": "\(person.address)", "reason": "\(reason)"])
+            }
+            return failed.isEmpty
+        } catch {
+            // The next start makes up for it; until then nobody is let in who has no account.
+            log.error("accounts could not be made", metadata: ["domain": "\(domain)", "count": "\(people.count)", "reason": "\(error)"])
+            return false
+        }
+    }
+
+    private func dismiss(_ entry: EntryUUID) async {
+        do throws(AccountRefusal) {
+            try await provisioning.dismiss(entry)
+        } catch {
+            log.error("an account could not be disabled", metadata: ["entry": "\(entry)", "reason": "\(error)"])
+        }
+    }
+
+    private func changed(_ address: BareJID, _ aspects: PersonAspects) async {
+        if aspects.contains(.credentials) {
+            do throws(AccountRefusal) {
+                // Whoever knew the old password is out, and so is every device that it has let in.
+                try await provisioning.credentialsChanged(of: address)
+            } catch {
+                log.error("sessions could not be ended", metadata: ["account": "\(address)", "reason": "\(error)"])
+            }
+        }
+        if aspects.contains(.standing), case .person(let person) = people.person(address), people.verdict(person) == .disabled {
+            router.endSessions(of: address, StreamError(.notAuthorized, "the account was disabled"))
+        }
+    }
+
+    /// Accounts end at a time that their entries say.
+    private func lookAtTimes(since before: Int64) {
+        guard !isClosed else { return }
+        for (address, verdict) in people.standingChanges(since: before) where verdict == .disabled {
+            router.endSessions(of: address, StreamError(.notAuthorized, "the account was disabled"))
+        }
+        let now = time.wallMilliseconds
+        timers.scheduleTask(in: Self.timesInterval) { Task { await self.lookAtTimes(since: now) } }
+    }
+
+    private static let timesInterval = TimeAmount.seconds(60)
+
+    // MARK: Those who went while the server was not there
+
+    private func reconcile() async {
+        guard !hasReconciled else { return }
+        hasReconciled = true
+        let known = await provisioning.entries
+        let gone = known.filter { !people.has($0) }
+        guard gone.count <= max(SafetyBrake.accountsMin, known.count * settings.removalsMax / 100) else {
+            heldBack = gone
+            log.error(
+                "the directory does not know many of the accounts: they stay until this is confirmed (martlet directory sync --confirm)",
+                metadata: ["domain": "\(domain)", "accounts": "\(gone.count)", "of": "\(known.count)"])
+            return
+        }
+        for entry in gone { await dismiss(entry) }
+    }
+
+    /// An operator says that whoever is held back is to go.
+    package func confirm() async {
+        let gone = heldBack.filter { !people.has($0) }
+        heldBack = []
+        for entry in gone { await dismiss(entry) }
+        await heed(people.confirmRemoval())
+    }
+
+    /// Deletes the accounts whose entry has been gone for too long.
+    package func deleteGone() async throws(AccountRefusal) -> Int {
+        try await provisioning.deleteGone(before: time.wallMilliseconds - settings.keepsGone.nanoseconds / 1_000_000)
+    }
+
+    // MARK: Snapshots
+
+    private static let keepAfter = TimeAmount.seconds(30)
+
+    private func keepSoon() {
+        guard settings.snapshot != nil, !isSnapshotDue else { return }
+        isSnapshotDue = true
+        timers.scheduleTask(in: Self.keepAfter) { Task { await self.keep() } }
+    }
+
+    private func keep() async {
+        isSnapshotDue = false
+        guard let file = settings.snapshot, let snapshot = people.snapshot(asked: settings.asked) else { return }
+        do {
+            try await threads.runIfActive { try file.write(snapshot, SystemRandom()) }
+        } catch {
+            log.warning("what is known of the directory cannot be kept", metadata: ["file": "\(file.path)", "reason": "\(error)"])
+        }
+    }
+
+    // MARK: Operators
+
+    package struct Status: Sendable {
+        package var domain: BareJID
+        package var contact: DirectoryContact
+        package var server: String?
+        package var detection: ChangeDetection?
+        package var people: Int
+        package var heldBack: Int
+        package var fault: String?
+        package var refused: Int
+        package var changes: Int
+    }
+
+    /// Why there is no account of an address.
+    package func whyNobody(_ address: BareJID) -> String {
+        if people.isContested(address) { return "nobody: several entries have the address" }
+        return "nobody: no entry that the filter of people matches has the address"
+    }
+
+    package var status: Status {
+        let held = if case .holding(_, let accounts) = people.brake.state { accounts } else { 0 }
+        return Status(
+            domain: domain, contact: people.contact, server: server, detection: tier, people: people.count, heldBack: heldBack.count + held, fault: fault,
+            refused: refused.count, changes: changesCount)
+    }
+}

@@ -1,0 +1,196 @@
+import MartletDirectory
+import MartletLDAP
+
+extension ServerConfiguration {
+    /// A directory that says who the people of a domain are (RFC 4511).
+    package struct Directory: ConfigurationSection {
+        package var domain = ""
+        package var servers: [String] = []
+        package var startTLS = StartTLS.required
+        /// PEM file; without it, the authorities that the machine trusts.
+        package var trustAnchors: String?
+        package var certificate: String?
+        package var key: String?
+        package var logIn = LogIn()
+        package var people = People()
+        package var passwords: [Verifier] = [.pbkdf2, .scram, .bind]
+        package var hashes: [Hash] = [.sha256]
+        package var iterations = 10_000
+        package var following = Following.automatic
+        package var connectTimeout = Duration.seconds(3)
+        package var operationTimeout = Duration.seconds(5)
+        package var staleAfter = Duration.seconds(24 * 3_600)
+        package var adoptsAccounts = true
+        package var keepsGone = Duration.seconds(30 * 24 * 3_600)
+        package var removalsMax = 20
+
+        package init() {}
+    }
+}
+
+extension ServerConfiguration {
+    /// Whether a directory says who has an account at a domain.
+    package func isInDirectory(_ domain: String) -> Bool { directories.contains { $0.domain == domain } }
+}
+
+extension ServerConfiguration.Directory {
+    /// Whether a connection that begins in the clear is encrypted.
+    package enum StartTLS: String, CaseIterable, Sendable { case required, off }
+
+    /// How the server proves to the directory who it is.
+    package enum Mechanism: String, CaseIterable, Sendable {
+        case simple, external, plain
+        case scramSHA1 = "scram-sha-1"
+        case scramSHA256 = "scram-sha-256"
+        case scramSHA512 = "scram-sha-512"
+
+        var needsPassword: Bool { self != .external }
+    }
+
+    /// By what a password is found right.
+    package enum Verifier: String, CaseIterable, Hashable, Sendable { case pbkdf2, scram, bind }
+
+    /// What passwords are hashed with.
+    package enum Hash: String, CaseIterable, Hashable, Sendable {
+        case sha1 = "SCRAM-SHA-1"
+        case sha256 = "SCRAM-SHA-256"
+        case sha512 = "SCRAM-SHA-512"
+    }
+
+    /// How it is learnt what changes.
+    package enum Following: String, CaseIterable, Sendable { case automatic, sync, poll }
+
+    package struct LogIn: ConfigurationSection {
+        package var mechanism = Mechanism.simple
+        package var name: String?
+        package var passwordFile: String?
+
+        package init() {}
+    }
+
+    package struct People: ConfigurationSection {
+        package var base: String?
+        package var filter = "(objectClass=inetOrgPerson)"
+        package var address = ["xmppAddress", "mail"]
+
+        package init() {}
+    }
+}
+
+extension ConfigurationSchema {
+    static let directory = ConfigurationMapping<ServerConfiguration.Directory>([
+        .value(
+            "domain", \.domain, .domain, .restart, isRequired: true, example: "example.org",
+            "The domain of this server whose accounts are in it, all of them and no others."),
+        .list(
+            "servers", \.servers, of: .directoryURL, .restart, counts: 0...16, example: "ldaps://ldap1.example.org",
+            """
+            Its servers, in the order in which they are tried: ldaps://host, ldap://host with start-tls, or ldapi:// with the path of a socket, each / of which is \
+            written %2F.
+            """),
+        .value(
+            "start-tls", \.startTLS, .choice, .restart,
+            "required: a connection to an ldap:// server is encrypted before anything else is said. off is for addresses of this machine only."),
+        .value(
+            "trust-anchors", \.trustAnchors, .optional(.path), .restart, example: "/etc/martlet/ldap-ca.pem",
+            "PEM file with the authorities that are believed about its servers' certificates. Without it, those of this machine. Relative to this file."),
+        .value(
+            "certificate", \.certificate, .optional(.path), .restart, example: "/etc/martlet/ldap-client.pem",
+            "PEM file with the certificate, and the chain behind it, that its servers are shown. Relative to this file."),
+        .value(
+            "key", \.key, .optional(.path), .restart, example: "/etc/martlet/ldap-client.key",
+            "PEM file with that certificate's private key. Relative to this file."),
+        .section("log-in", \.logIn, directoryLogIn, "How this server proves to the directory who it is. Its account there reads people and groups, and writes nothing."),
+        .section("people", \.people, directoryPeople, "Which entries are people with an account."),
+        .list(
+            "passwords", \.passwords, of: .choice, .restart, counts: 1...3,
+            """
+            By what a password is found right, the first that an entry has: pbkdf2 is a {PBKDF2-SHA256} or {PBKDF2-SHA512} userPassword, which serves SCRAM as well; \
+            scram an authPassword (RFC 5803); bind asks a server of the directory, for clients that send the password itself (PLAIN).
+            """),
+        .list(
+            "hashes", \.hashes, of: .choice, .restart, counts: 1...3,
+            "What its passwords are hashed with, where pbkdf2 or scram is among passwords: clients are offered SCRAM with these hashes only."),
+        .value(
+            "iterations", \.iterations, .integer(1...10_000_000), .restart,
+            "The iterations of these hashes. People that there are not are said to have as many, so that nobody can tell who is in the directory."),
+        .value(
+            "follow", \.following, .choice, .restart,
+            """
+            How changes are learnt. sync is content synchronization (RFC 4533), poll asks every 15 seconds. automatic takes sync if the server has it.
+            """),
+        .value("connect-timeout", \.connectTimeout, .duration(.milliseconds(100)...(.seconds(60))), .restart, "How long a connection to a server may take to come about."),
+        .value("operation-timeout", \.operationTimeout, .duration(.milliseconds(100)...(.seconds(60))), .restart, "How long a server may take to answer."),
+        .value(
+            "stale-after", \.staleAfter, .duration(.seconds(60)...(.seconds(90 * 24 * 3_600))), .restart,
+            "How long nobody is kept out although no server of the directory can be reached. After that nobody logs in; who is there stays."),
+        .value(
+            "adopt-accounts", \.adoptsAccounts, .boolean, .restart,
+            "Whether an account that was here before belongs to the entry with its address, with all that it has. Otherwise it is in the way, and its person is kept out."),
+        .value(
+            "keep-gone", \.keepsGone, .duration(.seconds(3_600)...(.seconds(10 * 365 * 24 * 3_600))), .restart,
+            "How long an account is kept, disabled, whose entry is gone; then it is deleted with all that it has."),
+        .value(
+            "removals-max", \.removalsMax, .integer(1...100), .restart,
+            """
+            Most accounts, in percent of all and at least ten, that one look at the directory may take away. If it would be more, nobody is taken away until \
+            martlet directory sync --confirm, or until the next look says the same: it may be a mistake.
+            """),
+    ])
+
+    static let directoryLogIn = ConfigurationMapping<ServerConfiguration.Directory.LogIn>([
+        .value(
+            "mechanism", \.mechanism, .choice, .restart,
+            """
+            simple is a name and a password; external, the certificate, or over ldapi the user that the server runs as; the others are SASL mechanisms. \
+            A password is sent over TLS or within this machine only.
+            """),
+        .value(
+            "name", \.name, .optional(.directoryText), .restart, example: "cn=martlet,ou=services,dc=example,dc=org",
+            "The name of this server's entry, for simple; else what the mechanism calls it."),
+        .value(
+            "password-file", \.passwordFile, .optional(.path), .restart, example: "/etc/martlet/ldap.password",
+            "File with its password, on one line. Relative to this file."),
+    ])
+
+    static let directoryPeople = ConfigurationMapping<ServerConfiguration.Directory.People>([
+        .value(
+            "base", \.base, .optional(.distinguishedName), .restart, isRequired: true, example: "ou=people,dc=example,dc=org", "Below which entry they are."),
+        .value(
+            "filter", \.filter, .directoryFilter, .restart, example: "(&(objectClass=xmppUser)(xmppEnabled=TRUE))",
+            "Who of them has an account. Whoever matches no longer is out within seconds, so that this is the place to say who is disabled."),
+        .list(
+            "address", \.address, of: .directoryAddress, .restart, counts: 1...8,
+            """
+            Attributes that say the address, of which the first counts that the entry has. uid@%d is the value of uid at the domain. \
+            Who has an address of another domain has no account.
+            """),
+    ])
+}
+
+extension ValueType where Value == String {
+    /// Longest of these, in bytes.
+    private static var directoryTextBytesMax: Int { 4_096 }
+
+    private static func directoryText(_ expected: String, _ isValid: @escaping @Sendable (String) -> Bool) -> Self {
+        ValueType(expected: expected) { text, _ throws(ValueFault) in
+            guard (1...directoryTextBytesMax).contains(text.utf8.count), isValid(text) else { throw .unexpected() }
+            return text
+        } write: {
+            $0
+        }
+    }
+
+    static var directoryText: Self {
+        directoryText("a text without control characters") { $0.unicodeScalars.allSatisfy { $0.properties.generalCategory != .control } }
+    }
+    static var directoryURL: Self { directoryText("an address such as ldaps://ldap.example.org") { (try? LDAPURL($0))?.isServer == true } }
+    static var distinguishedName: Self { directoryText("a name such as ou=people,dc=example,dc=org (RFC 4514)") { (try? DistinguishedName($0)) != nil } }
+    static var directoryFilter: Self { directoryText("a filter such as (objectClass=person) (RFC 4515)") { (try? LDAPFilter($0)) != nil } }
+    static var directoryAddress: Self { directoryText("an attribute, or uid@%d") { (try? AddressRule(parsing: $0)) != nil } }
+}
+
+extension LDAPURL {
+    /// Whether it names a server and nothing in it.
+    var isServer: Bool { base.relativeNames.isEmpty && attributes.isEmpty && filter == nil && extensions.isEmpty }
+}

@@ -1,0 +1,144 @@
+import Logging
+import MartletCore
+import MartletDirectory
+import MartletLDAP
+import MartletNetwork
+import MartletXMPP
+import NIOCore
+
+/// Makes of the configuration which directories are followed, and how log-ins at their domains are checked.
+struct DirectoryAssembly {
+    /// What a directory needs of the server.
+    struct Surroundings {
+        let core: ServerCore
+        let work: any PasswordWork
+        let log: Logger
+    }
+
+    /// A directory, and who logs in by it.
+    struct Assembled: Sendable {
+        let service: DirectoryService
+        let accounts: DirectoryAccountSource
+        let binding: BindPool
+
+        func stop() async {
+            await service.stop()
+            await binding.close()
+        }
+    }
+
+    private let configuration: ServerConfiguration
+
+    init(configuration: ServerConfiguration) { self.configuration = configuration }
+
+    func services(_ surroundings: Surroundings) throws(CommandFailure) -> [BareJID: Assembled] {
+        var services: [BareJID: Assembled] = [:]
+        for entry in configuration.directories {
+            guard let domain = try? BareJID(parsing: entry.domain) else { throw Self.unchecked }
+            services[domain] = try assemble(entry, domain, surroundings)
+        }
+        return services
+    }
+
+    private func assemble(_ entry: ServerConfiguration.Directory, _ domain: BareJID, _ around: Surroundings) throws(CommandFailure) -> Assembled {
+        let servers = try servers(of: entry, around)
+        let folder = configuration.server.dataFolder
+        guard let base = entry.people.base, let rule = try? AddressRule(parsing: entry.people.address.joined(separator: "|")),
+            let filter = try? LDAPFilter(entry.people.filter)
+        else { throw Self.unchecked }
+        let attributes = PersonAttributes.mirrored(others: rule.attributes + ["uid", "mail"])
+        let mapping = PersonMapping(domain: domain, addresses: rule)
+        let mirror = DirectoryMirror(attributes) { name in (try? DistinguishedName(name)).map { Array($0.normalized.utf8) } }
+        let marking = CredentialMarking(secret: try ServerSecret.directory.load(from: folder))
+        let people = PeopleDirectory(
+            MirroredPeople(mirror, People(mapping, attributes, marking)), time: around.core.time,
+            staleMillisecondsMax: Int64(clamping: entry.staleAfter.components.seconds) * 1_000)
+        var settings = DirectoryService.Settings(base: base, filter: filter, attributes: attributes.names)
+        settings.detection = entry.following.detection
+        settings.keepsGone = .seconds(entry.keepsGone.components.seconds)
+        settings.removalsMax = entry.removalsMax
+        settings.snapshot = SnapshotFile("\(folder)/directory-\(entry.domain).snapshot", SnapshotForm())
+        var client = DirectoryClient.Settings()
+        client.identity = try identity(entry)
+        let router = around.core.router
+        let service = DirectoryService(
+            domain, DirectoryClient(servers, client, log: around.log), people,
+            AccountProvisioning(router, on: around.core.mailbox, time: around.core.time, adoptsLocalAccounts: entry.adoptsAccounts), router, settings,
+            time: around.core.time, timers: around.core.pool.group.any(), log: around.log)
+        let binding = BindPool(servers, timers: around.core.pool.group.any())
+        let simulation = try Self.simulation(folder, entry.iterations)
+        let accounts = DirectoryAccountSource(
+            people, verifiers: entry.passwords.map(\.verifier), binding: binding, work: around.work, simulation: simulation,
+            simulatedHash: entry.hashes.contains(.sha512) ? .sha512 : entry.hashes.contains(.sha256) ? .sha256 : .sha1,
+            decoyName: "cn=\(SystemRandom().token()),\(base)")
+        return Assembled(service: service, accounts: accounts, binding: binding)
+    }
+
+    private static func simulation(_ folder: String, _ iterations: Int) throws(CommandFailure) -> ScramSimulation {
+        let secret = try ServerSecret.simulation.load(from: folder)
+        do throws(ScramKeysError) { return try ScramSimulation(secret: secret, iterations: iterations) } catch {
+            throw CommandFailure(.configuration, "directories: iterations: \(error)")
+        }
+    }
+
+    private func servers(of entry: ServerConfiguration.Directory, _ around: Surroundings) throws(CommandFailure) -> DirectoryServers {
+        var settings = LDAPConnection.Settings()
+        settings.connectTimeout = entry.connectTimeout.timeAmount
+        settings.operationTimeout = entry.operationTimeout.timeAmount
+        let certificate = entry.certificate.flatMap { chain in entry.key.map { DirectoryTLS.Certificate(chain: chain, key: $0) } }
+        let dial = LDAPDial(
+            settings, startTLS: entry.startTLS == .required ? .required : .off, tls: DirectoryTLS(authorities: entry.trustAnchors, certificate: certificate),
+            on: around.core.pool.group, log: around.log)
+        let addresses = entry.servers.compactMap { (try? LDAPURL($0)).flatMap { DirectoryAddress($0) } }
+        guard addresses.count == entry.servers.count, !addresses.isEmpty else { throw Self.unchecked }
+        for address in addresses {
+            guard let fault = dial.fault(of: address) else { continue }
+            throw CommandFailure(.configuration, "directories: \(fault)", hint: "correct servers or start-tls of \(entry.domain)")
+        }
+        return DirectoryServers(addresses, dial, time: around.core.time, log: around.log)
+    }
+
+    private func identity(_ entry: ServerConfiguration.Directory) throws(CommandFailure) -> DirectoryIdentity {
+        if entry.logIn.mechanism == .external { return .external }
+        guard let name = entry.logIn.name, let file = entry.logIn.passwordFile else { return .anonymous }
+        let secret = try SecretFile.read(file)
+        guard let password = PreparedPassword(String(decoding: secret, as: UTF8.self)) else {
+            throw CommandFailure(.configuration, "\(file) holds no password", hint: "it holds the password of this server in the directory, on one line")
+        }
+        return switch entry.logIn.mechanism {
+        case .simple: .simple(name: name, password)
+        case .plain: .plain(username: name, password)
+        case .scramSHA1: .scram(.sha1, username: name, password)
+        case .scramSHA256: .scram(.sha256, username: name, password)
+        case .scramSHA512: .scram(.sha512, username: name, password)
+        case .external: .external
+        }
+    }
+
+    /// Whoever loads a configuration checks it.
+    private static let unchecked = CommandFailure(.configuration, "an entry of directories is not complete", hint: "run 'martlet config check'")
+}
+
+extension ServerConfiguration.Directory.Verifier {
+    fileprivate var verifier: PasswordVerifier {
+        switch self {
+        case .pbkdf2: .passwordHash
+        case .scram: .publishedKeys
+        case .bind: .bind
+        }
+    }
+}
+
+extension ServerConfiguration.Directory.Following {
+    fileprivate var detection: ChangeDetection? {
+        switch self {
+        case .automatic: nil
+        case .sync: .contentSync
+        case .poll: .polling(.modifyTimestamp)
+        }
+    }
+}
+
+extension Duration {
+    fileprivate var timeAmount: TimeAmount { .nanoseconds(components.seconds * 1_000_000_000 + components.attoseconds / 1_000_000_000) }
+}

@@ -1,0 +1,63 @@
+import MartletCore
+import MartletDirectory
+import MartletXMPP
+
+/// Answers what operators ask of directories.
+struct DirectoryControl {
+    let directories: [BareJID: DirectoryAssembly.Assembled]
+
+    func answer(_ order: DirectoryOrder) async throws(CommandFailure) -> ControlResponse {
+        switch order {
+        case .status:
+            var lines: [DirectoryLine] = []
+            for directory in directories.values { lines.append(DirectoryLine(await directory.service.status)) }
+            return .directories(lines.sorted { $0.domain < $1.domain })
+        case .confirm(let domain):
+            guard let directory = (try? BareJID(parsing: domain)).flatMap({ directories[$0] }) else {
+                throw CommandFailure(.data, "\(domain) is in no directory", hint: "martlet directory status lists those that are")
+            }
+            await directory.service.confirm()
+            return .done
+        case .explain(let text): return .directoryEntry(try await explain(text))
+        }
+    }
+
+    private func explain(_ text: String) async throws(CommandFailure) -> DirectoryExplanation {
+        let address = try AccountAddress.parse(text)
+        guard let directory = directories[address.domain] else { throw CommandFailure(.data, "\(address.domainpart) is in no directory") }
+        switch directory.service.people.person(address) {
+        case .unavailable:
+            return DirectoryExplanation(account: text, verdict: "nobody comes in: the directory cannot be asked, and what is known of it is too old")
+        case .nobody: return DirectoryExplanation(account: text, verdict: await directory.service.whyNobody(address))
+        case .person(let person):
+            let verdict = await directory.accounts.standing(of: address)
+            var explanation = DirectoryExplanation(account: text, verdict: verdict == .ok ? "may come in" : "may not come in: \(verdict.rawValue)")
+            explanation.entry = person.name
+            explanation.uuid = "\(person.uuid)"
+            explanation.hashes = Set((person.credentials.derived + person.credentials.published).map(\.hash.mechanismName)).sorted()
+            return explanation
+        }
+    }
+}
+
+extension DirectoryLine {
+    fileprivate init(_ status: DirectoryService.Status) {
+        let (contact, since): (Contact, Int64?) =
+            switch status.contact {
+            case .neverLoaded: (.neverLoaded, nil)
+            case .live: (.live, nil)
+            case .lost(let since): (.lost, since)
+            }
+        self.init(domain: "\(status.domain)", contact: contact, people: status.people, heldBack: status.heldBack, refused: status.refused)
+        lostSince = since
+        server = status.server
+        fault = status.fault
+        follows = status.detection.map { detection in
+            switch detection {
+            case .contentSync: "content synchronization"
+            case .persistentSearch: "persistent search"
+            case .polling: "polling"
+            }
+        }
+    }
+}
