@@ -19,6 +19,8 @@ package final class Shard: @unchecked Sendable {
     /// Addresses of services that are in use.
     @exclusivity(unchecked) private var serviceHomes: [BareJID: any ServiceHome] = [:]
     private var idleServiceHomes: [BareJID] = []
+    /// Who wants to hear of the presence of addresses whose home is here, whether they are in memory or not. With the lock held.
+    @exclusivity(unchecked) var watchedPresences: [BareJID: [ChangedPresences]] = [:]
     /// What is asked in the name of addresses whose home is here. With the lock held.
     var awaited = AwaitedAnswers()
 

@@ -8,6 +8,8 @@ package final class Host: Sendable {
     package let domain: BareJID
     package let limits: HostLimits
     package let policy: AccessPolicy
+    /// Who sees the presence of the domain's accounts without XMPP.
+    package let presenceRights: PresenceRights
     package let features: [any Feature]
     /// What answers at the domain's addresses, if that is not accounts.
     package let service: (any DomainService)?
@@ -43,11 +45,13 @@ package final class Host: Sendable {
 
     package init(
         domain: BareJID, limits: HostLimits = HostLimits(), policy: AccessPolicy = AccessPolicy(), features: [any Feature],
-        service: (any DomainService)? = nil, servesSubdomains: Bool = false, sharedRosters: (any SharedRosterSource)? = nil
+        service: (any DomainService)? = nil, servesSubdomains: Bool = false, sharedRosters: (any SharedRosterSource)? = nil,
+        presenceRights: PresenceRights = PresenceRights()
     ) throws(RouteConflict) {
         self.domain = domain
         self.limits = limits
         self.policy = policy
+        self.presenceRights = presenceRights
         self.features = features
         self.service = service
         self.servesSubdomains = servesSubdomains

@@ -52,6 +52,7 @@ extension Router {
             home.sessions[index].presence = stanza
             home.sessions[index].priority = priority
             home.sessions[index].announcements &+= 1
+            home.sessions[index].presentSince = context.wallMilliseconds
             let entry = home.sessions[index]
             tellOwnSessions(stanza, home, context)
             if !wasAvailable { context.hosts.host(of: home.address)?.watching?.presenceChanged(stanza, of: home, context) }
@@ -66,6 +67,7 @@ extension Router {
                 startReplay(to: entry, home, context)
             }
             noteInterests(of: index, home, context)
+            notePresenceChange(of: home, context)
         }
         return .done
     }
@@ -199,10 +201,12 @@ extension Router {
         withdrawDirected(entry, unavailable, home, context)
         forgetRequests(to: entry.address, of: home, context)
         home.sessions[index].presence = nil
+        home.sessions[index].presentSince = nil
         home.sessions[index].capabilities = nil
         home.sessions[index].profile = .none
         home.sessions[index].directed = []
         if !home.hasAvailableSession { noteLastActivity(unavailable, home, context) }
+        notePresenceChange(of: home, context)
     }
 
     /// Whoever got directed presence and would not hear otherwise (RFC 6121 §4.6.3).

@@ -17,6 +17,8 @@ package final class Router: Sendable {
     let sharing = SharingChanges()
     /// Requests of all shards that wait for an answer (``AwaitedAnswers``).
     let awaitedCount = Atomic<Int>(0)
+    /// Presences that are followed by those who are not there by XMPP (``PresenceWatch``).
+    let presenceWatchCount = Atomic<Int>(0)
     /// What clients may send again that was logged before the start.
     let resent: ResentMessages
     /// Whose bytes go with an account.

@@ -252,6 +252,7 @@ extension Router {
             context.post(RosterPush.encode(change, home.roster, to: entry.address, id: context.random.token()), to: entry.ref)
         }
         context.hosts.host(of: home.address)?.watching?.rosterChanged(change, of: home, context)
+        notePresenceChange(of: home, context)
     }
 }
 

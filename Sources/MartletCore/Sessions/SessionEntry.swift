@@ -25,6 +25,8 @@ package struct SessionEntry: Sendable {
     package var presence: Stanza?
     /// How often it has said to all contacts how it is: what it said before that is not said any more.
     var announcements: UInt32 = 0
+    /// When it sent that, in milliseconds since 1970; `nil` if it did before a restart.
+    package internal(set) var presentSince: Int64?
     /// −128…127; means something only with a presence (RFC 6121 §4.7.2.3).
     package var priority: Int8 = 0
     package var flags: SessionFlags = []

@@ -151,7 +151,7 @@ package struct DocumentKey: Hashable, Sendable {
     /// Where it is kept what an account has changed at one place and is to be put at another (XEP-0292, XEP-0398).
     package static let conversions = DocumentKey(namespace: "urn:x-martlet:conversions")
     /// Documents that decide about stanzas: they are in memory while the account is (``StoredAccount/documents``).
-    package static let resident = [archivePreferences, pushRegistrations, avatarDigest, greetings, conversions]
+    package static let resident = [archivePreferences, pushRegistrations, avatarDigest, greetings, conversions, directoryVisibility]
 }
 
 /// The documents of an account that decide about its stanzas, each read by the feature it belongs to when it is first wanted.
