@@ -45,7 +45,7 @@ public enum SchemaText {
     // MARK: Definitions
 
     /// RFC 4512 §4.1.2.
-    static func definition(of type: AttributeType) -> String {
+    public static func definition(of type: AttributeType) -> String {
         var parts = [type.oid, "NAME \(quoted(type.names))"]
         if let description = type.description { parts.append("DESC '\(description)'") }
         if let superior = type.superior { parts.append("SUP \(superior)") }
@@ -58,7 +58,7 @@ public enum SchemaText {
     }
 
     /// RFC 4512 §4.1.1.
-    static func definition(of objectClass: ObjectClass) -> String {
+    public static func definition(of objectClass: ObjectClass) -> String {
         var parts = [objectClass.oid, "NAME '\(objectClass.name)'"]
         if let description = objectClass.description { parts.append("DESC '\(description)'") }
         parts += ["SUP \(objectClass.superior)", objectClass.kind.rawValue]

@@ -1,0 +1,238 @@
+import Logging
+import MartletCore
+import MartletLDAP
+import NIOCore
+import NIOSSL
+import NIOTLS
+
+/// One connection of a client: performs what a ``FrontEndMachine`` says, and reads no faster than the other side is read from.
+///
+/// Everything here is done on its loop; what takes time is asked in tasks, whose answers come back to it.
+final class FrontEndConnection: ChannelInboundHandler, UpstreamReceiver {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    private var machine: any FrontEndMachine
+    private let services: FrontEndServices
+    private let tls: NIOSSLContext?
+    private let closed: @Sendable () -> Void
+    private var framing: LDAPFraming
+    private var upstreamFraming: LDAPFraming
+    private var upstream: (any Channel)?
+    private var context: ChannelHandlerContext?
+    private var lastHeard: NIODeadline
+    private var identifyingSince: NIODeadline?
+    private var timer: RepeatedTask?
+    private var isEnding = false
+    private var isBound = false
+    private var isReadingClient = true
+    private var isReadingUpstream = true
+
+    private var settings: FrontEndSettings { services.settings }
+
+    /// - Parameters:
+    ///   - tls: for StartTLS; `nil` where there is TLS already, or none.
+    ///   - closed: whatever has happened, once.
+    init(_ machine: any FrontEndMachine, _ services: FrontEndServices, tls: NIOSSLContext?, on loop: any EventLoop, closed: @escaping @Sendable () -> Void) {
+        self.machine = machine
+        self.services = services
+        self.tls = tls
+        self.closed = closed
+        framing = LDAPFraming(messageBytesMax: services.settings.messageBytesBeforeBind)
+        upstreamFraming = LDAPFraming(messageBytesMax: services.settings.upstreamMessageBytesMax)
+        lastHeard = loop.now
+    }
+
+    // MARK: The client
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        let this = NIOLoopBound(self, eventLoop: context.eventLoop)
+        timer = context.eventLoop.scheduleRepeatedTask(initialDelay: .seconds(5), delay: .seconds(5)) { _ in this.value.looksAround() }
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) { ended() }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        lastHeard = context.eventLoop.now
+        framing.take(unwrapInboundIn(data))
+        readOn()
+    }
+
+    private func readOn() {
+        do throws(LDAPFault) {
+            while !isEnding, let frame = try framing.next() { perform(machine.fromClient(frame, isLast: framing.pendingBytes == 0)) }
+        } catch {
+            perform(FrontEndEffect.disconnection(.protocolError, "a message that cannot be read, or is too long"))
+        }
+        regulate()
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if case TLSUserEvent.handshakeCompleted = event {
+            perform(machine.secured())
+            regulate()
+        }
+        context.fireUserInboundEventTriggered(event)
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        regulate()
+        context.fireChannelWritabilityChanged()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        ended()
+        context.fireChannelInactive()
+    }
+
+    private func ended() {
+        guard context != nil else { return }
+        context = nil
+        isEnding = true
+        timer?.cancel()
+        upstream?.close(promise: nil)
+        upstream = nil
+        closed()
+    }
+
+    /// Who says nothing and waits for nothing is let go; a directory that does not say who has bound is given up.
+    private func looksAround() {
+        guard let context else { return }
+        let now = context.eventLoop.now
+        if machine.isIdentifying {
+            let since = identifyingSince ?? now
+            identifyingSince = since
+            if since + .seconds(Int64(settings.operationSeconds)) <= now { upstreamEnded() }
+        } else {
+            identifyingSince = nil
+        }
+        if !machine.isIdle { lastHeard = now }
+        let patience = isBound ? settings.idleSeconds : settings.idleSecondsBeforeBind
+        if lastHeard + .seconds(Int64(patience)) <= now { perform(FrontEndEffect.disconnection(.unavailable, "nothing was said for long")) }
+    }
+
+    // MARK: Effects
+
+    private func perform(_ effects: [FrontEndEffect]) {
+        guard !effects.isEmpty, let context, !isEnding else { return }
+        for effect in effects {
+            switch effect {
+            case .toClient(let bytes): context.write(wrapOutboundOut(bytes), promise: nil)
+            case .toUpstream(let bytes): upstream?.write(bytes, promise: nil)
+            case .connect: connect(context)
+            case .beginTLS: beginTLS(context)
+            case .bound(let isBound):
+                self.isBound = isBound
+                framing.messageBytesMax = isBound ? settings.messageBytesMax : settings.messageBytesBeforeBind
+            case .findVisible, .lookUp, .verify, .search: ask(effect, context.eventLoop)
+            case .close: end(context)
+            }
+        }
+        context.flush()
+        upstream?.flush()
+    }
+
+    private func end(_ context: ChannelHandlerContext) {
+        isEnding = true
+        upstream?.flush()
+        upstream?.close(promise: nil)
+        upstream = nil
+        let promise = context.eventLoop.makePromise(of: Void.self)
+        context.writeAndFlush(wrapOutboundOut(ByteBuffer()), promise: promise)
+        let channel = context.channel
+        promise.futureResult.whenComplete { _ in channel.close(promise: nil) }
+        // A client that reads nothing does not keep us.
+        context.eventLoop.scheduleTask(in: .seconds(5)) { channel.close(promise: nil) }
+    }
+
+    private func beginTLS(_ context: ChannelHandlerContext) {
+        guard let tls else { preconditionFailure("StartTLS was agreed to without a certificate") }
+        context.flush()
+        do {
+            try context.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: tls), position: .first)
+        } catch {
+            context.close(promise: nil)
+        }
+    }
+
+    /// What takes time: in a task, because the presence of others, and accounts, may have to be read.
+    private func ask(_ effect: FrontEndEffect, _ loop: any EventLoop) {
+        let this = NIOLoopBound(self, eventLoop: loop)
+        let services = services
+        Task {
+            guard let (question, answer) = await services.answer(effect) else { return }
+            loop.execute {
+                this.value.perform(this.value.machine.answered(answer, for: question))
+                this.value.regulate()
+            }
+        }
+    }
+
+    // MARK: The directory behind
+
+    private func connect(_ context: ChannelHandlerContext) {
+        let this = NIOLoopBound(self, eventLoop: context.eventLoop)
+        guard let dial = services.upstream else { preconditionFailure("there is no directory behind") }
+        dial.connect(on: context.eventLoop, self).whenComplete { result in
+            switch result {
+            case .success(let channel): this.value.connected(channel)
+            case .failure(let error): this.value.notConnected(error)
+            }
+        }
+    }
+
+    private func connected(_ channel: any Channel) {
+        guard !isEnding else { return channel.close(promise: nil) }
+        guard channel.isActive else { return notConnected(DirectoryFailure.disconnected(nil)) }
+        upstream = channel
+        upstreamFraming = LDAPFraming(messageBytesMax: settings.upstreamMessageBytesMax)
+        isReadingUpstream = true
+        perform(machine.connected())
+        regulate()
+    }
+
+    private func notConnected(_ error: any Error) {
+        services.log.warning("The directory behind cannot be reached", metadata: ["error": "\(DirectoryFailure(error))"])
+        perform(machine.upstreamLost())
+        regulate()
+    }
+
+    func upstreamSaid(_ bytes: ByteBuffer) {
+        upstreamFraming.take(bytes)
+        do throws(LDAPFault) {
+            while !isEnding, let frame = try upstreamFraming.next() { perform(machine.fromUpstream(frame)) }
+        } catch {
+            upstreamEnded()
+        }
+        regulate()
+    }
+
+    func upstreamEnded() {
+        upstream?.close(promise: nil)
+        upstream = nil
+        perform(machine.upstreamLost())
+        regulate()
+    }
+
+    func upstreamWritabilityChanged() { regulate() }
+
+    // MARK: Back-pressure
+
+    /// Neither side is read while the other, or this server, is behind.
+    private func regulate() {
+        guard let context, !isEnding else { return }
+        let readsClient = upstream?.isWritable != false && context.channel.isWritable && machine.heldBytes <= settings.waitingBytesMax
+        if readsClient != isReadingClient {
+            isReadingClient = readsClient
+            try? context.channel.syncOptions?.setOption(.autoRead, value: readsClient)
+        }
+        let readsUpstream = context.channel.isWritable && machine.waitingBytes <= settings.waitingBytesMax
+        if readsUpstream != isReadingUpstream {
+            isReadingUpstream = readsUpstream
+            try? upstream?.syncOptions?.setOption(.autoRead, value: readsUpstream)
+        }
+    }
+}

@@ -1,0 +1,97 @@
+package import MartletCore
+package import MartletLDAP
+package import MartletXMPP
+
+/// How directory clients are served (`directory.md` §4).
+package struct FrontEndSettings: Sendable {
+    /// Connections of clients at a time; further ones are closed at once.
+    package var connectionsMax = 1_024
+    /// Operations that a client may have under way; further ones are answered with `busy`.
+    package var operationsMax = 256
+    /// Seconds without a word from the client, nor anything under way, after which it is let go.
+    package var idleSeconds = 600
+    /// The same for who has not bound.
+    package var idleSecondsBeforeBind = 60
+    /// Seconds that a search by presence, or a bind, may take here, and a connection to the directory behind.
+    package var operationSeconds = 10
+    /// Longest message of a client that has not bound, in bytes.
+    package var messageBytesBeforeBind = LDAPLimits.unauthenticatedMessageBytesMax
+    /// Longest message of one that has, in bytes.
+    package var messageBytesMax = LDAPLimits.messageBytesMax
+    /// Longest message of the directory behind, in bytes: an entry with all that is in it.
+    package var upstreamMessageBytesMax = 16 << 20
+    /// Bytes that may wait for a client to read them before nothing more is read from the directory behind, and the other way round.
+    package var waitingBytesMax = 4 << 20
+    /// Whether passwords may come in the clear from other machines.
+    package var allowsPasswordsInClear = false
+    /// The attribute by which an entry is an account's: its value is the account's address.
+    package var addressAttribute = "xmppAddress"
+    /// What a filter of which nothing can be true is written as.
+    package var nothing = Nothing.noObjectClass
+    /// What is put into attributes of others for clients that cannot be told of ours: only where they ask for them by name, and the entry has none.
+    package var decorations: [Decoration] = []
+
+    package enum Nothing: String, Hashable, Sendable, CaseIterable {
+        /// `(!(objectClass=*))`, which all servers know.
+        case noObjectClass = "no-object-class"
+        /// `(|)` (RFC 4526).
+        case absoluteFalse = "absolute-false"
+
+        var filter: LDAPFilter {
+            switch self {
+            case .noObjectClass: .not(.present("objectClass"))
+            case .absoluteFalse: .or([])
+            }
+        }
+    }
+
+    package struct Decoration: Hashable, Sendable {
+        package enum Source: String, Hashable, Sendable, CaseIterable {
+            /// The line for people.
+            case presenceText
+            /// Where one can write to them (RFC 5122).
+            case xmppURI
+        }
+        package var attribute: String
+        package var source: Source
+
+        package init(_ attribute: String, _ source: Source) {
+            self.attribute = attribute
+            self.source = source
+        }
+    }
+
+    package init() {}
+}
+
+/// Who it is that has bound, and whose entries are whose: what the mirror of the directory knows. Memory only: asked on event loops.
+package struct FrontEndNames: Sendable {
+    /// Who has the identity that the directory says somebody has bound with (RFC 4532).
+    package var viewer: @Sendable (AuthorizationIdentity) -> PresenceViewer
+    /// Whose entry has that name; `nil` if it is no account's.
+    package var address: @Sendable (_ entryNamed: String) -> BareJID?
+
+    package init(
+        viewer: @escaping @Sendable (AuthorizationIdentity) -> PresenceViewer, address: @escaping @Sendable (_ entryNamed: String) -> BareJID?
+    ) {
+        self.viewer = viewer
+        self.address = address
+    }
+
+    /// - Parameter people: an identity of theirs that is no account's is a service's, by its normalized name.
+    package init(_ people: PeopleDirectory) {
+        self.init(
+            viewer: { identity in
+                switch identity {
+                case .anonymous: .anonymous
+                case .name(let name): people.address(ofEntryNamed: name).map(PresenceViewer.account) ?? .service(Self.normalized(name))
+                case .user(let name): people.address(loggingInAs: Self.withoutDomain(name)).map(PresenceViewer.account) ?? .service(name)
+                }
+            }, address: { people.address(ofEntryNamed: $0) })
+    }
+
+    private static func normalized(_ name: String) -> String { (try? DistinguishedName(name))?.normalized ?? name }
+
+    /// Active Directory says `DOMAIN\name`.
+    private static func withoutDomain(_ name: String) -> String { name.split(separator: "\\").last.map(String.init) ?? name }
+}

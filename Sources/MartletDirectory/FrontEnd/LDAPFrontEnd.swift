@@ -1,0 +1,163 @@
+package import Logging
+import MartletCore
+import MartletLDAP
+import MartletXMPP
+package import NIOCore
+import NIOPosix
+package import NIOSSL
+import Synchronization
+
+/// What connections of directory clients have in common.
+struct FrontEndServices: Sendable {
+    let settings: FrontEndSettings
+    let view: any PresenceSource
+    let upstream: UpstreamDial?
+    let embedded: EmbeddedDirectory?
+    let log: Logger
+
+    /// Does what takes time, for ``FrontEndConnection``.
+    ///
+    /// - Returns: `nil` for an effect that does not.
+    func answer(_ effect: FrontEndEffect) async -> (Int, FrontEndAnswer)? {
+        switch effect {
+        case .findVisible(let question, let viewer, let online):
+            do throws(PresenceView.Failure) {
+                return (question, .visible(.success(try await view.visible(to: viewer, online: online))))
+            } catch {
+                return (question, .visible(.failure(error)))
+            }
+        case .lookUp(let question, let addresses, let viewer): return (question, .presences(addresses, await view.presence(of: addresses, for: viewer)))
+        case .verify(let question, let name, let password):
+            guard let embedded else { return nil }
+            let (result, viewer) = await embedded.bind(name, password)
+            return (question, .bound(result, viewer))
+        case .search(let question, let message, let viewer):
+            guard let embedded else { return nil }
+            return (question, .messages(await embedded.answer(message, for: viewer, view)))
+        case .toClient, .toUpstream, .connect, .beginTLS, .bound, .close: return nil
+        }
+    }
+}
+
+/// Listens for directory clients (`directory.md` §4): before a directory, whose entries get the presence of their people, or with this server's accounts as
+/// entries of its own.
+package final class LDAPFrontEnd: Sendable {
+    /// Where the entries are.
+    package enum Backend: Sendable {
+        case overlay(UpstreamDial, FrontEndNames)
+        case embedded(EmbeddedDirectory)
+    }
+
+    /// What listens where.
+    package struct Listener: Hashable, Sendable {
+        package enum Kind: Hashable, Sendable {
+            /// In the clear up to StartTLS.
+            case plain
+            /// TLS from the first byte.
+            case secure
+        }
+        package var host: String
+        /// 0 for any that is free.
+        package var port: Int
+        package var kind: Kind
+
+        package init(_ kind: Kind, host: String, port: Int) {
+            self.kind = kind
+            self.host = host
+            self.port = port
+        }
+    }
+
+    private let services: FrontEndServices
+    private let backend: Backend
+    private let tls: @Sendable () -> NIOSSLContext?
+    private let group: any EventLoopGroup
+    // The count alone is shared between loops.
+    private let connectionCount = Atomic<Int>(0)
+    private let channels = Mutex<[any Channel]>([])
+
+    /// - Parameters:
+    ///   - tls: the certificate of the moment; `nil` while there is none.
+    package init(
+        _ settings: FrontEndSettings, _ backend: Backend, _ view: any PresenceSource, tls: @escaping @Sendable () -> NIOSSLContext?, on group: any EventLoopGroup,
+        log: Logger
+    ) {
+        let (upstream, embedded): (UpstreamDial?, EmbeddedDirectory?) =
+            switch backend {
+            case .overlay(let dial, _): (dial, nil)
+            case .embedded(let directory): (nil, directory)
+            }
+        services = FrontEndServices(settings: settings, view: view, upstream: upstream, embedded: embedded, log: log)
+        self.backend = backend
+        self.tls = tls
+        self.group = group
+    }
+
+    /// Begins to listen.
+    ///
+    /// - Returns: where, one address for each of `listeners`.
+    package func start(_ listeners: [Listener]) async throws -> [SocketAddress] {
+        try services.upstream?.prepare()
+        var addresses: [SocketAddress] = []
+        for listener in listeners {
+            let channel = try await bootstrap(listener.kind).bind(host: listener.host, port: listener.port).get()
+            channels.withLock { $0.append(channel) }
+            if let address = channel.localAddress { addresses.append(address) }
+        }
+        return addresses
+    }
+
+    /// Takes no further clients. Those who are there go on.
+    package func stop() async {
+        let channels = channels.withLock { channels in
+            defer { channels = [] }
+            return channels
+        }
+        for channel in channels { try? await channel.close() }
+    }
+
+    /// Clients that are connected.
+    package var clientCount: Int { connectionCount.load(ordering: .relaxed) }
+
+    private func bootstrap(_ kind: Listener.Kind) -> ServerBootstrap {
+        ServerBootstrap(group: group)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .serverChannelOption(.backlog, value: 256)
+            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .childChannelOption(.maxMessagesPerRead, value: 1)
+            .childChannelInitializer { [self] channel in channel.eventLoop.makeCompletedFuture { try take(channel, kind) } }
+    }
+
+    private struct Refused: Error {}
+
+    private func take(_ channel: any Channel, _ kind: Listener.Kind) throws {
+        guard connectionCount.add(1, ordering: .relaxed).newValue <= services.settings.connectionsMax else {
+            connectionCount.subtract(1, ordering: .relaxed)
+            throw Refused()
+        }
+        let closed: @Sendable () -> Void = { [self] in connectionCount.subtract(1, ordering: .relaxed) }
+        let context = tls()
+        do {
+            if kind == .secure {
+                guard let context else { throw Refused() }
+                try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: context))
+            }
+            let machine = machine(for: channel, kind, offersTLS: kind == .plain && context != nil)
+            let connection = FrontEndConnection(machine, services, tls: kind == .plain ? context : nil, on: channel.eventLoop, closed: closed)
+            try channel.pipeline.syncOperations.addHandler(connection)
+        } catch {
+            closed()
+            throw error
+        }
+    }
+
+    private func machine(for channel: any Channel, _ kind: Listener.Kind, offersTLS: Bool) -> any FrontEndMachine {
+        let isProtected = kind == .secure || channel.remoteAddress?.isLoopback ?? false
+        switch backend {
+        case .overlay(_, let names):
+            return OverlayMachine(services.settings, names, offersTLS: offersTLS, hasTLS: kind == .secure, isProtected: isProtected)
+        case .embedded(let directory):
+            return EmbeddedMachine(services.settings, directory.tree, offersTLS: offersTLS, hasTLS: kind == .secure, isProtected: isProtected)
+        }
+    }
+}
