@@ -19,14 +19,18 @@ extension Router {
 
     /// The current presence of every available session goes to somebody who may see it again.
     package func showPresence(of account: BareJID, to receivers: [JID], _ context: LoopContext) {
-        let presences: [Stanza] = withResidentHome(account) { $0.sessions.compactMap(\.presence) } ?? []
+        let presences: [Stanza] = withResidentHome(account) { home in
+            notePresenceChange(of: home, context)
+            return home.sessions.compactMap(\.presence)
+        } ?? []
         send(presences, to: receivers, context)
     }
 
     /// Every available session becomes unavailable to somebody who may no longer see it.
     package func hidePresence(of account: BareJID, from receivers: [JID], _ context: LoopContext) {
         let presences: [Stanza] = withResidentHome(account) { home in
-            home.sessions.filter(\.isAvailable).map { ServerPresence.unavailable(from: $0.address) }
+            notePresenceChange(of: home, context)
+            return home.sessions.filter(\.isAvailable).map { ServerPresence.unavailable(from: $0.address) }
         } ?? []
         send(presences, to: receivers, context)
     }
