@@ -43,6 +43,7 @@ package final class TestServer {
         pubsub: PubSubService.Settings = .init(), registration: RegistrationSettings = .init(),
         invitations: InvitationSettings = .init(), components: [ComponentSettings] = [], bytestreams: (any BytestreamRelay)? = nil,
         uploads uploadSettings: UploadSettings = .init(), search: UserSearch.Settings? = nil, profiles: (any ProfileSource)? = nil,
+        presenceRights: PresenceRights = .init(),
         features: ((FeatureConfiguration) -> [any Feature])? = nil
     ) {
         self.settings = settings
@@ -95,7 +96,8 @@ package final class TestServer {
                 configuration.services = [.init(try BareJID(parsing: "conference.\(domain)"), name: "Rooms")]
                 let address = try BareJID(parsing: domain)
                 configuration.components = components.map { ComponentGrant(registry.component($0.name), $0.powers, over: address) }
-                return try Host(domain: address, limits: limits, policy: policy, features: features(configuration), sharedRosters: groups)
+                return try Host(
+                    domain: address, limits: limits, policy: policy, features: features(configuration), sharedRosters: groups, presenceRights: presenceRights)
             } catch {
                 preconditionFailure("no host can be made of \(domain): \(error)")
             }
