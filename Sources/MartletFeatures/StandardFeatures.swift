@@ -49,6 +49,8 @@ package struct FeatureConfiguration: Sendable {
     package var hasSharedLists = true
     /// What a directory says of people; `nil` where none does.
     package var profiles: (any ProfileSource)?
+    /// What holds for accounts that have not said whom the directory shows their presence to; `nil` where there is no directory that does.
+    package var directoryVisibility: PresenceWish?
 
     package init(
         softwareName: String = "Martlet", softwareVersion: String, operatingSystem: String? = nil,
@@ -88,7 +90,8 @@ package enum StandardFeatures {
         let invitations = InvitationCommands(settings: configuration.invitations, registration: registration, random: SystemRandom())
         let reporting = SpamReporting(configuration.sharedLists, isScreening: configuration.hasSharedLists)
         let commands = ServerCommands(
-            administration.commands + invitations.commands + ApplicationPasswords(configuration.derivation).commands)
+            administration.commands + invitations.commands + ApplicationPasswords(configuration.derivation).commands
+                + (configuration.directoryVisibility.map { [DirectoryVisibility($0).command] } ?? []))
         return [
             RosterManagement(),
             ServiceDiscovery(items: configuration.services, eventing: eventing, commands: commands),
