@@ -21,6 +21,8 @@ final class FrontEndConnection: ChannelInboundHandler, UpstreamReceiver {
     private var upstream: (any Channel)?
     private var context: ChannelHandlerContext?
     private var lastHeard: NIODeadline
+    /// When the first bytes came of a message that is not there as a whole.
+    private var messageBegan: NIODeadline?
     private var identifyingSince: NIODeadline?
     private var timer: RepeatedTask?
     private var isEnding = false
@@ -61,10 +63,14 @@ final class FrontEndConnection: ChannelInboundHandler, UpstreamReceiver {
 
     private func readOn() {
         do throws(LDAPFault) {
-            while !isEnding, let frame = try framing.next() { perform(machine.fromClient(frame, isLast: framing.pendingBytes == 0)) }
+            while !isEnding, let frame = try framing.next() {
+                messageBegan = nil
+                perform(machine.fromClient(frame, isLast: framing.pendingBytes == 0))
+            }
         } catch {
             perform(FrontEndEffect.disconnection(.protocolError, "a message that cannot be read, or is too long"))
         }
+        messageBegan = framing.pendingBytes == 0 ? nil : messageBegan ?? lastHeard
         regulate()
     }
 
@@ -108,6 +114,11 @@ final class FrontEndConnection: ChannelInboundHandler, UpstreamReceiver {
             if since + .seconds(Int64(settings.operationSeconds)) <= now { upstreamEnded() }
         } else {
             identifyingSince = nil
+        }
+        // Nothing is read meanwhile, which is not the client's fault.
+        if !isReadingClient, messageBegan != nil { messageBegan = now }
+        if let messageBegan, messageBegan + .seconds(Int64(settings.messageSeconds)) <= now {
+            return perform(FrontEndEffect.disconnection(.unavailable, "a message did not come to its end"))
         }
         if !machine.isIdle { lastHeard = now }
         let patience = isBound ? settings.idleSeconds : settings.idleSecondsBeforeBind

@@ -14,6 +14,8 @@ package struct FrontEndSettings: Sendable {
     package var idleSecondsBeforeBind = 60
     /// Seconds that a search by presence, or a bind, may take here, and a connection to the directory behind.
     package var operationSeconds = 10
+    /// Seconds from a message's first byte to its last.
+    package var messageSeconds = 30
     /// Longest message of a client that has not bound, in bytes.
     package var messageBytesBeforeBind = LDAPLimits.unauthenticatedMessageBytesMax
     /// Longest message of one that has, in bytes.
