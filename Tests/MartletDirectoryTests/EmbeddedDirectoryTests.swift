@@ -215,7 +215,7 @@ struct EmbeddedDirectoryTests {
         #expect(limited.values("uid").count == 2)
         let paged = try await served.search(as: "bob@example.org", "(uid=*)", "uid", more: ["-E", "pr=2/noprompt"])
         #expect(paged.status == 0, "\(paged.output)")
-        #expect(paged.values("uid") == ["alice", "bob", "bob1", "bob2", "bob3", "bob4"])
+        #expect(paged.values("uid").sorted() == ["alice", "bob", "bob1", "bob2", "bob3", "bob4"])
     }
 
     @Test("filters have 64 parts at most", .enabled(if: hasTools, "ldap-utils are not installed"), arguments: [64, 65])
@@ -246,7 +246,7 @@ struct EmbeddedDirectoryTests {
 
     // MARK: Names
 
-    @Test("names lead to accounts and back", arguments: ["alice@example.org", "o'neil@example.org", "d,art@example.org", "a+b@example.org"])
+    @Test("names lead to accounts and back", arguments: ["alice@example.org", "o.neil@example.org", "d,art@example.org", "a+b@example.org"])
     func names(_ text: String) throws {
         let account = try BareJID(parsing: text)
         let entry = EmbeddedTree.name(of: account)

@@ -181,6 +181,13 @@ struct OverlayMachineTests {
         #expect(wire.client(2, .bindRequest(BindRequest("", .sasl(mechanism: "SCRAM-SHA-256", credentials: [0])))).last == .other(.connect))
     }
 
+    @Test("a name of another domain of Active Directory's is nobody's here", arguments: [
+        ("EXAMPLE\\alice", "Example", "alice"), ("OTHER\\alice", "Example", nil), ("EXAMPLE\\alice", nil, nil), ("alice", nil, "alice"),
+    ] as [(String, String?, String?)])
+    func userDomains(_ name: String, _ userDomain: String?, _ expected: String?) {
+        #expect(FrontEndNames.loginName(name, in: userDomain) == expected)
+    }
+
     @Test("nobody uses the identifier that the directory is asked with")
     func reservedIdentifier() {
         var wire = Wire()

@@ -1,16 +1,16 @@
 import Logging
 import MartletCore
 import MartletLDAP
-import NIOCore
-import NIOSSL
+package import NIOCore
+package import NIOSSL
 import NIOTLS
 
 /// One connection of a client: performs what a ``FrontEndMachine`` says, and reads no faster than the other side is read from.
 ///
 /// Everything here is done on its loop; what takes time is asked in tasks, whose answers come back to it.
-final class FrontEndConnection: ChannelInboundHandler, UpstreamReceiver {
-    typealias InboundIn = ByteBuffer
-    typealias OutboundOut = ByteBuffer
+package final class FrontEndConnection: ChannelInboundHandler, UpstreamReceiver {
+    package typealias InboundIn = ByteBuffer
+    package typealias OutboundOut = ByteBuffer
 
     private var machine: any FrontEndMachine
     private let services: FrontEndServices
@@ -35,7 +35,9 @@ final class FrontEndConnection: ChannelInboundHandler, UpstreamReceiver {
     /// - Parameters:
     ///   - tls: for StartTLS; `nil` where there is TLS already, or none.
     ///   - closed: whatever has happened, once.
-    init(_ machine: any FrontEndMachine, _ services: FrontEndServices, tls: NIOSSLContext?, on loop: any EventLoop, closed: @escaping @Sendable () -> Void) {
+    package init(
+        _ machine: any FrontEndMachine, _ services: FrontEndServices, tls: NIOSSLContext?, on loop: any EventLoop, closed: @escaping @Sendable () -> Void
+    ) {
         self.machine = machine
         self.services = services
         self.tls = tls
@@ -47,15 +49,15 @@ final class FrontEndConnection: ChannelInboundHandler, UpstreamReceiver {
 
     // MARK: The client
 
-    func handlerAdded(context: ChannelHandlerContext) {
+    package func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
         let this = NIOLoopBound(self, eventLoop: context.eventLoop)
         timer = context.eventLoop.scheduleRepeatedTask(initialDelay: .seconds(5), delay: .seconds(5)) { _ in this.value.looksAround() }
     }
 
-    func handlerRemoved(context: ChannelHandlerContext) { ended() }
+    package func handlerRemoved(context: ChannelHandlerContext) { ended() }
 
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         lastHeard = context.eventLoop.now
         framing.take(unwrapInboundIn(data))
         readOn()
@@ -74,7 +76,7 @@ final class FrontEndConnection: ChannelInboundHandler, UpstreamReceiver {
         regulate()
     }
 
-    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+    package func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         if case TLSUserEvent.handshakeCompleted = event {
             perform(machine.secured())
             regulate()
@@ -82,14 +84,14 @@ final class FrontEndConnection: ChannelInboundHandler, UpstreamReceiver {
         context.fireUserInboundEventTriggered(event)
     }
 
-    func channelWritabilityChanged(context: ChannelHandlerContext) {
+    package func channelWritabilityChanged(context: ChannelHandlerContext) {
         regulate()
         context.fireChannelWritabilityChanged()
     }
 
-    func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+    package func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
 
-    func channelInactive(context: ChannelHandlerContext) {
+    package func channelInactive(context: ChannelHandlerContext) {
         ended()
         context.fireChannelInactive()
     }

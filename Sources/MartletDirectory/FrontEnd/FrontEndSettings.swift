@@ -80,20 +80,27 @@ package struct FrontEndNames: Sendable {
         self.address = address
     }
 
-    /// - Parameter people: an identity of theirs that is no account's is a service's, by its normalized name.
-    package init(_ people: PeopleDirectory) {
+    /// An identity that is no account's is a service's, by its normalized name.
+    ///
+    /// - Parameter userDomain: of Active Directory, which says `DOMAIN\name`; names of other domains are nobody's here, whoever has the same one.
+    package init(_ people: PeopleDirectory, userDomain: String? = nil) {
         self.init(
             viewer: { identity in
                 switch identity {
                 case .anonymous: .anonymous
                 case .name(let name): people.address(ofEntryNamed: name).map(PresenceViewer.account) ?? .service(Self.normalized(name))
-                case .user(let name): people.address(loggingInAs: Self.withoutDomain(name)).map(PresenceViewer.account) ?? .service(name)
+                case .user(let name):
+                    Self.loginName(name, in: userDomain).flatMap { people.address(loggingInAs: $0) }.map(PresenceViewer.account) ?? .service(name)
                 }
             }, address: { people.address(ofEntryNamed: $0) })
     }
 
     private static func normalized(_ name: String) -> String { (try? DistinguishedName(name))?.normalized ?? name }
 
-    /// Active Directory says `DOMAIN\name`.
-    private static func withoutDomain(_ name: String) -> String { name.split(separator: "\\").last.map(String.init) ?? name }
+    /// - Returns: `nil` for a name of another domain.
+    package static func loginName(_ name: String, in userDomain: String?) -> String? {
+        let parts = name.split(separator: "\\", maxSplits: 1, omittingEmptySubsequences: false)
+        guard parts.count == 2 else { return name }
+        return parts[0].lowercased() == userDomain?.lowercased() ? String(parts[1]) : nil
+    }
 }

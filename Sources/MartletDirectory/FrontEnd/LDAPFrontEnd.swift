@@ -8,12 +8,20 @@ package import NIOSSL
 import Synchronization
 
 /// What connections of directory clients have in common.
-struct FrontEndServices: Sendable {
+package struct FrontEndServices: Sendable {
     let settings: FrontEndSettings
     let view: any PresenceSource
     let upstream: UpstreamDial?
     let embedded: EmbeddedDirectory?
     let log: Logger
+
+    package init(_ settings: FrontEndSettings, _ view: any PresenceSource, upstream: UpstreamDial? = nil, embedded: EmbeddedDirectory? = nil, log: Logger) {
+        self.settings = settings
+        self.view = view
+        self.upstream = upstream
+        self.embedded = embedded
+        self.log = log
+    }
 
     /// Does what takes time, for ``FrontEndConnection``.
     ///
@@ -87,7 +95,7 @@ package final class LDAPFrontEnd: Sendable {
             case .overlay(let dial, _): (dial, nil)
             case .embedded(let directory): (nil, directory)
             }
-        services = FrontEndServices(settings: settings, view: view, upstream: upstream, embedded: embedded, log: log)
+        services = FrontEndServices(settings, view, upstream: upstream, embedded: embedded, log: log)
         self.backend = backend
         self.tls = tls
         self.group = group
