@@ -255,9 +255,9 @@ struct LDAPFrontEndTests {
         #expect(try await served.search(as: "bob", "(uid=alice)", "xmppShow").values("xmppShow") == ["dnd"])
     }
 
-    @Test("so many clients at a time", arguments: [1, 2])
-    func connections(_ count: Int) async throws {
-        let served = try await ServedDirectory { $0.connectionsMax = 1 }
+    @Test("so many clients at a time, in all and from one address", arguments: [1, 2], [true, false])
+    func connections(_ count: Int, _ isInAll: Bool) async throws {
+        let served = try await ServedDirectory { if isInAll { $0.connectionsMax = 1 } else { $0.connectionsPerAddressMax = 1 } }
         var held: [any Channel] = []
         for _ in 1..<count {
             held.append(try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton).connect(host: "127.0.0.1", port: served.port).get())
@@ -265,6 +265,16 @@ struct LDAPFrontEndTests {
         }
         #expect((try await served.search(as: "bob", "(uid=alice)").status == 0) == (count == 1))
         for channel in held { try await channel.close() }
+    }
+
+    @Test("clients are told that the server stops, and nobody comes in any more")
+    func stopping() async throws {
+        let served = try await ServedDirectory()
+        let connection = try await TestDirectory.dial().open(.plain(host: "127.0.0.1", port: served.port))
+        await served.frontEnd.stop()
+        while await connection.isOpen { await Task.yield() }
+        #expect(try await served.search(as: "bob", "(uid=alice)").status != 0)
+        while served.frontEnd.clientCount > 0 { await Task.yield() }
     }
 
     @Test("python3-ldap3 finds the attributes in the schema", .enabled(if: pythonPath != nil, "python3-ldap3 is not installed"))

@@ -12,10 +12,12 @@ package final class FrontEndConnection: ChannelInboundHandler, UpstreamReceiver 
     package typealias InboundIn = ByteBuffer
     package typealias OutboundOut = ByteBuffer
 
+    /// The server stops.
+    struct Stop: Sendable {}
+
     private var machine: any FrontEndMachine
     private let services: FrontEndServices
     private let tls: NIOSSLContext?
-    private let closed: @Sendable () -> Void
     private var framing: LDAPFraming
     private var upstreamFraming: LDAPFraming
     private var upstream: (any Channel)?
@@ -32,16 +34,13 @@ package final class FrontEndConnection: ChannelInboundHandler, UpstreamReceiver 
 
     private var settings: FrontEndSettings { services.settings }
 
-    /// - Parameters:
-    ///   - tls: for StartTLS; `nil` where there is TLS already, or none.
-    ///   - closed: whatever has happened, once.
+    /// - Parameter tls: for StartTLS; `nil` where there is TLS already, or none.
     package init(
-        _ machine: any FrontEndMachine, _ services: FrontEndServices, tls: NIOSSLContext?, on loop: any EventLoop, closed: @escaping @Sendable () -> Void
+        _ machine: any FrontEndMachine, _ services: FrontEndServices, tls: NIOSSLContext?, on loop: any EventLoop
     ) {
         self.machine = machine
         self.services = services
         self.tls = tls
-        self.closed = closed
         framing = LDAPFraming(messageBytesMax: services.settings.messageBytesBeforeBind)
         upstreamFraming = LDAPFraming(messageBytesMax: services.settings.upstreamMessageBytesMax)
         lastHeard = loop.now
@@ -81,6 +80,7 @@ package final class FrontEndConnection: ChannelInboundHandler, UpstreamReceiver 
             perform(machine.secured())
             regulate()
         }
+        if event is Stop { perform(FrontEndEffect.disconnection(.unavailable, "the server stops")) }
         context.fireUserInboundEventTriggered(event)
     }
 
@@ -103,7 +103,6 @@ package final class FrontEndConnection: ChannelInboundHandler, UpstreamReceiver 
         timer?.cancel()
         upstream?.close(promise: nil)
         upstream = nil
-        closed()
     }
 
     /// Who says nothing and waits for nothing is let go; a directory that does not say who has bound is given up.

@@ -6,6 +6,8 @@ package import MartletXMPP
 package struct FrontEndSettings: Sendable {
     /// Connections of clients at a time; further ones are closed at once.
     package var connectionsMax = 1_024
+    /// The same from one address.
+    package var connectionsPerAddressMax = 256
     /// Operations that a client may have under way; further ones are answered with `busy`.
     package var operationsMax = 256
     /// Seconds without a word from the client, nor anything under way, after which it is let go.

@@ -80,9 +80,28 @@ package final class LDAPFrontEnd: Sendable {
     private let backend: Backend
     private let tls: @Sendable () -> NIOSSLContext?
     private let group: any EventLoopGroup
-    // The count alone is shared between loops.
-    private let connectionCount = Atomic<Int>(0)
-    private let channels = Mutex<[any Channel]>([])
+    private let listening = Mutex<[any Channel]>([])
+    // Shared between loops: looked at when a client comes and goes.
+    private let clients = Mutex(Clients())
+
+    private struct Clients {
+        var channels: [ObjectIdentifier: any Channel] = [:]
+        /// How many of each address.
+        var counts: [String: Int] = [:]
+
+        mutating func add(_ channel: any Channel, _ address: String, _ settings: FrontEndSettings) -> Bool {
+            guard channels.count < settings.connectionsMax, counts[address, default: 0] < settings.connectionsPerAddressMax else { return false }
+            channels[ObjectIdentifier(channel)] = channel
+            counts[address, default: 0] += 1
+            return true
+        }
+
+        mutating func remove(_ channel: any Channel, _ address: String) {
+            guard channels.removeValue(forKey: ObjectIdentifier(channel)) != nil else { return }
+            counts[address, default: 1] -= 1
+            if counts[address] == 0 { counts[address] = nil }
+        }
+    }
 
     /// - Parameters:
     ///   - tls: the certificate of the moment; `nil` while there is none.
@@ -109,23 +128,24 @@ package final class LDAPFrontEnd: Sendable {
         var addresses: [SocketAddress] = []
         for listener in listeners {
             let channel = try await bootstrap(listener.kind).bind(host: listener.host, port: listener.port).get()
-            channels.withLock { $0.append(channel) }
+            listening.withLock { $0.append(channel) }
             if let address = channel.localAddress { addresses.append(address) }
         }
         return addresses
     }
 
-    /// Takes no further clients. Those who are there go on.
+    /// Takes no further clients, and tells those who are there that it stops (RFC 4511 §4.4.1).
     package func stop() async {
-        let channels = channels.withLock { channels in
-            defer { channels = [] }
-            return channels
+        let listening = listening.withLock { listening in
+            defer { listening = [] }
+            return listening
         }
-        for channel in channels { try? await channel.close() }
+        for channel in listening { try? await channel.close() }
+        for channel in clients.withLock({ Array($0.channels.values) }) { channel.pipeline.fireUserInboundEventTriggered(FrontEndConnection.Stop()) }
     }
 
     /// Clients that are connected.
-    package var clientCount: Int { connectionCount.load(ordering: .relaxed) }
+    package var clientCount: Int { clients.withLock { $0.channels.count } }
 
     private func bootstrap(_ kind: Listener.Kind) -> ServerBootstrap {
         ServerBootstrap(group: group)
@@ -139,24 +159,17 @@ package final class LDAPFrontEnd: Sendable {
     private struct Refused: Error {}
 
     private func take(_ channel: any Channel, _ kind: Listener.Kind) throws {
-        guard connectionCount.add(1, ordering: .relaxed).newValue <= services.settings.connectionsMax else {
-            connectionCount.subtract(1, ordering: .relaxed)
-            throw Refused()
-        }
-        let closed: @Sendable () -> Void = { [self] in connectionCount.subtract(1, ordering: .relaxed) }
+        let address = channel.remoteAddress?.ipAddress ?? ""
+        guard clients.withLock({ $0.add(channel, address, services.settings) }) else { throw Refused() }
+        channel.closeFuture.whenComplete { [self] _ in clients.withLock { $0.remove(channel, address) } }
         let context = tls()
-        do {
-            if kind == .secure {
-                guard let context else { throw Refused() }
-                try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: context))
-            }
-            let machine = machine(for: channel, kind, offersTLS: kind == .plain && context != nil)
-            let connection = FrontEndConnection(machine, services, tls: kind == .plain ? context : nil, on: channel.eventLoop, closed: closed)
-            try channel.pipeline.syncOperations.addHandler(connection)
-        } catch {
-            closed()
-            throw error
+        if kind == .secure {
+            guard let context else { throw Refused() }
+            try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: context))
         }
+        let machine = machine(for: channel, kind, offersTLS: kind == .plain && context != nil)
+        let connection = FrontEndConnection(machine, services, tls: kind == .plain ? context : nil, on: channel.eventLoop)
+        try channel.pipeline.syncOperations.addHandler(connection)
     }
 
     private func machine(for channel: any Channel, _ kind: Listener.Kind, offersTLS: Bool) -> any FrontEndMachine {
