@@ -64,7 +64,7 @@ package struct EmbeddedDirectory: Sendable {
         }
         let wanted = PresenceWanted(request, FrontEndSettings())
         var entries = try await candidates(request, viewer)
-        if PresenceFilter(request.filter) != nil { entries = await withPresence(entries, for: viewer, view) }
+        if let filter = PresenceFilter(request.filter) { try await addVisible(to: &entries, for: viewer, filter, view) }
         entries = await Self.matching(PreparedLDAPFilter(request.filter), entries)
         let (page, cookie, isCut) = Self.page(entries, request, paging)
         var shown = page
@@ -74,6 +74,27 @@ package struct EmbeddedDirectory: Sendable {
         let controls = paging == nil ? [] : [PagedResultsControl(size: 0, cookie: cookie).control(isCritical: false)]
         messages.append(LDAPMessage(message.id, .searchResultDone(LDAPResult(isCut ? .sizeLimitExceeded : .success)), controls: controls))
         return messages
+    }
+
+    /// Presence, as far as a filter is about it: that of all accounts would have to be read for each search.
+    private func addVisible(
+        to entries: inout [Candidate], for viewer: PresenceViewer, _ filter: PresenceFilter, _ view: any PresenceSource
+    ) async throws(LDAPResult) {
+        guard viewer != .anonymous else { return }
+        let visible: [(address: BareJID, presence: PresenceSummary)]
+        do throws(PresenceView.Failure) {
+            visible = try await view.visible(to: viewer, online: filter.isAboutThoseOnline)
+        } catch {
+            switch error {
+            case .tooMany: throw LDAPResult(.adminLimitExceeded, "the presence of too many would have to be looked at")
+            case .unavailable: throw LDAPResult(.unavailable, "presence cannot be looked up")
+            }
+        }
+        let presences = Dictionary(visible.map { ($0.address, $0.presence) }, uniquingKeysWith: { first, _ in first })
+        for index in entries.indices {
+            guard let address = entries[index].address, let presence = presences[address] else { continue }
+            entries[index].presence = PresenceAttributes.attributes(of: presence)
+        }
     }
 
     private static func matching(_ filter: PreparedLDAPFilter, _ entries: [Candidate]) async -> [Candidate] {
