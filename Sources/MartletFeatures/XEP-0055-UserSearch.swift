@@ -233,13 +233,3 @@ extension PublicCard {
     /// Given and family name for those who know no other. A name in one piece is shown as the given one.
     fileprivate var parts: (first: String, last: String) { first.isEmpty && last.isEmpty ? (name, "") : (first, last) }
 }
-
-extension FoundCard {
-    /// The order in which they are shown: as in a register of names.
-    fileprivate func precedes(_ other: FoundCard) -> Bool {
-        let (a, b) = (key, other.key)
-        return a.elementsEqual(b) ? address.precedes(other.address) : a.lexicographicallyPrecedes(b)
-    }
-
-    private var key: [String] { [card.last, card.first, card.name].map { $0.lowercased() } }
-}

@@ -1,4 +1,4 @@
-internal import MartletXMPP
+package import MartletXMPP
 internal import Synchronization
 
 /// A moment between two changes of credentials on this server: what a stream remembers of when its account was asked about.
@@ -33,6 +33,14 @@ package final class CredentialChanges: Sendable {
         // What devices have shown ends with it, and some of them do.
         shard.home(account)?.forgetDevices()
         shard.changedCredentials.note(account, at: CredentialMoment(number: count.wrappingAdd(1, ordering: .sequentiallyConsistent).newValue))
+    }
+}
+
+extension Router {
+    /// Whether whoever was let in to an account at that moment would have to show anew who he is. Takes the shard's lock.
+    package func credentials(of account: BareJID, haveChangedSince moment: CredentialMoment) -> Bool {
+        let shard = placement.shard(of: account)
+        return shard.withLock { shard.changedCredentials.hasChanged(account, since: moment) }
     }
 }
 

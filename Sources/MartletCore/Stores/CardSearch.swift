@@ -151,6 +151,14 @@ package struct FoundCard: Hashable, Sendable {
         self.address = address
         self.card = card
     }
+
+    /// The order in which they are shown: as in a register of names.
+    package func precedes(_ other: FoundCard) -> Bool {
+        let (a, b) = (key, other.key)
+        return a.elementsEqual(b) ? address.precedes(other.address) : a.lexicographicallyPrecedes(b)
+    }
+
+    private var key: [String] { [card.last, card.first, card.name].map { $0.lowercased() } }
 }
 
 /// Whom searches find. A store derives that from the cards that it keeps: each account that is enabled is found by its localpart, and by the words of
