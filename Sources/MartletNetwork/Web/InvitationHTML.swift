@@ -99,21 +99,7 @@ enum InvitationHTML {
             ["Content-Security-Policy": policy, "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"])
     }
 
-    /// For text and for values of attributes.
-    static func escaped(_ text: String) -> String {
-        var escaped = ""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "&": escaped += "&amp;"
-            case "<": escaped += "&lt;"
-            case ">": escaped += "&gt;"
-            case "\"": escaped += "&quot;"
-            case "'": escaped += "&#39;"
-            default: escaped.unicodeScalars.append(scalar)
-            }
-        }
-        return escaped
-    }
+    private static func escaped(_ text: String) -> String { ShownText.escaped(text) }
 }
 
 /// How the pages look.
