@@ -22,6 +22,8 @@ package final class ClientService: Sendable {
     private let allTokens: DeviceTokens?
     let admission: Admission
     let bosh: BOSHRegistry
+    /// What is known of the white pages, shown or not.
+    let people: PeopleDesk
     /// Files that are taken and given by HTTP, where they are.
     let uploads: Uploads?
     /// What an authority is to find here, where one is asked for certificates.
@@ -51,6 +53,7 @@ package final class ClientService: Sendable {
         self.log = log
         admission = Admission(settings.admission)
         bosh = BOSHRegistry()
+        people = PeopleDesk(settings.web.people)
         throttle = NIOLockedValueBox(LoginThrottle(settings.throttle))
         registrations = NIOLockedValueBox(RegistrationThrottle(settings.registrations))
         policy = NIOLockedValueBox(settings.policy)
@@ -71,10 +74,12 @@ package final class ClientService: Sendable {
         log = old.log
         admission = old.admission
         bosh = old.bosh
+        people = old.people
         uploads = old.uploads
         challenges = old.challenges
         throttle = old.throttle
         admission.apply(settings.admission)
+        people.apply(settings.web.people)
         registrations = old.registrations
         policy = old.policy
         policy.withLockedValue { $0 = settings.policy }

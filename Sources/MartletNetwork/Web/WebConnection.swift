@@ -158,7 +158,7 @@ final class WebConnection: LoopConnection, ChannelDuplexHandler, RemovableChanne
             reader.lost()
         }
         if let gone { gone() }
-        gone = nil
+        (gone, stops) = (nil, nil)
         // Whoever has the connection has what it counts as.
         if case .handedOver = state {} else { count.leave(service.admission) }
         forget()
@@ -166,6 +166,8 @@ final class WebConnection: LoopConnection, ChannelDuplexHandler, RemovableChanne
 
     /// Told once when the connection goes before its request is answered.
     var gone: (() -> Void)?
+    /// Told once when the server stops while an answer is sent that goes on without end.
+    private var stops: (() -> Void)?
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         service.log.debug("connection failed", metadata: ["address": "\(remoteAddress)", "error": "\(error)"])
@@ -210,7 +212,11 @@ final class WebConnection: LoopConnection, ChannelDuplexHandler, RemovableChanne
     override func close(_ error: StreamError?) {
         // What is owed comes from a session that ends now, too.
         switch state {
-        case .answering, .sending: isEnding = true
+        case .answering, .sending:
+            isEnding = true
+            let stops = stops
+            self.stops = nil
+            stops?()
         case .waiting, .receiving, .streaming, .closing, .handedOver: drop()
         }
     }
@@ -356,7 +362,8 @@ extension WebConnection {
         // After a request to upgrade the codec takes nothing more.
         let keepsAlive = !closes && !isEnding && request.isKeepAlive && !request.headers.contains(name: "Upgrade")
         var headers = answer.headers
-        if answer.status != .noContent, answer.status != .notModified, !headers.contains(name: "Content-Length") {
+        let isMeasured = !headers.contains(name: "Content-Length") && !headers.contains(name: "Transfer-Encoding")
+        if answer.status != .noContent, answer.status != .notModified, isMeasured {
             headers.add(name: "Content-Length", value: "\(answer.body.readableBytes)")
         }
         if !keepsAlive { headers.replaceOrAdd(name: "Connection", value: "close") }
@@ -489,6 +496,24 @@ extension WebConnection {
         return true
     }
 
+    /// Begins an answer that goes on piece by piece as long as there is something to say, and behind which the connection closes. It counts as no
+    /// connection of a stranger's any more: whoever begins one counts it.
+    ///
+    /// - Parameters:
+    ///   - lifetime: after which it is ended by whoever begins it.
+    ///   - gone: told once if the connection goes before the end.
+    ///   - stops: told once if the server stops before it.
+    /// - Returns: whether there is somebody to answer.
+    func beginStream(_ answer: WebAnswer, lasting lifetime: TimeAmount, gone: @escaping () -> Void, stops: @escaping () -> Void) -> Bool {
+        guard case .answering(let request, let resource) = state, let context else { return false }
+        count.leaveUnauthenticated(service.admission)
+        let transfer = WebTransfer(lasting: lifetime, settings, at: loop.now, acknowledgedBytes: acknowledgedBytes ?? 0)
+        state = .sending(transfer, keepsAlive: sendHead(answer, to: request, resource, closes: true, context))
+        (self.gone, self.stops) = (gone, stops)
+        hang(until: transfer.nextLook(at: loop.now))
+        return true
+    }
+
     /// Bytes that the other side has acknowledged since the connection began; `nil` where the system does not say.
     private var acknowledgedBytes: UInt64? {
         guard let context else { return nil }
@@ -507,7 +532,7 @@ extension WebConnection {
     /// The network has taken the last piece. Not before: until then it is the other side that the connection waits for, and not its next request.
     func endSending() {
         guard case .sending(_, let keepsAlive) = state, let context else { return }
-        gone = nil
+        (gone, stops) = (nil, nil)
         endAnswer(keepsAlive: keepsAlive && !isEnding, context)
     }
 }

@@ -29,6 +29,7 @@ package struct WebSettings: Hashable, Sendable {
     package var url: String?
     /// Where it is reached in other ways, to be told by host-meta.json (XEP-0487); `nil`: it does not say.
     package var ports: PublicPorts?
+    package var people = PeopleSettings()
 
     package init() {}
 
@@ -54,6 +55,8 @@ final class WebSite: Sendable {
     private let resources: [String: any WebResource]
     /// Whatever is at a path that begins with ``UploadPath/prefix``.
     private let uploads: UploadResource?
+    /// Whatever is at a path that begins with ``PeoplePhotoPath/prefix``.
+    private let photos: PeoplePage?
     /// Whatever is at a path that begins with ``ACMEChallenges/prefix``.
     private let challenges: ACMEChallengeResource
 
@@ -63,13 +66,24 @@ final class WebSite: Sendable {
         settings = listener.service.settings.web
         uploads = settings.offersUploads ? listener.service.uploads.map { UploadResource(uploads: $0) } : nil
         challenges = ACMEChallengeResource(challenges: listener.service.challenges)
-        resources = [
+        let offersPeople = !settings.people.access.isEmpty
+        photos = offersPeople ? PeoplePage(part: .photo) : nil
+        var resources: [String: any WebResource] = [
             Self.webSocketPath: WebSocketResource(),
             Self.boshPath: BOSHResource(listener.service.settings),
             HostMeta.Form.xml.path: HostMeta(form: .xml, url: settings.url, ports: nil),
             HostMeta.Form.json.path: HostMeta(form: .json, url: settings.url, ports: settings.ports),
             InvitationStyle.path: InvitationStyle(),
         ]
+        if offersPeople {
+            resources[PeoplePath.list] = PeoplePage(part: .list)
+            resources[PeoplePath.events] = PeoplePage(part: .events)
+            resources[PeoplePath.login] = PeoplePage(part: .login)
+            resources[PeoplePath.logout] = PeoplePage(part: .logout)
+            resources[PeoplePath.script] = PeopleAsset.script
+            resources[PeoplePath.style] = PeopleAsset.style
+        }
+        self.resources = resources
     }
 
     /// Paths are compared as they are written: nothing is decoded and nothing left out, so that there is one way to write each.
@@ -77,6 +91,7 @@ final class WebSite: Sendable {
         if path.hasPrefix(ACMEChallenges.prefix) { return challenges }
         if listener.configuration.kind == .challenge { return nil }
         if let resource = resources[path] { return resource }
+        if path.hasPrefix(PeoplePhotoPath.prefix) { return photos }
         return path.hasPrefix(UploadPath.prefix) ? uploads : InvitationPage(path: path)
     }
 }

@@ -26,6 +26,14 @@ struct WebTransfer {
         end = now + NetworkLoop.ticks(settings.transferReserve) + bytes / max(settings.transferBytesPerSecondMin, 1)
     }
 
+    /// Of what goes on as long as there is something to say, and never pauses for long.
+    init(lasting lifetime: TimeAmount, _ settings: WebSettings, at now: Int, acknowledgedBytes: UInt64) {
+        self.acknowledgedBytes = acknowledgedBytes
+        patience = NetworkLoop.ticks(settings.transferStall)
+        lastProgress = now
+        end = now + NetworkLoop.ticks(lifetime) + NetworkLoop.ticks(settings.transferReserve)
+    }
+
     mutating func progress(at now: Int) { lastProgress = now }
 
     /// - Parameter bytes: what the other side has acknowledged of all that was sent on the connection.
