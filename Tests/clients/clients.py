@@ -790,6 +790,7 @@ import tls  # noqa: E402, F401
 import acme  # noqa: E402, F401
 import kerberos  # noqa: E402, F401
 import browser  # noqa: E402, F401
+import people  # noqa: E402, F401
 import components  # noqa: E402, F401
 import uploads  # noqa: E402, F401
 import buckets  # noqa: E402, F401

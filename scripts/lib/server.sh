@@ -82,6 +82,7 @@ server:
   run-as-root: $([ "$(id -u)" = 0 ] && echo true || echo false)
 domains:
   - name: $server_domain
+    people-page: organisation
     contacts:
       abuse: ["mailto:abuse@$server_domain"]
 listeners:

@@ -44,6 +44,7 @@ struct ConfigurationChecks {
         checkExternalServices()
         checkUploads()
         checkWebAddresses()
+        checkPeoplePages()
         checkACME()
         checkServerInformation()
         checkBlockLists()
@@ -142,6 +143,14 @@ struct ConfigurationChecks {
         warn(
             "web.addresses", "host-meta.json does not name them: clients or other servers could not be told where to connect with TLS from the first byte",
             hint: "add listeners of kind client-tls, and of kind server-tls unless federation is off")
+    }
+
+    /// Browsers come by HTTP only.
+    private mutating func checkPeoplePages() {
+        guard !faulty.contains("listeners"), !configuration.listeners.contains(where: \.kind.speaksHTTP) else { return }
+        for (index, domain) in configuration.domains.enumerated() where domain.peoplePage != .off {
+            warn("domains[\(index)].people-page", "there is no port at which anybody could look at it", hint: "add a listener of kind https")
+        }
     }
 
     /// An authority is asked only for what is ours, and only if the operator has agreed to its terms.

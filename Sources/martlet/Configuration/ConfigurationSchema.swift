@@ -65,6 +65,7 @@ package enum ConfigurationSchema {
             "What holds for single other servers, and for the domains below theirs."),
         .section("log", \.log, log, "What the server tells its operator."),
         .section("web", \.web, web, "What is asked for by HTTP, such as XMPP over WebSocket (RFC 7395)."),
+        .section("people-page", \.peoplePage, peoplePage, "The white pages of the domains whose people-page is not off."),
         .section(
             "acme", \.acme, acme,
             """
@@ -136,6 +137,7 @@ package enum ConfigurationSchema {
             Groups of accounts that are in rosters without anybody having asked: whoever sees a group has its members as contacts and sees their presence. \
             At most limits.shared-roster-items in a roster.
             """),
+        peoplePageAccess,
         .section(
             "contacts", \.contacts, contacts,
             """

@@ -45,6 +45,7 @@ package struct ServerConfiguration: ConfigurationSection {
     package var peers: [Peer] = []
     package var log = Log()
     package var web = Web()
+    package var peoplePage = PeoplePage()
     package var acme = ACME()
     package var metrics = Metrics()
     package var access = Access()
@@ -81,6 +82,8 @@ extension ServerConfiguration {
         package var kerberosRealms: [String] = []
         package var admins: [String] = []
         package var sharedGroups: [SharedGroup] = []
+        /// Who may look at its white pages.
+        package var peoplePage = PeoplePageAccess.off
         package var contacts = Contacts()
         package var dataPolicy = DataPolicy()
 

@@ -46,7 +46,25 @@ package struct NetworkAssembly {
         settings.web.url = configuration.web.url
         settings.web.offersUploads = configuration.offersUploads
         settings.web.ports = ports
+        settings.web.people = people
         return settings
+    }
+
+    private var people: PeopleSettings {
+        var people = PeopleSettings()
+        for domain in configuration.domains {
+            guard let name = (try? BareJID(parsing: domain.name))?.domainpart else { continue }
+            switch domain.peoplePage {
+            case .off: break
+            case .organisation: people.access[name] = .organisation
+            case .everyone: people.access[name] = .everyone
+            }
+        }
+        people.findsEmpty = configuration.search.finds == .all
+        people.sessionLifetime = TimeAmount(configuration.peoplePage.sessionLifetime)
+        people.streamsPerNetworkMax = configuration.peoplePage.streamsPerNetworkMax
+        people.streamsMax = configuration.peoplePage.streamsMax
+        return people
     }
 
     private var tokens: DeviceTokens.Settings? {

@@ -137,6 +137,9 @@ struct ConfigurationRangeTests {
         KeyRange("directories[0].removals-max", ["1", "100"], not: ["0", "101"]),
         KeyRange("oauth[0].leeway", ["0s", "5m"], not: ["-1s", "301s"]),
         KeyRange("oauth[0].introspection.remember", ["0s", "60s"], not: ["-1s", "61s"]),
+        KeyRange("people-page.session-lifetime", ["5m", "30d"], not: ["299s", "721h"]),
+        KeyRange("people-page.streams-per-network", ["1", "10000"], not: ["0", "10001"]),
+        KeyRange("people-page.streams", ["1", "1000"], not: ["0", "1001"]),
         KeyRange("acme.port", ["1", "65535", "off"], not: ["0", "65536"]),
         KeyRange("metrics.port", ["1", "65535", "off"], not: ["0", "65536"]),
     ]
