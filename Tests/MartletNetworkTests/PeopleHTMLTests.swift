@@ -264,6 +264,76 @@ struct PeopleSessionsTests {
     }
 }
 
+@Suite("The bounds of the white pages")
+struct PeopleDeskTests {
+    private let start = NIODeadline.uptimeNanoseconds(1_000_000_000)
+    private let here = NetworkAddress("192.0.2.1")
+    private let there = NetworkAddress("192.0.2.2")
+
+    private func desk(_ change: (inout PeopleSettings) -> Void) -> PeopleDesk {
+        var settings = PeopleSettings()
+        change(&settings)
+        return PeopleDesk(settings)
+    }
+
+    @Test("so many pages are made up at a time, and so many photos looked for, which count apart")
+    func searches() {
+        let desk = desk { ($0.searchesMax, $0.photosMax) = (2, 1) }
+        let taken = [desk.beginSearch(), desk.beginSearch(), desk.beginSearch(), desk.beginPhoto(), desk.beginPhoto()]
+        #expect(taken == [true, true, false, true, false])
+        desk.endSearch()
+        desk.endPhoto()
+        let again = [desk.beginSearch(), desk.beginSearch(), desk.beginPhoto(), desk.beginPhoto()]
+        #expect(again == [true, false, true, false])
+    }
+
+    @Test("so many streams go to one network, and so many to all")
+    func streams() {
+        let desk = desk { ($0.streamsPerNetworkMax, $0.streamsMax) = (2, 3) }
+        let taken = [here, here, here, there, there].map { desk.beginStream(to: $0) }
+        #expect(taken == [true, true, false, true, false] && desk.streamCount == 3)
+        desk.endStream(to: here)
+        let again = [there, here].map { desk.beginStream(to: $0) }
+        #expect(again == [true, false])
+        for address in [here, there, there, there] { desk.endStream(to: address) }
+        #expect(desk.streamCount == 0)
+    }
+
+    @Test("a network asks so often at once, then as time goes by; whoever is nobody in particular is one")
+    func requests() {
+        let desk = desk { ($0.requestsBurst, $0.requestRecovery) = (2, .seconds(1)) }
+        let taken = [here, here, here, there, nil, nil, nil].map { desk.takes(from: $0, at: start) }
+        #expect(taken == [true, true, false, true, true, true, false])
+        let later = [desk.takes(from: here, at: start + .milliseconds(999)), desk.takes(from: here, at: start + .seconds(1)), desk.takes(from: here, at: start + .seconds(1))]
+        #expect(later == [false, true, false])
+    }
+
+    @Test("a reload keeps who is in, and what is counted")
+    func reload() throws {
+        let desk = desk { $0.streamsMax = 1 }
+        let juliet = try BareJID(parsing: "juliet@verona.example")
+        desk.begin("t", juliet, at: CredentialChanges().now, form: "f", now: start)
+        let first = desk.beginStream(to: here)
+        desk.apply(PeopleSettings())
+        #expect(first && desk.streamCount == 1 && desk.session("t", now: start)?.account == juliet)
+        let end = start + desk.settings.sessionLifetime
+        #expect(desk.session("t", now: end - .nanoseconds(1)) != nil && desk.session("t", now: end) == nil)
+    }
+
+    @Test("the seal of a photo is good for that photo, that viewer and that domain, at that server")
+    func seals() throws {
+        let (desk, other) = (desk { _ in }, desk { _ in })
+        let (juliet, romeo) = (try BareJID(parsing: "juliet@verona.example"), try BareJID(parsing: "romeo@verona.example"))
+        let photo = PeoplePhotoPath(localpart: "romeo", digest: "abc")
+        let seal = desk.seal(photo, for: juliet, at: "verona.example")
+        #expect(desk.isSealed(photo, by: seal, for: juliet, at: "verona.example") && !other.isSealed(photo, by: seal, for: juliet, at: "verona.example"))
+        #expect(!desk.isSealed(photo, by: seal, for: romeo, at: "verona.example") && !desk.isSealed(photo, by: seal, for: nil, at: "verona.example"))
+        #expect(!desk.isSealed(photo, by: seal, for: juliet, at: "mantua.example") && !desk.isSealed(photo, by: "", for: juliet, at: "verona.example"))
+        #expect(!desk.isSealed(PeoplePhotoPath(localpart: "romeo", digest: "abd"), by: seal, for: juliet, at: "verona.example"))
+        #expect(!desk.isSealed(PeoplePhotoPath(localpart: "tybalt", digest: "abc"), by: seal, for: juliet, at: "verona.example"))
+    }
+}
+
 extension String {
     /// How often it has another one in it.
     fileprivate func components(of text: String) -> Int { ranges(of: text).count }

@@ -24,15 +24,20 @@ struct PeopleAsset: WebResource {
             .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap }
             label { display: block; margin: .8rem 0 .2rem }
             input { padding: .5rem; font: inherit; box-sizing: border-box; max-width: 100% }
-            label > input { display: block; width: 20rem }
+            label > input, label > span { display: block; width: 20rem; max-width: 100% }
+            label ~ button { margin-top: .5rem }
             button { padding: .5rem 1rem; border: 0; border-radius: .4rem; background: #1d5b8c; color: #fff; font: inherit }
             .letters { margin: 1rem 0; display: flex; flex-wrap: wrap; gap: .2rem }
             .letters a { padding: .2rem .5rem; text-decoration: none }
             .letters a[aria-current] { background: #1d5b8c; color: #fff; border-radius: .3rem }
-            table { border-collapse: collapse; width: 100% }
-            th, td { text-align: start; padding: .4rem; border-top: 1px solid color-mix(in srgb, currentColor 25%, transparent); overflow-wrap: anywhere; overflow: hidden }
-            thead th { border: 0 }
-            .photo { width: 48px }
+            table { border-collapse: collapse; width: 100%; table-layout: fixed }
+            tr { border-top: 1px solid color-mix(in srgb, currentColor 25%, transparent) }
+            thead tr { border: 0 }
+            th, td { text-align: start; padding: .4rem; overflow-wrap: anywhere; overflow: hidden }
+            th:nth-child(1) { width: 48px }
+            th:nth-child(2) { width: 24% }
+            th:nth-child(7) { width: 3rem }
+            th small { font-weight: normal }
             .photo img { display: block; border-radius: 50%; object-fit: cover }
             .dot { display: inline-block; width: .8em; height: .8em; margin-inline-end: .4em; border-radius: 50%; border: .12em solid currentColor; box-sizing: border-box }
             .chat .dot, .available .dot { background: #1a7f37; border-color: #1a7f37 }
@@ -43,8 +48,8 @@ struct PeopleAsset: WebResource {
             .problem { border-left: .3rem solid #b3261e; padding-left: .7rem }
             @media (max-width: 40rem) {
                 thead { display: none }
-                tr { display: grid; grid-template-columns: 56px 1fr; padding: .6rem 0; border-top: 1px solid color-mix(in srgb, currentColor 25%, transparent) }
-                th, td { display: block; border: 0; padding: .1rem 0; grid-column: 2 }
+                tr { display: grid; grid-template-columns: 56px 1fr; padding: .6rem 0 }
+                th[scope=row], td { display: block; width: auto; padding: .1rem 0; grid-column: 2 }
                 .photo { grid-column: 1; grid-row: 1 / span 6 }
                 .empty { display: none }
                 td[data-label]::before { content: attr(data-label) ": "; opacity: .7 }

@@ -8,6 +8,7 @@ package enum PeopleEvents {
     /// Most people of one stream; a page has less.
     package static let peopleMax = PresenceWatch.targetsMax
 
+    package static let type = "text/event-stream; charset=utf-8"
     /// A browser that has lost the stream asks again after that many milliseconds.
     package static let opening = "retry: 5000\n\n"
     /// Says nothing.
@@ -59,7 +60,7 @@ final class PeopleStream {
     private var bound: NIOLoopBound<PeopleStream> { NIOLoopBound(self, eventLoop: loop) }
 
     func begin(_ watch: PresenceWatch) {
-        var answer = WebAnswer(.ok, type: "text/event-stream; charset=utf-8", ByteBuffer(), ["Cache-Control": "no-store", "X-Accel-Buffering": "no"])
+        var answer = WebAnswer(.ok, type: PeopleEvents.type, ByteBuffer(), ["Cache-Control": "no-store", "X-Accel-Buffering": "no"])
         answer.headers.add(name: "Transfer-Encoding", value: "chunked")
         let settings = visit.desk.settings
         guard connection.beginStream(answer, lasting: settings.streamLifetime, gone: { [self] in finish() }, stops: { [self] in complete() }) else { return finish() }

@@ -87,8 +87,8 @@ struct PeoplePage: WebResource {
         let path = request.path
         answerLater(connection) {
             guard case .viewer(let viewer) = await visit.entry() else { return WebAnswer(.notFound, "there is nothing here") }
-            guard visit.desk.beginSearch() else { return Self.unavailable }
-            defer { visit.desk.endSearch() }
+            guard visit.desk.beginPhoto() else { return Self.unavailable }
+            defer { visit.desk.endPhoto() }
             do throws(StoreError) {
                 guard let photo = try await visit.photo(at: path, for: viewer) else { return WebAnswer(.notFound, "there is nothing here") }
                 return WebAnswer(.ok, type: photo.type, ByteBuffer(bytes: photo.bytes), ["Cache-Control": "private, max-age=604800, immutable"])
@@ -104,7 +104,9 @@ struct PeoplePage: WebResource {
         guard let localparts = PeopleEvents.localparts(uri: request.head.uri) else {
             return connection.answer(WebAnswer(.badRequest, "at least one and at most \(PeopleEvents.peopleMax) names are asked for, each once"))
         }
-        guard request.head.version.minor >= 1, request.head.method == .GET else { return connection.answer(WebAnswer(.httpVersionNotSupported, "HTTP/1.1 is needed")) }
+        guard request.head.version.minor >= 1 else { return connection.answer(WebAnswer(.httpVersionNotSupported, "HTTP/1.1 is needed")) }
+        // Nothing is followed for whoever asks what it would be.
+        guard request.head.method == .GET else { return connection.answer(WebAnswer(.ok, type: PeopleEvents.type, ByteBuffer())) }
         let (loop, bound) = (connection.loop.loop, NIOLoopBound(connection, eventLoop: connection.loop.loop))
         // The accounts are asked.
         Task {

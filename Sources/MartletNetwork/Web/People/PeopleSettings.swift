@@ -22,8 +22,9 @@ package struct PeopleSettings: Hashable, Sendable {
     /// Requests of one network that are answered at once, and how long it takes until another one is. A page has a photo for each who is on it.
     package var requestsBurst = 300
     package var requestRecovery = TimeAmount.milliseconds(200)
-    /// Pages that are made up at a time.
-    package var searchesMax = 32
+    /// Pages that are made up at a time, and photos that are looked for: readers of the store are there for others as well.
+    package var searchesMax = 8
+    package var photosMax = 32
     /// How long presence is kept up before a browser asks anew, by the rules and rights that hold then.
     package var streamLifetime = TimeAmount.minutes(15)
     /// From one sign of life on such a stream to the next.

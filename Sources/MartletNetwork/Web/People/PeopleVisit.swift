@@ -189,7 +189,7 @@ enum PeopleCookie: String {
 
     /// What cannot be one of ours is none.
     func value(in headers: HTTPHeaders) -> String? {
-        for pair in headers[canonicalForm: "Cookie"].flatMap({ $0.split(separator: ";") }) {
+        for pair in headers["Cookie"].flatMap({ $0.split(separator: ";") }) {
             let halves = pair.drop { $0 == " " }.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             guard halves.count == 2, halves[0] == rawValue else { continue }
             return Self.isToken(halves[1]) ? String(halves[1]) : nil
