@@ -14,7 +14,9 @@ public func fuzzWeb(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     case 0: percent(rest, text)
     case 1: form(rest)
     case 2: range(rest)
-    case 3: path(text)
+    case 3:
+        path(text)
+        people(text)
     case 4: type(text)
     default: bucket(rest, text)
     }
@@ -54,6 +56,19 @@ private func path(_ text: String) {
         precondition(UploadPath.name(in: path) == "00112233445566778899aabbccddeeff", "the label makes another file of it")
     }
     if let name = UploadPath.name(in: text) { precondition(UploadName.isValid(name), "a name that the server does not give") }
+}
+
+/// What is asked of the white pages, and what is shown there.
+private func people(_ text: String) {
+    if let query = PeopleQuery(uri: text) { precondition(PeopleQuery(uri: query.path) == query, "its link asks for something else") }
+    if let names = PeopleEvents.localparts(uri: text) {
+        let again = names.map(PercentEncoding.encoded).joined(separator: ",")
+        precondition(PeopleEvents.localparts(uri: "\(PeoplePath.events)?ids=\(again)") == names, "written anew it is about others")
+    }
+    if let (photo, seal) = PeoplePhotoPath.read(text) { precondition(PeoplePhotoPath.read(photo.path(sealed: seal))?.photo == photo, "another photo") }
+    let line = ShownText.line(text)
+    precondition(ShownText.line(line) == line && line.unicodeScalars.count <= ShownText.scalarsMax + 1, "what is harmless is not")
+    precondition(ShownText.escaped(line).utf8.allSatisfy { !"<>\"'".utf8.contains($0) }, "text is more than text")
 }
 
 private func type(_ text: String) {

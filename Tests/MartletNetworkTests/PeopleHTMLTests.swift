@@ -91,11 +91,12 @@ struct PeopleHTMLTests {
         #expect(page(PersonCard(), presence(.dnd, "In a meeting")).contains(">In a meeting</bdi>"))
     }
 
-    @Test("who has no name is called as the account is; where somebody was found there is one script, and a line for those who do not see")
+    @Test("who has no name is called as the account is; where somebody was found, by somebody, there is one script, and a line for those who do not see")
     func frame() {
         let html = page(PersonCard())
         #expect(html.contains("<bdi>romeo</bdi>") && html.contains("aria-live=\"polite\""))
         #expect(html.components(of: "<script") == 1 && html.contains("<script src=\"/people.js\" defer></script>"))
+        #expect(!PeopleHTML.people(at: domain, PeopleQuery(.words("ro")), PeopleList([Person(romeo, PersonCard())]), for: .anonymous).contains("<script"))
         let nobody = PeopleHTML.people(at: domain, PeopleQuery(.words("x")), PeopleList([]), for: .anonymous)
         #expect(nobody.contains("Nobody was found.") && !nobody.contains("<script") && nobody.contains("href=\"/people/login\""))
         let first = PeopleHTML.people(at: domain, PeopleQuery(), nil, for: .anonymous)

@@ -66,7 +66,8 @@ package enum PeopleHTML {
         let title = "People at \(ShownText.line(domain.domainpart))"
         var content = account(viewer) + search(query)
         if let list { content += list.people.isEmpty ? nobody : table(list) + pages(query, list) }
-        return page(title, content, hasScript: !(list?.people.isEmpty ?? true))
+        // Nobody's presence is told to whoever has not said who he is.
+        return page(title, content, hasScript: viewer.account != nil && !(list?.people.isEmpty ?? true))
     }
 
     private static let nobody = "<p role=\"status\">Nobody was found.</p>\n"
@@ -89,14 +90,16 @@ package enum PeopleHTML {
             """
     }
 
+    /// With roles, because on narrow screens it is laid out as none, which some browsers take for none.
     private static func table(_ list: PeopleList) -> String {
         let more = list.isCut ? "<p role=\"status\">There are more than can be shown. Give more of the name.</p>\n" : ""
+        let columns = ["<span class=\"unseen\">Photo</span>", "Name", "Title", "Telephone", "Mail", "Presence", "Chat"]
+        let heads = columns.map { "<th scope=\"col\" role=\"columnheader\">\($0)</th>" }.joined()
         return more + """
             <p id="news" class="unseen" role="status" aria-live="polite"></p>
-            <table>
-            <thead><tr><th scope="col"><span class="unseen">Photo</span></th><th scope="col">Name</th><th scope="col">Title</th>\
-            <th scope="col">Telephone</th><th scope="col">Mail</th><th scope="col">Presence</th><th scope="col">Chat</th></tr></thead>
-            <tbody>
+            <table role="table">
+            <thead role="rowgroup"><tr role="row">\(heads)</tr></thead>
+            <tbody role="rowgroup">
             \(list.people.map(row).joined(separator: "\n"))
             </tbody>
             </table>
@@ -110,20 +113,20 @@ package enum PeopleHTML {
         let organisation = ShownText.line(person.card.organisation)
         let place = organisation.isEmpty ? "" : "<br><small><bdi>\(escaped(organisation))</bdi></small>"
         return """
-            <tr data-id="\(escaped(person.address.localpart ?? ""))">
-            <td class="photo">\(photo)</td>
-            <th scope="row"><bdi>\(name)</bdi>\(place)</th>
+            <tr role="row" data-id="\(escaped(person.address.localpart ?? ""))">
+            <td role="cell" class="photo">\(photo)</td>
+            <th scope="row" role="rowheader"><bdi>\(name)</bdi>\(place)</th>
             \(cell("Title", "<bdi>\(escaped(ShownText.line(person.card.title)))</bdi>", isEmpty: person.card.title.isEmpty))
             \(cell("Telephone", telephone(person.card.telephone), isEmpty: person.card.telephone.isEmpty))
             \(cell("Mail", mail(person.card.mail), isEmpty: person.card.mail.isEmpty))
-            <td data-label="Presence">\(presence(person.presence))</td>
-            <td data-label="Chat"><a href="\(escaped(chat(with: person.address)))">Chat<span class="unseen"> with \(name)</span></a></td>
+            <td role="cell" data-label="Presence">\(presence(person.presence))</td>
+            <td role="cell" data-label="Chat"><a href="\(escaped(chat(with: person.address)))">Chat<span class="unseen"> with \(name)</span></a></td>
             </tr>
             """
     }
 
     private static func cell(_ label: String, _ content: String, isEmpty: Bool) -> String {
-        isEmpty ? "<td class=\"empty\"></td>" : "<td data-label=\"\(label)\">\(content)</td>"
+        isEmpty ? "<td role=\"cell\" class=\"empty\"></td>" : "<td role=\"cell\" data-label=\"\(label)\">\(content)</td>"
     }
 
     private static func presence(_ presence: PersonPresence?) -> String {
