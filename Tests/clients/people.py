@@ -34,7 +34,6 @@ def log_in(world, name):
 async def card(client, name):
     card = client.plugin["xep_0054"].make_vcard()
     card["FN"] = name
-    card["TITLE"] = "Kinsman"
     await client.plugin["xep_0054"].publish_vcard(card, timeout=STEP)
 
 
