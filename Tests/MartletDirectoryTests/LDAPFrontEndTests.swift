@@ -84,6 +84,7 @@ private final class ServedDirectory {
 
     init(_ change: (inout FrontEndSettings) -> Void = { _ in }) async throws {
         let slapd = try Slapd { $0.hasTLS = true }
+        defer { withExtendedLifetime(slapd) {} }
         self.slapd = slapd
         for name in ["alice", "bob", "carol"] { try slapd.setPassword("\(name)pw", of: "uid=\(name),\(Self.people)") }
         presence = PlayedPresence([Self.alice: [Self.bob], Self.bob: [Self.alice]])
