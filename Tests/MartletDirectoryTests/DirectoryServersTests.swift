@@ -135,12 +135,12 @@ struct DirectoryServersTests {
     func hangs() async throws {
         let directory = try await PlayedDirectory()
         let time = ManualTime()
-        let client = Self.client(Self.servers([directory.address], time: time) { $0.operationTimeout = .milliseconds(500) })
+        let client = Self.client(Self.servers([directory.address], time: time) { $0.operationTimeout = .seconds(2) })
         let service = Task { try await client.service() }
         let server = try await directory.caller()
         try await Self.serve(server)
         let connection = try await service.value.connection
-        for _ in 0..<3 { await #expect(throws: DirectoryFailure.timedOut(.milliseconds(500))) { try await connection.whoAmI() } }
+        for _ in 0..<3 { await #expect(throws: DirectoryFailure.timedOut(.seconds(2))) { try await connection.whoAmI() } }
         #expect(await !connection.isOpen)
         await #expect(throws: DirectoryFailure.resting) { try await client.service() }
         time.advance(by: 10_000_000_000)

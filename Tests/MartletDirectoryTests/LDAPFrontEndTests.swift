@@ -201,7 +201,7 @@ struct LDAPFrontEndTests {
     @Test("StartTLS and ldaps end here", arguments: [false, true])
     func tls(_ isSecure: Bool) async throws {
         let served = try await ServedDirectory()
-        let place = isSecure ? ["-H", "ldaps://localhost:\(served.securePort)"] : ["-ZZ", "-H", "ldap://localhost:\(served.port)"]
+        let place = isSecure ? ["-H", "ldaps://127.0.0.1:\(served.securePort)"] : ["-ZZ", "-H", "ldap://127.0.0.1:\(served.port)"]
         let found = try await DirectoryTool.run(
             "/usr/bin/ldapsearch",
             ["-x", "-LLL"] + place + ["-D", "uid=bob,\(ServedDirectory.people)", "-w", "bobpw", "-b", "dc=example,dc=org", "(uid=alice)", "xmppShow"],
@@ -240,7 +240,7 @@ struct LDAPFrontEndTests {
         let served = try await ServedDirectory()
         let search =
             "ldapsearch -x -LLL -H ldap://127.0.0.1:\(served.port) -D uid=bob,\(ServedDirectory.people) -w bobpw -b dc=example,dc=org '(uid=alice)' xmppShow"
-        let found = try await DirectoryTool.run("/bin/sh", ["-c", "for i in $(seq 200); do \(search) & done; wait"])
+        let found = try await DirectoryTool.run("/bin/sh", ["-c", "seq 200 | xargs -P 200 -I NUMBER \(search)"])
         #expect(found.values("xmppShow").count == 200)
     }
 

@@ -306,7 +306,7 @@ struct PeoplePageTests {
     func ends() async throws {
         try await with { $0.web.people.heartbeat = .milliseconds(50) } _: { server, client in
             let cookie = try await Self.logIn("juliet", client)
-            _ = try await client.say(Self.get("/people/events?ids=romeo", cookie), hear: "\n:\n\n")
+            _ = try await client.say(Self.get("/people/events?ids=romeo", cookie), hear: "\r\n:\n\n")
             try await Self.changePassword(server)
             _ = try await client.hear("0\r\n\r\n")
         }
