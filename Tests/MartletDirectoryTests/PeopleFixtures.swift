@@ -12,14 +12,15 @@ func person(_ name: String, _ others: [LDAPAttribute] = [], address: String? = n
 }
 
 func mirroredPeople(
-    _ addresses: String = "xmppAddress | mail | uid@%d", lockMilliseconds: Int64? = nil, isEnabled: (@Sendable (EntryReader) -> Bool)? = nil
+    _ addresses: String = "xmppAddress | mail | uid@%d", lockMilliseconds: Int64? = nil, brake: SafetyBrake = SafetyBrake(),
+    isEnabled: (@Sendable (EntryReader) -> Bool)? = nil
 ) -> MirroredPeople {
     let rule = try! AddressRule(parsing: addresses)
     let domain = try! BareJID(parsing: "example.org")
     let mapping = PersonMapping(domain: domain, addresses: rule, lockMilliseconds: lockMilliseconds, isEnabled: isEnabled)
     let attributes = PersonAttributes.mirrored(others: rule.attributes + mapping.loginAttributes + ["xmppEnabled"])
     let marking = CredentialMarking(secret: Array(repeating: 5, count: 32))
-    return MirroredPeople(DirectoryMirror(attributes, prepare: plainNames), People(mapping, attributes, marking))
+    return MirroredPeople(DirectoryMirror(attributes, prepare: plainNames), People(mapping, attributes, marking), brake: brake)
 }
 
 extension MirroredPeople {
@@ -45,4 +46,17 @@ final class StoppedClock: TimeSource {
     var monotonic: NIODeadline { .uptimeNanoseconds(UInt64(max(0, wallMilliseconds)) * 1_000_000) }
     var wallMilliseconds: Int64 { now.withLock { $0 } }
     func advance(milliseconds: Int64) { now.withLock { $0 += milliseconds } }
+}
+
+extension DirectorySnapshot {
+    /// As the next start finds it where there is no key to seal it with.
+    func afterStart() throws -> DirectorySnapshot {
+        var bytes: [UInt8] = []
+        try SnapshotForm().write(self, fileNumber: Array(repeating: 9, count: 16)) { bytes += $0 }
+        var rest = bytes[...]
+        return try SnapshotForm().read { count throws(SnapshotError) in
+            defer { rest = rest.dropFirst(count) }
+            return Array(rest.prefix(count))
+        }
+    }
 }

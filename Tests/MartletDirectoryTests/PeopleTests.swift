@@ -287,6 +287,16 @@ struct SafetyBrakeTests {
         #expect(held.cookie == nil && held.snapshot(asked: [], heard: 0).cookie == nil)
     }
 
+    @Test("lets as many go as an operator says", arguments: [(5, 10), (40, 40), (100, 100)])
+    func percent(percent: Int, allowed: Int) {
+        for gone in [allowed, allowed + 1] where gone <= 100 {
+            var people = mirroredPeople(brake: SafetyBrake(percent: percent))
+            _ = people.refresh(everybody(100))
+            _ = people.refresh(everybody(100).filter { $0.key > gone })
+            #expect(people.brake.isHolding == (gone > allowed), "\(gone) at \(percent) percent")
+        }
+    }
+
     @Test("is released by an operator")
     func confirmed() {
         var people = loaded(30)

@@ -18,7 +18,7 @@ package enum DirectoryNotice: Hashable, Sendable {
 package struct MirroredPeople: Sendable {
     package private(set) var mirror: DirectoryMirror
     package private(set) var people: People
-    package private(set) var brake = SafetyBrake()
+    package private(set) var brake: SafetyBrake
     /// Up to there everything has been applied; `nil` where the next refresh has to begin at the beginning.
     package private(set) var cookie: [UInt8]?
     /// Whether the whole directory has been known once.
@@ -33,9 +33,10 @@ package struct MirroredPeople: Sendable {
     /// What has counted since somebody asked, for groups; `nil` where there are none.
     private var settled: [MirrorChange]?
 
-    package init(_ mirror: DirectoryMirror, _ people: People, hasGroups: Bool = false) {
+    package init(_ mirror: DirectoryMirror, _ people: People, hasGroups: Bool = false, brake: SafetyBrake = SafetyBrake()) {
         self.mirror = mirror
         self.people = people
+        self.brake = brake
         settled = hasGroups ? [] : nil
     }
 

@@ -11,14 +11,16 @@ package struct SafetyBrake: Hashable, Sendable {
 
     /// Accounts that may always go at once.
     package static let accountsMin = 10
-    /// Of all accounts, in percent, how many may.
+    /// Of all accounts, in percent, how many may unless an operator says otherwise.
     package static let percent = 20
     /// Between two looks.
     package static let secondLookMilliseconds: Int64 = 600_000
 
     package private(set) var state = State.released
+    private let percent: Int
 
-    package init() {}
+    /// - Parameter percent: of all accounts, how many may go at once if these are more than ``accountsMin``.
+    package init(percent: Int = Self.percent) { self.percent = percent }
 
     package var isHolding: Bool { state != .released }
 
@@ -31,7 +33,7 @@ package struct SafetyBrake: Hashable, Sendable {
     ///   - vanishing: accounts that would go.
     ///   - count: all accounts.
     mutating func holds(_ vanishing: Int, of count: Int, now: Int64) -> Bool {
-        guard vanishing > max(Self.accountsMin, count * Self.percent / 100) else {
+        guard vanishing > max(Self.accountsMin, count * percent / 100) else {
             state = .released
             return false
         }

@@ -51,7 +51,7 @@ struct DirectoryAssembly {
         let mirror = DirectoryMirror(attributes) { name in (try? DistinguishedName(name)).map { Array($0.normalized.utf8) } }
         let marking = CredentialMarking(secret: try ServerSecret.directory.load(from: folder))
         let people = PeopleDirectory(
-            MirroredPeople(mirror, People(mapping, attributes, marking)), time: around.core.time,
+            MirroredPeople(mirror, People(mapping, attributes, marking), brake: SafetyBrake(percent: entry.removalsMax)), time: around.core.time,
             staleMillisecondsMax: Int64(clamping: entry.staleAfter.components.seconds) * 1_000)
         var settings = DirectoryService.Settings(base: base, filter: filter, attributes: attributes.names)
         settings.detection = entry.following.detection
