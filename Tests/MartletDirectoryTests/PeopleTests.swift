@@ -156,6 +156,19 @@ struct PeopleTests {
         #expect(told == [.changed(jid("alice"), one, .name)])
     }
 
+    @Test("have the passwords that they had before a start, unless these were changed meanwhile: a snapshot tells by marks, where secrets are not in it")
+    func samePasswords() throws {
+        func entry(_ name: String, _ password: String) -> LDAPEntry { person(name, [LDAPAttribute("userPassword", password)]) }
+        var people = mirroredPeople()
+        _ = people.refresh([1: entry("alice", "{SSHA}a"), 2: entry("bob", "{SSHA}b"), 3: person("carol")])
+        var next = mirroredPeople()
+        _ = next.restore(try people.snapshot(asked: [], heard: 0).afterStart(), asked: [])
+        let notices = next.refresh([1: entry("alice", "{SSHA}a"), 2: entry("bob", "{SSHA}other"), 3: entry("carol", "{SSHA}c")])
+        #expect(notices == [.person(.changed(jid("bob"), two, .credentials)), .person(.changed(jid("carol"), .number(3), .credentials))])
+        let taken = next.persist(1, person("alice"))
+        #expect(taken == [.changed(jid("alice"), one, .credentials)])
+    }
+
     @Test("are found by what they log in with and by certificate, if it is one of them")
     func lookUp() {
         let directory = PeopleDirectory(mirroredPeople(), time: StoppedClock(0))

@@ -1,9 +1,10 @@
 internal import Crypto
 
-/// What an entry with keys of its own (`authPassword`) had for a password and for keys when they were seen last, so that it shows which of the two was changed.
+/// What an entry had for a password and for keys of its own (`authPassword`) when they were seen last, so that it shows whether they were changed, and which.
 ///
-/// Who changes a password with a program that knows nothing of the keys leaves the old password's keys there: the old password would go on to let people in by
-/// SCRAM. Such keys are not believed until they are written anew (``keysAreStale``).
+/// A start without passwords and keys on disk knows by it whose are still the same: they keep their sessions. Who changes a password with a program that knows nothing
+/// of the keys leaves the old password's keys there: the old password would go on to let people in by SCRAM. Such keys are not believed until they are written anew
+/// (``keysAreStale``).
 package struct CredentialMark: Hashable, Sendable {
     /// 64 bits of a keyed hash; 0 where there is nothing.
     package private(set) var password: UInt64
@@ -18,11 +19,14 @@ package struct CredentialMark: Hashable, Sendable {
 
     /// What is to be believed after `before`, when the entry has this now.
     func after(_ before: CredentialMark?) -> CredentialMark {
-        guard let before, keys == before.keys else { return self }
+        guard let before, keys != 0, keys == before.keys else { return self }
         // A password that is taken away makes no other one wrong.
         let isChanged = password != 0 && password != before.password
         return CredentialMark(password: password, keys: keys, keysAreStale: before.keysAreStale || isChanged)
     }
+
+    /// Whether the entry has another password, or other keys, than it had.
+    func differs(from before: CredentialMark?) -> Bool { password != before?.password ?? 0 || keys != before?.keys ?? 0 }
 
     /// - Returns: `nil` unless it was made by ``octets``.
     init?(octets: [UInt8]) {
@@ -47,11 +51,11 @@ package struct CredentialMarking: Sendable {
         self.secret = SymmetricKey(data: secret)
     }
 
-    /// The mark of an entry; `nil` if it has no keys of its own.
+    /// The mark of an entry; `nil` if it has neither.
     func mark(of reader: EntryReader) -> CredentialMark? {
-        let keys = reader.values(PersonAttributes.keys)
-        guard !keys.isEmpty else { return nil }
-        return CredentialMark(password: hash("password", reader.values(PersonAttributes.password)), keys: hash("keys", keys))
+        let (passwords, keys) = (reader.values(PersonAttributes.password), reader.values(PersonAttributes.keys))
+        guard !passwords.isEmpty || !keys.isEmpty else { return nil }
+        return CredentialMark(password: hash("password", passwords), keys: hash("keys", keys))
     }
 
     /// Whatever the order of the values.

@@ -112,6 +112,7 @@ package struct People: Sendable {
                 if let first = moved[change.uuid]?.from ?? old, let new { moved[change.uuid] = (first, new) } else { moved[change.uuid] = nil }
             }
             effects += note(change, stays: old == new)
+            if change.after == nil, old == nil { marks[change.uuid] = nil }
         }
         return effects + Hands(before, moved).changes(&self)
     }
@@ -147,20 +148,24 @@ package struct People: Sendable {
 
     /// What else has changed of a person whose address stays.
     private mutating func note(_ change: MirrorChange, stays: Bool) -> [PersonChange] {
-        let stale: [PersonChange] = mark(change) ? (address(of: change.uuid).map { [.keysBecameStale($0, change.uuid)] } ?? []) : []
-        guard stays, let address = address(of: change.uuid), let before = change.before, let after = change.after else { return stale }
-        let aspects = PersonAspects(EntryReader(before, attributes), EntryReader(after, attributes), mapping)
+        let (isOther, becameStale) = mark(change)
+        guard let address = address(of: change.uuid) else { return [] }
+        let stale: [PersonChange] = becameStale ? [.keysBecameStale(address, change.uuid)] : []
+        guard stays, let before = change.before, let after = change.after else { return stale }
+        var aspects = PersonAspects(EntryReader(before, attributes), EntryReader(after, attributes), mapping)
+        if isOther { aspects.insert(.credentials) }
         return (aspects.isEmpty ? [] : [.changed(address, change.uuid, aspects)]) + stale
     }
 
     /// Of whom is gone the mark stays for as long as it is remembered who he was: a password may be changed while somebody is disabled.
     ///
-    /// - Returns: whether the entry's keys have just become stale.
-    private mutating func mark(_ change: MirrorChange) -> Bool {
-        guard let after = change.after else { return false }
+    /// - Returns: whether passwords or keys are others than before, and whether the keys have just become stale.
+    private mutating func mark(_ change: MirrorChange) -> (isOther: Bool, becameStale: Bool) {
+        guard let after = change.after else { return (false, false) }
         let (old, new) = (marks[change.uuid], marking.mark(of: EntryReader(after, attributes)))
+        guard new?.differs(from: old) ?? (old != nil) else { return (false, false) }
         marks[change.uuid] = new?.after(old)
-        return marks[change.uuid]?.keysAreStale == true && old?.keysAreStale != true
+        return (true, marks[change.uuid]?.keysAreStale == true && old?.keysAreStale != true)
     }
 
     /// Whether a change takes an account away from who has it.

@@ -18,13 +18,13 @@ package struct PersonAspects: OptionSet, Hashable, Sendable {
     /// The entry has another name; groups may have it under that one.
     package static let name = PersonAspects(rawValue: 64)
 
+    /// All but the credentials, of which a start does not know what they were.
     init(_ before: EntryReader, _ after: EntryReader, _ mapping: PersonMapping) {
         func differs(_ names: [String]) -> Bool { names.contains { before.values($0) != after.values($0) } }
         var aspects: PersonAspects = []
         if differs(PersonAttributes.profile) { aspects.insert(.profile) }
         if differs([PersonAttributes.photo]) { aspects.insert(.photo) }
         if differs(PersonAttributes.displayNames) { aspects.insert(.displayName) }
-        if differs([PersonAttributes.keys, PersonAttributes.password]) { aspects.insert(.credentials) }
         if differs(PersonAttributes.standing) || mapping.isEnabled.map({ $0(before) != $0(after) }) == true { aspects.insert(.standing) }
         if differs([PersonAttributes.certificate]) { aspects.insert(.certificates) }
         if before.entry.name != after.entry.name { aspects.insert(.name) }
