@@ -328,6 +328,32 @@ struct DirectoryAccountSourceTests {
         #expect(await scram(try source(restarted, [.publishedKeys])).1 == .badCredentials)
     }
 
+    @Test("after a start without the directory only a bind says anything: nobody's password is wrong because it is not known, and nobody shows who has an account")
+    func secretsUnknown() async throws {
+        let before = directory([person("alice", [try hashed("PBKDF2-SHA256", .sha256)])])
+        let snapshot = try #require(before.snapshot(asked: []))
+        let people = PeopleDirectory(mirroredPeople(), time: clock)
+        _ = people.restore(try snapshot.afterStart(), asked: [])
+        let all: [PasswordVerifier] = [.passwordHash, .publishedKeys, .bind]
+        let cases: [(verifiers: [PasswordVerifier], bind: AccountVerdict, verdict: AccountVerdict)] = [
+            (all, .unavailable, .unavailable), (all, .badCredentials, .badCredentials), ([.passwordHash], .ok, .unavailable), ([.bind], .unavailable, .unavailable),
+        ]
+        for (verifiers, bind, verdict) in cases {
+            let source = try source(people, verifiers, Binding(bind))
+            for name in ["alice", "nobody"] {
+                #expect(await scram(source, .sha256, name) == (nil, .unavailable))
+                #expect(await source.verify(wrong, of: jid(name)).verdict == verdict, "\(name) by \(verifiers) while a bind says \(bind)")
+            }
+        }
+        _ = people.take([.search(.everything), .refreshed(RefreshEnd())], isLive: false)
+        #expect(!people.knowsSecrets)
+        let entry = FeedEffect.change(.entry(.number(1), person("alice", [try hashed("PBKDF2-SHA256", .sha256)])))
+        _ = people.take([.search(.everything), entry, .refreshed(RefreshEnd())], isLive: true)
+        let source = try source(people, all)
+        #expect(await scram(source).1 == .ok)
+        #expect(await source.verify(wrong, of: jid("nobody")).verdict == .badCredentials)
+    }
+
     @Test("what others are shown comes from the entry (XEP-0054, XEP-0292)")
     func profile() throws {
         let entry = person(

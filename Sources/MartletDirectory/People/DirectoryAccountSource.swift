@@ -20,7 +20,8 @@ package protocol DirectoryBinding: Sendable {
 /// Accounts from a directory: all but a bind is answered from its mirror.
 ///
 /// The first verifier that can say something about an account decides: an old key in second place lets nobody in whom the first has refused. Only of a bind without
-/// an answer the next is asked, for whoever could not bind would come in by SCRAM with the same keys.
+/// an answer the next is asked, for whoever could not bind would come in by SCRAM with the same keys. While passwords and keys are not known, after a start without the
+/// directory, only a bind says anything of anybody, and nobody is told that his password is wrong because it is not there.
 package struct DirectoryAccountSource: AccountSource {
     private let people: PeopleDirectory
     private let verifiers: [PasswordVerifier]
@@ -50,6 +51,7 @@ package struct DirectoryAccountSource: AccountSource {
     }
 
     package func scramKeys(of account: BareJID, _ hash: ScramHash) async -> ScramAnswer {
+        guard people.knowsSecrets else { return .refused(.unavailable) }
         switch people.person(account) {
         case .unavailable: return .refused(.unavailable)
         case .person(let person):
@@ -84,7 +86,7 @@ package struct DirectoryAccountSource: AccountSource {
 
     private func check(_ password: PreparedPassword, _ person: Person) async -> AccountVerdict {
         var wasAsked = false
-        for verifier in verifiers {
+        for verifier in usableVerifiers {
             switch verifier {
             case .bind:
                 wasAsked = true
@@ -98,6 +100,8 @@ package struct DirectoryAccountSource: AccountSource {
         return wasAsked ? .unavailable : await refuse(password, person.address)
     }
 
+    private var usableVerifiers: [PasswordVerifier] { people.knowsSecrets ? verifiers : verifiers.filter { $0 == .bind } }
+
     private func check(_ password: PreparedPassword, _ keys: ScramKeys) async -> AccountVerdict {
         switch await work.verify(password, keys, []) {
         case .right: .ok
@@ -108,10 +112,9 @@ package struct DirectoryAccountSource: AccountSource {
 
     /// With as much work as for somebody of whom the first verifier can say something, and, while the directory is away, as the others of the verifiers would.
     private func refuse(_ password: PreparedPassword, _ account: BareJID) async -> AccountVerdict {
-        if verifiers.first == .bind {
-            if await binding.bind(as: decoyName, password) != .unavailable { return .badCredentials }
-            if verifiers.allSatisfy({ $0 == .bind }) { return .unavailable }
-        }
+        let verifiers = usableVerifiers
+        if verifiers.first == .bind, await binding.bind(as: decoyName, password) != .unavailable { return .badCredentials }
+        if verifiers.allSatisfy({ $0 == .bind }) { return .unavailable }
         guard let keys = try? simulation.keys(for: account, hash: simulatedHash), await work.verify(password, keys, []) != nil else { return .unavailable }
         return .badCredentials
     }

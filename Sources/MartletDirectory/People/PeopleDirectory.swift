@@ -40,6 +40,8 @@ package final class PeopleDirectory: Sendable {
     private struct State {
         var people: MirroredPeople
         var contact = DirectoryContact.neverLoaded
+        /// Passwords and keys are never on disk unless they are sealed: until the directory says them they are not known.
+        var knowsSecrets = true
     }
 
     private let state: Mutex<State>
@@ -67,7 +69,7 @@ package final class PeopleDirectory: Sendable {
         return state.withLock { state in
             var notices: [DirectoryNotice] = []
             for effect in effects { notices += state.people.take(effect, now: now) }
-            if isLive, state.people.isLoaded { state.contact = .live }
+            if isLive, state.people.isLoaded { (state.contact, state.knowsSecrets) = (.live, true) }
             return notices
         }
     }
@@ -80,7 +82,7 @@ package final class PeopleDirectory: Sendable {
 
     package func restore(_ snapshot: DirectorySnapshot, asked: [UInt8]) -> [DirectoryNotice] {
         state.withLock { state in
-            state.contact = .lost(since: snapshot.heard)
+            (state.contact, state.knowsSecrets) = (.lost(since: snapshot.heard), snapshot.attributes == attributes)
             return state.people.restore(snapshot, asked: asked)
         }
     }
@@ -104,6 +106,8 @@ package final class PeopleDirectory: Sendable {
     // MARK: Questions
 
     package var contact: DirectoryContact { state.withLock { $0.contact } }
+    /// Whether it can be said of a password without asking the directory that it is wrong.
+    package var knowsSecrets: Bool { state.withLock { $0.knowsSecrets } }
     /// Where a refresh may begin.
     package var cookie: [UInt8]? { state.withLock { $0.people.cookie } }
     package var brake: SafetyBrake { state.withLock { $0.people.brake } }
