@@ -12,8 +12,8 @@ package struct ServerSelection: Sendable {
         package var openTime = TimeAmount.seconds(10)
         /// After the first failure to reach it.
         package var restMin = TimeAmount.seconds(1)
-        /// After many.
-        package var restMax = TimeAmount.seconds(60)
+        /// After many: one that is back is used again so soon.
+        package var restMax = TimeAmount.seconds(30)
         /// For how long the one attempt may take before another is made.
         package var attemptTimeout = TimeAmount.seconds(10)
 

@@ -47,6 +47,10 @@ package actor DirectoryService {
 
     private var run: Task<Void, Never>?
     private var isClosed = false
+    /// On which it is followed at the moment.
+    private var feed: LDAPFeedConnection?
+    /// The pause before the next attempt.
+    private var pause: Scheduled<Void>?
     private var consumer: FeedConsumer?
     private var failures = 0
     /// Why it is not followed, if it is not.
@@ -87,11 +91,12 @@ package actor DirectoryService {
         try await provisioning.begin()
         if let snapshot = await restored() { await heed(people.restore(snapshot, asked: settings.asked)) }
         run = Task { await self.follow() }
-        lookAtTimes(since: time.wallMilliseconds)
+        await lookAtTimes(since: time.wallMilliseconds)
     }
 
     package func stop() async {
         isClosed = true
+        pause?.cancel()
         await client.close()
         await run?.value
         await keep()
@@ -136,16 +141,21 @@ package actor DirectoryService {
                 detection: tier)
             let connection = LDAPFeedConnection(service.connection, question, timers: timers)
             var consumer = consumer ?? FeedConsumer(tier, cookie: people.cookie)
+            feed = connection
+            defer { feed = nil }
             let end = await FeedFollower(time: time).follow(connection, with: &consumer) { effects, isLive in await self.take(effects, isLive: isLive) }
             self.consumer = consumer
-            if end == .connectionLost, let failure = await connection.failure { return .failure(failure) }
-            return .end(end)
+            guard end == .connectionLost, let failure = await connection.failure else { return .end(end) }
+            // By this side: to begin anew, or because a better server is back.
+            return failure == .closed ? .end(.stopped) : .failure(failure)
         } catch {
             return .failure(error)
         }
     }
 
     private func report(_ end: End) {
+        // Why it is left alone says more than that it is.
+        if end == .failure(.resting), fault != nil { return }
         let words =
             switch end {
             case .failure(let failure): "\(failure)"
@@ -160,8 +170,10 @@ package actor DirectoryService {
 
     /// Longer after each failure, up to half a minute.
     private func rest() async {
-        let time = TimeAmount.milliseconds(min(500 << Int64(min(failures, 6)), 30_000))
-        try? await timers.scheduleTask(in: time) {}.futureResult.get()
+        let pause = timers.scheduleTask(in: .milliseconds(min(500 << Int64(min(failures, 6)), 30_000))) {}
+        self.pause = pause
+        // Or until the server stops.
+        try? await pause.futureResult.get()
     }
 
     // MARK: What it says
@@ -178,7 +190,8 @@ package actor DirectoryService {
             await heed(notices)
             keepSoon()
         }
-        return !isClosed && !people.needsSecondLook
+        if isLive { await reconcile() }
+        return !isClosed && !(isLive && people.needsSecondLook)
     }
 
     private func heed(_ notices: [DirectoryNotice]) async {
@@ -191,7 +204,8 @@ package actor DirectoryService {
             await admit(&coming)
             switch notice {
             case .person(let change): await heed(change)
-            case .loaded: await reconcile()
+            // Who is gone is known when the directory itself has said it, not a snapshot.
+            case .loaded: break
             case .removalHeld(let count, let all):
                 log.error(
                     "the directory would take away many accounts at once: they stay until this is confirmed (martlet directory sync --confirm), or is found again",
@@ -267,14 +281,15 @@ package actor DirectoryService {
         }
     }
 
-    /// Accounts end at a time that their entries say.
-    private func lookAtTimes(since before: Int64) {
+    /// Accounts end at a time that their entries say, and the second look at a directory is due at another (``SafetyBrake``).
+    private func lookAtTimes(since before: Int64) async {
         guard !isClosed else { return }
         for (address, verdict) in people.standingChanges(since: before) where verdict == .disabled {
             router.endSessions(of: address, StreamError(.notAuthorized, "the account was disabled"))
         }
         let now = time.wallMilliseconds
         timers.scheduleTask(in: Self.timesInterval) { Task { await self.lookAtTimes(since: now) } }
+        if people.contact == .live, people.needsSecondLook { await feed?.close() }
     }
 
     private static let timesInterval = TimeAmount.seconds(60)
