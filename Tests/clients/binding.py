@@ -84,11 +84,11 @@ class Connection:
         with open(self.world.certificate) as file:
             return hashlib.sha256(ssl.PEM_cert_to_DER_cert(file.read())).digest()  # signed with SHA-256
 
-    async def authenticate(self, hash_name, flag, data=b"", password=PASSWORD):
+    async def authenticate(self, hash_name, flag, data=b"", password=PASSWORD, name="romeo"):
         """SCRAM with this GS2 flag and binding data; the condition of the failure, or None. Keeps the server's first message."""
         mechanism = f"SCRAM-{hash_name}" + ("-PLUS" if flag.startswith("p=") else "")
         digest = hash_name.replace("-", "").lower()
-        header, first = f"{flag},,", f"n=romeo,r={secrets.token_urlsafe(16)}"
+        header, first = f"{flag},,", f"n={name},r={secrets.token_urlsafe(16)}"
         self.write(f"<auth xmlns='{SASL}' mechanism='{mechanism}'>{base64.b64encode((header + first).encode()).decode()}</auth>")
         answer = await self.hear(r"<(challenge|failure) [^>]*>(.*?)</\1>")
         if answer[1] == "failure":

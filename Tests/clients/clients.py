@@ -800,6 +800,7 @@ import upgrades  # noqa: E402, F401
 import oauth  # noqa: E402, F401
 import mechanisms  # noqa: E402, F401
 import certificates  # noqa: E402, F401
+import directory  # noqa: E402, F401
 
 
 def main():

@@ -1,0 +1,225 @@
+"""OpenLDAP's server for the checks: on loopback, with a port and a folder of its own, and the entries of Fixtures/directory/base.ldif."""
+
+import asyncio
+import os
+import pathlib
+import shutil
+import signal
+import tempfile
+
+from harness import STEP, equal
+from operations import accepts, free_ports, until
+
+FIXTURES = pathlib.Path(__file__).resolve().parents[2] / "Fixtures" / "directory"
+SUFFIX = "dc=example,dc=org"
+PEOPLE = f"ou=people,{SUFFIX}"
+SERVICE = f"cn=martlet,ou=services,{SUFFIX}"
+SERVICE_PASSWORD = "martletpw"
+PROGRAM = next((each for each in ("/usr/sbin/slapd", "/usr/libexec/slapd", "/usr/lib/openldap/slapd") if os.access(each, os.X_OK)), "slapd")
+
+
+def named(name):
+    """The entry of a person."""
+    return f"uid={name},{PEOPLE}"
+
+
+def person(name, more=""):
+    return (
+        f"dn: {named(name)}\nobjectClass: inetOrgPerson\nobjectClass: xmppUser\nuid: {name}\ncn: {name.capitalize()}\nsn: {name}\n"
+        f"xmppAddress: {name}@example.org\nxmppEnabled: TRUE\n{more}\n")
+
+
+def replaced(name, **attributes):
+    """These attributes of a person have these values from now on."""
+    changes = "-\n".join(f"replace: {attribute}\n{attribute}: {value}\n" for attribute, value in attributes.items())
+    return f"dn: {named(name)}\nchangetype: modify\n{changes}\n"
+
+
+class Directory:
+    """What the checks want of a directory's server, whichever it is; OpenLDAP's tools speak to it."""
+
+    title = ""
+    admin = ""
+    admin_password = "secret"
+    hash_name = "SHA-256"  # of the keys that follow from its passwords
+
+    def __init__(self, world):
+        self.martlet = world.martlet
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="directory."))
+        self.port, = free_ports(1)
+        self.process = None
+
+    @property
+    def url(self):
+        return f"ldap://127.0.0.1:{self.port}"
+
+    async def __aenter__(self):
+        try:
+            await self.prepare()
+            await self.start()
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *_):
+        await self.kill()
+        await self.clean_up()
+        shutil.rmtree(self.folder)
+
+    async def clean_up(self):
+        pass
+
+    async def tool(self, name, *words, input=""):
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(
+            name, "-x", "-H", self.url, "-D", self.admin, "-w", self.admin_password, *words, stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.STDOUT)
+        output, _ = await asyncio.wait_for(process.communicate(input.encode()), STEP)
+        equal(process.returncode, 0, f"{name} {' '.join(words)}: {output.decode()}: status")
+        return output.decode()
+
+    async def add(self, *entries):
+        await self.tool("ldapadd", input="\n".join(entries))
+
+    async def modify(self, *changes):
+        await self.tool("ldapmodify", input="\n".join(changes))
+
+    async def delete(self, *names):
+        await self.tool("ldapdelete", *names)
+
+    async def set_password(self, name, password):
+        """The directory hashes it itself (RFC 3062)."""
+        await self.tool("ldappasswd", "-s", password, named(name))
+
+    def freeze(self):
+        """It does nothing any more; the system still accepts connections for it."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self):
+        self.process.send_signal(signal.SIGCONT)
+
+    async def kill(self):
+        if self.process is not None and self.process.returncode is None:
+            self.process.kill()
+            await self.process.wait()
+        self.process = None
+
+    async def while_nobody_looks(self, change):
+        """Changes it while the server cannot reach it. It runs afterwards, as before, and has forgotten what it had in memory."""
+        await self.kill()
+        visible, (self.port,) = self.port, free_ports(1)
+        await self.start()
+        await change
+        await self.kill()
+        self.port = visible
+        await self.start()
+
+
+class Slapd(Directory):
+    """It hashes passwords with PBKDF2 and SHA-256, and remembers what was deleted for as long as it runs (syncprov-sessionlog)."""
+
+    title = "slapd"
+    admin = f"cn=admin,{SUFFIX}"
+
+    async def prepare(self):
+        (self.folder / "db").mkdir()
+        (self.folder / "slapd.conf").write_text(self.configuration())
+        (self.folder / "entries.ldif").write_text((FIXTURES / "base.ldif").read_text())
+        # slapd is slapadd too, by the name that it is called by.
+        adding = await asyncio.create_subprocess_exec(
+            PROGRAM, "-T", "add", "-q", "-f", self.folder / "slapd.conf", "-l", self.folder / "entries.ldif",
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
+        output, _ = await adding.communicate()
+        equal(adding.returncode, 0, f"slapadd: {output.decode()}: status")
+
+    def configuration(self):
+        return f"""
+include /etc/ldap/schema/core.schema
+include /etc/ldap/schema/cosine.schema
+include /etc/ldap/schema/inetorgperson.schema
+include /etc/ldap/schema/nis.schema
+include {FIXTURES}/martlet.schema
+pidfile {self.folder}/slapd.pid
+modulepath /usr/lib/ldap
+moduleload back_mdb
+moduleload syncprov
+moduleload pw-pbkdf2
+password-hash {{PBKDF2-SHA256}}
+sizelimit unlimited
+database mdb
+maxsize 1073741824
+suffix "{SUFFIX}"
+rootdn "{self.admin}"
+rootpw {self.admin_password}
+directory {self.folder}/db
+index objectClass,entryUUID,entryCSN eq
+index uid,mail,xmppAddress,member,memberUid eq
+limits dn.exact="{SERVICE}" size=unlimited time=unlimited
+access to attrs=userPassword,authPassword by dn.exact="{SERVICE}" read by self =xw by anonymous auth by * none
+access to * by dn.exact="{SERVICE}" read by users read by anonymous auth
+overlay syncprov
+syncprov-checkpoint 100 10
+syncprov-sessionlog 1000
+"""
+
+    async def start(self):
+        """Returns when somebody can connect to it."""
+        with open(self.folder / "log", "ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                PROGRAM, "-f", self.folder / "slapd.conf", "-h", self.url, "-d", "none", stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log)
+        await until(lambda: accepts(self.port), "slapd")
+
+
+class Relay:
+    """Stands between the server and its directory, so that the one can lose the other, which notices nothing."""
+
+    def __init__(self, directory):
+        self.target = directory.port
+        self.port, = free_ports(1)
+        self.listener, self.writers = None, set()
+
+    @property
+    def url(self):
+        return f"ldap://127.0.0.1:{self.port}"
+
+    async def __aenter__(self):
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_):
+        await self.cut()
+
+    async def open(self):
+        self.listener = await asyncio.start_server(self.serve, "127.0.0.1", self.port, reuse_address=True)
+
+    async def cut(self):
+        """Every connection ends, and no other comes about."""
+        if self.listener is not None:
+            self.listener.close()
+        for writer in list(self.writers):
+            writer.transport.abort()
+        self.listener = None
+
+    async def serve(self, reader, writer):
+        try:
+            to_reader, to_writer = await asyncio.open_connection("127.0.0.1", self.target)
+        except OSError:
+            return writer.close()
+        ends = {writer, to_writer}
+        self.writers |= ends
+        try:
+            await asyncio.gather(self.copy(reader, to_writer), self.copy(to_reader, writer))
+        finally:
+            self.writers -= ends
+
+    @staticmethod
+    async def copy(reader, writer):
+        try:
+            while piece := await reader.read(65536):
+                writer.write(piece)
+                await writer.drain()
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
