@@ -81,7 +81,7 @@ struct FeedFollowerTests {
     @Test("the other ways to follow are the same to whoever takes the effects")
     func otherWays() async {
         let ways: [(ChangeDetection, [[FeedMessage]], [FeedSearch])] = [
-            (.persistentSearch, [[.persistent(.entry(entry, alice))], [.persistent(.result(.success))]], [.persistentSearch, .everything]),
+            (.persistentSearch, [[.persistent(.entry(entry, alice))], [.persistent(.result(.success))]], [.persistentSearch, .persistentSearchOfOthers, .everything]),
             (.polling(.modifyTimestamp), [[.polled(.entry(entry, alice, changed: 1))], [.polled(.result(.success))], []], [.everything]),
         ]
         for (way, answers, searches) in ways {

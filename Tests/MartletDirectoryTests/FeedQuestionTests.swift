@@ -83,4 +83,15 @@ struct FeedQuestionTests {
         #expect(question.message(.done(LDAPResult(.success), controls: []), of: .persistentSearch) == .persistent(.changesEnded(.success)))
         #expect(question.message(.entry(entry, controls: []), of: .everything) == .persistent(.entry(entry, uuid)))
     }
+
+    @Test("a second one is for entries that are not looked for: what they are is not asked, and that it cannot be is no end")
+    func persistentOthers() throws {
+        let question = question(.persistentSearch)
+        let search = question.search(.persistentSearchOfOthers)
+        #expect(search.request.filter == .not(.present("uid")) && search.request.attributes == ["entryUUID"] && search.isPersistent)
+        let control = try #require(try search.controls.first(of: PersistentSearchControl.self))
+        #expect(control.changes == [.modify, .modifyDN] && control.changesOnly)
+        #expect(question.message(.entry(entry, controls: []), of: .persistentSearchOfOthers) == .persistent(.otherChange))
+        #expect(question.message(.done(LDAPResult(.unwillingToPerform), controls: []), of: .persistentSearchOfOthers) == nil)
+    }
 }

@@ -155,7 +155,7 @@ struct PersistentSearchConsumerTests {
     func order() {
         var consumer = PersistentSearchConsumer()
         let effects = consumer.connected()
-        #expect(effects == [.search(.persistentSearch), .search(.everything)])
+        #expect(effects == [.search(.persistentSearch), .search(.persistentSearchOfOthers), .search(.everything)])
         _ = consumer.receive(.entry(entry("alice"), alice), now: now)
         let end = consumer.receive(.result(.success), now: now)
         #expect(end == [.refreshed(RefreshEnd(there: [alice]))] && consumer.isLive)
@@ -196,6 +196,28 @@ struct PersistentSearchConsumerTests {
         #expect(end == [.refreshed(RefreshEnd(there: [alice]))])
     }
 
+    @Test("a change of an entry that is not looked for asks for a sweep at once, one after the other, and not more often than the directory can bear")
+    func sweepAtOnce() {
+        var consumer = connected()
+        let during = consumer.receive(.otherChange, now: now)
+        #expect(during.isEmpty)
+        _ = consumer.receive(.result(.success), now: now)
+        // The reading may have found the entry as it was.
+        #expect(consumer.due == now + .seconds(1))
+        let first = consumer.tick(now: now + .seconds(1))
+        #expect(first == [.search(.identifiers)])
+        _ = consumer.receive(.otherChange, now: now + .seconds(2))
+        _ = consumer.receive(.result(.success), now: now + .seconds(3))
+        #expect(consumer.due == now + .seconds(3) + .seconds(8))
+        let second = consumer.tick(now: now + .seconds(11))
+        #expect(second == [.search(.identifiers)])
+        _ = consumer.receive(.result(.success), now: now + .seconds(11))
+        #expect(consumer.due == now + .seconds(611))
+        // After a long while of quiet it is due at once.
+        _ = consumer.receive(.otherChange, now: now + .seconds(500))
+        #expect(consumer.due == now + .seconds(12))
+    }
+
     @Test("a search that ends, or a connection that is cut, has removed nobody, and everything is read again")
     func failure() {
         for message in [PersistentSearchMessage.changesEnded(.success), .result(.busy)] {
@@ -206,7 +228,7 @@ struct PersistentSearchConsumerTests {
             let late = consumer.receive(.result(.success), now: now)
             #expect(late.isEmpty && !consumer.isLive)
             let again = consumer.connected()
-            #expect(again == [.search(.persistentSearch), .search(.everything)])
+            #expect(again == [.search(.persistentSearch), .search(.persistentSearchOfOthers), .search(.everything)])
         }
     }
 }

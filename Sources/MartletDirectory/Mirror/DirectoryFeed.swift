@@ -32,6 +32,8 @@ package enum FeedSearch: Hashable, Sendable {
     case contentSync(cookie: [UInt8]?)
     /// Changes from now on (draft-ietf-ldapext-psearch-03, `changesOnly`). Goes on beside the others.
     case persistentSearch
+    /// That an entry was changed which is none of those that are asked for, and may have been one. Goes on beside the others as well.
+    case persistentSearchOfOthers
     /// Every entry, in pages.
     case everything
     /// Entries that were changed since.

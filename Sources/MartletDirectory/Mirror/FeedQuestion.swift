@@ -50,6 +50,9 @@ package struct FeedQuestion: Hashable, Sendable {
         case .persistentSearch:
             let control = PersistentSearchControl(changesOnly: true).control(isCritical: true)
             return Search(request: request(filter, attributes + [identifier]), controls: [control], isPersistent: true)
+        case .persistentSearchOfOthers:
+            let control = PersistentSearchControl([.modify, .modifyDN], changesOnly: true).control(isCritical: true)
+            return Search(request: request(.not(filter), [identifier]), controls: [control], isPersistent: true)
         case .everything: return Search(request: request(filter, attributes + [identifier, markAttribute]), controls: [], isPersistent: false)
         case .changed(let since):
             let changed = LDAPFilter.greaterOrEqual(markAttribute, Array(Self.text(since).utf8))
@@ -77,6 +80,7 @@ package struct FeedQuestion: Hashable, Sendable {
         switch search {
         case .contentSync: sync(item).map(FeedMessage.sync)
         case .persistentSearch: change(item).map(FeedMessage.persistent)
+        case .persistentSearchOfOthers: otherChange(item).map(FeedMessage.persistent)
         case .everything, .changed, .identifiers: detection == .persistentSearch ? read(item, search).map(FeedMessage.persistent) : polled(item, search).map(FeedMessage.polled)
         }
     }
@@ -110,6 +114,9 @@ package struct FeedQuestion: Hashable, Sendable {
         case .done(let result, _): return .changesEnded(result.code)
         }
     }
+
+    /// A server that allows no second search of that kind says so here; then only the sweeps notice.
+    private func otherChange(_ item: SearchItem) -> PersistentSearchMessage? { if case .entry = item { .otherChange } else { nil } }
 
     private func read(_ item: SearchItem, _ search: FeedSearch) -> PersistentSearchMessage? {
         switch item {

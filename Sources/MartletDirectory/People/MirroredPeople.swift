@@ -50,7 +50,7 @@ package struct MirroredPeople: Sendable {
     package mutating func take(_ effect: FeedEffect, now: Int64) -> [DirectoryNotice] {
         switch effect {
         case .search(.contentSync), .search(.everything): isRefreshing = true
-        case .search(.changed), .search(.identifiers), .search(.persistentSearch), .failed: break
+        case .search(.changed), .search(.identifiers), .search(.persistentSearch), .search(.persistentSearchOfOthers), .failed: break
         case .change(let change):
             note(mirror.apply(change), change)
             return isRefreshing ? [] : settle()

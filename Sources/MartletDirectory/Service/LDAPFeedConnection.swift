@@ -31,22 +31,28 @@ package actor LDAPFeedConnection: FeedConnection {
 
     // MARK: Searches
 
-    package func begin(_ search: FeedSearch) {
-        searches.append(Task { await self.run(search) })
+    /// What goes on beside others is with the server when this returns: of whatever happens after that it tells.
+    package func begin(_ search: FeedSearch) async {
+        let asked = question.search(search)
+        guard asked.isPersistent else { return searches.append(Task { await self.run(search) { () throws(DirectoryFailure) in try await self.read(asked, search) } }) }
+        do throws(DirectoryFailure) {
+            let found = try await connection.search(asked.request, controls: asked.controls, isPersistent: true)
+            searches.append(Task { await self.run(search) { () throws(DirectoryFailure) in try await self.follow(found, search) } })
+        } catch {
+            fail(error)
+        }
     }
 
-    private func run(_ search: FeedSearch) async {
-        let asked = question.search(search)
+    private func run(_ search: FeedSearch, _ work: () async throws(DirectoryFailure) -> Void) async {
         do throws(DirectoryFailure) {
-            if asked.isPersistent { try await follow(asked, search) } else { try await read(asked, search) }
+            try await work()
         } catch {
             guard case .refused(let result) = error else { return fail(error) }
             await deliver([.done(result, controls: [])], of: search)
         }
     }
 
-    private func follow(_ asked: FeedQuestion.Search, _ search: FeedSearch) async throws(DirectoryFailure) {
-        let found = try await connection.search(asked.request, controls: asked.controls, isPersistent: true)
+    private func follow(_ found: LDAPSearch, _ search: FeedSearch) async throws(DirectoryFailure) {
         while true {
             let items = try await found.next()
             guard !items.isEmpty else { return }
