@@ -198,6 +198,9 @@ package final class PeopleDirectory: Sendable {
         }
     }
 
+    /// Whether the person's sessions have to end.
+    func isOut(_ person: Person) -> Bool { person.standing.endsSessions(at: time.wallMilliseconds) }
+
     /// As far as the directory says it, at this moment.
     func verdict(_ person: Person) -> AccountVerdict {
         person.hasPredecessor ? .unavailable : person.standing.verdict(at: time.wallMilliseconds, lockMilliseconds: mapping.lockMilliseconds)

@@ -44,9 +44,15 @@ package struct PersonStanding: Hashable, Sendable {
         return .since(moment)
     }
 
+    /// Whether who is there already is out as well. A lock that the directory's policy has set after a few wrong passwords is no reason: whoever guesses would end the
+    /// sessions of others.
+    package func endsSessions(at now: Int64) -> Bool { lock == .forEver || isOutOfTime(at: now) }
+
+    private func isOutOfTime(at now: Int64) -> Bool { from.map { now < $0 } == true || until.map { now >= $0 } == true }
+
     /// - Parameter lockMilliseconds: after so long a lock is over that the directory's policy has set (`pwdLockoutDuration`); `nil`: when the directory takes it away.
     package func verdict(at now: Int64, lockMilliseconds: Int64?) -> AccountVerdict {
-        if isLocked(at: now, lockMilliseconds) || from.map({ now < $0 }) == true || until.map({ now >= $0 }) == true { return .disabled }
+        if isLocked(at: now, lockMilliseconds) || isOutOfTime(at: now) { return .disabled }
         return mustChangePassword ? .expired : .ok
     }
 

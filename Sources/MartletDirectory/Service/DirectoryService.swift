@@ -276,7 +276,7 @@ package actor DirectoryService {
                 log.error("sessions could not be ended", metadata: ["account": "\(address)", "reason": "\(error)"])
             }
         }
-        if aspects.contains(.standing), case .person(let person) = people.person(address), people.verdict(person) == .disabled {
+        if aspects.contains(.standing), case .person(let person) = people.person(address), people.isOut(person) {
             router.endSessions(of: address, StreamError(.notAuthorized, "the account was disabled"))
         }
     }

@@ -20,6 +20,8 @@ extension ServerConfiguration {
         package var connectTimeout = Duration.seconds(3)
         package var operationTimeout = Duration.seconds(5)
         package var staleAfter = Duration.seconds(24 * 3_600)
+        /// `nil`: until the directory takes the lock away.
+        package var lockDuration: Duration?
         package var adoptsAccounts = true
         package var keepsGone = Duration.seconds(30 * 24 * 3_600)
         package var removalsMax = 20
@@ -124,6 +126,12 @@ extension ConfigurationSchema {
         .value(
             "stale-after", \.staleAfter, .duration(.seconds(60)...(.seconds(90 * 24 * 3_600))), .restart,
             "How long nobody is kept out although no server of the directory can be reached. After that nobody logs in; who is there stays."),
+        .value(
+            "lock-duration", \.lockDuration, .optional(.duration(.seconds(1)...(.seconds(366 * 24 * 3_600)))), .restart, example: "10m",
+            """
+            How long nobody comes in whom the directory has locked after wrong passwords (pwdLockoutDuration of its policy). It takes such a lock away when its person binds, \
+            which who logs in by SCRAM never does. Without it, that is waited for.
+            """),
         .value(
             "adopt-accounts", \.adoptsAccounts, .boolean, .restart,
             "Whether an account that was here before belongs to the entry with its address, with all that it has. Otherwise it is in the way, and its person is kept out."),

@@ -47,7 +47,8 @@ struct DirectoryAssembly {
             let filter = try? LDAPFilter(entry.people.filter)
         else { throw Self.unchecked }
         let attributes = PersonAttributes.mirrored(others: rule.attributes + ["uid", "mail"])
-        let mapping = PersonMapping(domain: domain, addresses: rule)
+        let mapping = PersonMapping(
+            domain: domain, addresses: rule, lockMilliseconds: entry.lockDuration.map { Int64(clamping: $0.components.seconds) * 1_000 })
         let mirror = DirectoryMirror(attributes) { name in (try? DistinguishedName(name)).map { Array($0.normalized.utf8) } }
         let marking = CredentialMarking(secret: try ServerSecret.directory.load(from: folder))
         let people = PeopleDirectory(

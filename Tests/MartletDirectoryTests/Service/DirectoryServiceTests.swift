@@ -85,6 +85,22 @@ struct DirectoryServiceTests {
         }
     }
 
+    @Test("wrong passwords lock an account for who comes in, and end nobody's session; an administrator's lock does")
+    func locked() async throws {
+        let slapd = try Slapd { $0.hasPolicy = true }
+        try slapd.setPassword("alicepw", of: name("alice"))
+        try await FollowedDomain.with(slapd) { $0.verifiers = [.bind, .passwordHash] } _: { domain in
+            await until { domain.account("alice") != nil }
+            let session = await domain.session("alice")
+            for _ in 0..<3 { #expect(await domain.plain("alice", "wrong") == .badCredentials) }
+            await until { await domain.accounts.standing(of: jid("alice")) == .disabled }
+            #expect(await [domain.plain("alice", "alicepw"), domain.scram("alice", "alicepw")] == [.badCredentials, .disabled])
+            #expect(session.state == .goesOn)
+            try slapd.modify(replacement("alice", "pwdAccountLockedTime", "000001010000Z"))
+            await until { session.state == .ended(.notAuthorized) }
+        }
+    }
+
     // MARK: Who is who
 
     @Test("an entry with another name is the same person")

@@ -133,6 +133,7 @@ struct ConfigurationRangeTests {
         KeyRange("directories[0].connect-timeout", ["100ms", "60s"], not: ["99ms", "61s"]),
         KeyRange("directories[0].operation-timeout", ["100ms", "60s"], not: ["99ms", "61s"]),
         KeyRange("directories[0].stale-after", ["1m", "90d"], not: ["59s", "91d"]),
+        KeyRange("directories[0].lock-duration", ["1s", "366d"], not: ["999ms", "367d"]),
         KeyRange("directories[0].keep-gone", ["1h", "3650d"], not: ["59m", "3651d"]),
         KeyRange("directories[0].removals-max", ["1", "100"], not: ["0", "101"]),
         KeyRange("oauth[0].leeway", ["0s", "5m"], not: ["-1s", "301s"]),

@@ -334,6 +334,7 @@ struct ConfigurationReloadTests {
         KeyChange("directories.connect-timeout", .restart) { $0.directories[0].connectTimeout = .seconds(7) },
         KeyChange("directories.operation-timeout", .restart) { $0.directories[0].operationTimeout = .seconds(7) },
         KeyChange("directories.stale-after", .restart) { $0.directories[0].staleAfter = .seconds(77) },
+        KeyChange("directories.lock-duration", .restart) { $0.directories[0].lockDuration = .seconds(77) },
         KeyChange("directories.adopt-accounts", .restart) { $0.directories[0].adoptsAccounts.toggle() },
         KeyChange("directories.keep-gone", .restart) { $0.directories[0].keepsGone = .seconds(7_777) },
         KeyChange("directories.removals-max", .restart) { $0.directories[0].removalsMax = 7 },
