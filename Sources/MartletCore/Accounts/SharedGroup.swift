@@ -72,6 +72,15 @@ package final class SharedGroup: Sendable {
         case .others(let others): others.contains { $0.contains(account) }
         }
     }
+
+    /// Whether it is seen by the very same sets of accounts.
+    package func isSeen(bySameAs other: Audience) -> Bool {
+        switch (audience, other) {
+        case (.members, .members): true
+        case (.others(let old), .others(let new)): old.count == new.count && zip(old, new).allSatisfy { $0 === $1 }
+        case (.members, .others), (.others, .members): false
+        }
+    }
 }
 
 /// What groups are to one account.

@@ -33,15 +33,26 @@ package struct SharedGroupDefinition: Hashable, Sendable {
     var id: String { "\(domain)/\(name)" }
 }
 
-/// The groups of the configuration, as far as their members have accounts. One for the whole server.
+/// The groups of the configuration, as far as their members have accounts, and those of directories beside them. One for the whole server.
 package final class SharedGroupBook: SharedRosterSource {
     // A leaf: asked under the locks of shards. What is written down is worked out beside it, under the other one, by one at a time.
     private let groups = Mutex<[SharedGroup]>([])
     private let pages = Mutex(SharedGroupPages())
+    // A leaf as well. By the domain whose people they are of.
+    private let directories = Mutex<[BareJID: SharedGroupIndex]>([:])
 
     package init() {}
 
-    package func sharing(of account: BareJID) -> Sharing { Sharing(of: account, in: groups.withLock { $0 }) }
+    package func sharing(of account: BareJID) -> Sharing {
+        let written = Sharing(of: account, in: groups.withLock { $0 })
+        let found = directories.withLock { $0.isEmpty ? nil : $0[account.domain] }?.sharing(of: account) ?? .none
+        return Sharing(seen: written.seen + found.seen, memberships: written.memberships + found.memberships)
+    }
+
+    /// From now on these are the groups of a domain's directory, all of them. Whom that concerns, whoever has worked them out says (``Router/sharingChanged(of:_:)``).
+    package func set(_ groups: SharedGroupIndex, ofDirectoryAt domain: BareJID) {
+        directories.withLock { $0[domain] = groups }
+    }
 
     /// Whether it knows which accounts there are.
     package var hasAccounts: Bool { pages.withLock { $0.accounts != nil } }
@@ -57,9 +68,10 @@ package final class SharedGroupBook: SharedRosterSource {
 
     /// Whoever is in a group or sees one.
     package var everybodyConcerned: Set<BareJID> {
-        groups.withLock { $0 }.reduce(into: []) { all, group in
+        let written: Set<BareJID> = groups.withLock { $0 }.reduce(into: []) { all, group in
             for set in [group.members] + group.watchers { all.formUnion(set.names.keys) }
         }
+        return directories.withLock { $0 }.values.reduce(into: written) { all, groups in all.formUnion(groups.accounts) }
     }
 
     package func accountsChanged(_ standings: [BareJID: Bool]) -> Set<BareJID> { changing { $0.note(standings) } }
@@ -167,16 +179,6 @@ private struct SharedGroupPages {
         let changed = former.values.filter { now[$0.id] !== $0 } + groups.filter { former[$0.id] !== $0 }
         return changed.reduce(into: []) { concerned, group in
             for set in [group.members] + group.watchers { concerned.formUnion(set.names.keys) }
-        }
-    }
-}
-
-extension SharedGroup {
-    fileprivate func isSeen(bySameAs other: Audience) -> Bool {
-        switch (audience, other) {
-        case (.members, .members): true
-        case (.others(let old), .others(let new)): old.count == new.count && zip(old, new).allSatisfy { $0 === $1 }
-        case (.members, .others), (.others, .members): false
         }
     }
 }
