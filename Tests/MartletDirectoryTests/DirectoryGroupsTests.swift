@@ -9,31 +9,33 @@ struct DirectoryGroupsTests {
     /// People and groups, kept together as the server does it.
     private struct Site {
         var people: MirroredPeople
-        var groups: DirectoryGroups
+        var mirrored: MirroredGroups
+        var groups: DirectoryGroups { mirrored.groups }
 
-        init() {
+        init(_ rules: GroupRules = GroupRules(domain: jid("alice").domain)) {
             let template = mirroredPeople()
             people = MirroredPeople(template.mirror, template.people, hasGroups: true)
             // `ldap:///attribute=value` finds whoever has that.
-            groups = DirectoryGroups(prepare: plainNames) { url in
+            let groups = DirectoryGroups(rules, prepare: plainNames) { url in
                 let parts = url.hasPrefix("ldap:///") ? url.dropFirst(8).split(separator: "=") : []
                 guard parts.count == 2 else { return nil }
                 let attribute = LDAPAttribute(String(parts[0]), String(parts[1]))
                 return { $0.attributes.contains(attribute) }
             }
+            mirrored = MirroredGroups(groups)
         }
 
         mutating func person(_ number: Int, _ entry: LDAPEntry?) -> Set<BareJID> {
             let change = entry.map { DirectoryChange.entry(.number(number), $0) } ?? .gone(.number(number))
             let notices = people.take(.change(change), now: 0)
-            return groups.peopleChanged(people.takeSettled(), notices, people)
+            return mirrored.peopleChanged(people.takeSettled(), notices, people)
         }
 
         mutating func group(_ number: Int, _ name: String, _ attributes: [LDAPAttribute]) -> Set<BareJID> {
-            groups.take([.change(.entry(.number(number), LDAPEntry("cn=\(name),ou=groups", [LDAPAttribute("cn", name)] + attributes)))], people)
+            mirrored.take([.change(.entry(.number(number), LDAPEntry("cn=\(name),ou=groups", [LDAPAttribute("cn", name)] + attributes)))], people, now: 0)
         }
 
-        mutating func removeGroup(_ number: Int) -> Set<BareJID> { groups.take([.change(.gone(.number(number)))], people) }
+        mutating func removeGroup(_ number: Int) -> Set<BareJID> { mirrored.take([.change(.gone(.number(number)))], people, now: 0) }
 
         func members(_ name: String) -> Set<BareJID> { groups.members(ofGroupNamed: "cn=\(name),ou=groups", people) }
 
@@ -169,6 +171,50 @@ struct DirectoryGroupsTests {
         #expect(phone.isEmpty)
         let left = site.removeGroup(11)
         #expect(left == [alice, bob] && site.seen(by: alice).isEmpty)
+    }
+
+    @Test("are in rosters as the operator says where their entries do not, or say otherwise")
+    func rules() {
+        let domain = alice.domain
+        var site = Site(GroupRules(domain: domain, others: .members))
+        for (number, name) in ["alice", "bob", "carol"].enumerated() { _ = site.person(number + 1, person(name)) }
+        _ = site.group(11, "plain", [member("alice", "bob")])
+        #expect(site.seen(by: alice) == [bob] && site.seen(by: carol).isEmpty)
+        _ = site.group(11, "plain", share("all") + [member("alice", "bob")])
+        #expect(site.seen(by: carol) == [alice, bob])
+        let name = plainNames("cn=plain,ou=groups") ?? []
+        let readers = plainNames("cn=readers,ou=groups") ?? []
+        site = Site(GroupRules(domain: domain, rules: [name: .init(.groups([readers]), title: "Watch")]))
+        for (number, name) in ["alice", "bob", "carol"].enumerated() { _ = site.person(number + 1, person(name)) }
+        _ = site.group(11, "plain", share("all") + [member("alice", "bob")])
+        #expect(site.seen(by: carol).isEmpty && site.groups.rosterGroups.map(\.name) == ["Watch"])
+        let concerned = site.group(12, "readers", [member("carol")])
+        #expect(site.seen(by: carol) == [alice, bob] && site.seen(by: alice).isEmpty && concerned == [alice, bob, carol])
+    }
+
+    @Test("show by which way somebody is in them, the shortest, and how they are shown")
+    func ways() {
+        var site = threePeople()
+        _ = site.group(11, "team", share("groups", "readers") + [member("alice")])
+        _ = site.group(12, "staff", share("all") + [group("team", "crew")])
+        _ = site.group(13, "crew", [group("team")])
+        _ = site.group(14, "all", [group("staff"), member("bob")])
+        _ = site.group(15, "readers", [member("bob")])
+        let ways = site.groups.ways(of: .number(1))
+        #expect(ways.map(\.name) == ["cn=all,ou=groups", "cn=crew,ou=groups", "cn=staff,ou=groups", "cn=team,ou=groups"])
+        #expect(ways.map(\.through) == [["cn=staff,ou=groups", "cn=team,ou=groups"], ["cn=team,ou=groups"], ["cn=team,ou=groups"], []])
+        #expect(site.groups.ways(of: .number(3)).isEmpty)
+        #expect(site.groups.showing(.number(11))?.title == "team" && site.groups.showing(.number(13)) == nil)
+        #expect(site.groups.names(prepared: ["readers", "none"].compactMap { plainNames("cn=\($0),ou=groups") }) == ["cn=readers,ou=groups"])
+    }
+
+    @Test("with a URL that cannot be answered are known as such")
+    func unanswered() {
+        var site = threePeople()
+        _ = site.group(11, "found", [LDAPAttribute("memberURL", strings: ["ldap:///cn=CAROL", "no URL"])])
+        #expect(site.groups.unanswered == [.number(11)])
+        _ = site.group(11, "found", [LDAPAttribute("memberURL", strings: ["ldap:///cn=CAROL"])])
+        #expect(site.groups.unanswered.isEmpty)
     }
 
     /// Against a plain model that works everything out from the entries each time.

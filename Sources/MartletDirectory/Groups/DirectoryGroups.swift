@@ -1,4 +1,4 @@
-import MartletCore
+package import MartletCore
 package import MartletLDAP
 package import MartletXMPP
 
@@ -36,15 +36,21 @@ package struct DirectoryGroups: Sendable {
     /// All members, as people.
     private var resolved: [EntryUUID: Set<EntryUUID>] = [:]
     /// The same as accounts, of groups that are in rosters or see others.
-    private var sets: [EntryUUID: MemberSet] = [:]
+    private var sets: [EntryUUID: SharedMembers] = [:]
     /// What was there before, of groups that have to be worked out anew: who is still the same goes on to be the same value.
-    private var formerSets: [EntryUUID: MemberSet] = [:]
-    private var everybody = MemberSet([:])
+    private var formerSets: [EntryUUID: SharedMembers] = [:]
+    private var everybody = SharedMembers([:])
+    private let rules: GroupRules
+    /// Of groups that are in rosters: how, and what they are called there.
+    private var shown: [EntryUUID: (rule: GroupRules.Rule, title: String)] = [:]
     /// Groups that are shown in rosters, by name.
-    package private(set) var rosterGroups: [RosterGroup] = []
+    package private(set) var rosterGroups: [SharedGroup] = []
+    /// Groups with a URL that cannot be answered from what is mirrored: whom it would find is not in them.
+    package private(set) var unanswered: Set<EntryUUID> = []
 
-    package init(prepare: @escaping NamePreparation, evaluate: @escaping MemberURLEvaluation) {
+    package init(_ rules: GroupRules, prepare: @escaping NamePreparation, evaluate: @escaping MemberURLEvaluation) {
         mirror = DirectoryMirror(GroupAttributes.mirrored, prepare: prepare)
+        self.rules = rules
         self.prepare = prepare
         self.evaluate = evaluate
     }
@@ -61,26 +67,37 @@ package struct DirectoryGroups: Sendable {
 
     /// The accounts in a group.
     package func members(ofGroupNamed name: String, _ people: MirroredPeople) -> Set<BareJID> {
-        Set((mirror.uuid(named: name).flatMap { resolved[$0] } ?? []).compactMap { people.people.address(of: $0) })
+        Set(self.people(inGroupNamed: name).compactMap { people.people.address(of: $0) })
     }
+
+    /// Those in a group, whether they have accounts or not; nobody if there is no such group.
+    package func people(inGroupNamed name: String) -> Set<EntryUUID> { mirror.uuid(named: name).flatMap { resolved[$0] } ?? [] }
+
+    package var count: Int { mirror.entries.count }
 
     // MARK: Changes
 
-    /// Applies what the directory says of groups.
+    /// Mirrors a change. It counts from ``settle(_:_:)`` on.
+    mutating func apply(_ change: DirectoryChange) -> MirrorChange? { mirror.apply(change) }
+    mutating func remove(_ uuid: EntryUUID) -> MirrorChange? { mirror.remove(uuid) }
+    mutating func restore(_ uuid: EntryUUID, _ entry: MirroredEntry) -> MirrorChange? { mirror.restore(uuid, entry) }
+
+    /// Works out what has changed in the mirror.
     ///
     /// - Returns: accounts for whom something in their rosters, or in others' about them, may be different now.
-    package mutating func take(_ effects: [FeedEffect], _ people: MirroredPeople) -> Set<BareJID> {
-        var changes: [MirrorChange] = []
-        for effect in effects {
-            switch effect {
-            case .change(let change): if let change = mirror.apply(change) { changes.append(change) }
-            case .refreshed(let end): changes += mirror.removed(by: end).compactMap { mirror.remove($0) }
-            case .keepCookie, .search, .failed: break
-            }
-        }
+    mutating func settle(_ changes: [MirrorChange], _ people: MirroredPeople) -> Set<BareJID> {
         var stale: Set<EntryUUID> = []
         for change in changes { stale.formUnion(note(change, people)) }
         return changes.isEmpty ? [] : remake(stale, people, everybodyChanged: false)
+    }
+
+    /// What all groups mention, as far as it counts.
+    var mentionsCount: Int { direct.values.reduce(0) { $0 + $1.keys.count } }
+
+    /// How much of what a group mentions it would not mention any more.
+    func lostMentions(by change: MirrorChange) -> Int {
+        let left = change.after.map { Set(keys(of: EntryReader($0, mirror.attributes)).keys) } ?? []
+        return direct[change.uuid]?.keys.subtracting(left).count ?? 0
     }
 
     /// Applies what has become of people.
@@ -88,7 +105,7 @@ package struct DirectoryGroups: Sendable {
     /// - Parameters:
     ///   - changes: ``MirroredPeople/takeSettled()``.
     ///   - notices: what was said of them.
-    /// - Returns: as ``take(_:_:)``.
+    /// - Returns: as ``settle(_:_:)``.
     package mutating func peopleChanged(_ changes: [MirrorChange], _ notices: [DirectoryNotice], _ people: MirroredPeople) -> Set<BareJID> {
         var stale: Set<EntryUUID> = []
         for change in changes { stale.formUnion(notePerson(change, people)) }
@@ -112,14 +129,20 @@ package struct DirectoryGroups: Sendable {
         let old = direct[change.uuid]?.keys ?? []
         guard let after = change.after else {
             forget(old, of: change.uuid)
-            direct[change.uuid] = nil
+            (direct[change.uuid], shown[change.uuid]) = (nil, nil)
+            unanswered.remove(change.uuid)
             return stale
         }
         let reader = EntryReader(after, mirror.attributes)
+        shown[change.uuid] = rules.rule(of: reader, prepare).map { rule in
+            (rule, rule.title ?? GroupAttributes.names.lazy.compactMap { reader.text($0) }.first ?? after.name)
+        }
         let new = keys(of: reader)
         forget(old.subtracting(new.keys), of: change.uuid)
         for key in new.keys where !old.contains(key) { mentions[key] = mentions[key]?.with(change.uuid) ?? .one(change.uuid) }
-        direct[change.uuid] = contents(new, reader, people)
+        let contents = contents(new, reader, people)
+        direct[change.uuid] = contents
+        if contents.finds.count < reader.texts(GroupAttributes.memberURL).count { unanswered.insert(change.uuid) } else { unanswered.remove(change.uuid) }
         return stale
     }
 
@@ -218,7 +241,7 @@ extension DirectoryGroups {
             resolved[group] = direct[group] == nil ? nil : members(of: group)
             if let set = sets.removeValue(forKey: group) { formerSets[group] = set }
         }
-        if everybodyChanged { everybody = MemberSet([:]) }
+        if everybodyChanged { everybody = SharedMembers([:]) }
         defer { formerSets = [:] }
         return remakeRosterGroups(people)
     }
@@ -256,41 +279,41 @@ extension DirectoryGroups {
 
     /// - Returns: who is in a group that is another one now, or was, and who sees one or saw one.
     private mutating func remakeRosterGroups(_ people: MirroredPeople) -> Set<BareJID> {
-        let before = Dictionary(rosterGroups.map { ($0.uuid, $0) }) { first, _ in first }
-        var groups: [RosterGroup] = []
-        for (uuid, entry) in mirror.entries {
-            let reader = EntryReader(entry, mirror.attributes)
-            guard let share = reader.text(GroupAttributes.share)?.lowercased() else { continue }
-            let name = GroupAttributes.names.lazy.compactMap { reader.text($0) }.first ?? entry.name
-            let audience = audience(share, reader, people)
-            groups.append(RosterGroup(uuid: uuid, name: name, members: set(of: uuid, people), audience: audience))
+        let before = Dictionary(rosterGroups.map { ($0.id, $0) }) { first, _ in first }
+        var groups: [SharedGroup] = []
+        for (uuid, how) in shown {
+            let (id, members, audience) = (id(of: uuid), set(of: uuid, people), audience(how.rule.share, people))
+            if let old = before[id], old.name == how.title, old.members === members, old.isSeen(bySameAs: audience) {
+                groups.append(old)
+            } else {
+                groups.append(SharedGroup(id: id, name: how.title, members: members, audience: audience))
+            }
         }
-        rosterGroups = groups.sorted { ($0.name, $0.uuid) < ($1.name, $1.uuid) }
-        let after = Dictionary(rosterGroups.map { ($0.uuid, $0) }) { first, _ in first }
-        let changed = before.values.filter { after[$0.uuid]?.isSame(as: $0) != true } + rosterGroups.filter { before[$0.uuid]?.isSame(as: $0) != true }
+        rosterGroups = groups.sorted { ($0.name, $0.id) < ($1.name, $1.id) }
+        let after = Dictionary(rosterGroups.map { ($0.id, $0) }) { first, _ in first }
+        let changed = before.values.filter { after[$0.id] !== $0 } + rosterGroups.filter { before[$0.id] !== $0 }
         return changed.reduce(into: []) { concerned, group in
             for set in [group.members] + group.watchers { concerned.formUnion(set.names.keys) }
         }
     }
 
-    /// A word that is not known shares with nobody.
-    private mutating func audience(_ share: String, _ reader: EntryReader, _ people: MirroredPeople) -> RosterGroup.Audience {
+    /// No group of the configuration has such a one: there is a slash behind the domain.
+    private func id(of group: EntryUUID) -> String { "\(rules.domain)#\(group)" }
+
+    private mutating func audience(_ share: GroupRules.Share, _ people: MirroredPeople) -> SharedGroup.Audience {
         switch share {
-        case "members": return .members
-        case "all": return .others([all(people)])
-        case "groups":
-            let groups = reader.texts(GroupAttributes.visibleTo).compactMap { mirror.uuid(named: $0) }
-            return .others(Set(groups).sorted().map { set(of: $0, people) })
-        default: return .others([])
+        case .members: return .members
+        case .everybody: return .others([all(people)])
+        case .groups(let names): return .others(Set(names.compactMap { mirror.uuid(prepared: $0) }).sorted().map { set(of: $0, people) })
         }
     }
 
-    private mutating func all(_ people: MirroredPeople) -> MemberSet {
-        if everybody.names.isEmpty { everybody = MemberSet(Dictionary(people.people.addresses.map { ($0, nil) }) { first, _ in first }) }
+    private mutating func all(_ people: MirroredPeople) -> SharedMembers {
+        if everybody.count == 0 { everybody = SharedMembers(people.people.addresses) }
         return everybody
     }
 
-    private mutating func set(of group: EntryUUID, _ people: MirroredPeople) -> MemberSet {
+    private mutating func set(of group: EntryUUID, _ people: MirroredPeople) -> SharedMembers {
         if let known = sets[group] { return known }
         var names: [BareJID: String?] = [:]
         for person in resolved[group] ?? [] {
@@ -298,10 +321,47 @@ extension DirectoryGroups {
             let reader = EntryReader(entry, people.mirror.attributes)
             names[address] = PersonAttributes.displayNames.lazy.compactMap { reader.text($0) }.first
         }
-        let set = formerSets[group].flatMap { $0.names == names ? $0 : nil } ?? MemberSet(names)
+        let set = formerSets[group].flatMap { $0.names == names ? $0 : nil } ?? SharedMembers(names)
         sets[group] = set
         return set
     }
+}
+
+// MARK: Explaining
+
+/// A group that somebody is in.
+package struct GroupWay: Hashable, Sendable {
+    package var group: EntryUUID
+    /// Of its entry.
+    package var name: String
+    /// The groups by which he is in it, from this one down to the one that has him; none if he is in it himself.
+    package var through: [String]
+}
+
+extension DirectoryGroups {
+    /// The groups that a person is in, each by the shortest way, by name.
+    package func ways(of person: EntryUUID) -> [GroupWay] {
+        var through: [EntryUUID: [EntryUUID]] = [:]
+        var level = Set(direct.filter { $0.value.people.contains(person) || $0.value.found.contains(person) }.keys)
+        for group in level { through[group] = [] }
+        for _ in 1..<Self.nestingMax where !level.isEmpty {
+            var next: Set<EntryUUID> = []
+            for (group, contents) in direct where through[group] == nil {
+                guard let inner = contents.groups.intersection(level).min(), let way = through[inner] else { continue }
+                through[group] = [inner] + way
+                next.insert(group)
+            }
+            level = next
+        }
+        func name(_ group: EntryUUID) -> String { mirror[group]?.name ?? "\(group)" }
+        return through.map { GroupWay(group: $0.key, name: name($0.key), through: $0.value.map(name)) }.sorted { $0.name < $1.name }
+    }
+
+    /// How a group is shown in rosters, and as what; `nil` if it is in none.
+    package func showing(_ group: EntryUUID) -> (rule: GroupRules.Rule, title: String)? { shown[group] }
+
+    /// The names of groups by their prepared ones, as far as they exist.
+    package func names(prepared names: [[UInt8]]) -> [String] { names.compactMap { mirror.uuid(prepared: $0) }.compactMap { mirror[$0]?.name }.sorted() }
 }
 
 extension DirectoryNotice {

@@ -1,5 +1,4 @@
-package import MartletCore
-package import MartletXMPP
+import MartletCore
 
 /// The attributes by which a group is described, as the directory calls them.
 package enum GroupAttributes {
@@ -62,47 +61,5 @@ enum Mentioners: Sendable {
         let groups = all.subtracting([group])
         guard let first = groups.first else { return nil }
         return groups.count == 1 ? .one(first) : .several(groups)
-    }
-}
-
-/// Accounts that belong together, with what each is called. By reference: whoever sees a group sees this one.
-package final class MemberSet: Sendable {
-    package let names: [BareJID: String?]
-    package init(_ names: [BareJID: String?]) { self.names = names }
-}
-
-/// A group that is shown in rosters.
-package struct RosterGroup: Sendable {
-    package enum Audience: Sendable {
-        /// The members see each other.
-        case members
-        /// Whoever is in one of these sees them.
-        case others([MemberSet])
-    }
-
-    package let uuid: EntryUUID
-    package let name: String
-    package let members: MemberSet
-    package let audience: Audience
-
-    package func isSeen(by account: BareJID) -> Bool { watchers.contains { $0.names.index(forKey: account) != nil } }
-    package func contains(_ account: BareJID) -> Bool { members.names.index(forKey: account) != nil }
-
-    /// Sets of accounts that see the members.
-    package var watchers: [MemberSet] {
-        switch audience {
-        case .members: [members]
-        case .others(let others): others
-        }
-    }
-
-    /// Whether whatever is seen of it is the same.
-    func isSame(as other: RosterGroup) -> Bool {
-        guard name == other.name, members === other.members else { return false }
-        switch (audience, other.audience) {
-        case (.members, .members): return true
-        case (.others(let a), .others(let b)): return a.count == b.count && zip(a, b).allSatisfy { $0 === $1 }
-        case (.members, .others), (.others, .members): return false
-        }
     }
 }

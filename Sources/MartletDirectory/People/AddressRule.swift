@@ -85,4 +85,6 @@ package enum PersonFault: Error, Hashable, Sendable {
     case invalidAddress(String)
     /// Of a domain that this directory says nothing about.
     case otherDomain(BareJID)
+    /// In none of the groups whose members have accounts.
+    case notAllowed
 }

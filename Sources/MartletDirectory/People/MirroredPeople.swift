@@ -1,4 +1,4 @@
-import MartletCore
+package import MartletCore
 package import MartletXMPP
 
 /// What comes of what a directory says.
@@ -21,8 +21,14 @@ package struct MirroredPeople: Sendable {
     package private(set) var brake: SafetyBrake
     /// Up to there everything has been applied; `nil` where the next refresh has to begin at the beginning.
     package private(set) var cookie: [UInt8]?
+    /// Of who may have an account by a group: many at once are held as well.
+    package private(set) var allowance = SafetyBrake()
+    /// Whether all people have been known once.
+    package private(set) var isRead = false
+    /// Whether it is to be said first who may have an account (``allow(_:now:)``).
+    private var awaitsAllowance: Bool
     /// Whether the whole directory has been known once.
-    package private(set) var isLoaded = false
+    package var isLoaded: Bool { isRead && !awaitsAllowance }
     private var isRefreshing = false
     /// Entries that have changed, as they were when accounts were looked at last.
     private var unsettled: [EntryUUID: MirroredEntry?] = [:]
@@ -37,6 +43,7 @@ package struct MirroredPeople: Sendable {
         self.mirror = mirror
         self.people = people
         self.brake = brake
+        awaitsAllowance = people.allowed != nil
         settled = hasGroups ? [] : nil
     }
 
@@ -96,10 +103,31 @@ package struct MirroredPeople: Sendable {
         }
         held = []
         for uuid in removed { note(mirror.remove(uuid)) }
-        let first = !isLoaded
-        isLoaded = true
-        return settle() + (wasHolding ? [.holdEnded] : []) + (first ? [.loaded] : [])
+        let wasLoaded = isLoaded
+        isRead = true
+        return settle() + (wasHolding ? [.holdEnded] : []) + (isLoaded && !wasLoaded ? [.loaded] : [])
     }
+
+    // MARK: Who may have an account
+
+    /// Only these may: what a group says, whose members alone have accounts. Until it is said for the first time nobody has one, and nothing is loaded.
+    ///
+    /// If it takes many accounts away at once these stay until it is confirmed, or is said again a while later: the group may have been deleted, or have another name.
+    ///
+    /// - Parameter isConfirmed: whether an operator says that all who would lose their accounts are to lose them.
+    package mutating func allow(_ entries: Set<EntryUUID>, isConfirmed: Bool = false, now: Int64) -> [DirectoryNotice] {
+        let losing = (people.allowed ?? []).subtracting(entries).filter { people.address(of: $0) != nil }
+        let (before, wasLoaded) = (allowance, isLoaded)
+        awaitsAllowance = false
+        if isConfirmed { allowance.release() } else if allowance.holds(losing.count, of: people.count, now: now) {
+            let isNews = before.accounts != allowance.accounts
+            return changed(people.allow(entries.union(losing), in: mirror)) + (isNews ? [.removalHeld(accounts: losing.count, of: people.count)] : [])
+        }
+        let others: [DirectoryNotice] = (before.isHolding ? [.holdEnded] : []) + (isLoaded && !wasLoaded ? [.loaded] : [])
+        return changed(people.allow(entries, in: mirror)) + others
+    }
+
+    private func changed(_ changes: [PersonChange]) -> [DirectoryNotice] { changes.map { .person($0) } }
 
     private mutating func hold(_ removed: Set<EntryUUID>, _ losing: [EntryUUID]) {
         held = removed
@@ -144,7 +172,7 @@ package struct MirroredPeople: Sendable {
     ///
     /// - Parameter asked: another question than that of the snapshot makes its cookie worthless.
     package mutating func restore(_ snapshot: DirectorySnapshot, asked: [UInt8]) -> [DirectoryNotice] {
-        precondition(mirror.entries.isEmpty && !isLoaded, "what the directory says is newer")
+        precondition(mirror.entries.isEmpty && !isRead, "what the directory says is newer")
         people.restore(owners: snapshot.owners)
         for (uuid, entry) in snapshot.entries {
             note(mirror.restore(uuid, entry.recoded(from: snapshot.attributes, to: mirror.attributes)))
@@ -153,7 +181,7 @@ package struct MirroredPeople: Sendable {
         // The entries may have been written without what the marks are of.
         people.restore(credentialMarks: snapshot.credentialMarks)
         if snapshot.asked == asked, snapshot.attributes == mirror.attributes { cookie = snapshot.cookie }
-        isLoaded = true
-        return notices + [.loaded]
+        isRead = true
+        return notices + (isLoaded ? [.loaded] : [])
     }
 }

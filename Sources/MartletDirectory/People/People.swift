@@ -30,8 +30,12 @@ package struct People: Sendable {
     private(set) var timed: Set<EntryUUID> = []
     /// Entries that are no accounts.
     package private(set) var faults: [EntryUUID: PersonFault] = [:]
+    /// Entries that may have accounts; `nil`: all.
+    package private(set) var allowed: Set<EntryUUID>?
 
-    package init(_ mapping: PersonMapping, _ attributes: MirroredAttributes, _ marking: CredentialMarking) {
+    /// - Parameter allowed: see ``allowed``.
+    package init(_ mapping: PersonMapping, _ attributes: MirroredAttributes, _ marking: CredentialMarking, allowed: Set<EntryUUID>? = nil) {
+        self.allowed = allowed
         self.mapping = mapping
         self.attributes = attributes
         self.marking = marking
@@ -99,28 +103,54 @@ package struct People: Sendable {
     /// Takes all of `changes` together: addresses that change hands within them are not contested in between.
     package mutating func update(_ changes: [MirrorChange]) -> [PersonChange] {
         var effects: [PersonChange] = []
-        var before: [BareJID: [EntryUUID]] = [:]
-        var moved: [EntryUUID: (from: BareJID, to: BareJID)] = [:]
+        var moves = Moves()
         for change in changes {
             let (old, new) = (claims[change.uuid], claim(of: change, &effects))
             index(change)
             if change.after.map({ PersonStanding(EntryReader($0, attributes), mapping).isTimed }) == true { timed.insert(change.uuid) } else { timed.remove(change.uuid) }
-            if old != new {
-                for address in [old, new].compactMap(\.self) where before[address] == nil { before[address] = claimants(of: address) }
-                if let old { withdraw(old, change.uuid) }
-                if let new { stake(new, change.uuid) }
-                if let first = moved[change.uuid]?.from ?? old, let new { moved[change.uuid] = (first, new) } else { moved[change.uuid] = nil }
-            }
+            move(change.uuid, from: old, to: new, &moves)
             effects += note(change, stays: old == new)
             if change.after == nil, old == nil { marks[change.uuid] = nil }
         }
-        return effects + Hands(before, moved).changes(&self)
+        return effects + Hands(moves.before, moves.moved).changes(&self)
+    }
+
+    /// Only these may have accounts from now on: of the others it is as if they had none.
+    package mutating func allow(_ entries: Set<EntryUUID>, in mirror: DirectoryMirror) -> [PersonChange] {
+        let changed = (allowed ?? Set(mirror.entries.keys)).symmetricDifference(entries).sorted()
+        allowed = entries
+        var effects: [PersonChange] = []
+        var moves = Moves()
+        for uuid in changed {
+            guard let entry = mirror[uuid] else { continue }
+            move(uuid, from: claims[uuid], to: claim(of: MirrorChange(uuid, before: entry, after: entry), &effects), &moves)
+        }
+        return effects + Hands(moves.before, moves.moved).changes(&self)
+    }
+
+    /// What changes within one update: who claimed each address before, and who has another than before.
+    private struct Moves {
+        var before: [BareJID: [EntryUUID]] = [:]
+        var moved: [EntryUUID: (from: BareJID, to: BareJID)] = [:]
+    }
+
+    private mutating func move(_ uuid: EntryUUID, from old: BareJID?, to new: BareJID?, _ moves: inout Moves) {
+        guard old != new else { return }
+        for address in [old, new].compactMap(\.self) where moves.before[address] == nil { moves.before[address] = claimants(of: address) }
+        if let old { withdraw(old, uuid) }
+        if let new { stake(new, uuid) }
+        if let first = moves.moved[uuid]?.from ?? old, let new { moves.moved[uuid] = (first, new) } else { moves.moved[uuid] = nil }
     }
 
     /// - Returns: the address that the entry claims now: of several the one that it has, or has had, or else the first.
     private mutating func claim(of change: MirrorChange, _ effects: inout [PersonChange]) -> BareJID? {
         guard let after = change.after else {
             faults[change.uuid] = nil
+            return nil
+        }
+        // Nothing is wrong with an entry of somebody who has no account; there may be many.
+        if allowed?.contains(change.uuid) == false {
+            faults[change.uuid] = .notAllowed
             return nil
         }
         do throws(PersonFault) {
@@ -166,6 +196,14 @@ package struct People: Sendable {
         guard new?.differs(from: old) ?? (old != nil) else { return (false, false) }
         marks[change.uuid] = new?.after(old)
         return (true, marks[change.uuid]?.keysAreStale == true && old?.keysAreStale != true)
+    }
+
+    /// Entries that would have an address if they were among those that may.
+    package func keptOut(claiming address: BareJID, in mirror: DirectoryMirror) -> [EntryUUID] {
+        faults.filter { uuid, fault in
+            guard fault == .notAllowed, let entry = mirror[uuid] else { return false }
+            return (try? mapping.addresses.addresses(of: EntryReader(entry, attributes), in: mapping.domain))?.contains(address) == true
+        }.map(\.key).sorted()
     }
 
     /// Whether a change takes an account away from who has it.

@@ -42,6 +42,9 @@ package final class PeopleDirectory: Sendable {
         var contact = DirectoryContact.neverLoaded
         /// Passwords and keys are never on disk unless they are sealed: until the directory says them they are not known.
         var knowsSecrets = true
+        var isLive = false
+        /// Since when nothing was heard of the group whose members have accounts; `nil` while it is followed, or where there is none.
+        var groupLost: Int64?
     }
 
     private let state: Mutex<State>
@@ -69,6 +72,7 @@ package final class PeopleDirectory: Sendable {
         return state.withLock { state in
             var notices: [DirectoryNotice] = []
             for effect in effects { notices += state.people.take(effect, now: now) }
+            state.isLive = isLive
             if isLive, state.people.isLoaded { (state.contact, state.knowsSecrets) = (.live, true) }
             return notices
         }
@@ -77,8 +81,39 @@ package final class PeopleDirectory: Sendable {
     /// The directory cannot be heard any more.
     package func contactLost() {
         let now = time.wallMilliseconds
-        state.withLock { if $0.contact == .live { $0.contact = .lost(since: now) } }
+        state.withLock {
+            $0.isLive = false
+            if $0.contact == .live { $0.contact = .lost(since: now) }
+        }
     }
+
+    // MARK: What groups say
+
+    /// What has changed of people since this was asked last, and all of them as they are now, to work groups out. They are to be let go of soon: for as long as
+    /// somebody has them a change makes a copy.
+    func takeSettled() -> (changes: [MirrorChange], people: MirroredPeople) { state.withLock { ($0.people.takeSettled(), $0.people) } }
+
+    var mirrored: MirroredPeople { state.withLock { $0.people } }
+
+    /// Whether all people have been known once, whoever of them may have an account.
+    var isRead: Bool { state.withLock { $0.people.isRead } }
+
+    var isLoaded: Bool { state.withLock { $0.people.isLoaded } }
+
+    /// See ``MirroredPeople/allow(_:isConfirmed:now:)``.
+    func allow(_ entries: Set<EntryUUID>, isConfirmed: Bool = false) -> [DirectoryNotice] {
+        let now = time.wallMilliseconds
+        return state.withLock { state in
+            // So it is nearly always.
+            if !isConfirmed, state.people.isLoaded, !state.people.allowance.isHolding, state.people.people.allowed == entries { return [] }
+            let notices = state.people.allow(entries, isConfirmed: isConfirmed, now: now)
+            if state.isLive, state.people.isLoaded { (state.contact, state.knowsSecrets) = (.live, true) }
+            return notices
+        }
+    }
+
+    /// The group whose members have accounts is followed, or is not: then it is known as it was at a moment, in milliseconds since 1970.
+    func groupLost(since moment: Int64?) { state.withLock { $0.groupLost = moment } }
 
     package func restore(_ snapshot: DirectorySnapshot, asked: [UInt8]) -> [DirectoryNotice] {
         state.withLock { state in
@@ -111,6 +146,13 @@ package final class PeopleDirectory: Sendable {
     /// Where a refresh may begin.
     package var cookie: [UInt8]? { state.withLock { $0.people.cookie } }
     package var brake: SafetyBrake { state.withLock { $0.people.brake } }
+    /// Of who may have an account by a group.
+    package var allowance: SafetyBrake { state.withLock { $0.people.allowance } }
+    /// The names of entries that would have the address if their people were in the group whose members have accounts.
+    package func keptOut(claiming address: BareJID) -> [String] {
+        let people = mirrored
+        return people.people.keptOut(claiming: address, in: people.mirror).compactMap { people.mirror[$0]?.name }
+    }
     /// Whether several entries claim the address.
     package func isContested(_ address: BareJID) -> Bool { state.withLock { $0.people.people.isContested(address) } }
     /// Whether the entry has an account.
@@ -121,7 +163,9 @@ package final class PeopleDirectory: Sendable {
     package func person(_ address: BareJID) -> PersonAnswer {
         let now = time.wallMilliseconds
         let found = state.withLock { state -> Found in
-            guard state.contact.isGoodEnough(now: now, staleMillisecondsMax: staleMillisecondsMax) else { return .unavailable }
+            guard state.people.isLoaded, state.contact.isGoodEnough(now: now, staleMillisecondsMax: staleMillisecondsMax),
+                state.groupLost.map({ now - $0 <= staleMillisecondsMax }) ?? true
+            else { return .unavailable }
             let people = state.people.people
             guard let uuid = people.holder(of: address), let entry = state.people.mirror[uuid] else { return .nobody }
             return .entry(uuid, entry, people.mark(of: uuid), hasPredecessor: people.hasPredecessor(address))

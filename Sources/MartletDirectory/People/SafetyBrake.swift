@@ -24,6 +24,9 @@ package struct SafetyBrake: Hashable, Sendable {
 
     package var isHolding: Bool { state != .released }
 
+    /// How many are held.
+    package var accounts: Int { if case .holding(_, let accounts) = state { accounts } else { 0 } }
+
     /// When to look again at the whole directory.
     package var secondLook: Int64? { if case .holding(let since, _) = state { since + Self.secondLookMilliseconds } else { nil } }
 

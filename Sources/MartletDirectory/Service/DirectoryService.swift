@@ -31,7 +31,11 @@ package actor DirectoryService {
         }
 
         /// Tells what is asked: a cookie means nothing to another question.
-        var asked: [UInt8] { ScramHash.sha256.digest(Array(([base, "\(filter)"] + attributes.sorted()).joined(separator: "\n").utf8)) }
+        var asked: [UInt8] { Self.digest(of: base, filter, attributes) }
+
+        static func digest(of base: String, _ filter: LDAPFilter, _ attributes: [String]) -> [UInt8] {
+            ScramHash.sha256.digest(Array(([base, "\(filter)"] + attributes.sorted()).joined(separator: "\n").utf8))
+        }
     }
 
     package let domain: BareJID
@@ -64,13 +68,20 @@ package actor DirectoryService {
     private var refused: [EntryUUID: String] = [:]
     private var isSnapshotDue = false
     private var changesCount = 0
+    /// `nil` where there are none.
+    private var groups: GroupKeeping?
+    /// Whether a second look at groups is to come.
+    private var isLookDue = false
+    /// What is being done about what was said last.
+    private var heeding: Task<Void, Never>?
 
     /// - Parameters:
+    ///   - groups: of the same people.
     ///   - timers: whose timers are used.
     ///   - threads: on which files are written.
     package init(
         _ domain: BareJID, _ client: DirectoryClient, _ people: PeopleDirectory, _ provisioning: AccountProvisioning, _ router: Router, _ settings: Settings,
-        time: any TimeSource, timers: any EventLoop, threads: NIOThreadPool = .singleton, log: Logger
+        groups: GroupKeeping? = nil, time: any TimeSource, timers: any EventLoop, threads: NIOThreadPool = .singleton, log: Logger
     ) {
         self.domain = domain
         self.client = client
@@ -78,6 +89,7 @@ package actor DirectoryService {
         self.provisioning = provisioning
         self.router = router
         self.settings = settings
+        self.groups = groups
         self.time = time
         self.timers = timers
         self.threads = threads
@@ -89,7 +101,11 @@ package actor DirectoryService {
     /// Takes over what was known when the server ended last, and begins to follow.
     package func begin() async throws(AccountRefusal) {
         try await provisioning.begin()
-        if let snapshot = await restored() { await heed(people.restore(snapshot, asked: settings.asked)) }
+        if let snapshot = await restored(settings.snapshot) {
+            let said = people.restore(snapshot, asked: settings.asked)
+            await heedInTurn(said + (groups?.peopleChanged(said) ?? []))
+        }
+        await restoreGroups()
         run = Task { await self.follow() }
         await lookAtTimes(since: time.wallMilliseconds)
     }
@@ -99,11 +115,12 @@ package actor DirectoryService {
         pause?.cancel()
         await client.close()
         await run?.value
+        await groups?.feed.stop()
         await keep()
     }
 
-    private func restored() async -> DirectorySnapshot? {
-        guard let file = settings.snapshot else { return nil }
+    private func restored(_ file: SnapshotFile?) async -> DirectorySnapshot? {
+        guard let file else { return nil }
         do {
             return try await threads.runIfActive { try file.read() }
         } catch {
@@ -180,18 +197,33 @@ package actor DirectoryService {
 
     /// - Returns: whether to go on with the connection.
     private func take(_ effects: [FeedEffect], isLive: Bool) async -> Bool {
-        let notices = people.take(effects, isLive: isLive)
+        let said = people.take(effects, isLive: isLive)
+        let notices = said + (groups?.peopleChanged(said) ?? [])
         if isLive, failures > 0 {
             log.notice("the directory is followed again", metadata: ["domain": "\(domain)", "server": "\(server ?? "")"])
             (fault, failures) = (nil, 0)
         }
         if !notices.isEmpty {
             changesCount += notices.count
-            await heed(notices)
+            await heedInTurn(notices)
             keepSoon()
         }
         if isLive { await reconcile() }
+        await followGroups()
+        lookAtGroupsAgain()
         return !isClosed && !(isLive && people.needsSecondLook)
+    }
+
+    /// In the order in which it was said, of people and of groups: whoever appears and vanishes again has no account in the end.
+    private func heedInTurn(_ notices: [DirectoryNotice]) async {
+        guard !notices.isEmpty else { return }
+        let before = heeding
+        let task = Task {
+            await before?.value
+            await heed(notices)
+        }
+        heeding = task
+        await task.value
     }
 
     private func heed(_ notices: [DirectoryNotice]) async {
@@ -297,7 +329,8 @@ package actor DirectoryService {
     // MARK: Those who went while the server was not there
 
     private func reconcile() async {
-        guard !hasReconciled else { return }
+        // Until it is known which of them may have accounts nobody is gone.
+        guard !hasReconciled, people.isLoaded else { return }
         hasReconciled = true
         let known = await provisioning.entries
         let gone = known.filter { !people.has($0) }
@@ -316,7 +349,9 @@ package actor DirectoryService {
         let gone = heldBack.filter { !people.has($0) }
         heldBack = []
         for entry in gone { await dismiss(entry) }
-        await heed(people.confirmRemoval())
+        let said = people.confirmRemoval()
+        await heedInTurn(said + (groups?.peopleChanged(said) ?? []) + (groups?.confirm() ?? []))
+        keepSoon()
     }
 
     /// Deletes the accounts whose entry has been gone for too long.
@@ -329,14 +364,19 @@ package actor DirectoryService {
     private static let keepAfter = TimeAmount.seconds(30)
 
     private func keepSoon() {
-        guard settings.snapshot != nil, !isSnapshotDue else { return }
+        guard settings.snapshot != nil || groups?.settings.snapshot != nil, !isSnapshotDue else { return }
         isSnapshotDue = true
         timers.scheduleTask(in: Self.keepAfter) { Task { await self.keep() } }
     }
 
     private func keep() async {
         isSnapshotDue = false
-        guard let file = settings.snapshot, let snapshot = people.snapshot(asked: settings.asked) else { return }
+        await write(people.snapshot(asked: settings.asked), to: settings.snapshot)
+        await write(groups?.snapshot, to: groups?.settings.snapshot)
+    }
+
+    private func write(_ snapshot: DirectorySnapshot?, to file: SnapshotFile?) async {
+        guard let file, let snapshot else { return }
         do {
             try await threads.runIfActive { try file.write(snapshot, SystemRandom()) }
         } catch {
@@ -356,18 +396,71 @@ package actor DirectoryService {
         package var fault: String?
         package var refused: Int
         package var changes: Int
+        /// `nil` where there are none.
+        package var groups: GroupKeeping.Status?
     }
 
     /// Why there is no account of an address.
     package func whyNobody(_ address: BareJID) -> String {
         if people.isContested(address) { return "nobody: several entries have the address" }
+        if let group = groups?.settings.allowGroup, let entry = people.keptOut(claiming: address).first { return "nobody: \(entry) is not in the group \(group) (allow-group)" }
         return "nobody: no entry that the filter of people matches has the address"
     }
 
+    /// The groups that an entry is in.
+    package func groups(of entry: EntryUUID) -> [GroupKeeping.Explanation] { groups?.explain(entry) ?? [] }
+
     package var status: Status {
-        let held = if case .holding(_, let accounts) = people.brake.state { accounts } else { 0 }
-        return Status(
-            domain: domain, contact: people.contact, server: server, detection: tier, people: people.count, heldBack: heldBack.count + held, fault: fault,
-            refused: refused.count, changes: changesCount)
+        get async {
+            let groupsFault = await groups?.feed.fault
+            return Status(
+                domain: domain, contact: people.contact, server: server, detection: tier, people: people.count,
+                heldBack: heldBack.count + people.brake.accounts + people.allowance.accounts, fault: fault, refused: refused.count, changes: changesCount,
+                groups: groups?.status(fault: groupsFault))
+        }
+    }
+}
+
+// MARK: Groups
+
+extension DirectoryService {
+    private func restoreGroups() async {
+        if people.isRead, let snapshot = await restored(groups?.settings.snapshot) { await heedInTurn(groups?.restore(snapshot) ?? []) }
+        await followGroups()
+    }
+
+    private func followGroups() async {
+        guard groups?.begins() == true, let groups else { return }
+        await groups.feed.begin(from: groups.mirrored.cookie, for: Keeper(service: self))
+    }
+
+    private func takeGroups(_ effects: [FeedEffect], isLive: Bool) async -> Bool {
+        let notices = groups?.take(effects, isLive: isLive) ?? []
+        await heedInTurn(notices)
+        if people.contact == .live { await reconcile() }
+        if !effects.isEmpty { keepSoon() }
+        lookAtGroupsAgain()
+        return groups?.isHolding ?? false
+    }
+
+    /// When what is held counts if it is still so.
+    private func lookAtGroupsAgain() {
+        guard groups?.isHolding == true, !isLookDue else { return }
+        isLookDue = true
+        timers.scheduleTask(in: .milliseconds(SafetyBrake.secondLookMilliseconds + 1_000)) { Task { await self.looksAtGroupsAgain() } }
+    }
+
+    private func looksAtGroupsAgain() async {
+        isLookDue = false
+        if groups?.isHolding == true { await groups?.feed.lookAgain() }
+    }
+
+    private func groupsLost() { groups?.contactLost() }
+
+    private struct Keeper: FeedKeeper {
+        let service: DirectoryService
+
+        func take(_ effects: [FeedEffect], isLive: Bool) async -> Bool { await service.takeGroups(effects, isLive: isLive) }
+        func contactLost() async { await service.groupsLost() }
     }
 }
