@@ -8,7 +8,7 @@ struct DirectoryCommand: AsyncParsableCommand {
 
     struct Status: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Say of each directory whether it is followed, from which server, and how many people have accounts.",
+            abstract: "Say of each directory whether it is followed, from which server, and how many people have accounts, and how many groups there are.",
             discussion: "Asks the running server. Ends with 1 if one cannot be followed, or accounts are held back.")
         @OptionGroup var options: ConfigurationOption
         @Flag(help: "One JSON object per line.") var json = false
@@ -22,7 +22,8 @@ struct DirectoryCommand: AsyncParsableCommand {
 
     struct Explain: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Say from which entry an account is, and whether its person may come in.", discussion: "Asks the running server.")
+            abstract: "Say from which entry an account is, whether its person may come in, and in which groups that puts him.",
+            discussion: "Asks the running server.")
         @OptionGroup var options: ConfigurationOption
         @Argument(help: "The account's address.") var account: String
         @Flag(help: "One JSON object.") var json = false
@@ -35,7 +36,7 @@ struct DirectoryCommand: AsyncParsableCommand {
 
     struct Sync: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Let go the accounts that a directory does not know any more, where that was held back because there are many.",
+            abstract: "Let go the accounts, and the members of groups, that a directory does not know any more, where that was held back because there are many.",
             discussion: "Asks the running server. See first what is held back: martlet directory status.")
         @OptionGroup var options: ConfigurationOption
         @Argument(help: "The domain.") var domain: String
@@ -63,7 +64,7 @@ extension SchemaText.Format: ExpressibleByArgument {}
 
 extension DirectoryLine {
     /// Whether it is as it should be.
-    package var isWell: Bool { contact == .live && heldBack == 0 }
+    package var isWell: Bool { contact == .live && heldBack == 0 && groups?.isWell ?? true }
 
     /// As `martlet directory status` prints it.
     package var text: String {
@@ -77,6 +78,7 @@ extension DirectoryLine {
         let held = heldBack == 0 ? "" : ", \(heldBack) accounts held back (martlet directory sync \(domain) --confirm)"
         let kept = refused == 0 ? "" : ", \(refused) without an account (see the log)"
         return "\(domain)  \(state)  \(parts.joined(separator: ", "))\(held)\(kept)" + (fault.map { "\n  \($0)" } ?? "")
+            + (groups.map { "\n" + $0.text(domain) } ?? "")
     }
 }
 
@@ -85,6 +87,6 @@ extension DirectoryExplanation {
     package var text: String {
         let entryLines = [entry.map { "  entry  \($0)" }, uuid.map { "  UUID   \($0)" }].compactMap(\.self)
         let keys = entry == nil ? [] : ["  SCRAM  \(hashes.isEmpty ? "no keys: the password is checked by a bind" : hashes.joined(separator: ", "))"]
-        return (["\(account)  \(verdict)"] + entryLines + keys).joined(separator: "\n")
+        return (["\(account)  \(verdict)"] + entryLines + keys + groups.map(\.text)).joined(separator: "\n")
     }
 }

@@ -7,7 +7,7 @@ import MartletXMPP
 struct ConfigurationChecks {
     private let loaded: LoadedConfiguration
     /// Paths of values that have been found wrong and hold their defaults.
-    private let faulty: Set<String>
+    let faulty: Set<String>
     /// `nil`: what the configuration names is not looked at.
     private let files: ConfigurationFiles?
     private(set) var problems: [ConfigurationProblem] = []

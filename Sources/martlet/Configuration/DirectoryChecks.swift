@@ -17,6 +17,7 @@ extension ConfigurationChecks {
             checkReadable(entry.certificate, at: "\(path).certificate")
             checkReadable(entry.key, at: "\(path).key")
         }
+        checkDirectoryGroups()
     }
 
     private mutating func checkServers(of entry: ServerConfiguration.Directory, at path: String) {

@@ -13,6 +13,8 @@ extension ServerConfiguration {
         package var key: String?
         package var logIn = LogIn()
         package var people = People()
+        package var groups = Groups()
+        package var allowGroup: String?
         package var passwords: [Verifier] = [.pbkdf2, .scram, .bind]
         package var hashes: [Hash] = [.sha256]
         package var iterations = 10_000
@@ -104,6 +106,13 @@ extension ConfigurationSchema {
             "PEM file with that certificate's private key. Relative to this file."),
         .section("log-in", \.logIn, directoryLogIn, "How this server proves to the directory who it is. Its account there reads people and groups, and writes nothing."),
         .section("people", \.people, directoryPeople, "Which entries are people with an account."),
+        .section("groups", \.groups, directoryGroups, "Groups, whose members are contacts of each other, or of others, without having asked."),
+        .value(
+            "allow-group", \.allowGroup, .optional(.distinguishedName), .restart, example: "cn=xmpp-users,ou=groups,dc=example,dc=org",
+            """
+            The name of a group whose members have an account, also those of groups in it, and nobody else. Without it, everybody whom people.filter matches. \
+            Whoever leaves it is out within seconds.
+            """),
         .list(
             "passwords", \.passwords, of: .choice, .restart, counts: 1...3,
             """

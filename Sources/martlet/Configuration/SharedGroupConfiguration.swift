@@ -10,7 +10,8 @@ extension ServerConfiguration {
         package init() {}
     }
 
-    package var hasSharedGroups: Bool { domains.contains { !$0.sharedGroups.isEmpty } }
+    /// Whether there may be any, of the configuration or of a directory.
+    package var hasSharedGroups: Bool { domains.contains { !$0.sharedGroups.isEmpty } || directories.contains { $0.groups.base != nil } }
 }
 
 package enum SharedGroupMember: Hashable, Sendable {

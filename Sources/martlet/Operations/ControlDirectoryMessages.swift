@@ -24,6 +24,8 @@ package struct DirectoryLine: Codable, Hashable, Sendable {
     package var refused: Int
     /// Why it cannot be followed now.
     package var fault: String?
+    /// `nil` where there are none.
+    package var groups: DirectoryGroupsLine?
 
     package init(domain: String, contact: Contact, people: Int, heldBack: Int, refused: Int) {
         self.domain = domain
@@ -42,6 +44,8 @@ package struct DirectoryExplanation: Codable, Hashable, Sendable {
     package var uuid: String?
     /// For which hashes of SCRAM there are keys.
     package var hashes: [String] = []
+    /// The groups that its person is in.
+    package var groups: [DirectoryGroupLine] = []
     /// Whether it may come in now, or why not.
     package var verdict: String
 

@@ -46,13 +46,17 @@ struct DirectoryAssembly {
         guard let base = entry.people.base, let rule = try? AddressRule(parsing: entry.people.address.joined(separator: "|")),
             let filter = try? LDAPFilter(entry.people.filter)
         else { throw Self.unchecked }
-        let attributes = PersonAttributes.mirrored(others: rule.attributes + ["uid", "mail"])
+        let hasGroups = entry.groups.base != nil
+        let attributes = PersonAttributes.mirrored(others: rule.attributes + ["uid", "mail"] + (hasGroups ? DirectoryGroupAssembly.peopleAttributes : []))
         let mapping = PersonMapping(
             domain: domain, addresses: rule, lockMilliseconds: entry.lockDuration.map { Int64(clamping: $0.components.seconds) * 1_000 })
-        let mirror = DirectoryMirror(attributes) { name in (try? DistinguishedName(name)).map { Array($0.normalized.utf8) } }
+        let prepare: NamePreparation = { name in (try? DistinguishedName(name)).map { Array($0.normalized.utf8) } }
+        let mirror = DirectoryMirror(attributes, prepare: prepare)
         let marking = CredentialMarking(secret: try ServerSecret.directory.load(from: folder))
         let people = PeopleDirectory(
-            MirroredPeople(mirror, People(mapping, attributes, marking), brake: SafetyBrake(percent: entry.removalsMax)), time: around.core.time,
+            MirroredPeople(
+                mirror, People(mapping, attributes, marking, allowed: entry.allowGroup == nil ? nil : []), hasGroups: hasGroups,
+                brake: SafetyBrake(percent: entry.removalsMax)), time: around.core.time,
             staleMillisecondsMax: Int64(clamping: entry.staleAfter.components.seconds) * 1_000)
         var settings = DirectoryService.Settings(base: base, filter: filter, attributes: attributes.names)
         settings.detection = entry.following.detection
@@ -62,10 +66,12 @@ struct DirectoryAssembly {
         var client = DirectoryClient.Settings()
         client.identity = try identity(entry)
         let router = around.core.router
+        let groups = try DirectoryGroupAssembly(entry: entry, domain: domain, people: people, attributes: attributes, prepare: prepare, folder: folder).keeping(
+            DirectoryClient(servers, client, log: around.log), settings.detection, around)
         let service = DirectoryService(
             domain, DirectoryClient(servers, client, log: around.log), people,
             AccountProvisioning(router, on: around.core.mailbox, time: around.core.time, adoptsLocalAccounts: entry.adoptsAccounts), router, settings,
-            time: around.core.time, timers: around.core.pool.group.any(), log: around.log)
+            groups: groups, time: around.core.time, timers: around.core.pool.group.any(), log: around.log)
         let binding = BindPool(servers, timers: around.core.pool.group.any())
         let simulation = try Self.simulation(folder, entry.iterations)
         let accounts = DirectoryAccountSource(

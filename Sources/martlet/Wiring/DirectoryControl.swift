@@ -34,6 +34,7 @@ struct DirectoryControl {
             var explanation = DirectoryExplanation(account: text, verdict: verdict == .ok ? "may come in" : "may not come in: \(verdict.rawValue)")
             explanation.entry = person.name
             explanation.uuid = "\(person.uuid)"
+            explanation.groups = await directory.service.groups(of: person.uuid).map(DirectoryGroupLine.init)
             explanation.hashes = Set((person.credentials.derived + person.credentials.published).map(\.hash.mechanismName)).sorted()
             return explanation
         }
@@ -42,16 +43,12 @@ struct DirectoryControl {
 
 extension DirectoryLine {
     fileprivate init(_ status: DirectoryService.Status) {
-        let (contact, since): (Contact, Int64?) =
-            switch status.contact {
-            case .neverLoaded: (.neverLoaded, nil)
-            case .live: (.live, nil)
-            case .lost(let since): (.lost, since)
-            }
+        let (contact, since) = Contact.of(status.contact)
         self.init(domain: "\(status.domain)", contact: contact, people: status.people, heldBack: status.heldBack, refused: status.refused)
         lostSince = since
         server = status.server
         fault = status.fault
+        groups = status.groups.map(DirectoryGroupsLine.init)
         follows = status.detection.map { detection in
             switch detection {
             case .contentSync: "content synchronization"
@@ -59,5 +56,38 @@ extension DirectoryLine {
             case .polling: "polling"
             }
         }
+    }
+}
+
+extension DirectoryLine.Contact {
+    fileprivate static func of(_ contact: DirectoryContact) -> (Self, since: Int64?) {
+        switch contact {
+        case .neverLoaded: (.neverLoaded, nil)
+        case .live: (.live, nil)
+        case .lost(let since): (.lost, since)
+        }
+    }
+}
+
+extension DirectoryGroupsLine {
+    fileprivate init(_ status: GroupKeeping.Status) {
+        let (contact, since) = DirectoryLine.Contact.of(status.contact)
+        self.init(contact: contact, groups: status.groups, shown: status.shown, heldBack: status.heldBack, lacksAllowGroup: status.lacksAllowGroup)
+        lostSince = since
+        fault = status.fault
+    }
+}
+
+extension DirectoryGroupLine {
+    fileprivate init(_ explanation: GroupKeeping.Explanation) {
+        let seenBy =
+            switch explanation.audience {
+            case .nobody: "nobody"
+            case .members: "its members"
+            case .everybody: "everybody"
+            case .groups(let names): names.isEmpty ? "nobody" : "the members of " + names.joined(separator: ", ")
+            }
+        self.init(
+            name: explanation.way.name, through: explanation.way.through, title: explanation.title, seenBy: seenBy, allows: explanation.allows)
     }
 }

@@ -327,6 +327,14 @@ struct ConfigurationReloadTests {
         KeyChange("directories.people.base", .restart) { $0.directories[0].people.base = "ou=other" },
         KeyChange("directories.people.filter", .restart) { $0.directories[0].people.filter = "(uid=*)" },
         KeyChange("directories.people.address", .restart) { $0.directories[0].people.address = ["mail"] },
+        KeyChange("directories.groups.base", .restart) { $0.directories[0].groups.base = "ou=other" },
+        KeyChange("directories.groups.filter", .restart) { $0.directories[0].groups.filter = "(cn=*)" },
+        KeyChange("directories.groups.share", .restart) { $0.directories[0].groups.share = .all },
+        KeyChange("directories.groups.shared.name", .restart) { $0.directories[0].groups.shared[0].name = "cn=other" },
+        KeyChange("directories.groups.shared.title", .restart) { $0.directories[0].groups.shared[0].title = "Other" },
+        KeyChange("directories.groups.shared.share", .restart) { $0.directories[0].groups.shared[0].share = .all },
+        KeyChange("directories.groups.shared.visible-to", .restart) { $0.directories[0].groups.shared[0].visibleTo = ["cn=other"] },
+        KeyChange("directories.allow-group", .restart) { $0.directories[0].allowGroup = "cn=other" },
         KeyChange("directories.passwords", .restart) { $0.directories[0].passwords = [.bind] },
         KeyChange("directories.hashes", .restart) { $0.directories[0].hashes = [.sha512] },
         KeyChange("directories.iterations", .restart) { $0.directories[0].iterations += 1 },
@@ -404,6 +412,7 @@ struct ConfigurationReloadTests {
         old.oauth = [issuer]
         var directory = ServerConfiguration.Directory()
         directory.domain = "example.org"
+        directory.groups.shared = [ServerConfiguration.Directory.SharedGroup()]
         old.directories = [directory]
         var new = old
         key.change(&new)
