@@ -18,12 +18,16 @@ package struct Profile: Hashable, Sendable {
     package var preset: Set<String>
     /// Of those that he may change, which changes them in the directory. They are the directory's otherwise, whatever else is said of them.
     package var writable: Set<String>
+    /// The SHA-1 of the picture in lower-case hexadecimal, if there is one that is not in ``card``: whoever has it not yet asks for it
+    /// (``ProfileSource/picture(_:of:)``).
+    package var picture: String?
 
-    package init(card: ByteBuffer, owned: Set<String> = [], preset: Set<String> = [], writable: Set<String> = []) {
+    package init(card: ByteBuffer, owned: Set<String> = [], preset: Set<String> = [], writable: Set<String> = [], picture: String? = nil) {
         self.card = card
         self.owned = owned
         self.preset = preset
         self.writable = writable
+        self.picture = picture
     }
 }
 
@@ -46,6 +50,9 @@ package struct ProfileChange: Hashable, Sendable {
 package protocol ProfileSource: Sendable {
     /// `nil` if the directory does not know him. From memory, at once: it may be asked under the lock of an account's shard.
     func profile(of account: BareJID) -> Profile?
+    /// The picture that a profile names (``Profile/picture``): a JPEG. `nil` if it cannot be had now: then the rest of the profile counts, and all is put
+    /// again when it can.
+    func picture(_ digest: String, of account: BareJID) async -> [UInt8]?
     /// Changes the directory in somebody's name, whose request it is. Whether he may the directory decides as well.
     ///
     /// - Parameter changes: of writable names, each once.

@@ -15,9 +15,17 @@ struct KeptCard: Equatable, Sendable {
     }
 
     /// - Parameter own: what is his whose card it is.
-    init(_ profile: Profile, _ own: ByteBuffer) {
-        card = ProfiledCard(profile).card(with: ProfiledCard.parse(own))
-        note = ProfileNote.document(profile.digest, own)
+    /// Without a picture that is not there the note is of another profile, so that it is put when it is there.
+    ///
+    /// - Parameters:
+    ///   - own: what is his whose card it is.
+    ///   - picture: the one that the profile names, if it is there.
+    init(_ profile: Profile, _ own: ByteBuffer, _ picture: CardPicture? = nil) {
+        let (profiled, said) = (ProfiledCard(profile, picture), ProfiledCard.parse(own))
+        var known = profile
+        if profiled.lacksPicture(besides: said) { known.picture = nil }
+        card = profiled.card(with: said)
+        note = ProfileNote.document(known.digest, own)
     }
 
     /// What is his whose card it is. A card that no directory has said anything in is all his.
@@ -60,9 +68,12 @@ struct ProfileKeeping: Sendable {
         }
         let changed = changes.isEmpty ? nil : try await source.change(account, changes)
         do throws(StoreError) {
+            let (old, said) = (try await kept(id), changed ?? source.profile(of: account) ?? profile)
+            let own = ProfiledCard.parse(ProfiledCard(said).own(in: card, besides: old.own))
+            let picture = await source.picture(of: account, said, besides: own, in: [card, ProfiledCard.parse(old.card)])
             try await keep(account, id) { old in
                 let profile = changed ?? source.profile(of: account) ?? profile
-                return KeptCard(profile, ProfiledCard(profile).own(in: card, besides: old.own))
+                return KeptCard(profile, ProfiledCard(profile).own(in: card, besides: old.own), picture)
             }
         } catch {
             throw StanzaError(refusal: error)
@@ -85,11 +96,18 @@ struct ProfileKeeping: Sendable {
 
     private func put(_ profile: Profile?, of account: BareJID) async throws(StoreError) {
         guard let id = try await router.store.credentials(of: account)?.id else { return }
-        try await keep(account, id) { old in Self.card(old, with: profile) }
+        let picture = profile?.picture == nil ? nil : await picture(of: account, profile, in: try await kept(id))
+        try await keep(account, id) { old in Self.card(old, with: profile, picture) }
     }
 
+    private func picture(of account: BareJID, _ profile: Profile?, in old: KeptCard) async -> CardPicture? {
+        guard let profile, profile.picture != nil, ProfileNote(old.note)?.digest != profile.digest else { return nil }
+        return await source.picture(of: account, profile, besides: old.own, in: [ProfiledCard.parse(old.card)])
+    }
+
+    /// - Parameter picture: the one that the profile names, if it is wanted and could be had.
     /// - Returns: `old` if what is in it is this profile.
-    private static func card(_ old: KeptCard, with profile: Profile?) -> KeptCard {
+    private static func card(_ old: KeptCard, with profile: Profile?, _ picture: CardPicture?) -> KeptCard {
         guard let profile else {
             guard let note = ProfileNote(old.note) else { return old }
             var own = XMLWriter(contentNamespace: .none)
@@ -99,7 +117,7 @@ struct ProfileKeeping: Sendable {
         if ProfileNote(old.note)?.digest == profile.digest { return old }
         var own = XMLWriter(contentNamespace: .none)
         if let known = old.own { own.append(known) } else { own.element("vCard", .vCard) }
-        return KeptCard(profile, own.buffer)
+        return KeptCard(profile, own.buffer, picture)
     }
 
     // MARK: By way of the account's home
@@ -169,7 +187,8 @@ struct ProfileKeeping: Sendable {
             // Without a look at the card, which may be large.
             if ProfileNote(note)?.digest == profile?.digest { continue }
             let old = KeptCard(card: try await router.store.document(id, VCardTemp.key), note: note)
-            let new = Self.card(old, with: profile)
+            let new = Self.card(old, with: profile, await picture(of: account, profile, in: old))
+            if new == old { continue }
             batch.writes += new.writes(replacing: old, of: id)
             if eventing != nil, new.card != old.card { batch.writes += try await owing(id) }
             batch.people.append((account, profile))
@@ -217,6 +236,17 @@ struct ProfileKeeping: Sendable {
     }
 }
 
+extension ProfileSource {
+    /// The picture that a profile names, if it is to be in the card: of one of the cards that there are, or else from the directory.
+    ///
+    /// - Parameter own: what is his whose card it is.
+    fileprivate func picture(of account: BareJID, _ profile: Profile, besides own: ElementView?, in cards: [ElementView?]) async -> CardPicture? {
+        guard let digest = profile.picture, ProfiledCard(profile).lacksPicture(besides: own) else { return nil }
+        for card in cards { if let picture = CardPicture(digest, in: card) { return picture } }
+        return await picture(digest, of: account).flatMap { CardPicture(jpeg: $0) }
+    }
+}
+
 extension OwnNodes {
     /// A card of which something has changed that the owner has published, as it is kept.
     ///
@@ -234,7 +264,8 @@ extension OwnNodes {
         let kept = KeptCard(card: old, note: try await document(.profile))
         let own = ProfiledCard(profile).own(in: root, besides: kept.own)
         guard own.readableBytes <= bytesMax else { return nil }
-        let new = KeptCard(profile, own)
+        let picture = await eventing.profiles?.picture(of: account, profile, besides: ProfiledCard.parse(own), in: [root, ProfiledCard.parse(old)])
+        let new = KeptCard(profile, own, picture)
         return (new.card ?? card, [.unchanged(id, .profile, kept.note), .document(id, .profile, new.note)])
     }
 

@@ -16,7 +16,8 @@ struct ProfiledCard: Sendable {
 
     private struct Entry: Sendable {
         let name: String
-        let element: ElementView
+        /// `nil` for a picture of which only the digest is known.
+        let element: ElementView?
         let statement: CardStatement
 
         init(_ element: ElementView) {
@@ -24,16 +25,25 @@ struct ProfiledCard: Sendable {
             self.element = element
             statement = CardStatement(element)
         }
+
+        /// A picture.
+        init(_ digest: String, _ picture: CardPicture?) {
+            name = CardPicture.name
+            element = picture.flatMap { $0.digest == digest ? $0.element : nil }
+            statement = CardStatement(pictureDigest: digest)
+        }
     }
 
-    init(_ profile: Profile) {
+    /// - Parameter picture: the one that the profile names (``Profile/picture``), if it is there.
+    init(_ profile: Profile, _ picture: CardPicture? = nil) {
         self.profile = profile
         var bytes = 0
         elements = Self.entries(of: Self.parse(profile.card)).filter { entry in
-            if entry.name == CardPicture.name { return CardPicture(entry.element)?.isFitForDirectories ?? false }
-            bytes += entry.element.byteRange.count
+            guard let element = entry.element else { return false }
+            if entry.name == CardPicture.name { return profile.picture == nil && CardPicture(element)?.isFitForDirectories ?? false }
+            bytes += element.byteRange.count
             return bytes <= Profile.textBytesMax && !entry.statement.isEmpty
-        }
+        } + (profile.picture.map { [Entry($0, picture)] } ?? [])
     }
 
     static func parse(_ card: ByteBuffer?) -> ElementView? {
@@ -56,7 +66,7 @@ struct ProfiledCard: Sendable {
     func owns(_ name: String) -> Bool { authority(over: name) == .directory }
     func isWritable(_ name: String) -> Bool { authority(over: name) == .writable }
     /// Of the directory's picture.
-    var pictureDigest: String? { elements.first { $0.name == CardPicture.name }.flatMap { CardPicture($0.element)?.digest } }
+    var pictureDigest: String? { profile.picture ?? elements.first { $0.name == CardPicture.name }?.element.flatMap { CardPicture($0)?.digest } }
 
     // MARK: What somebody wants it to be
 
@@ -99,13 +109,13 @@ struct ProfiledCard: Sendable {
         if isKnown, old.allSatisfy({ entry in new.contains { $0.statement.isSame(as: entry.statement) } }) { return nil }
         guard new.count <= ProfileChange.elementsMax else { throw .policyViolation("there may be \(ProfileChange.elementsMax) of \(name)") }
         for entry in new where name == CardPicture.name {
-            guard CardPicture(entry.element)?.isFitForDirectories ?? false else {
+            guard entry.element.flatMap({ CardPicture($0) })?.isFitForDirectories ?? false else {
                 throw .notAcceptable("the directory takes pictures that are JPEG of at most \(Profile.pictureBytesMax) bytes")
             }
         }
-        return ProfileChange(name, new.map { entry in
+        return ProfileChange(name, new.compactMap(\.element).map { element in
             var writer = XMLWriter(contentNamespace: .none)
-            writer.append(entry.element)
+            writer.append(element)
             return writer.buffer
         })
     }
@@ -125,7 +135,7 @@ struct ProfiledCard: Sendable {
                 case .directory, .writable: continue
                 }
             }
-            for entry in Self.entries(of: known) where owns(entry.name) || isWritable(entry.name) { writer.append(entry.element) }
+            for entry in Self.entries(of: known) where owns(entry.name) || isWritable(entry.name) { if let element = entry.element { writer.append(element) } }
         }
         return writer.buffer
     }
@@ -144,17 +154,25 @@ struct ProfiledCard: Sendable {
 
     // MARK: What it is
 
+    /// Of what the directory says, what is in the card.
+    private func shown(besides own: ElementView?) -> [Entry] {
+        let said = Set(Self.entries(of: own).filter { !$0.statement.isEmpty }.map(\.name))
+        return elements.filter { authority(over: $0.name) != .preset || !said.contains($0.name) }
+    }
+
+    /// Whether the picture is to be in the card, and is not there.
+    func lacksPicture(besides own: ElementView?) -> Bool { shown(besides: own).contains { $0.element == nil } }
+
     /// The card that everybody sees: what the directory says first.
     ///
     /// - Returns: `nil` if there is nothing in it.
     func card(with own: ElementView?) -> ByteBuffer? {
-        let said = Set(Self.entries(of: own).filter { !$0.statement.isEmpty }.map(\.name))
-        let shown = elements.filter { authority(over: $0.name) != .preset || !said.contains($0.name) }
+        let shown = shown(besides: own).compactMap(\.element)
         let rest = own?.children.filter { !$0.isIn(.vCard) || [.own, .preset].contains(authority(over: $0.localName)) } ?? []
         if shown.isEmpty, rest.isEmpty { return nil }
         var writer = XMLWriter(contentNamespace: .none)
         writer.element("vCard", .vCard) { writer in
-            for entry in shown { writer.append(entry.element) }
+            for element in shown { writer.append(element) }
             for child in rest { writer.append(child) }
         }
         return writer.buffer
@@ -170,6 +188,9 @@ struct CardStatement: Hashable, Sendable {
     private var marks: Set<String> = []
 
     init(_ element: ElementView) { read(element, at: "") }
+
+    /// Of a `<PHOTO/>` with that picture.
+    init(pictureDigest digest: String) { values = ["/BINVAL=\(digest)"] }
 
     private mutating func read(_ element: ElementView, at path: String) {
         let name = element.localName
@@ -187,7 +208,7 @@ struct CardStatement: Hashable, Sendable {
     /// Numbers for telephones are written in many ways (RFC 3966 §3).
     private static func value(of element: ElementView, _ name: String) -> String {
         let text = element.text
-        if name == "BINVAL" { return String(decoding: CardPicture.digits(text), as: UTF8.self) }
+        if name == "BINVAL" { return CardPicture.digest(ofDigits: CardPicture.digits(text)) }
         let words = text.split(whereSeparator: \.isWhitespace)
         return switch name {
         case "NUMBER": words.joined().filter { !"-.()".contains($0) }
@@ -207,15 +228,42 @@ struct CardStatement: Hashable, Sendable {
 struct CardPicture: Sendable {
     static let name = "PHOTO"
     let bytes: [UInt8]
+    let element: ElementView
 
     /// - Parameter photo: of a card.
     init?(_ photo: ElementView) {
         guard let text = photo.firstChild("BINVAL", .vCard)?.text, let bytes = Base64.decode(Self.digits(text)), !bytes.isEmpty else { return nil }
         self.bytes = bytes
+        element = photo
+    }
+
+    /// A picture as a directory has it.
+    init?(jpeg bytes: [UInt8]) {
+        var writer = XMLWriter(contentNamespace: .none)
+        writer.element("PHOTO", .vCard) { writer in
+            writer.element("TYPE", .vCard, text: "image/jpeg")
+            writer.element("BINVAL", .vCard, text: Base64.encode(bytes))
+        }
+        guard let root = (try? parseElement(writer.buffer, limits: .ownWriting, defaultNamespace: .none))?.root else { return nil }
+        self.init(root)
+        guard isFitForDirectories else { return nil }
+    }
+
+    /// The one of a card that is named.
+    init?(_ digest: String, in card: ElementView?) {
+        let all = card?.children.filter { $0.isNamed("PHOTO", .vCard) }.lazy.compactMap { CardPicture($0) }
+        guard let picture = all?.first(where: { $0.digest == digest }) else { return nil }
+        self = picture
     }
 
     /// Of base64, without what it is folded with.
     static func digits(_ text: String) -> [UInt8] { text.utf8.filter { $0 > 0x20 } }
+
+    /// What is no base64 stands for itself.
+    static func digest(ofDigits digits: [UInt8]) -> String {
+        guard !digits.isEmpty else { return "" }
+        return Base64.decode(digits).map { RoomAvatars.hexadecimal(ScramHash.sha1.digest($0)) } ?? String(decoding: digits, as: UTF8.self)
+    }
 
     /// The name of the picture where it is published (XEP-0084 §4.2), and in presence (XEP-0153).
     var digest: String { RoomAvatars.hexadecimal(ScramHash.sha1.digest(bytes)) }
@@ -248,6 +296,7 @@ extension Profile {
     var digest: String {
         var bytes = Array(card.readableBytesView)
         for names in [owned, preset, writable] { bytes += Array("\n\(names.sorted().joined(separator: " "))".utf8) }
+        if let picture { bytes += Array("\n\(picture)".utf8) }
         return RoomAvatars.hexadecimal(ScramHash.sha1.digest(bytes))
     }
 }

@@ -9,6 +9,8 @@ package final class InMemoryProfiles: ProfileSource {
     private struct State {
         var profiles: [BareJID: Profile] = [:]
         var changes: [BareJID: [ProfileChange]] = [:]
+        var pictures: [String: [UInt8]] = [:]
+        var picturesAsked: [String] = []
         var refusal: StanzaError?
     }
 
@@ -32,6 +34,22 @@ package final class InMemoryProfiles: ProfileSource {
     package func changes(of account: BareJID) -> [ProfileChange] { state.withLock { $0.changes[account] ?? [] } }
 
     package func profile(of account: BareJID) -> Profile? { self[account] }
+
+    /// Pictures that can be had, by their digests.
+    package var pictures: [String: [UInt8]] {
+        get { state.withLock { $0.pictures } }
+        set { state.withLock { $0.pictures = newValue } }
+    }
+
+    /// Digests of those that were asked for, the latest last.
+    package var picturesAsked: [String] { state.withLock { $0.picturesAsked } }
+
+    package func picture(_ digest: String, of account: BareJID) async -> [UInt8]? {
+        state.withLock { state in
+            state.picturesAsked.append(digest)
+            return state.pictures[digest]
+        }
+    }
 
     package func change(_ account: BareJID, _ changes: [ProfileChange]) async throws(StanzaError) -> Profile {
         try state.withLock { state throws(StanzaError) in
