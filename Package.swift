@@ -92,7 +92,7 @@ var targets: [Target] = [
     tests(
         "MartletDirectoryTests",
         [
-            "MartletDirectory", "MartletLDAP", "MartletCore", "MartletXMPP", "MartletXML", "MartletTesting", .nioCore, .nioPosix, .nioEmbedded, .nioSSL, .crypto,
+            "MartletDirectory", "MartletLDAP", "MartletCore", "MartletFeatures", "MartletXMPP", "MartletXML", "MartletTesting", .nioCore, .nioPosix, .nioEmbedded, .nioSSL, .crypto,
             .logging,
         ]),
     tests("MartletTestingTests", ["MartletTesting", "MartletXMPP", "MartletXML", .nioCore]),

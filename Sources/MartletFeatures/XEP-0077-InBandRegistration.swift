@@ -7,6 +7,8 @@ extension Namespace {
     /// Of the stream feature.
     fileprivate static let registerFeature: Namespace = "http://jabber.org/features/iq-register"
     fileprivate static let tokenFeature: Namespace = "urn:xmpp:ibr-token:0"
+    /// Of the form for another password.
+    fileprivate static let changePassword: Namespace = "jabber:iq:register:changepassword"
 }
 
 /// Who gets an account without an operator, and what accounts may do to themselves.
@@ -24,6 +26,8 @@ package struct RegistrationSettings: Sendable {
     package var removesAccounts = false
     /// Whether the accounts of the domain, and their passwords, are in a directory: then nobody makes one here, administrators included.
     package var accountsAreElsewhere = false
+    /// Where passwords are changed that are elsewhere, if people may.
+    package var passwordsElsewhere: (any PasswordChanging)?
     /// Localparts that nobody registers, as they are after PRECIS (RFC 7622 §3.3). Operators may.
     package var reservedNames: Set<String> = []
     package var keys = KeyPolicy()
@@ -127,6 +131,11 @@ package struct InBandRegistration: IQResponder, RegisteringStage {
         guard held.router.certificate(of: held.request.actor) == nil else { throw StanzaError(.notAuthorized) }
         let mailbox = context.mailbox
         held.answer(context) { router async throws(StanzaError) in
+            if let elsewhere = settings.passwordsElsewhere {
+                let password = try password(text, for: account)
+                try await elsewhere.setPassword(password, replacing: wish.oldPassword.flatMap { PreparedPassword($0) }, of: account, sparing: session)
+                return .empty
+            }
             try await setPassword(of: account, text, sparing: session, by: account.description, router, on: mailbox)
             return .empty
         }
@@ -345,11 +354,16 @@ extension RegistrationSettings {
 private struct RegistrationWish {
     var name: String?
     var password: String?
+    /// §3.3, where more is wanted than a new one.
+    var oldPassword: String?
 
     init(_ query: ElementView) throws(StanzaError) {
         if let x = query.firstChild("x", .dataForms) {
-            var fields = try FormSubmission(try DataForm(x), type: Namespace.register.name)
+            let form = try DataForm(x)
+            let changesPassword = form.type == Namespace.changePassword.name
+            var fields = try FormSubmission(form, type: changesPassword ? Namespace.changePassword.name : Namespace.register.name)
             (name, password) = (try fields.text("username"), try fields.text("password"))
+            if changesPassword { oldPassword = try fields.text("old_password") }
         } else {
             (name, password) = (query.firstChild("username", .register)?.text, query.firstChild("password", .register)?.text)
         }

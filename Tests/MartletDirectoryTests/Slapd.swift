@@ -28,6 +28,8 @@ final class Slapd {
         var sizeLimit: Int?
         /// Whether it remembers what was deleted, so that who comes back is told (RFC 4533).
         var hasSessionLog = true
+        /// Whether the service may act for people (RFC 4370), who may change some of what their entries say.
+        var actsForPeople = false
         /// Lines for the database's part of the configuration, before its overlays.
         var more = ""
     }
@@ -65,6 +67,9 @@ final class Slapd {
         try load(file: Self.fixture("base.ldif"))
         if options.hasPolicy { try load(Self.policies) }
         try start()
+        if options.actsForPeople {
+            try modify("dn: \(Self.service)\nchangetype: modify\nadd: authzTo\nauthzTo: dn.subtree:ou=people,dc=example,dc=org\n")
+        }
     }
 
     deinit {
@@ -200,6 +205,7 @@ extension Slapd {
             ppolicy_default "cn=default,ou=policies,dc=example,dc=org"
             ppolicy_use_lockout
             """
+        let people = "access to attrs=mobile,title,jpegPhoto\n  by dn.exact=\"\(Self.service)\" write\n  by self write\n  by users read"
         let limit = options.sizeLimit.map(String.init) ?? "unlimited"
         return """
             include /etc/ldap/schema/core.schema
@@ -215,6 +221,7 @@ extension Slapd {
             moduleload pw-pbkdf2
             password-hash {PBKDF2-SHA256}
             \(options.hasTLS ? tls : "")
+            \(options.actsForPeople ? "authz-policy to" : "")
             authz-regexp .*,cn=peercred,cn=external,cn=auth \(Self.service)
             authz-regexp cn=martlet-service \(Self.service)
             authz-regexp uid=([^,]*),cn=[^,]*,cn=auth ldap:///ou=people,dc=example,dc=org??one?(uid=$1)
@@ -232,6 +239,7 @@ extension Slapd {
               by self =xw
               by anonymous auth
               by * none
+            \(options.actsForPeople ? people : "")
             access to *
               by dn.exact="\(Self.service)" write
               by users read

@@ -141,8 +141,10 @@ package actor AccountProvisioning {
     }
 
     /// The person has another password, or other keys: whoever has come in by the old ones is out.
-    package func credentialsChanged(of address: BareJID) async throws(AccountRefusal) {
-        try await router.setCredentials(of: address, [], by: Self.name, on: mailbox)
+    ///
+    /// - Parameter survivor: the session that has changed them.
+    package func credentialsChanged(of address: BareJID, sparing survivor: FullJID? = nil) async throws(AccountRefusal) {
+        try await router.setCredentials(of: address, [], sparing: survivor, by: Self.name, on: mailbox)
     }
 
     private func disable(_ address: BareJID) async throws(AccountRefusal) {

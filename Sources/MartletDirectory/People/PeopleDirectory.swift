@@ -52,7 +52,7 @@ package final class PeopleDirectory: Sendable {
     /// How long what was known last is good enough to let somebody in.
     private let staleMillisecondsMax: Int64
     private let mapping: PersonMapping
-    private let attributes: MirroredAttributes
+    let attributes: MirroredAttributes
 
     package static let staleMillisecondsMaxDefault: Int64 = 24 * 3_600_000
 
@@ -143,6 +143,16 @@ package final class PeopleDirectory: Sendable {
     package var contact: DirectoryContact { state.withLock { $0.contact } }
     /// Whether it can be said of a password without asking the directory that it is wrong.
     package var knowsSecrets: Bool { state.withLock { $0.knowsSecrets } }
+    /// Whether what is known is good enough to let somebody in.
+    package var isGoodEnough: Bool { contact.isGoodEnough(now: time.wallMilliseconds, staleMillisecondsMax: staleMillisecondsMax) }
+    /// For how long nothing was heard of the directory; `nil` if nothing ever was.
+    package var silenceSeconds: Int64? {
+        switch contact {
+        case .neverLoaded: nil
+        case .live: 0
+        case .lost(let since): max(0, time.wallMilliseconds - since) / 1_000
+        }
+    }
     /// Where a refresh may begin.
     package var cookie: [UInt8]? { state.withLock { $0.people.cookie } }
     package var brake: SafetyBrake { state.withLock { $0.people.brake } }

@@ -23,15 +23,15 @@ package enum PersonAttributes {
     ///
     /// - Parameters:
     ///   - others: what addresses, log-in names and filters need.
-    ///   - keepsPhotos: pictures as they are and not only their digests: then they are in memory.
-    package static func mirrored(others: some Sequence<String>, keepsPhotos: Bool = false) -> MirroredAttributes {
+    ///   - hasPhotos: whether pictures are wanted, of which the digests are kept.
+    package static func mirrored(others: some Sequence<String>, hasPhotos: Bool = true) -> MirroredAttributes {
         var forms: [String: MirroredAttributes.Form] = [:]
         for name in profile + standing + Array(others).map({ $0.lowercased() }) { forms[name] = .whole }
         forms["modifytimestamp"] = .whole
         forms[keys] = .secret
         forms[password] = .secret
         forms[certificate] = .digest
-        forms[photo] = keepsPhotos ? .whole : .photo
+        forms[photo] = hasPhotos ? .photo : nil
         return MirroredAttributes(forms)
     }
 }

@@ -72,8 +72,7 @@ package struct PersonProfile: Hashable, Sendable {
         url = reader.text("labeleduri").map { String($0.prefix { $0 != " " }) }
         note = reader.text("description")
         language = reader.text("preferredlanguage")
-        // It is there in one of two forms.
-        photo = reader.photo(PersonAttributes.photo) ?? reader.values(PersonAttributes.photo).first.flatMap { PhotoDigest(Array($0)) }
+        photo = reader.photo(PersonAttributes.photo)
         revision = reader.moment("modifytimestamp")
     }
 
@@ -84,7 +83,7 @@ package struct PersonProfile: Hashable, Sendable {
     private static func several(_ attribute: String, _ reader: EntryReader) -> [String] { Array(reader.texts(attribute).prefix(valuesMax)) }
 
     /// Lines end with `$`; `\24` is a dollar sign and `\5C` a backslash.
-    private static func lines(_ text: String) -> [String] {
+    static func lines(_ text: String) -> [String] {
         text.split(separator: "$", omittingEmptySubsequences: true).prefix(valuesMax).map { line in
             var rest = line[...]
             var plain = ""

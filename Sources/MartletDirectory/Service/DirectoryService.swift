@@ -40,10 +40,15 @@ package actor DirectoryService {
 
     package let domain: BareJID
     package nonisolated let people: PeopleDirectory
+    package nonisolated let counters = DirectoryCounters()
     private let client: DirectoryClient
     private let provisioning: AccountProvisioning
     private let router: Router
     private let settings: Settings
+    /// `nil` where nobody keeps cards.
+    private let profiles: ProfileDelivery?
+    /// `nil` where nobody changes his password.
+    private let passwords: PasswordBook?
     private let time: any TimeSource
     private let timers: any EventLoop
     private let threads: NIOThreadPool
@@ -62,12 +67,11 @@ package actor DirectoryService {
     private var server: String?
     private var tier: ChangeDetection?
     /// Accounts that the first look would take away.
-    private var heldBack: Set<EntryUUID> = []
+    private var heldBack: Set<EntryUUID> = [] { didSet { counters.setHeld(heldBack.count) } }
     private var hasReconciled = false
     /// Who cannot have an account, and why not.
     private var refused: [EntryUUID: String] = [:]
     private var isSnapshotDue = false
-    private var changesCount = 0
     /// `nil` where there are none.
     private var groups: GroupKeeping?
     /// Whether a second look at groups is to come.
@@ -81,7 +85,8 @@ package actor DirectoryService {
     ///   - threads: on which files are written.
     package init(
         _ domain: BareJID, _ client: DirectoryClient, _ people: PeopleDirectory, _ provisioning: AccountProvisioning, _ router: Router, _ settings: Settings,
-        groups: GroupKeeping? = nil, time: any TimeSource, timers: any EventLoop, threads: NIOThreadPool = .singleton, log: Logger
+        groups: GroupKeeping? = nil, profiles: ProfileDelivery? = nil, passwords: PasswordBook? = nil, time: any TimeSource, timers: any EventLoop,
+        threads: NIOThreadPool = .singleton, log: Logger
     ) {
         self.domain = domain
         self.client = client
@@ -90,6 +95,8 @@ package actor DirectoryService {
         self.router = router
         self.settings = settings
         self.groups = groups
+        self.profiles = profiles
+        self.passwords = passwords
         self.time = time
         self.timers = timers
         self.threads = threads
@@ -116,6 +123,7 @@ package actor DirectoryService {
         await client.close()
         await run?.value
         await groups?.feed.stop()
+        await profiles?.stop()
         await keep()
     }
 
@@ -183,6 +191,7 @@ package actor DirectoryService {
             }
         if fault != words { log.warning("the directory cannot be followed now", metadata: ["domain": "\(domain)", "reason": "\(words)"]) }
         fault = words
+        counters.addFailure()
     }
 
     /// Longer after each failure, up to half a minute.
@@ -204,7 +213,7 @@ package actor DirectoryService {
             (fault, failures) = (nil, 0)
         }
         if !notices.isEmpty {
-            changesCount += notices.count
+            counters.addChanges(notices.count)
             await heedInTurn(notices)
             keepSoon()
         }
@@ -283,6 +292,7 @@ package actor DirectoryService {
                 refused[person.entry] = reason
                 log.warning("somebody in the directory has no account", metadata: ["address": "\(person.address)", "reason": "\(reason)"])
             }
+            await profiles?.note(people.map(\.address))
             return failed.isEmpty
         } catch {
             // The next start makes up for it; until then nobody is let in who has no account.
@@ -300,10 +310,11 @@ package actor DirectoryService {
     }
 
     private func changed(_ address: BareJID, _ aspects: PersonAspects) async {
+        if aspects.contains(.profile) { await profiles?.note([address]) }
         if aspects.contains(.credentials) {
             do throws(AccountRefusal) {
                 // Whoever knew the old password is out, and so is every device that it has let in.
-                try await provisioning.credentialsChanged(of: address)
+                try await provisioning.credentialsChanged(of: address, sparing: passwords?.survivor(of: address))
             } catch {
                 log.error("sessions could not be ended", metadata: ["account": "\(address)", "reason": "\(error)"])
             }
@@ -415,7 +426,7 @@ package actor DirectoryService {
             let groupsFault = await groups?.feed.fault
             return Status(
                 domain: domain, contact: people.contact, server: server, detection: tier, people: people.count,
-                heldBack: heldBack.count + people.brake.accounts + people.allowance.accounts, fault: fault, refused: refused.count, changes: changesCount,
+                heldBack: heldBack.count + people.brake.accounts + people.allowance.accounts, fault: fault, refused: refused.count, changes: counters.changes,
                 groups: groups?.status(fault: groupsFault))
         }
     }

@@ -13,6 +13,7 @@ extension ConfigurationChecks {
             if let owner = owners.updateValue(path, forKey: entry.domain) { report("\(path).domain", "\(entry.domain) is in the directory of \(owner) already") }
             checkServers(of: entry, at: path)
             checkLogIn(to: entry, at: path)
+            checkWritable(entry, at: path)
             checkReadable(entry.trustAnchors, at: "\(path).trust-anchors", otherwise: "correct the path, or take the line out: then the authorities of this machine are believed")
             checkReadable(entry.certificate, at: "\(path).certificate")
             checkReadable(entry.key, at: "\(path).key")

@@ -27,6 +27,8 @@ extension ServerConfiguration {
         package var adoptsAccounts = true
         package var keepsGone = Duration.seconds(30 * 24 * 3_600)
         package var removalsMax = 20
+        package var vCard = VCard()
+        package var passwordChange = PasswordChange.off
 
         package init() {}
     }
@@ -153,6 +155,14 @@ extension ConfigurationSchema {
             Most accounts, in percent of all and at least ten, that one look at the directory may take away. If it would be more, nobody is taken away until \
             martlet directory sync --confirm, or until the next look says the same: it may be a mistake.
             """),
+        .value(
+            "password-change", \.passwordChange, .choice, .restart,
+            """
+            Whether people change their passwords in the directory by their clients (RFC 3062). proxied: the directory is asked in the person's name (RFC 4370), \
+            and has to let the server act for people; as-service: the server's own account there may set everybody's password. The directory's password \
+            policy decides either way.
+            """),
+        .section("vcard", \.vCard, directoryVCard, "Who says what of people's cards (XEP-0054), and with that of their pictures and of what they are found by."),
     ])
 
     static let directoryLogIn = ConfigurationMapping<ServerConfiguration.Directory.LogIn>([

@@ -20,10 +20,13 @@ struct DirectoryAssembly {
         let service: DirectoryService
         let accounts: DirectoryAccountSource
         let binding: BindPool
+        /// For single entries.
+        let entries: DirectoryClient
 
         func stop() async {
             await service.stop()
             await binding.close()
+            await entries.close()
         }
     }
 
@@ -47,7 +50,9 @@ struct DirectoryAssembly {
             let filter = try? LDAPFilter(entry.people.filter)
         else { throw Self.unchecked }
         let hasGroups = entry.groups.base != nil
-        let attributes = PersonAttributes.mirrored(others: rule.attributes + ["uid", "mail"] + (hasGroups ? DirectoryGroupAssembly.peopleAttributes : []))
+        let cards = entry.vCard.settings
+        let attributes = PersonAttributes.mirrored(
+            others: rule.attributes + ["uid", "mail"] + (hasGroups ? DirectoryGroupAssembly.peopleAttributes : []), hasPhotos: cards.hasPhotos)
         let mapping = PersonMapping(
             domain: domain, addresses: rule, lockMilliseconds: entry.lockDuration.map { Int64(clamping: $0.components.seconds) * 1_000 })
         let prepare: NamePreparation = { name in (try? DistinguishedName(name)).map { Array($0.normalized.utf8) } }
@@ -64,21 +69,29 @@ struct DirectoryAssembly {
         settings.removalsMax = entry.removalsMax
         settings.snapshot = SnapshotFile("\(folder)/directory-\(entry.domain).snapshot", SnapshotForm())
         var client = DirectoryClient.Settings()
-        client.identity = try identity(entry)
+        client.identity = try Self.identity(entry)
         let router = around.core.router
         let groups = try DirectoryGroupAssembly(entry: entry, domain: domain, people: people, attributes: attributes, prepare: prepare, folder: folder).keeping(
             DirectoryClient(servers, client, log: around.log), settings.detection, around)
+        let entries = DirectoryClient(servers, client, log: around.log)
+        around.core.directories.profiles.add(domain, people, cards, entries, log: around.log)
+        around.core.directories.passwords.add(
+            domain, .init(people, entry.passwordChange.way, entries, router, on: around.core.mailbox, log: around.log))
+        let delivery = ProfileDelivery(
+            domain, around.core.directories.profiles, router, on: around.core.mailbox, timers: around.core.pool.group.any(), log: around.log)
         let service = DirectoryService(
             domain, DirectoryClient(servers, client, log: around.log), people,
             AccountProvisioning(router, on: around.core.mailbox, time: around.core.time, adoptsLocalAccounts: entry.adoptsAccounts), router, settings,
-            groups: groups, time: around.core.time, timers: around.core.pool.group.any(), log: around.log)
+            groups: groups, profiles: delivery, passwords: around.core.directories.passwords, time: around.core.time, timers: around.core.pool.group.any(),
+            log: around.log)
         let binding = BindPool(servers, timers: around.core.pool.group.any())
         let simulation = try Self.simulation(folder, entry.iterations)
         let accounts = DirectoryAccountSource(
-            people, verifiers: entry.passwords.map(\.verifier), binding: binding, work: around.work, simulation: simulation,
+            people, verifiers: entry.passwords.map(\.verifier), binding: AdvisedBinding(binding, people, around.core.directories.passwords),
+            work: around.work, simulation: simulation,
             simulatedHash: entry.hashes.contains(.sha512) ? .sha512 : entry.hashes.contains(.sha256) ? .sha256 : .sha1,
             decoyName: "cn=\(SystemRandom().token()),\(base)")
-        return Assembled(service: service, accounts: accounts, binding: binding)
+        return Assembled(service: service, accounts: accounts, binding: binding, entries: entries)
     }
 
     private static func simulation(_ folder: String, _ iterations: Int) throws(CommandFailure) -> ScramSimulation {
@@ -89,23 +102,32 @@ struct DirectoryAssembly {
     }
 
     private func servers(of entry: ServerConfiguration.Directory, _ around: Surroundings) throws(CommandFailure) -> DirectoryServers {
+        let (addresses, dial) = try Self.addresses(of: entry, on: around.core.pool.group, log: around.log)
+        return DirectoryServers(addresses, dial, time: around.core.time, log: around.log)
+    }
+
+    /// Where the servers of a directory are, and how they are called.
+    static func addresses(
+        of entry: ServerConfiguration.Directory, on group: any EventLoopGroup, log: Logger
+    ) throws(CommandFailure) -> (addresses: [DirectoryAddress], dial: LDAPDial) {
         var settings = LDAPConnection.Settings()
         settings.connectTimeout = entry.connectTimeout.timeAmount
         settings.operationTimeout = entry.operationTimeout.timeAmount
         let certificate = entry.certificate.flatMap { chain in entry.key.map { DirectoryTLS.Certificate(chain: chain, key: $0) } }
         let dial = LDAPDial(
             settings, startTLS: entry.startTLS == .required ? .required : .off, tls: DirectoryTLS(authorities: entry.trustAnchors, certificate: certificate),
-            on: around.core.pool.group, log: around.log)
+            on: group, log: log)
         let addresses = entry.servers.compactMap { (try? LDAPURL($0)).flatMap { DirectoryAddress($0) } }
-        guard addresses.count == entry.servers.count, !addresses.isEmpty else { throw Self.unchecked }
+        guard addresses.count == entry.servers.count, !addresses.isEmpty else { throw unchecked }
         for address in addresses {
             guard let fault = dial.fault(of: address) else { continue }
             throw CommandFailure(.configuration, "directories: \(fault)", hint: "correct servers or start-tls of \(entry.domain)")
         }
-        return DirectoryServers(addresses, dial, time: around.core.time, log: around.log)
+        return (addresses, dial)
     }
 
-    private func identity(_ entry: ServerConfiguration.Directory) throws(CommandFailure) -> DirectoryIdentity {
+    /// As whom the server asks a directory.
+    static func identity(_ entry: ServerConfiguration.Directory) throws(CommandFailure) -> DirectoryIdentity {
         if entry.logIn.mechanism == .external { return .external }
         guard let name = entry.logIn.name, let file = entry.logIn.passwordFile else { return .anonymous }
         let secret = try SecretFile.read(file)
@@ -123,11 +145,11 @@ struct DirectoryAssembly {
     }
 
     /// Whoever loads a configuration checks it.
-    private static let unchecked = CommandFailure(.configuration, "an entry of directories is not complete", hint: "run 'martlet config check'")
+    static let unchecked = CommandFailure(.configuration, "an entry of directories is not complete", hint: "run 'martlet config check'")
 }
 
 extension ServerConfiguration.Directory.Verifier {
-    fileprivate var verifier: PasswordVerifier {
+    var verifier: PasswordVerifier {
         switch self {
         case .pbkdf2: .passwordHash
         case .scram: .publishedKeys
@@ -137,7 +159,7 @@ extension ServerConfiguration.Directory.Verifier {
 }
 
 extension ServerConfiguration.Directory.Following {
-    fileprivate var detection: ChangeDetection? {
+    var detection: ChangeDetection? {
         switch self {
         case .automatic: nil
         case .sync: .contentSync

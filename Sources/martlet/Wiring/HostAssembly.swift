@@ -20,6 +20,7 @@ struct HostAssembly {
     let uploads: Uploads
     let sharedLists: SharedListKeeper
     let sharedGroups: SharedGroupBook
+    let directories: DirectoryBooks
     /// `nil` where no files are relayed.
     var bytestreams: (any BytestreamRelay)?
 
@@ -64,13 +65,15 @@ struct HostAssembly {
             push: PushContent(includesSender: configuration.push.includesSender, includesBody: configuration.push.includesBody),
             services: items(of: domain), time: time, uptime: uptime, capabilities: capabilities,
             eventing: PersonalEventingSettings(configuration.pubsub), externalServices: try externalServices(),
-            registration: RegistrationSettings(configuration, passwords, at: domain.name), invitations: InvitationSettings(configuration, at: domain.name), derivation: derivation)
+            registration: RegistrationSettings(configuration, passwords, elsewhere: directories.passwords, at: domain.name),
+            invitations: InvitationSettings(configuration, at: domain.name), derivation: derivation)
         features.streamLimits = .init(
             bytesMax: configuration.limits.stanzaBytesMax, idleSeconds: configuration.idle.pingAfter.map { Int($0.components.seconds) })
         features.certificates = configuration.clientCertificates.isUserManaged && domain.clientCertificates != .off ? OwnCertificateInspection() : nil
         features.passwordWarning = .init(
-            passwordExpiry, notice: configuration.accounts.passwordWarningMilliseconds,
-            changesPasswords: configuration.accounts.changesPasswords && !configuration.isInDirectory(domain.name))
+            configuration.isInDirectory(domain.name) ? directories.passwords : passwordExpiry, notice: configuration.accounts.passwordWarningMilliseconds,
+            changesPasswords: features.registration.changesPasswords)
+        features.profiles = configuration.isInDirectory(domain.name) ? directories.profiles : nil
         features.outageStatus = domain.contacts.outage
         features.serverInformation = configuration.pubsub.service.publishesServerInformation ? configuration.pubsub(of: domain) : nil
         features.dataPolicy = statement(domain.dataPolicy)
@@ -243,7 +246,7 @@ extension RoomLimits {
 }
 
 extension RegistrationSettings {
-    init(_ configuration: ServerConfiguration, _ passwords: PasswordRules, at domain: String) {
+    init(_ configuration: ServerConfiguration, _ passwords: PasswordRules, elsewhere: any PasswordChanging, at domain: String) {
         self.init()
         self.passwords = passwords
         keys = configuration.keyPolicy
@@ -251,7 +254,8 @@ extension RegistrationSettings {
         // Who has an account there, and with which password, the directory says.
         accountsAreElsewhere = configuration.isInDirectory(domain)
         if accountsAreElsewhere {
-            changesPasswords = false
+            changesPasswords = configuration.changesPasswords(inDirectoryOf: domain)
+            passwordsElsewhere = changesPasswords ? elsewhere : nil
             return
         }
         let accounts = configuration.accounts

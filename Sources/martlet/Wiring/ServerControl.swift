@@ -175,7 +175,7 @@ actor ServerControl {
         let hosts = try HostAssembly(
             configuration: next, time: time, uptime: core.uptime, audit: logs.audit, occupantSecret: core.occupantSecret, roomCounters: core.roomCounters,
             capabilities: core.capabilities, derivation: core.derivation, passwords: try PasswordRules(next), passwordExpiry: core.passwordExpiry,
-            components: core.components, uploads: core.uploads, sharedLists: core.sharedLists, sharedGroups: core.sharedGroups,
+            components: core.components, uploads: core.uploads, sharedLists: core.sharedLists, sharedGroups: core.sharedGroups, directories: core.directories,
             bytestreams: core.bytestreams
         ).table()
         let components = try ComponentAssembly(configuration: next).settings

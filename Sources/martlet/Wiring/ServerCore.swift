@@ -1,5 +1,6 @@
 import Logging
 import MartletCore
+import MartletDirectory
 import MartletFeatures
 import MartletNetwork
 import MartletStorage
@@ -23,6 +24,7 @@ struct ServerCore: Sendable {
     let components: ComponentRegistry
     let sharedLists: SharedListKeeper
     let sharedGroups: SharedGroupBook
+    let directories: DirectoryBooks
     let bytestreams: (any BytestreamRelay)?
 
     struct Surroundings {
@@ -48,6 +50,7 @@ struct ServerCore: Sendable {
         let store = try openStore(configuration, surroundings)
         let (roomCounters, capabilities, components) = (RoomCounters(), CapabilityCache(), ComponentRegistry())
         let (sharedLists, sharedGroups) = (SharedListKeeper(time: surroundings.time), SharedGroupBook())
+        let directories = DirectoryBooks(time: surroundings.time)
         let passwordLifetime = PasswordLifetime(milliseconds: configuration.accounts.passwordLifetimeMilliseconds, time: surroundings.time)
         let (uploads, secret, hosts): (Uploads, [UInt8], HostTable)
         do throws(CommandFailure) {
@@ -59,7 +62,7 @@ struct ServerCore: Sendable {
                 configuration: configuration, time: surroundings.time, uptime: uptime, audit: surroundings.audit, occupantSecret: secret,
                 roomCounters: roomCounters, capabilities: capabilities, derivation: surroundings.derivation,
                 passwords: try PasswordRules(configuration), passwordExpiry: EmbeddedPasswordExpiry(store: store, lifetime: passwordLifetime),
-                components: components, uploads: uploads, sharedLists: sharedLists, sharedGroups: sharedGroups,
+                components: components, uploads: uploads, sharedLists: sharedLists, sharedGroups: sharedGroups, directories: directories,
                 bytestreams: surroundings.bytestreams
             ).table()
         } catch {
@@ -83,7 +86,7 @@ struct ServerCore: Sendable {
                 store: store, router: router, pool: pool, uptime: uptime, time: surroundings.time, occupantSecret: secret,
                 roomCounters: roomCounters, capabilities: capabilities, derivation: surroundings.derivation,
                 passwordLifetime: passwordLifetime, uploads: uploads, components: components, sharedLists: sharedLists,
-                sharedGroups: sharedGroups, bytestreams: surroundings.bytestreams)
+                sharedGroups: sharedGroups, directories: directories, bytestreams: surroundings.bytestreams)
         } catch {
             store.close()
             throw CommandFailure(error, in: configuration.server.dataFolder)
