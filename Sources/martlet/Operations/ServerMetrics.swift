@@ -93,6 +93,7 @@ package final class ServerMetrics: Sendable {
         registry.describe("martlet_peer_calls_failed", .counter, "Calls to other servers that came to nothing since the start.")
         registry.describe("martlet_peer_certificates", .counter, "Certificates of other servers that were revoked, or about which that is not known.")
         registry.describe("martlet_dialback_verifications", .counter, "Dialback keys of other servers that were asked about since the start.")
+        describeDirectories(in: registry)
         registry.describe("martlet_component_connected", .gauge, "1 while an external component is connected, else 0.")
         registry.describe("martlet_component_queued_bytes", .gauge, "What waits for a component.")
         registry.describe("martlet_component_stanzas", .counter, "Stanzas taken from a component and given to it since the start.")

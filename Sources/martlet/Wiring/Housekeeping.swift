@@ -3,12 +3,13 @@ import MartletCore
 import MartletFeatures
 import MartletNetwork
 import MartletStorage
+import MartletXMPP
 import NIOConcurrencyHelpers
 import NIOCore
 import ServiceLifecycle
 
 /// What the server does for itself every few seconds: sees whether the store answers, reserves names for messages, looks at its
-/// certificates and its disk, lets archives forget, forgets devices, looks after uploaded files, follows block lists, and sees to rooms that
+/// certificates, its disk and its directories, lets archives forget, forgets devices, looks after uploaded files, follows block lists, and sees to rooms that
 /// nobody has come back to and to occupants who are not there any more.
 final class Housekeeping: Service {
     static let interval = Duration.seconds(5)
@@ -35,14 +36,19 @@ final class Housekeeping: Service {
     private let logs: ServerLogs
     private let time: SystemClock
     private let dataFolder: String
+    private let directories: DirectoryHousekeeping
     // Once per turn, and for whoever asks for the server's health.
     private let state: NIOLockedValueBox<State>
 
-    init(_ core: ServerCore, _ certificates: CertificateStore, _ logs: ServerLogs, _ time: SystemClock, _ configuration: ServerConfiguration) {
+    init(
+        _ core: ServerCore, _ certificates: CertificateStore, _ logs: ServerLogs, _ time: SystemClock, _ configuration: ServerConfiguration,
+        _ directories: [BareJID: DirectoryAssembly.Assembled] = [:]
+    ) {
         self.core = core
         self.certificates = certificates
         self.logs = logs
         self.time = time
+        self.directories = DirectoryHousekeeping(directories, log: logs.server)
         dataFolder = configuration.server.dataFolder
         state = NIOLockedValueBox(
             State(
@@ -78,7 +84,7 @@ final class Housekeeping: Service {
 
     private func takeTurns() async {
         let start = time.monotonic
-        var (turns, retention, disk) = (0, ArchiveRetention(), DiskWatch())
+        var (turns, retention, disk, directories) = (0, ArchiveRetention(), DiskWatch(), self.directories)
         var expiry = CertificateExpiry(folder: dataFolder)
         // Beside the turns, so that the store is looked at and names are reserved in time, however many rooms there are.
         var hourly: Task<Void, Never>?
@@ -88,6 +94,7 @@ final class Housekeeping: Service {
             core.sharedLists.wake(core.router, on: core.mailbox)
             if turns % Self.minuteTurns == 0 {
                 lookAtDisk(&disk)
+                directories.lookAtContact()
                 let last = ghosts
                 ghosts = Task { [rooms] in
                     await last?.value
@@ -103,6 +110,7 @@ final class Housekeeping: Service {
                     if isClockBelieved {
                         await forgetInvitations()
                         await forgetDevices()
+                        await self.directories.deleteGone()
                         await lookAtMessages(since: start)
                     }
                     await lookAtUploads(expiring: isClockBelieved)

@@ -69,7 +69,7 @@ final class Server: Sendable {
             log: start.logs.server)
         let components = ComponentListenerService(listeners, componentService, on: core.pool)
         core.components.apply(try ComponentAssembly(configuration: configuration).settings)
-        let housekeeping = Housekeeping(core, certificates, start.logs, start.time, configuration)
+        let housekeeping = Housekeeping(core, certificates, start.logs, start.time, configuration, directories)
         let information = ServerInformationPublisher(core, federation, start.logs.server, start.time, configuration)
         let renewal = CertificateRenewal(challenges, on: core.pool.group, start.logs, start.time, configuration)
         let control = ServerControl(core, certificates, clients, federation, components, housekeeping, information, renewal, directories, start)
@@ -77,6 +77,7 @@ final class Server: Sendable {
         let isReady = NIOLockedValueBox(false)
         Self.addProbes(to: start.logs.registry, passwords, clients, isReady, core)
         start.logs.registry.addProbe { ServerMetrics.set(core.components.reports, in: $0) }
+        start.logs.registry.addProbe { ServerMetrics.set(directories.mapValues(\.service), in: $0) }
         if let federation { start.logs.registry.addProbe { ServerMetrics.set(federation, in: $0) } }
         if let bytestreams { start.logs.registry.addProbe { ServerMetrics.set(bytestreams, in: $0) } }
         let operations = Self.operations(start.logs.registry, housekeeping, isReady, core)
