@@ -4,7 +4,7 @@ public import MartletLDAP
 struct DirectoryCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "directory", abstract: "See how it stands with directories (LDAP), and prepare one.",
-        subcommands: [Status.self, Explain.self, Sync.self, PrintSchema.self])
+        subcommands: [Test.self, Status.self, Explain.self, Sync.self, PrintSchema.self])
 
     struct Status: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
