@@ -72,6 +72,16 @@ package enum FeedFault: Error, Hashable, Sendable {
     case tooManyEntries
 }
 
+extension FeedFault: CustomStringConvertible {
+    package var description: String {
+        switch self {
+        case .result(let code): "the server has ended the search with result \(code.rawValue)"
+        case .endedEarly: "the server has ended the search"
+        case .tooManyEntries: "it has more than \(FeedLimits.entriesMax) entries"
+        }
+    }
+}
+
 package enum FeedLimits {
     /// Entries of one search. Of each that a refresh mentions its UUID is remembered until the refresh is over.
     package static let entriesMax = 1_000_000

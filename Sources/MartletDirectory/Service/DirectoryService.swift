@@ -184,9 +184,7 @@ package actor DirectoryService {
         let words =
             switch end {
             case .failure(let failure): "\(failure)"
-            case .end(.fault(.result(let code))): "the server has ended the search with result \(code.rawValue)"
-            case .end(.fault(.endedEarly)): "the server has ended the search"
-            case .end(.fault(.tooManyEntries)): "it has more than \(FeedLimits.entriesMax) entries"
+            case .end(.fault(let fault)): "\(fault)"
             case .end(.connectionLost), .end(.stopped): "the connection was lost"
             }
         if fault != words { log.warning("the directory cannot be followed now", metadata: ["domain": "\(domain)", "reason": "\(words)"]) }
