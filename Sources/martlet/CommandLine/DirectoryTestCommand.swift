@@ -43,7 +43,7 @@ private struct DirectoryTestRun {
     init(_ entry: ServerConfiguration.Directory, on group: MultiThreadedEventLoopGroup, asJSON: Bool) throws(CommandFailure) {
         self.entry = entry
         isJSON = asJSON
-        let reach = try DirectoryAssembly.addresses(of: entry, on: group, log: Logger(label: "directory") { _ in SwiftLogNoOpLogHandler() })
+        let reach = try DirectoryAssembly.addresses(of: entry, "directories: \(entry.domain)", on: group, log: Logger(label: "directory") { _ in SwiftLogNoOpLogHandler() })
         addresses = reach.addresses
         trial = DirectoryTrial(try Self.question(entry), reach.dial)
     }

@@ -11,17 +11,13 @@ extension ConfigurationChecks {
                 report("\(path).domain", "this server does not host \(ConfigurationSource.shortened(entry.domain))")
             }
             if let owner = owners.updateValue(path, forKey: entry.domain) { report("\(path).domain", "\(entry.domain) is in the directory of \(owner) already") }
-            checkServers(of: entry, at: path)
-            checkLogIn(to: entry, at: path)
+            checkReach(entry, at: path)
             checkWritable(entry, at: path)
-            checkReadable(entry.trustAnchors, at: "\(path).trust-anchors", otherwise: "correct the path, or take the line out: then the authorities of this machine are believed")
-            checkReadable(entry.certificate, at: "\(path).certificate")
-            checkReadable(entry.key, at: "\(path).key")
         }
         checkDirectoryGroups()
     }
 
-    private mutating func checkServers(of entry: ServerConfiguration.Directory, at path: String) {
+    mutating func checkServers(of entry: some DirectoryReach, at path: String) {
         if entry.servers.isEmpty { report("\(path).servers", "there is no server", hint: "write one, such as ldaps://ldap.example.org") }
         for text in entry.servers {
             guard let url = try? LDAPURL(text), let address = url.address else { continue }
@@ -32,7 +28,7 @@ extension ConfigurationChecks {
         report("\(path).certificate", "a certificate and its key belong together", hint: "set certificate and key, or neither of them")
     }
 
-    private mutating func checkLogIn(to entry: ServerConfiguration.Directory, at path: String) {
+    mutating func checkLogIn(to entry: some DirectoryReach, at path: String) {
         let login = entry.logIn
         checkSecret(login.passwordFile, at: "\(path).log-in.password-file", otherwise: "it holds the password of this server in the directory, on one line")
         if login.mechanism == .external {

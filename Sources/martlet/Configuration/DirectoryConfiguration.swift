@@ -88,25 +88,6 @@ extension ConfigurationSchema {
         .value(
             "domain", \.domain, .domain, .restart, isRequired: true, example: "example.org",
             "The domain of this server whose accounts are in it, all of them and no others."),
-        .list(
-            "servers", \.servers, of: .directoryURL, .restart, counts: 0...16, example: "ldaps://ldap1.example.org",
-            """
-            Its servers, in the order in which they are tried: ldaps://host, ldap://host with start-tls, or ldapi:// with the path of a socket, each / of which is \
-            written %2F.
-            """),
-        .value(
-            "start-tls", \.startTLS, .choice, .restart,
-            "required: a connection to an ldap:// server is encrypted before anything else is said. off is for addresses of this machine only."),
-        .value(
-            "trust-anchors", \.trustAnchors, .optional(.path), .restart, example: "/etc/martlet/ldap-ca.pem",
-            "PEM file with the authorities that are believed about its servers' certificates. Without it, those of this machine. Relative to this file."),
-        .value(
-            "certificate", \.certificate, .optional(.path), .restart, example: "/etc/martlet/ldap-client.pem",
-            "PEM file with the certificate, and the chain behind it, that its servers are shown. Relative to this file."),
-        .value(
-            "key", \.key, .optional(.path), .restart, example: "/etc/martlet/ldap-client.key",
-            "PEM file with that certificate's private key. Relative to this file."),
-        .section("log-in", \.logIn, directoryLogIn, "How this server proves to the directory who it is. Its account there reads people and groups, and writes nothing."),
         .section("people", \.people, directoryPeople, "Which entries are people with an account."),
         .section("groups", \.groups, directoryGroups, "Groups, whose members are contacts of each other, or of others, without having asked."),
         .value(
@@ -132,8 +113,6 @@ extension ConfigurationSchema {
             """
             How changes are learnt. sync is content synchronization (RFC 4533), poll asks every 15 seconds. automatic takes sync if the server has it.
             """),
-        .value("connect-timeout", \.connectTimeout, .duration(.milliseconds(100)...(.seconds(60))), .restart, "How long a connection to a server may take to come about."),
-        .value("operation-timeout", \.operationTimeout, .duration(.milliseconds(100)...(.seconds(60))), .restart, "How long a server may take to answer."),
         .value(
             "stale-after", \.staleAfter, .duration(.seconds(60)...(.seconds(90 * 24 * 3_600))), .restart,
             "How long nobody is kept out although no server of the directory can be reached. After that nobody logs in; who is there stays."),
@@ -163,7 +142,8 @@ extension ConfigurationSchema {
             policy decides either way.
             """),
         .section("vcard", \.vCard, directoryVCard, "Who says what of people's cards (XEP-0054), and with that of their pictures and of what they are found by."),
-    ])
+    ]).with(
+        reach(logIn: "How this server proves to the directory who it is. Its account there reads people and groups, and writes nothing."), behind: "domain")
 
     static let directoryLogIn = ConfigurationMapping<ServerConfiguration.Directory.LogIn>([
         .value(

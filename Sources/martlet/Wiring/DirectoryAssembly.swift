@@ -44,7 +44,7 @@ struct DirectoryAssembly {
     }
 
     private func assemble(_ entry: ServerConfiguration.Directory, _ domain: BareJID, _ around: Surroundings) throws(CommandFailure) -> Assembled {
-        let servers = try servers(of: entry, around)
+        let servers = try Self.servers(of: entry, "directories: \(entry.domain)", time: around.core.time, on: around.core.pool.group, log: around.log)
         let folder = configuration.server.dataFolder
         guard let base = entry.people.base, let rule = try? AddressRule(parsing: entry.people.address.joined(separator: "|")),
             let filter = try? LDAPFilter(entry.people.filter)
@@ -101,14 +101,17 @@ struct DirectoryAssembly {
         }
     }
 
-    private func servers(of entry: ServerConfiguration.Directory, _ around: Surroundings) throws(CommandFailure) -> DirectoryServers {
-        let (addresses, dial) = try Self.addresses(of: entry, on: around.core.pool.group, log: around.log)
-        return DirectoryServers(addresses, dial, time: around.core.time, log: around.log)
+    /// - Parameter name: what the operator knows it by.
+    static func servers(
+        of entry: some DirectoryReach, _ name: String, time: any TimeSource, on group: any EventLoopGroup, log: Logger
+    ) throws(CommandFailure) -> DirectoryServers {
+        let (addresses, dial) = try addresses(of: entry, name, on: group, log: log)
+        return DirectoryServers(addresses, dial, time: time, log: log)
     }
 
     /// Where the servers of a directory are, and how they are called.
     static func addresses(
-        of entry: ServerConfiguration.Directory, on group: any EventLoopGroup, log: Logger
+        of entry: some DirectoryReach, _ name: String, on group: any EventLoopGroup, log: Logger
     ) throws(CommandFailure) -> (addresses: [DirectoryAddress], dial: LDAPDial) {
         var settings = LDAPConnection.Settings()
         settings.connectTimeout = entry.connectTimeout.timeAmount
@@ -121,13 +124,13 @@ struct DirectoryAssembly {
         guard addresses.count == entry.servers.count, !addresses.isEmpty else { throw unchecked }
         for address in addresses {
             guard let fault = dial.fault(of: address) else { continue }
-            throw CommandFailure(.configuration, "directories: \(fault)", hint: "correct servers or start-tls of \(entry.domain)")
+            throw CommandFailure(.configuration, "\(name): \(fault)", hint: "correct its servers or start-tls")
         }
         return (addresses, dial)
     }
 
     /// As whom the server asks a directory.
-    static func identity(_ entry: ServerConfiguration.Directory) throws(CommandFailure) -> DirectoryIdentity {
+    static func identity(_ entry: some DirectoryReach) throws(CommandFailure) -> DirectoryIdentity {
         if entry.logIn.mechanism == .external { return .external }
         guard let name = entry.logIn.name, let file = entry.logIn.passwordFile else { return .anonymous }
         let secret = try SecretFile.read(file)
