@@ -4,7 +4,7 @@ import MartletNetwork
 struct ConfigCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "config", abstract: "Check, show and reload the configuration.",
-        subcommands: [Check.self, Show.self, Example.self, Reload.self])
+        subcommands: [Check.self, Show.self, Example.self, Reload.self, Status.self, Export.self, Import.self])
 
     struct Check: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Say what is wrong with the configuration and with the certificates and trust anchors it names.")
@@ -59,12 +59,15 @@ struct ConfigCommand: AsyncParsableCommand {
     }
 
     struct Show: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Print every value with its origin: a default, a line of the file, or a variable.")
+        static let configuration = CommandConfiguration(abstract: "Print every value with its origin: a default, a line of the file, an entry of the directory, or a variable.")
         @OptionGroup var options: ConfigurationOption
         @Flag(help: "Leave out the defaults.") var set = false
+        @Flag(inversion: .prefixedNo, help: "Say where each value comes from.") var origin = true
 
         func run() async throws {
-            for setting in try options.load().settings where !set || setting.origin != .standard { Terminal.say(setting.description) }
+            for setting in try options.load().settings where !set || setting.origin != .standard {
+                Terminal.say(origin ? setting.description : setting.text)
+            }
         }
     }
 

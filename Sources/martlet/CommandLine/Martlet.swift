@@ -43,10 +43,26 @@ struct ConfigurationOption: ParsableArguments {
     /// As an absolute path.
     var file: String { FilePath.resolve(config ?? Terminal.environment["MARTLET_CONFIG"] ?? Self.standardFile, against: Terminal.folder) }
 
+    /// The file, with what a directory said last, if it says parts of the configuration.
+    ///
     /// - Parameter serves: whether certificates, secrets and the like are needed as well. A server whose secret is gone can be asked all the same.
     func load(serves: Bool = false) throws(CommandFailure) -> LoadedConfiguration {
+        let bootstrap = try bootstrap()
+        return try load(serves: serves, tree: try KeptTrees(dataFolder: bootstrap.server.dataFolder).latest(bootstrap.configurationDirectory))
+    }
+
+    func load(serves: Bool = false, tree: ConfigurationTree?) throws(CommandFailure) -> LoadedConfiguration {
         do throws(ConfigurationFailure) {
-            return try ConfigurationLoader.standard.load(file: file, environment: Terminal.environment, readsOthers: serves)
+            return try ConfigurationLoader.standard.load(file: file, environment: Terminal.environment, readsOthers: serves, tree: tree)
+        } catch {
+            throw CommandFailure(error)
+        }
+    }
+
+    /// What has to be known before a directory can be asked.
+    func bootstrap() throws(CommandFailure) -> ServerConfiguration {
+        do throws(ConfigurationFailure) {
+            return try ConfigurationLoader.standard.bootstrap(file: file, environment: Terminal.environment)
         } catch {
             throw CommandFailure(error)
         }

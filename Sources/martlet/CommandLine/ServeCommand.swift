@@ -12,7 +12,8 @@ struct ServeCommand: AsyncParsableCommand {
 
     func run() async throws {
         HeapSettings.apply()
-        let loaded = try options.load(serves: true)
+        let start = try await ConfigurationStart.load(file: options.file, environment: Terminal.environment)
+        let loaded = start.loaded
         try Self.refuseRoot(loaded.configuration)
         let time = SystemClock()
         let logs = try ServerLogs(loaded.configuration.log, time)
@@ -20,7 +21,7 @@ struct ServeCommand: AsyncParsableCommand {
         do {
             let server = try await Server.open(
                 .init(
-                    loaded: loaded, file: options.file, logs: logs, time: time,
+                    loaded: loaded, followed: start.followed, file: options.file, logs: logs, time: time,
                     notifier: SystemdNotifier(socketName: Terminal.environment["NOTIFY_SOCKET"]), openFiles: OpenFileLimit.raise()))
             try await server.run()
         } catch {

@@ -37,6 +37,7 @@ struct ConfigurationChecks {
         checkOAuth()
         checkKerberos()
         checkDirectories()
+        checkConfigurationDirectory()
         checkReadable(
             configuration.accounts.refusedPasswords, at: "accounts.refused-passwords",
             otherwise: "it is a file with a password on each line; take the line out if there is none")

@@ -49,7 +49,7 @@ package enum ConfigurationDocuments {
         - `martlet config example` prints a file with every key, its meaning and its default.
         - `martlet config check` says what is wrong with a file: place, what was found, what is expected. Unknown keys
           and values of the wrong type are errors, and all of them are reported. Nothing is guessed.
-        - `martlet config show` prints every value with its origin: the default, a line of the file or a variable.
+        - `martlet config show` prints every value with its origin: the default, a line of the file, an entry of a directory or a variable.
         - `martlet config reload`, or the signal SIGHUP, reads the file and the certificates again. A file with a
           mistake changes nothing. The column "Change" tells which values a reload applies and which wait for a restart.
 

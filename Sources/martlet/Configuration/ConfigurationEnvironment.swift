@@ -152,13 +152,7 @@ extension ConfigurationEnvironment.Override {
     fileprivate var source: ConfigurationSource {
         let origin = ConfigurationOrigin.environment(variable)
         guard isList else { return ConfigurationSource(content: value.isEmpty ? .nothing : .scalar(value), origin: origin) }
-        let items = value.split(separator: ",").map { ConfigurationSource(content: .scalar(Self.trimmed($0)), origin: origin) }
-        return ConfigurationSource(content: .list(items), origin: origin)
-    }
-
-    private static func trimmed(_ text: Substring) -> String {
-        let start = text.drop { $0 == " " }
-        return String(start.prefix(upTo: start.lastIndex { $0 != " " }.map(start.index(after:)) ?? start.startIndex))
+        return ConfigurationSource(content: .list(ConfigurationSource.items(writtenAs: value, origin)), origin: origin)
     }
 }
 

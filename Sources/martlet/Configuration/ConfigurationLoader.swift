@@ -32,9 +32,9 @@ package struct LoadedConfiguration: Sendable {
     }
 }
 
-/// Makes a configuration of a file and the environment.
+/// Makes a configuration of a file, a directory and the environment.
 ///
-/// Defaults come first, then the file, then the environment; what results is checked as a whole, and either everything is
+/// Defaults come first, then the file, then what a directory says, then the environment; what results is checked as a whole, and either everything is
 /// good or every problem is reported.
 package struct ConfigurationLoader: Sendable {
     /// Largest configuration file, in bytes.
@@ -57,17 +57,29 @@ package struct ConfigurationLoader: Sendable {
     /// - Parameters:
     ///   - file: path of the file; nil to use the defaults and the environment alone.
     ///   - readsOthers: whether the files that it names have to be good as well. Who serves nobody needs none of them.
+    ///   - tree: what a directory says besides.
     package func load(
-        file: String?, environment: [String: String] = [:], readsOthers: Bool = true
+        file: String?, environment: [String: String] = [:], readsOthers: Bool = true, tree: ConfigurationTree? = nil
     ) throws(ConfigurationFailure) -> LoadedConfiguration {
-        guard let file else { return try load(text: nil, folder: "", environment, readsOthers) }
-        let text: ConfigurationText
+        try load(text: try file.map { file throws(ConfigurationFailure) in try text(of: file) }, folder: file.map(FilePath.folder) ?? "", environment, tree, readsOthers)
+    }
+
+    /// What has to be known before a directory can be asked for the rest: how it is reached, and where this machine keeps its files. All else that the file says
+    /// may be of no use yet.
+    package func bootstrap(file: String, environment: [String: String] = [:]) throws(ConfigurationFailure) -> ServerConfiguration {
+        let text = try text(of: file)
+        let (configuration, reading) = try read(text, folder: FilePath.folder(of: file), environment, nil)
+        let errors = reading.problems.filter { problem in ["server", "configuration-directory"].contains { problem.path.hasPrefix($0) } }
+        guard errors.isEmpty else { throw ConfigurationFailure(Self.inOrder(errors)) }
+        return configuration
+    }
+
+    private func text(of file: String) throws(ConfigurationFailure) -> ConfigurationText {
         switch files.read(file, Self.fileBytesMax) {
-        case .success(let bytes): text = try Self.text(bytes, name: file)
+        case .success(let bytes): return try Self.text(bytes, name: file)
         case .failure(let fault):
             throw ConfigurationFailure([ConfigurationProblem(at: .wholeFile(file), path: "", "cannot be read: \(fault)")])
         }
-        return try load(text: text, folder: FilePath.folder(of: file), environment, readsOthers)
     }
 
     private static func text(_ bytes: [UInt8], name: String) throws(ConfigurationFailure) -> ConfigurationText {
@@ -84,22 +96,33 @@ package struct ConfigurationLoader: Sendable {
     }
 
     private func load(
-        text: ConfigurationText?, folder: String, _ environment: [String: String], _ readsOthers: Bool
+        text: ConfigurationText?, folder: String, _ environment: [String: String], _ tree: ConfigurationTree?, _ readsOthers: Bool
     ) throws(ConfigurationFailure) -> LoadedConfiguration {
-        var source = try text?.parse() ?? ConfigurationSource(content: .nothing, origin: .standard)
-        var reading = ConfigurationReading(text: text, context: ValueContext(folder: folder, addresses: addresses))
-        let misnamed = ConfigurationEnvironment.apply(environment, except: otherVariables, to: &source)
-        var configuration = ServerConfiguration()
-        ConfigurationSchema.root.read(source, at: "", into: &configuration, &reading)
+        let (configuration, reading) = try read(text, folder: folder, environment, tree)
         let loaded = LoadedConfiguration(
             configuration: configuration, origins: reading.origins, warnings: [], text: text)
         var checks = ConfigurationChecks(loaded, faulty: Set(reading.problems.map(\.path)), files: readsOthers ? files : nil)
         checks.run()
-        let problems = misnamed + reading.problems + checks.problems
+        let problems = reading.problems + checks.problems
         let errors = problems.filter { $0.severity == .error }
         guard errors.isEmpty else { throw ConfigurationFailure(Self.inOrder(errors)) }
         return LoadedConfiguration(
             configuration: configuration, origins: reading.origins, warnings: Self.inOrder(problems), text: text)
+    }
+
+    /// All that can be read, with what is wrong with single values.
+    private func read(
+        _ text: ConfigurationText?, folder: String, _ environment: [String: String], _ tree: ConfigurationTree?
+    ) throws(ConfigurationFailure) -> (ServerConfiguration, ConfigurationReading) {
+        var source = try text?.parse() ?? ConfigurationSource(content: .nothing, origin: .standard)
+        var reading = ConfigurationReading(text: text, context: ValueContext(folder: folder, addresses: addresses))
+        var layering = ConfigurationLayering()
+        if let tree { layering.lay(tree, over: &source) }
+        let misnamed = ConfigurationEnvironment.apply(environment, except: otherVariables, to: &source)
+        reading.report(misnamed + layering.problems)
+        var configuration = ServerConfiguration()
+        ConfigurationSchema.root.read(source, at: "", into: &configuration, &reading)
+        return (configuration, reading)
     }
 
     /// By line, what has none first.

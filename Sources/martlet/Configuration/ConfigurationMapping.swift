@@ -22,6 +22,9 @@ struct ConfigurationReading {
         problems.append(ConfigurationProblem(at: origin, path: path, message, hint: hint, sourceLine: line))
     }
 
+    /// What was found before.
+    mutating func report(_ found: [ConfigurationProblem]) { problems += found.prefix(Self.problemsMax - problems.count) }
+
     mutating func note(_ origin: ConfigurationOrigin, at path: String) {
         guard origin != .standard else { return }
         origins[path] = origin

@@ -6,6 +6,8 @@ package enum ConfigurationOrigin: Sendable, Hashable, CustomStringConvertible {
     case file(String, line: Int, column: Int)
     /// About the file as a whole.
     case wholeFile(String)
+    /// The name of the entry.
+    case directory(String)
     /// The name of the variable.
     case environment(String)
 
@@ -14,6 +16,7 @@ package enum ConfigurationOrigin: Sendable, Hashable, CustomStringConvertible {
         case .standard: "default"
         case .file(let name, let line, _): "\(name):\(line)"
         case .wholeFile(let name): name
+        case .directory(let name): ConfigurationProblem.printable(name)
         case .environment(let name): name
         }
     }
@@ -54,7 +57,7 @@ package struct ConfigurationProblem: Error, Sendable, Hashable {
     package var file: String? {
         switch origin {
         case .file(let name, _, _), .wholeFile(let name): name
-        case .standard, .environment: nil
+        case .standard, .directory, .environment: nil
         }
     }
 
@@ -77,7 +80,7 @@ extension ConfigurationProblem: CustomStringConvertible {
             case .standard: nil
             case .file(let name, let line, let column): "\(name):\(line):\(column)"
             case .wholeFile(let name): name
-            case .environment(let name): name
+            case .directory, .environment: origin.description
             }
         let text = ([place, severity.rawValue, path.isEmpty ? nil : path].compactMap { $0 } + [message]).joined(separator: ": ")
         return hint.map { "\(text) (\($0))" } ?? text

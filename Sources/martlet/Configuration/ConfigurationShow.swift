@@ -5,7 +5,8 @@ package struct ConfigurationSetting: Sendable, Hashable, CustomStringConvertible
     package let value: String?
     package let origin: ConfigurationOrigin
 
-    package var description: String { "\(path): \(value ?? "(not set)")  # \(origin)" }
+    package var text: String { "\(path): \(value ?? "(not set)")" }
+    package var description: String { "\(text)  # \(origin)" }
 }
 
 extension LoadedConfiguration {

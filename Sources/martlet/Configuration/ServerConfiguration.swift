@@ -26,6 +26,7 @@ package struct ServerConfiguration: ConfigurationSection {
     package var clientCertificates = ClientCertificates()
     package var oauth: [OAuthIssuer] = []
     package var directories: [Directory] = []
+    package var configurationDirectory = ConfigurationDirectory()
     package var kerberos = Kerberos()
     package var accounts = Accounts()
     package var storage = Storage()

@@ -46,6 +46,7 @@ package enum ControlOrder: Codable, Hashable, Sendable {
     case closeSessions(of: String)
     case logLevel(String)
     case reload
+    case configuration
     case components
     case directory(DirectoryOrder)
     case accounts(domain: String?, after: String?)
@@ -175,6 +176,7 @@ package enum ControlResponse: Codable, Hashable, Sendable {
     /// Whether all went well.
     case diagnosed(Bool)
     case reloaded(ReloadReport)
+    case configuration(ConfigurationReport)
     case refused(status: Int32, message: String, hint: String?)
 
     package init(_ failure: CommandFailure) {

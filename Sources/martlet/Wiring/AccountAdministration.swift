@@ -43,7 +43,7 @@ struct AccountAdministration: Sendable {
         case .device(let order): return try await DeviceAdministration(core: core, folder: folder).answer(order, by: by)
         case .certificate(let order): return try await AccountCertificateAdministration(core: core, folder: folder).answer(order, by: by)
         case .upload(let order): return try await UploadAdministration(core: core, folder: folder).answer(order, by: by)
-        case .status, .sessions, .closeSessions, .logLevel, .reload, .federation, .components, .directory, .login: return nil
+        case .status, .sessions, .closeSessions, .logLevel, .reload, .configuration, .federation, .components, .directory, .login: return nil
         }
         return .done
     }

@@ -20,6 +20,8 @@ final class Server: Sendable {
 
     struct Start: Sendable {
         var loaded: LoadedConfiguration
+        /// What a directory says of it.
+        var followed: ConfigurationStart.Followed?
         var file: String?
         var logs: ServerLogs
         var time: SystemClock
@@ -74,6 +76,7 @@ final class Server: Sendable {
         let renewal = CertificateRenewal(challenges, on: core.pool.group, start.logs, start.time, configuration)
         let control = ServerControl(core, certificates, clients, federation, components, housekeeping, information, renewal, directories, start)
         await renewal.begin { await control.certificateIssued() }
+        let follower = try await control.makeFollower(of: start.followed, on: core.pool.group)
         let isReady = NIOLockedValueBox(false)
         Self.addProbes(to: start.logs.registry, passwords, clients, isReady, core)
         start.logs.registry.addProbe { ServerMetrics.set(core.components.reports, in: $0) }
@@ -97,6 +100,7 @@ final class Server: Sendable {
             throw CommandFailure(error, start.loaded)
         }
         try await socket.start()
+        await follower?.begin()
         self.start = start
         self.core = core
         self.federation = federation
@@ -108,7 +112,7 @@ final class Server: Sendable {
         self.directories = Array(directories.values)
         // They stop in the opposite order: first no new clients and the end of those that are there.
         services = [
-            housekeeping, information, renewal, OpenService(stop: operations.stop), OpenService(stop: socket.stop),
+            housekeeping, information, renewal, OpenService(stop: operations.stop), OpenService(stop: socket.stop), OpenService { await follower?.stop() },
             OpenService {
                 await peers?.stopAccepting()
                 await components.stopAccepting()

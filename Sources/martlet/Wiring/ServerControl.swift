@@ -5,6 +5,7 @@ import MartletNetwork
 import MartletStorage
 import MartletXMPP
 import NIOConcurrencyHelpers
+import NIOCore
 
 /// Answers what commands ask of the running server, one order that changes something at a time.
 actor ServerControl {
@@ -25,6 +26,9 @@ actor ServerControl {
     /// What is in force: of values that need a restart, those of the start.
     private var loaded: LoadedConfiguration
     private var configuration: ServerConfiguration
+    /// What a directory says of it.
+    private var tree: ConfigurationTree?
+    private var follower: ConfigurationFollower?
     private var isReloading = false
     // Written by a reload, read once at the end by a thread that cannot wait.
     private let currentStopTimeout: NIOLockedValueBox<Duration>
@@ -50,6 +54,7 @@ actor ServerControl {
         startSeconds = start.time.wallSeconds
         loaded = start.loaded
         configuration = start.loaded.configuration
+        tree = start.followed?.tree
         currentStopTimeout = NIOLockedValueBox(start.loaded.configuration.server.stopTimeout)
     }
 
@@ -76,6 +81,7 @@ actor ServerControl {
         case .directory(let order): return try await DirectoryControl(directories: directories).answer(order)
         case .login(let question): return try await LoginExplainer(core: core, clients: clients, loaded: loaded).answer(question)
         case .reload: return .reloaded(try await reload(by: by))
+        case .configuration: return .configuration(await configurationReport)
         case .federation(let order):
             return try await FederationControl(service: federation, domains: configuration.allDomains, audit: logs.audit).answer(order, by: by) {
                 tell(.step($0))
@@ -142,7 +148,9 @@ actor ServerControl {
     }
 
     /// Reads configuration and certificates anew. Everything is checked before anything is changed; open streams stay as they are (P15).
-    private func reload(by: String) async throws(CommandFailure) -> ReloadReport {
+    ///
+    /// - Parameter fresh: what a directory says now, if that is why; else it says what it said before.
+    private func reload(by: String, _ fresh: ConfigurationTree? = nil) async throws(CommandFailure) -> ReloadReport {
         guard !isReloading else { throw CommandFailure(.temporary, "a reload is under way") }
         isReloading = true
         notifier.reloading()
@@ -153,19 +161,47 @@ actor ServerControl {
         // Also after it was moved away, whatever else is wrong.
         logs.output.reopen()
         do throws(CommandFailure) {
-            return try await apply(try load(), by: by)
+            let loaded = try load(fresh ?? tree)
+            if fresh != nil, let refusal = LockOut.refusal(of: loaded, inPlaceOf: configuration) { throw CommandFailure(.configuration, refusal.description) }
+            let report = try await apply(loaded, by: by)
+            // Its turn comes when this one is over.
+            if let fresh { tree = fresh } else if let follower { Task { await follower.reconsider() } }
+            return report
         } catch {
             logs.server.error("the reload changed nothing", metadata: ["by": "\(by)", "why": "\(error.message)"])
             throw error
         }
     }
 
-    private func load() throws(CommandFailure) -> LoadedConfiguration {
+    private func load(_ tree: ConfigurationTree?) throws(CommandFailure) -> LoadedConfiguration {
         do throws(ConfigurationFailure) {
-            return try ConfigurationLoader.standard.load(file: file, environment: ProcessInfo.processInfo.environment)
+            return try ConfigurationLoader.standard.load(file: file, environment: ProcessInfo.processInfo.environment, tree: tree)
         } catch {
             for problem in error.problems { logs.server.error("mistake in the configuration", metadata: ["at": "\(problem.summary)"]) }
             throw CommandFailure(.configuration, error.description, hint: "the server goes on with what it had")
+        }
+    }
+
+    // MARK: The directory
+
+    /// Who follows what a directory says of the configuration; `nil` if none does.
+    func makeFollower(of followed: ConfigurationStart.Followed?, on group: any EventLoopGroup) throws(CommandFailure) -> ConfigurationFollower? {
+        guard let followed, let assembly = ConfigurationDirectoryAssembly(configuration) else { return nil }
+        follower = try ConfigurationFollower(
+            followed, assembly, self, dataFolder: configuration.server.dataFolder, time: time, on: group, log: logs.server)
+        return follower
+    }
+
+    /// Puts into force what a directory says now, as a reload does with the file.
+    func apply(_ tree: ConfigurationTree) async -> TreeOutcome {
+        guard !isReloading else { return .busy }
+        do throws(CommandFailure) { return .applied(try await reload(by: "directory", tree)) } catch { return .refused(error.message) }
+    }
+
+    private var configurationReport: ConfigurationReport {
+        get async {
+            let waiting = ConfigurationDifference(from: configuration, to: loaded.configuration).changes
+            return ConfigurationReport(file: file ?? "", tree: await follower?.report, needingRestart: waiting.map(\.description))
         }
     }
 

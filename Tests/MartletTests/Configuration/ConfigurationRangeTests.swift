@@ -136,6 +136,8 @@ struct ConfigurationRangeTests {
         KeyRange("directories[0].lock-duration", ["1s", "366d"], not: ["999ms", "367d"]),
         KeyRange("directories[0].keep-gone", ["1h", "3650d"], not: ["59m", "3651d"]),
         KeyRange("directories[0].removals-max", ["1", "100"], not: ["0", "101"]),
+        KeyRange("configuration-directory.connect-timeout", ["100ms", "60s"], not: ["99ms", "61s"]),
+        KeyRange("configuration-directory.operation-timeout", ["100ms", "60s"], not: ["99ms", "61s"]),
         KeyRange("oauth[0].leeway", ["0s", "5m"], not: ["-1s", "301s"]),
         KeyRange("oauth[0].introspection.remember", ["0s", "60s"], not: ["-1s", "61s"]),
         KeyRange("people-page.session-lifetime", ["5m", "30d"], not: ["299s", "721h"]),

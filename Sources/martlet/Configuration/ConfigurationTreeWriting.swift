@@ -1,0 +1,89 @@
+package import MartletLDAP
+
+/// Writes a configuration as the entries of a tree: the other way round than ``ConfigurationLayering`` reads them. Defaults are left out, and so is what a
+/// directory may not say (``MachineKeys``).
+package struct ConfigurationTreeWriting {
+    private var entries: [LDAPEntry] = []
+    private var written: Set<DistinguishedName>
+
+    private init(base: DistinguishedName) { written = [base] }
+
+    /// - Throws: a ``CommandFailure`` if an item of a list has a comma in it, which separates items.
+    package static func tree(of configuration: ServerConfiguration, base: DistinguishedName) throws(CommandFailure) -> ConfigurationTree {
+        var writing = ConfigurationTreeWriting(base: base)
+        let settings = try writing.settings(ConfigurationSchema.keys, ConfigurationSchema.root.show(configuration), at: "", below: base)
+        writing.append(base, "martletServer", settings)
+        return ConfigurationTree(writing.entries, base: base)
+    }
+
+    /// Adds the entries below one, and returns the settings of its own.
+    ///
+    /// - Parameters:
+    ///   - path: of the mapping in the schema.
+    ///   - prefix: of the mapping's keys in the entry.
+    private mutating func settings(
+        _ keys: [ConfigurationKey], _ fields: [ShownField], at path: String, prefix: String = "", below name: DistinguishedName, except identity: String? = nil
+    ) throws(CommandFailure) -> [String] {
+        var settings: [String] = []
+        // Both are of one schema, so that keys and fields correspond.
+        for (key, field) in zip(keys, fields) where key.name != identity {
+            let keyPath = path.isEmpty ? key.name : "\(path).\(key.name)"
+            guard MachineKeys.refusal(of: keyPath) == nil else { continue }
+            switch (key.form, field.value) {
+            case (.section(let inner), .section(let fields)):
+                settings += try self.settings(inner, fields, at: keyPath, prefix: "\(prefix)\(key.name).", below: name.child(key.name))
+            case (.entries(let inner, _), .entries(let items)):
+                if field.value != key.standard { try addItems(items, inner, at: keyPath, below: name.child(key.name)) }
+            case (_, .scalar(let text)):
+                if field.value != key.standard { settings.append("\(prefix)\(key.name)=\(text)") }
+            case (_, .list(let texts)):
+                if field.value != key.standard { settings.append("\(prefix)\(key.name)=\(try Self.list(texts, keyPath))") }
+            case (_, .unset), (_, .section), (_, .entries): break
+            }
+        }
+        return settings
+    }
+
+    private static func list(_ texts: [String], _ path: String) throws(CommandFailure) -> String {
+        if let text = texts.first(where: { $0.contains(",") }) {
+            throw CommandFailure(.data, "\(path): \(ConfigurationSource.shortened(text)) has a comma in it, and cannot be written in a directory")
+        }
+        return texts.joined(separator: ",")
+    }
+
+    private mutating func addItems(
+        _ items: [ShownEntry], _ keys: [ConfigurationKey], at path: String, below name: DistinguishedName
+    ) throws(CommandFailure) {
+        addContainer(name)
+        let named = ConfigurationLayering.names[path]
+        let identity = named ?? (keys.contains { $0.name == "name" } ? "name" : nil)
+        let names = items.map(\.identity)
+        // Without a number they would be in the order of their names.
+        let isNumbered = named == nil || names != names.sorted()
+        for (index, item) in items.enumerated() {
+            let own = name.child(isNumbered ? "{\(10 * (index + 1))}\(item.identity)" : item.identity)
+            // What is below it has it already.
+            written.insert(own)
+            append(own, Self.classes[path] ?? "martletConfigEntry", try settings(keys, item.fields, at: path, below: own, except: identity))
+        }
+    }
+
+    private static let classes = ["domains": "martletDomain", "peers": "martletPeer"]
+
+    /// An entry that only holds others, with those above it that there are not yet.
+    private mutating func addContainer(_ name: DistinguishedName) {
+        guard written.insert(name).inserted else { return }
+        if let parent = name.parent { addContainer(parent) }
+        append(name, "martletConfigEntry", [])
+    }
+
+    private mutating func append(_ name: DistinguishedName, _ objectClass: String, _ settings: [String]) {
+        guard let own = name.relativeName?.ordered.first else { return }
+        let values = settings.isEmpty ? [] : [LDAPAttribute("martletSetting", strings: settings)]
+        entries.append(LDAPEntry(name.description, [LDAPAttribute("objectClass", objectClass), LDAPAttribute(own.type, [own.value])] + values))
+    }
+}
+
+extension DistinguishedName {
+    fileprivate func child(_ name: String) -> DistinguishedName { child(RelativeDistinguishedName("cn", name)) }
+}

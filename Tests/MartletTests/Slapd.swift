@@ -1,0 +1,1 @@
+../MartletDirectoryTests/Slapd.swift
