@@ -7,6 +7,51 @@ import NIOCore
 import NIOPosix
 import Testing
 
+@Suite("Entries that are followed, without a directory")
+struct SubtreeEntriesTests {
+    private func entry(_ name: String, _ value: String = "") -> LDAPEntry { LDAPEntry("cn=\(name),dc=example", [LDAPAttribute("cn", value)]) }
+
+    /// Whether something has changed, of each.
+    private func applied(_ effects: [FeedEffect], to entries: inout SubtreeEntries) -> [Bool] {
+        var changes: [Bool] = []
+        for effect in effects { changes.append(entries.apply(effect)) }
+        return changes
+    }
+
+    @Test("an entry that comes, looks different, or goes is a change; one that is as it was is none")
+    func changes() {
+        var entries = SubtreeEntries()
+        let (one, two, three) = (EntryUUID.number(1), EntryUUID.number(2), EntryUUID.number(3))
+        let first = applied(
+            [
+                .change(.entry(one, entry("a"))), .change(.entry(one, entry("a"))), .change(.entry(one, entry("a", "x"))), .change(.entry(two, entry("b"))),
+                .change(.entry(three, entry("c"))), .change(.gone(two)), .change(.gone(two)), .keepCookie([1]),
+            ], to: &entries)
+        #expect(first == [true, false, true, true, true, true, false, false])
+        #expect(Set(entries.all) == [entry("a", "x"), entry("c")])
+        let second = applied([.change(.goneNamed("CN=C, DC=example")), .change(.goneNamed("cn=nobody")), .refreshed(RefreshEnd(there: [])), .refreshed(RefreshEnd(there: []))], to: &entries)
+        #expect(second == [true, false, true, false])
+        #expect(entries.all.isEmpty)
+    }
+
+    @Test("so many entries, and so many octets of them, are not too large; more are")
+    func bounds() {
+        var many = SubtreeEntries()
+        for number in 1...FollowedSubtree.entriesMax { _ = many.apply(.change(.entry(EntryUUID.number(number), LDAPEntry("cn=x")))) }
+        #expect(!many.isTooLarge)
+        _ = many.apply(.change(.entry(EntryUUID.number(FollowedSubtree.entriesMax + 1), LDAPEntry("cn=x"))))
+        #expect(many.isTooLarge)
+        var long = SubtreeEntries()
+        let value = String(repeating: "x", count: FollowedSubtree.bytesMax - "cn=a,dc=example".utf8.count - "cn".utf8.count)
+        _ = long.apply(.change(.entry(EntryUUID.number(1), entry("a", value))))
+        #expect(!long.isTooLarge)
+        _ = long.apply(.change(.entry(EntryUUID.number(1), entry("a", value + "x"))))
+        #expect(long.isTooLarge)
+        _ = long.apply(.change(.gone(EntryUUID.number(1))))
+        #expect(!long.isTooLarge)
+    }
+}
+
 @Suite("Entries that are followed as a whole", .serialized, .enabled(if: Slapd.isInstalled, Slapd.isMissing), .timeLimit(.minutes(2)))
 struct FollowedSubtreeTests {
     private static let base = "cn=martlet,dc=example,dc=org"

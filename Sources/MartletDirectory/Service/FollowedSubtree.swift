@@ -142,15 +142,17 @@ package actor FollowedSubtree {
 }
 
 /// Entries that are followed. Pure.
-struct SubtreeEntries {
+package struct SubtreeEntries: Sendable {
     private var entries: [EntryUUID: LDAPEntry] = [:]
     private var byteCount = 0
 
-    var all: [LDAPEntry] { Array(entries.values) }
-    var isTooLarge: Bool { entries.count > FollowedSubtree.entriesMax || byteCount > FollowedSubtree.bytesMax }
+    package init() {}
+
+    package var all: [LDAPEntry] { Array(entries.values) }
+    package var isTooLarge: Bool { entries.count > FollowedSubtree.entriesMax || byteCount > FollowedSubtree.bytesMax }
 
     /// - Returns: whether anything has changed.
-    mutating func apply(_ effect: FeedEffect) -> Bool {
+    package mutating func apply(_ effect: FeedEffect) -> Bool {
         switch effect {
         case .change(.entry(let uuid, let entry)): return set(uuid, entry)
         case .change(.gone(let uuid)): return set(uuid, nil)

@@ -5,8 +5,8 @@ package import NIOCore
 package struct ConfigurationGate: Hashable, Sendable {
     /// How long nothing may change.
     package static let quietTime = TimeAmount.seconds(2)
-    /// How long changes may go on before they are looked at all the same.
-    package static let patience = TimeAmount.seconds(30)
+    /// How long changes may go on before they are looked at all the same: longer than an import takes, so that nothing half done is.
+    package static let patience = TimeAmount.minutes(10)
 
     private enum State: Hashable {
         case settled

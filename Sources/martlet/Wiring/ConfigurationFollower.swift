@@ -101,8 +101,10 @@ actor ConfigurationFollower {
     private func settle() {
         gate.settle(version: judged.version)
         timer?.cancel()
+        guard judged == inForce, refusal != nil else { return }
         // What a start could not ask for is what is in force.
-        if judged == inForce { refusal = nil }
+        refusal = nil
+        log.notice("the directory says what is in force", metadata: ["version": "\(inForce.versionText)"])
     }
 
     private func lookWhenDue() {

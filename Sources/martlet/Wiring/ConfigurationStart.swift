@@ -23,16 +23,25 @@ struct ConfigurationStart: Sendable {
             throw CommandFailure(error)
         }
         guard let assembly = ConfigurationDirectoryAssembly(bootstrap) else { return ConfigurationStart(loaded: try loaded(file, environment, nil), followed: nil) }
-        let kept = try KeptTrees(dataFolder: bootstrap.server.dataFolder).latest(bootstrap.configurationDirectory)
-        let before = kept.flatMap { try? loaded(file, environment, $0) }
+        // It is missed only if the directory is.
+        let keeping = kept(bootstrap)
+        let before = (try? keeping.get()).flatMap { try? loaded(file, environment, $0) }
         do throws(CommandFailure) {
             let tree = try await read(assembly)
             let loaded = try loaded(file, environment, tree)
             if let refusal = LockOut.refusal(of: loaded, inPlaceOf: before?.configuration) { throw CommandFailure(.configuration, refusal.description) }
             return ConfigurationStart(loaded: loaded, followed: Followed(tree: tree, trouble: nil))
         } catch {
-            guard let kept else { throw error }
+            guard let kept = try keeping.get() else { throw error }
             return ConfigurationStart(loaded: try loaded(file, environment, kept), followed: Followed(tree: kept, trouble: error.message))
+        }
+    }
+
+    private static func kept(_ bootstrap: ServerConfiguration) -> Result<ConfigurationTree?, CommandFailure> {
+        do throws(CommandFailure) {
+            return .success(try KeptTrees(dataFolder: bootstrap.server.dataFolder).latest(bootstrap.configurationDirectory))
+        } catch {
+            return .failure(error)
         }
     }
 
