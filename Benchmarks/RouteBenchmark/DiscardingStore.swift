@@ -81,6 +81,10 @@ final class DiscardingStore: Store {
     func device(_ id: DeviceID, of account: AccountID) async throws(StoreError) -> StoredDevice? { nil }
     func linkedAccounts(after: BareJID?, limit: Int) async throws(StoreError) -> [LinkedAccount] { [] }
     func directoryLink(of account: BareJID) async throws(StoreError) -> DirectoryLink? { nil }
+    func rosterNotes(domain: String, after: UInt64, limit: Int) async throws(StoreError) -> [RosterNote] { [] }
+    func rosterNotes(of account: BareJID) async throws(StoreError) -> [RosterNote] { [] }
+    func rosterNoteCount(domain: String) async throws(StoreError) -> Int { 0 }
+    func onRosterNote(_ handler: @escaping @Sendable () -> Void) {}
     func certificates(of account: AccountID) async throws(StoreError) -> [AccountCertificate] { [] }
     func holders(of certificate: CertificateFingerprint, domain: String, limit: Int) async throws(StoreError) -> [BareJID] { [] }
     func sharedLists() async throws(StoreError) -> [StoredSharedList] { [] }

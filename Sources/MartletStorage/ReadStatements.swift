@@ -21,6 +21,7 @@ final class ReadStatements {
     private let applicationPasswords: ApplicationPasswordReads
     let certificates: AccountCertificateReads
     let directoryLinks: DirectoryLinkReads
+    let rosterNotes: RosterNoteReads
     private let slice: ArchiveSearch.Slice
 
     /// Up to where an owner's archive has forgotten, and the last view in there.
@@ -44,6 +45,7 @@ final class ReadStatements {
         applicationPasswords = try ApplicationPasswordReads(connection)
         certificates = try AccountCertificateReads(connection)
         directoryLinks = try DirectoryLinkReads(connection)
+        rosterNotes = try RosterNoteReads(connection)
         accountNumber = try connection.prepare("SELECT id FROM account WHERE domainpart = $1 AND localpart = $2")
         standing = try connection.prepare("SELECT enabled, admin FROM account WHERE id = $1")
         rosterItems = try connection.prepare(

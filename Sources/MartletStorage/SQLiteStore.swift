@@ -373,6 +373,20 @@ extension SQLiteStore {
         try await read { statements throws(SQLError) in try statements.directoryLinks.link(of: account) }
     }
 
+    package func rosterNotes(domain: String, after: UInt64, limit: Int) async throws(StoreError) -> [RosterNote] {
+        try await read { statements throws(SQLError) in try statements.rosterNotes.notes(domain: domain, after: after, limit: limit) }
+    }
+
+    package func rosterNotes(of account: BareJID) async throws(StoreError) -> [RosterNote] {
+        try await read { statements throws(SQLError) in try statements.rosterNotes.notes(of: account) }
+    }
+
+    package func rosterNoteCount(domain: String) async throws(StoreError) -> Int {
+        try await read { statements throws(SQLError) in try statements.rosterNotes.count(domain: domain) }
+    }
+
+    package func onRosterNote(_ handler: @escaping @Sendable () -> Void) { writer.addNoteHandler(handler) }
+
     package func credentials(of address: BareJID) async throws(StoreError) -> StoredIdentity? {
         try await read { statements throws(SQLError) in try statements.identity(of: address) }
     }

@@ -70,6 +70,7 @@ final class StoreWriter: @unchecked Sendable {
     private let refused = NIOLockedValueBox<[UInt64: StoreError]>([:])
     private let hasRefused = Atomic<Bool>(false)
     private let handlers = NIOLockedValueBox<[@Sendable () -> Void]>([])
+    private let noteHandlers = NIOLockedValueBox<[@Sendable () -> Void]>([])
     private let limits: Limits
     private let time: any TimeSource
     private let logger: Logger
@@ -84,6 +85,8 @@ final class StoreWriter: @unchecked Sendable {
     private let index: LogIndex
     private var failure: StoreError?
     private var isFull = false
+    /// Something was noted of which nobody was told yet.
+    private var hasRosterNotes = false
     private var lastCommit = NIODeadline.distantPast
     /// An array whose submits are settled: the next ones to arrive find room in it.
     private var spare: [Submit] = []
@@ -173,6 +176,8 @@ final class StoreWriter: @unchecked Sendable {
     }
 
     func addHandler(_ handler: @escaping @Sendable () -> Void) { handlers.withLockedValue { $0.append(handler) } }
+    /// Of who wants to know of notes about rosters.
+    func addNoteHandler(_ handler: @escaping @Sendable () -> Void) { noteHandlers.withLockedValue { $0.append(handler) } }
 
     /// The thread publishes what is settled and then looks at what is expected; here it is the other way round. So one of
     /// the two sees the other's.
@@ -291,6 +296,8 @@ final class StoreWriter: @unchecked Sendable {
         onSettled(turn.settles)
         let isExpected = turn.settles > before && expectedSequence.load(ordering: .sequentiallyConsistent) > before
         if isExpected || turn.runsHandlers { handlers.withLockedValue { $0 }.forEach { $0() } }
+        if hasRosterNotes { noteHandlers.withLockedValue { $0 }.forEach { $0() } }
+        hasRosterNotes = false
         for (submit, outcome) in zip(turn.submits, outcomes) { submit.done?(outcome) }
         turn.refusals.forEach { $0() }
     }
@@ -356,6 +363,7 @@ final class StoreWriter: @unchecked Sendable {
         for owner in effects.movedCursors { index.cursorMoved(of: owner) }
         if effects.deletesOwners { index.ownerDeleted() }
         if effects.deletedWords > 0 { index.wordsReplaced(effects.deletedWords) }
+        hasRosterNotes = hasRosterNotes || effects.hasRosterNotes
     }
 
     private func succeeded(_ outcomes: [Result<Void, StoreError>], since start: NIODeadline) -> [Result<Void, StoreError>] {
@@ -454,7 +462,9 @@ extension Write {
         case .certificate(.add(_, let certificate, _)): row + certificate.content.count
         case .sharedList(.replace(let list)): row + row * list.entries.count
         case .sharedList(.change(_, let added, let removed, _)): row + row * (added.count + removed.count)
-        case .report(.remove), .sharedList(.forget), .rosterRemoval, .cursor, .archiveFloor, .archiveFloors, .lastActivity, .idCeiling, .account, .invitation, .upload,
+        case .rosterCopy(.domains(let domains)): row + row * domains.count
+        case .rosterCopy(.settled), .report(.remove), .sharedList(.forget),
+            .rosterRemoval, .cursor, .archiveFloor, .archiveFloors, .lastActivity, .idCeiling, .account, .invitation, .upload,
             .device, .certificate(.remove), .room(.removeAffiliation), .room(.delete): row
         }
     }

@@ -11,6 +11,8 @@ struct CommitEffects {
     /// What every archive has forgotten, if that has changed.
     var archiveFloor: UInt64?
     var deletesOwners = false
+    /// Something was noted about a roster that is copied.
+    var hasRosterNotes = false
     /// Rows of the table of words that were deleted.
     var deletedWords: Int64 = 0
 }
@@ -35,6 +37,7 @@ final class WriteStatements {
     private let applicationPasswords: ApplicationPasswordWrites
     private let certificates: AccountCertificateWrites
     private let directoryLinks: DirectoryLinkWrites
+    private let rosterNotes: RosterNoteWrites
     private let replacement: StanzaReplacement
     /// Used for every entry, so that it grows once.
     private var encodedViews = ByteBuffer()
@@ -52,6 +55,7 @@ final class WriteStatements {
         applicationPasswords = try ApplicationPasswordWrites(connection)
         certificates = try AccountCertificateWrites(connection)
         directoryLinks = try DirectoryLinkWrites(connection)
+        rosterNotes = try RosterNoteWrites(connection)
         putRosterItem = try connection.prepare(
             """
             INSERT INTO roster (account, contact, name, group_names, subscription, request, version) VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -133,8 +137,12 @@ final class WriteStatements {
 
     func apply(_ write: Write, now: Int64, _ effects: inout CommitEffects) throws(SQLError) {
         switch write {
-        case .rosterItem(let id, let item): try put(item, of: id)
-        case .rosterRemoval(let id, let contact, let version): try remove(contact, of: id, version: version)
+        case .rosterItem(let id, let item):
+            try put(item, of: id)
+            try rosterNotes.changed(item.contact, of: id.raw, now: now, &effects)
+        case .rosterRemoval(let id, let contact, let version):
+            try remove(contact, of: id, version: version)
+            try rosterNotes.changed(contact, of: id.raw, now: now, &effects)
         case .document(let id, let key, let content): try put(content, as: key, of: id)
         case .unchanged(let id, let key, let content): try check(content, as: key, of: id)
         case .log(let entry): try append(entry, &effects)
@@ -162,6 +170,7 @@ final class WriteStatements {
             try devices.apply(.seen(id, sighting, devicesMax: devicesMax))
         case .device(let change): try devices.apply(change)
         case .certificate(let change): try certificates.apply(change)
+        case .rosterCopy(let change): try rosterNotes.apply(change, now: now, &effects)
         }
     }
 
@@ -289,6 +298,7 @@ final class WriteStatements {
         case .create(let address, let credentials, let isAdmin):
             let id = try create(address, now: now, isAdmin: isAdmin)
             for credential in credentials { try insert(credential, of: id) }
+            try rosterNotes.arrived(address, now: now, &effects)
         case .setCredentials(let address, let credentials):
             let id = try account(address)
             try deleteCredentials.run { $0.bind(id, at: 1) }
@@ -314,11 +324,15 @@ final class WriteStatements {
                 $0.bind(isEnabled, at: 2)
             }
         case .link(let address, let link): try directoryLinks.set(link, of: try account(address))
-        case .rename(let address, let new): try rename(address, to: new)
+        case .rename(let address, let new):
+            try rename(address, to: new)
+            try rosterNotes.departed(address, now: now, &effects)
+            try rosterNotes.arrived(new, now: now, &effects)
         case .delete(let address):
             let id = try account(address)
             for statement in [deleteAccount, deleteCursor, deleteLastActivity, purgeLater] { try statement.run { $0.bind(id, at: 1) } }
             try invitations.remove(by: address)
+            try rosterNotes.departed(address, now: now, &effects)
             effects.deletesOwners = true
         }
     }

@@ -340,7 +340,7 @@ extension Write {
         switch self {
         case .cursor, .archiveFloor, .archiveFloors: true
         case .rosterItem, .rosterRemoval, .document, .unchanged, .log, .replaceStanza, .lastActivity, .idCeiling, .account, .room, .node, .invitation, .upload, .report,
-            .sharedList, .device, .certificate: false
+            .sharedList, .device, .certificate, .rosterCopy: false
         }
     }
 }

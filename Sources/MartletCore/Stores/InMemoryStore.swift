@@ -58,6 +58,9 @@ package final class InMemoryStore: Store {
         var reads: [Read] = []
         var refused: [UInt64: StoreError] = [:]
         var handlers: [@Sendable () -> Void] = []
+        /// Of who wants to know of notes about rosters, and the last one that they know of.
+        var noteHandlers: [@Sendable () -> Void] = []
+        var notedSequence: UInt64 = 0
         /// The latest ticket that somebody waits for.
         var expected: UInt64 = 0
         var submitFailure: (error: StoreError, remaining: Int)?
@@ -116,6 +119,7 @@ package final class InMemoryStore: Store {
             settled = batch.count
             var pending = batch.compactMap { settle($0, &state) }
             pending += handlersAfter(batch.last?.sequence, &state)
+            pending += noteHandlers(&state)
             pending += answers(&state)
             return pending
         }
@@ -143,6 +147,16 @@ package final class InMemoryStore: Store {
         guard let sequence else { return [] }
         let before = settledSequence.exchange(sequence, ordering: .sequentiallyConsistent)
         return state.expected > before ? state.handlers.map(Callback.handler) : []
+    }
+
+    private func noteHandlers(_ state: inout State) -> [Callback] {
+        guard state.contents.rosterNotes.sequence > state.notedSequence else { return [] }
+        state.notedSequence = state.contents.rosterNotes.sequence
+        return state.noteHandlers.map(Callback.handler)
+    }
+
+    package func onRosterNote(_ handler: @escaping @Sendable () -> Void) {
+        state.withLockedValue { $0.noteHandlers.append(handler) }
     }
 
     package var settled: CommitTicket { CommitTicket(sequence: settledSequence.load(ordering: .sequentiallyConsistent)) }
@@ -299,6 +313,18 @@ package final class InMemoryStore: Store {
 
     package func directoryLink(of account: BareJID) async throws(StoreError) -> DirectoryLink? {
         try await read { $0[account]?.link }
+    }
+
+    package func rosterNotes(domain: String, after: UInt64, limit: Int) async throws(StoreError) -> [RosterNote] {
+        try await read { $0.rosterNotes.notes(domain: domain, after: after, limit: limit) }
+    }
+
+    package func rosterNotes(of account: BareJID) async throws(StoreError) -> [RosterNote] {
+        try await read { $0.rosterNotes.notes(of: account) }
+    }
+
+    package func rosterNoteCount(domain: String) async throws(StoreError) -> Int {
+        try await read { $0.rosterNotes.count(domain: domain) }
     }
 
     package func credentials(of address: BareJID) async throws(StoreError) -> StoredIdentity? {

@@ -129,6 +129,7 @@ package enum Write: Sendable {
     case sharedList(SharedListChange)
     case device(DeviceChange)
     case certificate(AccountCertificateChange)
+    case rosterCopy(RosterCopyChange)
 }
 
 /// Small data of an account or a room: vCards, private XML, the block list, preferences.
@@ -293,7 +294,7 @@ package struct StoredQueue: Sendable {
 
 /// Durable truth. SQLite or memory now; the in-memory one is the reference meaning.
 package protocol Store: NodeStore, InvitationStore, UploadStore, CardStore, ReportStore, SharedListStore, DeviceStore, AccountCertificateStore,
-    DirectoryLinkStore
+    DirectoryLinkStore, RosterNoteStore
 {
     /// Queues writes for the next group commit and returns at once. First in, first out. Never blocks, never fails here:
     /// see ``outcome(of:)``.

@@ -19,6 +19,7 @@ package struct StoreContents: Sendable {
     private(set) package var uploads = UploadContents()
     private(set) package var reports = ReportContents()
     private(set) package var sharedLists = SharedListContents()
+    private(set) package var rosterNotes = RosterNoteContents()
     /// For other servers.
     private var queues: [AccountID: Queue] = [:]
     private var roomIDs: [BareJID: AccountID] = [:]
@@ -94,7 +95,8 @@ extension StoreContents {
 extension StoreContents {
     /// All of `writes`, or, when one of them is refused, none.
     package mutating func apply(_ writes: [Write], now: Int64) throws(StoreError) {
-        var undo = Undo(invitations: invitations, reports: reports, sharedLists: sharedLists, idCeiling: idCeiling, archiveFloor: archiveFloor)
+        var undo = Undo(
+            invitations: invitations, reports: reports, sharedLists: sharedLists, rosterNotes: rosterNotes, idCeiling: idCeiling, archiveFloor: archiveFloor)
         do throws(StoreError) {
             for write in writes { try apply(write, now: now, &undo) }
         } catch {
@@ -112,6 +114,7 @@ extension StoreContents {
         let invitations: InvitationContents
         let reports: ReportContents
         let sharedLists: SharedListContents
+        let rosterNotes: RosterNoteContents
         var uploadsBefore: UploadContents.Before = [:]
         var idCeiling: UInt64
         var archiveFloor: UInt64
@@ -123,6 +126,7 @@ extension StoreContents {
         invitations = undo.invitations
         reports = undo.reports
         sharedLists = undo.sharedLists
+        rosterNotes = undo.rosterNotes
         for id in undo.before.keys {
             if let address = accounts[id]?.address { ids[address] = nil }
         }
@@ -147,9 +151,11 @@ extension StoreContents {
         case .rosterItem(let id, let item):
             try Self.check(item.version)
             try change(id, &undo) { $0.setRosterItem(item) }
+            noteItem(item.contact, of: id, now: now)
         case .rosterRemoval(let id, let contact, let version):
             try Self.check(version)
             try change(id, &undo) { $0.removeRosterItem(contact, version: version) }
+            noteItem(contact, of: id, now: now)
         case .document(let id, let key, let bytes):
             if bytes != nil, rooms[id] == nil { try check(id) }
             changeIfPresent(id, &undo) { $0.documents[key] = bytes }
@@ -198,7 +204,13 @@ extension StoreContents {
             try apply(change, &undo)
         case .certificate(let change):
             try apply(change, &undo)
+        case .rosterCopy(let change):
+            rosterNotes.apply(change, accounts: ids.keys, now: now)
         }
+    }
+
+    private mutating func noteItem(_ contact: BareJID, of id: AccountID, now: Int64) {
+        if let account = accounts[id]?.address { rosterNotes.changed(contact, of: account, now: now) }
     }
 
     private mutating func apply(_ change: AccountCertificateChange, _ undo: inout Undo) throws(StoreError) {
@@ -289,6 +301,7 @@ extension StoreContents {
             undo.before[id] = .some(nil)
             ids[address] = id
             accounts[id] = Account(id: id, address: address, created: now, isAdmin: isAdmin, credentials: credentials, passwordSet: now)
+            rosterNotes.arrived(address, now: now)
         case .setCredentials(let address, let credentials):
             try Self.check(credentials)
             try self.change(try id(of: address), &undo) {
@@ -330,6 +343,8 @@ extension StoreContents {
             try self.change(id, &undo) { $0.address = new }
             (ids[address], ids[new]) = (nil, id)
             invitations.remove(by: address)
+            rosterNotes.departed(address, now: now)
+            rosterNotes.arrived(new, now: now)
         case .delete(let address):
             let id = try id(of: address)
             remember(id, &undo)
@@ -339,6 +354,7 @@ extension StoreContents {
             invitations.remove(by: address)
             uploads.removeAll(of: id, &undo.uploadsBefore)
             reports.removeAll(of: id)
+            rosterNotes.departed(address, now: now)
         }
     }
 

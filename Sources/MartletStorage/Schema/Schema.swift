@@ -27,6 +27,7 @@ package enum Schema {
         Migration(version: 12, statements: ApplicationPasswordTable.migration),
         Migration(version: 13, statements: AccountCertificateTable.migration),
         Migration(version: 14, statements: DirectoryLinkTable.migration),
+        Migration(version: 15, statements: RosterNoteTables.migration),
     ]
 
     /// Numbers of accounts come from `meta` and are never given twice; `log.id` ascends with the order of commits.
