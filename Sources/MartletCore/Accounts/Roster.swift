@@ -93,6 +93,9 @@ extension Roster {
         return Self.united(items[contact], contact, shared)
     }
 
+    /// The user's own item of a contact, shown or not, whatever groups have of it.
+    package func own(_ contact: BareJID) -> RosterItem? { items[contact] }
+
     /// `none` for a stranger (RFC 6121 §A.1).
     package func state(of contact: BareJID) -> SubscriptionState {
         let own = items[contact]?.subscription ?? .none
@@ -307,6 +310,34 @@ extension Roster {
         let removal = removeOwn(item)
         let stops = step.stopsSendingPresence && given?.from != true
         return RosterItemRemoval(change: .removal(removal), stanzas: stanzas, stopsSendingPresence: stops)
+    }
+
+    /// Takes over an item as it is in a copy of the roster (``RosterAdoption``).
+    ///
+    /// What there is between the two is only added to: what one of them has granted, asked or answered is not undone by whoever edits a copy.
+    ///
+    /// - Throws: what a roster set would be refused for; `resource-constraint` also for one request of a stranger too many.
+    package mutating func adopt(
+        _ contact: BareJID, name: String?, groups: [String], state: SubscriptionState, owner: BareJID, limits: HostLimits
+    ) throws(StanzaError) -> RosterStep {
+        guard contact != owner else { throw .notAllowed }
+        try Self.check(name: name, groups: groups, limits)
+        var item = items[contact] ?? RosterItem(contact: contact.compacted())
+        let (former, before) = (items[contact], item.subscription)
+        item.name = name.flatMap { $0.isEmpty ? nil : $0 }
+        item.groups = groups
+        item.subscription = before.joined(with: state)
+        if !item.subscription.pendingIn { item.request = nil }
+        guard item != former else { return .nothing }
+        if item.subscription.isInRoster, !before.isInRoster { try checkRoom(limits) }
+        if former == nil, !item.subscription.isInRoster, items.count - shownCount >= limits.pendingRequestsMax { throw .resourceConstraint("too many requests wait") }
+        let isShown = item.subscription.isInRoster
+        if isShown { item.version = nextVersion() }
+        put(item)
+        let startsSending = item.subscription.from && !before.from && shared?.state(of: contact).from != true
+        let step = SubscriptionStep(
+            state: item.subscription, passesOn: false, reply: nil, pushes: isShown, startsSendingPresence: startsSending, stopsSendingPresence: false)
+        return RosterStep(step: step, change: .item(item))
     }
 
     private mutating func removeOwn(_ item: RosterItem) -> RosterRemoval {

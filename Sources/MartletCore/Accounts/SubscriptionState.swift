@@ -28,6 +28,16 @@ package struct SubscriptionState: Hashable, Sendable {
 
     package static let none = SubscriptionState()
 
+    /// What there is between the two by either of both accounts of it.
+    package func joined(with other: SubscriptionState) -> SubscriptionState {
+        var joined = SubscriptionState(to: to || other.to, from: from || other.from, isInRoster: isInRoster || other.isInRoster)
+        joined.pendingOut = !joined.to && (pendingOut || other.pendingOut)
+        joined.pendingIn = !joined.from && (pendingIn || other.pendingIn)
+        // Who has asked is answered, not approved beforehand.
+        joined.approved = !joined.from && !joined.pendingIn && (approved || other.approved)
+        return joined
+    }
+
     /// The `subscription` attribute of a roster item (RFC 6121 §2.1.2.5).
     package var name: StaticString {
         switch (to, from) {

@@ -135,7 +135,7 @@ extension Router {
     }
 
     /// As when the account comes online (RFC 6121 §4.3), and hears what the contact has published. With no lock held.
-    private func beginSeeing(_ contact: BareJID, by account: BareJID, _ context: LoopContext) {
+    func beginSeeing(_ contact: BareJID, by account: BareJID, _ context: LoopContext) {
         let sessions = withResidentHome(account) { home in home.blocks(.bare(contact)) ? [] : home.sessions.filter(\.isAvailable) } ?? []
         for session in sessions { probe(contact, for: .full(session.address), ref: session.ref, context) }
         if !sessions.isEmpty { admit(account, at: contact, context) }
