@@ -92,8 +92,8 @@ var targets: [Target] = [
     tests(
         "MartletDirectoryTests",
         [
-            "MartletDirectory", "MartletLDAP", "MartletCore", "MartletFeatures", "MartletXMPP", "MartletXML", "MartletTesting", .nioCore, .nioPosix, .nioEmbedded, .nioSSL, .crypto,
-            .logging,
+            "MartletDirectory", "MartletLDAP", "MartletCore", "MartletFeatures", "MartletXMPP", "MartletXML", "MartletTesting", .nioCore, .nioPosix, .nioEmbedded,
+            .nioSSL, .crypto, .logging,
         ]),
     tests("MartletTestingTests", ["MartletTesting", "MartletXMPP", "MartletXML", .nioCore]),
     tests("MartletTests", ["martlet"]),
