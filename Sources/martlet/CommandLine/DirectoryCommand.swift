@@ -9,7 +9,7 @@ struct DirectoryCommand: AsyncParsableCommand {
     struct Status: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Say of each directory whether it is followed, from which server, and how many people have accounts, and how many groups there are.",
-            discussion: "Asks the running server. Ends with 1 if one cannot be followed, or accounts are held back.")
+            discussion: "Asks the running server. Ends with 1 if one cannot be followed, accounts or contacts are held back, or rosters cannot be written there.")
         @OptionGroup var options: ConfigurationOption
         @Flag(help: "One JSON object per line.") var json = false
 
@@ -36,7 +36,7 @@ struct DirectoryCommand: AsyncParsableCommand {
 
     struct Sync: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Let go the accounts, and the members of groups, that a directory does not know any more, where that was held back because there are many.",
+            abstract: "Let go the accounts, members of groups, and contacts that a directory does not know any more, where that was held back as they are many.",
             discussion: "Asks the running server. See first what is held back: martlet directory status.")
         @OptionGroup var options: ConfigurationOption
         @Argument(help: "The domain.") var domain: String
@@ -64,7 +64,7 @@ extension SchemaText.Format: ExpressibleByArgument {}
 
 extension DirectoryLine {
     /// Whether it is as it should be.
-    package var isWell: Bool { contact == .live && heldBack == 0 && groups?.isWell ?? true }
+    package var isWell: Bool { contact == .live && heldBack == 0 && groups?.isWell ?? true && rosters?.isWell ?? true }
 
     /// As `martlet directory status` prints it.
     package var text: String {
@@ -78,7 +78,21 @@ extension DirectoryLine {
         let held = heldBack == 0 ? "" : ", \(heldBack) accounts held back (martlet directory sync \(domain) --confirm)"
         let kept = refused == 0 ? "" : ", \(refused) without an account (see the log)"
         return "\(domain)  \(state)  \(parts.joined(separator: ", "))\(held)\(kept)" + (fault.map { "\n  \($0)" } ?? "")
-            + (groups.map { "\n" + $0.text(domain) } ?? "")
+            + (groups.map { "\n" + $0.text(domain) } ?? "") + (rosters.map { "\n  \($0.text(domain))" } ?? "")
+    }
+}
+
+extension RosterLine {
+    package var isWell: Bool { fault == nil && heldBack == 0 && refused == 0 }
+
+    /// As `martlet directory status` prints it.
+    package func text(_ domain: String) -> String {
+        let more = [
+            refused == 0 ? nil : "\(refused) refused by the directory (see the log)", unusable == 0 ? nil : "\(unusable) entries that are no contacts",
+            heldBack == 0 ? nil : "\(heldBack) held back (martlet directory sync \(domain) --confirm)",
+        ]
+        let parts = ["rosters: \(items) contacts in it", "\(waiting) changes not written yet"] + more.compactMap(\.self)
+        return parts.joined(separator: ", ") + (fault.map { "\n    \($0)" } ?? "")
     }
 }
 

@@ -12,6 +12,7 @@ extension ConfigurationChecks {
             }
             if let owner = owners.updateValue(path, forKey: entry.domain) { report("\(path).domain", "\(entry.domain) is in the directory of \(owner) already") }
             checkReach(entry, at: path)
+            checkRosters(of: entry, at: path)
             checkWritable(entry, at: path)
         }
         checkDirectoryGroups()
@@ -26,6 +27,15 @@ extension ConfigurationChecks {
         }
         guard (entry.certificate == nil) != (entry.key == nil) else { return }
         report("\(path).certificate", "a certificate and its key belong together", hint: "set certificate and key, or neither of them")
+    }
+
+    private mutating func checkRosters(of entry: ServerConfiguration.Directory, at path: String) {
+        switch (entry.rosters.store, entry.rosters.base) {
+        case (.directory, nil):
+            report("\(path).rosters.base", "it is not said where rosters are", hint: "set base to an entry of the directory, such as ou=rosters,dc=example,dc=org")
+        case (.local, _?): warn("\(path).rosters.base", "rosters are not in the directory", hint: "set store to directory, or take base out")
+        case (.directory, _?), (.local, nil): break
+        }
     }
 
     mutating func checkLogIn(to entry: some DirectoryReach, at path: String) {

@@ -15,6 +15,7 @@ extension ServerConfiguration {
         package var people = People()
         package var groups = Groups()
         package var allowGroup: String?
+        package var rosters = Rosters()
         package var passwords: [Verifier] = [.pbkdf2, .scram, .bind]
         package var hashes: [Hash] = [.sha256]
         package var iterations = 10_000
@@ -83,6 +84,18 @@ extension ServerConfiguration.Directory {
     }
 }
 
+extension ServerConfiguration.Directory {
+    /// Where the rosters of its people are kept.
+    package enum RosterStore: String, CaseIterable, Sendable { case local, directory }
+
+    package struct Rosters: ConfigurationSection {
+        package var store = RosterStore.local
+        package var base: String?
+
+        package init() {}
+    }
+}
+
 extension ConfigurationSchema {
     static let directory = ConfigurationMapping<ServerConfiguration.Directory>([
         .value(
@@ -96,6 +109,7 @@ extension ConfigurationSchema {
             The name of a group whose members have an account, also those of groups in it, and nobody else. Without it, everybody whom people.filter matches. \
             Whoever leaves it is out within seconds.
             """),
+        .section("rosters", \.rosters, directoryRosters, "Whether the contacts of these people are in the directory as well."),
         .list(
             "passwords", \.passwords, of: .choice, .restart, counts: 1...3,
             """
@@ -143,7 +157,7 @@ extension ConfigurationSchema {
             """),
         .section("vcard", \.vCard, directoryVCard, "Who says what of people's cards (XEP-0054), and with that of their pictures and of what they are found by."),
     ]).with(
-        reach(logIn: "How this server proves to the directory who it is. Its account there reads people and groups, and writes nothing."), behind: "domain")
+        reach(logIn: "How this server proves to the directory who it is. Its account there reads people and groups, and writes nothing but rosters, if they are there, and passwords, if it may."), behind: "domain")
 
     static let directoryLogIn = ConfigurationMapping<ServerConfiguration.Directory.LogIn>([
         .value(
@@ -158,6 +172,18 @@ extension ConfigurationSchema {
         .value(
             "password-file", \.passwordFile, .optional(.path), .restart, example: "/etc/martlet/ldap.password",
             "File with its password, on one line. Relative to this file."),
+    ])
+
+    static let directoryRosters = ConfigurationMapping<ServerConfiguration.Directory.Rosters>([
+        .value(
+            "store", \.store, .choice, .restart,
+            """
+            local: in this server's database alone. directory: in both. What changes here is written to the directory, and what others change there is taken over; \
+            nobody waits for the directory, and nothing is lost while it is away.
+            """),
+        .value(
+            "base", \.base, .optional(.distinguishedName), .restart, example: "ou=rosters,dc=example,dc=org",
+            "The entry below which they are. It has to be there, and this server's account there has to be allowed to write below it."),
     ])
 
     static let directoryPeople = ConfigurationMapping<ServerConfiguration.Directory.People>([

@@ -26,6 +26,8 @@ package struct DirectoryLine: Codable, Hashable, Sendable {
     package var fault: String?
     /// `nil` where there are none.
     package var groups: DirectoryGroupsLine?
+    /// Where rosters are in it as well.
+    package var rosters: RosterLine?
 
     package init(domain: String, contact: Contact, people: Int, heldBack: Int, refused: Int) {
         self.domain = domain
@@ -33,6 +35,30 @@ package struct DirectoryLine: Codable, Hashable, Sendable {
         self.people = people
         self.heldBack = heldBack
         self.refused = refused
+    }
+}
+
+/// How it stands with rosters in a directory.
+package struct RosterLine: Codable, Hashable, Sendable {
+    /// In the directory.
+    package var items: Int
+    /// What it was not told yet.
+    package var waiting: Int
+    /// Items that it did not take.
+    package var refused: Int
+    /// Items that stay although their entries are gone, until that is confirmed.
+    package var heldBack: Int
+    /// Entries that are no items.
+    package var unusable: Int
+    /// Why nothing is heard of them, or written, now.
+    package var fault: String?
+
+    package init(items: Int, waiting: Int, refused: Int, heldBack: Int, unusable: Int) {
+        self.items = items
+        self.waiting = waiting
+        self.refused = refused
+        self.heldBack = heldBack
+        self.unusable = unusable
     }
 }
 

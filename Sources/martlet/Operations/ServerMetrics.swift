@@ -1,5 +1,6 @@
 package import CoreMetrics
 package import MartletCore
+package import MartletDirectory
 package import MartletFeatures
 package import MartletNetwork
 import MartletXMPP
@@ -97,6 +98,7 @@ package final class ServerMetrics: Sendable {
         registry.describe("martlet_component_connected", .gauge, "1 while an external component is connected, else 0.")
         registry.describe("martlet_component_queued_bytes", .gauge, "What waits for a component.")
         registry.describe("martlet_component_stanzas", .counter, "Stanzas taken from a component and given to it since the start.")
+        registry.describe("martlet_directory_roster_notes", .gauge, "What has changed in rosters of a domain and was not written to its directory yet.")
         registry.describe("process_open_fds", .gauge, "Files and sockets that are open.")
         registry.describe("process_resident_memory_bytes", .gauge, "Memory in use.")
         registry.describe("process_cpu_seconds", .counter, "Processor time used.")
@@ -202,6 +204,13 @@ package final class ServerMetrics: Sendable {
         count("martlet_dialback_verifications", [("outcome", "valid")], counters.confirmedKeyCount)
         count("martlet_dialback_verifications", [("outcome", "invalid")], counters.rejectedKeyCount)
         count("martlet_dialback_verifications", [("outcome", "error")], counters.unverifiedKeyCount)
+    }
+
+    /// What is not in directories yet. Before a reading.
+    package static func set(_ rosters: [RosterExchange], in registry: OpenMetricsRegistry) {
+        for exchange in rosters {
+            registry.makeMeter(label: "martlet_directory_roster_notes", dimensions: [("domain", "\(exchange.domain)")]).set(Int64(exchange.waitingCount))
+        }
     }
 
     /// What has passed between this server and its components. Before a reading.

@@ -22,8 +22,11 @@ struct DirectoryAssembly {
         let binding: BindPool
         /// For single entries.
         let entries: DirectoryClient
+        /// Where rosters are in the directory as well.
+        let rosters: RosterExchange?
 
         func stop() async {
+            await rosters?.stop()
             await service.stop()
             await binding.close()
             await entries.close()
@@ -91,7 +94,23 @@ struct DirectoryAssembly {
             work: around.work, simulation: simulation,
             simulatedHash: entry.hashes.contains(.sha512) ? .sha512 : entry.hashes.contains(.sha256) ? .sha256 : .sha1,
             decoyName: "cn=\(SystemRandom().token()),\(base)")
-        return Assembled(service: service, accounts: accounts, binding: binding, entries: entries)
+        return Assembled(
+            service: service, accounts: accounts, binding: binding, entries: entries, rosters: try rosters(of: entry, domain, servers, client, around))
+    }
+
+    /// Domains whose rosters are in a directory as well.
+    var rosterDomains: Set<String> { Set(configuration.directories.filter { $0.rosters.store == .directory }.map(\.domain)) }
+
+    private func rosters(
+        of entry: ServerConfiguration.Directory, _ domain: BareJID, _ servers: DirectoryServers, _ client: DirectoryClient.Settings, _ around: Surroundings
+    ) throws(CommandFailure) -> RosterExchange? {
+        guard entry.rosters.store == .directory else { return nil }
+        guard let base = entry.rosters.base.flatMap({ try? DistinguishedName($0) }) else { throw Self.unchecked }
+        var settings = RosterExchange.Settings(RosterTree(base: base, domain: domain))
+        settings.detection = entry.following.detection
+        return RosterExchange(
+            domain, follower: DirectoryClient(servers, client, log: around.log), writer: DirectoryClient(servers, client, log: around.log), around.core.router,
+            on: around.core.mailbox, settings, time: around.core.time, timers: around.core.pool.group.any(), log: around.log)
     }
 
     private static func simulation(_ folder: String, _ iterations: Int) throws(CommandFailure) -> ScramSimulation {

@@ -10,13 +10,18 @@ struct DirectoryControl {
         switch order {
         case .status:
             var lines: [DirectoryLine] = []
-            for directory in directories.values { lines.append(DirectoryLine(await directory.service.status)) }
+            for directory in directories.values {
+                var line = DirectoryLine(await directory.service.status)
+                line.rosters = (await directory.rosters?.status).map { RosterLine($0) }
+                lines.append(line)
+            }
             return .directories(lines.sorted { $0.domain < $1.domain })
         case .confirm(let domain):
             guard let directory = (try? BareJID(parsing: domain)).flatMap({ directories[$0] }) else {
                 throw CommandFailure(.data, "\(domain) is in no directory", hint: "martlet directory status lists those that are")
             }
             await directory.service.confirm()
+            await directory.rosters?.confirm()
             return .done
         case .explain(let text): return .directoryEntry(try await explain(text))
         }
@@ -38,6 +43,13 @@ struct DirectoryControl {
             explanation.hashes = Set((person.credentials.derived + person.credentials.published).map(\.hash.mechanismName)).sorted()
             return explanation
         }
+    }
+}
+
+extension RosterLine {
+    fileprivate init(_ status: RosterExchange.Status) {
+        self.init(items: status.items, waiting: status.waiting, refused: status.refused, heldBack: status.heldBack, unusable: status.unusable)
+        fault = status.fault
     }
 }
 

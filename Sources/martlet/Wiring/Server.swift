@@ -83,13 +83,15 @@ final class Server: Sendable {
         start.logs.registry.addProbe { ServerMetrics.set(directories.mapValues(\.service), in: $0) }
         if let federation { start.logs.registry.addProbe { ServerMetrics.set(federation, in: $0) } }
         if let bytestreams { start.logs.registry.addProbe { ServerMetrics.set(bytestreams, in: $0) } }
+        let rosters = directories.values.compactMap(\.rosters)
+        if !rosters.isEmpty { start.logs.registry.addProbe { ServerMetrics.set(rosters, in: $0) } }
         let operations = Self.operations(start.logs.registry, housekeeping, isReady, core)
         let socket = ControlListener(path: configuration.controlSocketPath, on: core.pool.group) { await control.answer($0, $1) }
         do throws(StoreError) { try await core.sharedGroups.follow(configuration, core) } catch { throw CommandFailure(error, in: folder) }
         await Self.restoreSessions(core, folder, start.logs.server)
         if let federation { try await Self.resume(federation, core, start.logs.server) }
         await Self.followLists(core, configuration, start.logs.server)
-        try await Self.begin(directories)
+        try await Self.begin(directories, copying: DirectoryAssembly(configuration: configuration).rosterDomains, core.store)
         do throws(ListenerError) {
             try await clients.start()
             try await peers?.start()
@@ -200,11 +202,17 @@ final class Server: Sendable {
     }
 
     /// What was known of them is there before anybody comes.
-    private static func begin(_ directories: [BareJID: DirectoryAssembly.Assembled]) async throws(CommandFailure) {
+    private static func begin(
+        _ directories: [BareJID: DirectoryAssembly.Assembled], copying domains: Set<String>, _ store: any Store
+    ) async throws(CommandFailure) {
+        do throws(StoreError) { try await store.commit([.rosterCopy(.domains(domains))]) } catch {
+            throw CommandFailure(.io, "it cannot be noted which rosters are in a directory: \(error)")
+        }
         for (domain, directory) in directories {
             do throws(AccountRefusal) { try await directory.service.begin() } catch {
                 throw CommandFailure(.data, "the accounts of \(domain) cannot be read: \(error)")
             }
+            await directory.rosters?.begin()
         }
     }
 

@@ -335,6 +335,8 @@ struct ConfigurationReloadTests {
         KeyChange("directories.groups.shared.share", .restart) { $0.directories[0].groups.shared[0].share = .all },
         KeyChange("directories.groups.shared.visible-to", .restart) { $0.directories[0].groups.shared[0].visibleTo = ["cn=other"] },
         KeyChange("directories.allow-group", .restart) { $0.directories[0].allowGroup = "cn=other" },
+        KeyChange("directories.rosters.store", .restart) { $0.directories[0].rosters.store = .directory },
+        KeyChange("directories.rosters.base", .restart) { $0.directories[0].rosters.base = "ou=rosters" },
         KeyChange("directories.passwords", .restart) { $0.directories[0].passwords = [.bind] },
         KeyChange("directories.hashes", .restart) { $0.directories[0].hashes = [.sha512] },
         KeyChange("directories.iterations", .restart) { $0.directories[0].iterations += 1 },
