@@ -44,6 +44,11 @@ struct RosterAdoptionTests {
         #expect(try adopt(adding("romeo", nil, [], friends)) == [.adopted])
         #expect(romeo.received().contains { $0.element.localName == "presence" && $0.element.attribute("from") == "juliet@capulet.example/balcony" })
         #expect(!juliet.received().contains { $0.element.attribute("from")?.hasPrefix("romeo@") == true && $0.element.attribute("type") == nil })
+        #expect(item("romeo")?.subscription == friends)
+        // When the other side says so as well they see each other.
+        #expect(try adopt(RosterAdoption(juliet.address.bare, expected: nil, .item(name: nil, groups: [], state: friends)), in: "romeo") == [.adopted])
+        #expect(juliet.received().contains { $0.element.attribute("from") == "romeo@capulet.example/orchard" && $0.element.attribute("type") == nil })
+        #expect(item("romeo")?.subscription == friends && item("juliet", in: "romeo")?.subscription == friends)
     }
 
     @Test("an edit takes nothing away between the two")

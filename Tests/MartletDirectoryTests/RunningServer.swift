@@ -76,10 +76,11 @@ final class RunningServer: @unchecked Sendable {
     func say(_ xml: String, from domain: String) {
         mailbox.run { [router] context in
             guard let element = try? parseElement(ByteBuffer(string: xml), limits: .authenticated) else { preconditionFailure("no stanza: \(xml)") }
-            let session = PeerSession(SilentPeer(), router: router, context: context)
+            let peer = SilentPeer()
+            let session = PeerSession(peer, router: router, context: context)
             session.pairs = [DomainPair(remote: domain, local: "example.org")]
             try? session.receive(element)
-            session.end()
+            withExtendedLifetime(peer) { session.end() }
         }
     }
 }
@@ -99,10 +100,10 @@ final class RunningClient: SessionTransport, @unchecked Sendable {
     /// Everything, in order.
     var heard: [String] { stanzas.withLock { $0 } }
 
-    /// Whether there is a stanza with all of these in it.
+    /// Whether there is a stanza with all of these in it, in whatever quotes.
     func hasHeard(_ parts: String...) -> Bool { heard.contains { stanza in parts.allSatisfy { stanza.contains($0) } } }
 
-    func write(_ bytes: ByteBuffer) { stanzas.withLock { $0.append(String(buffer: bytes)) } }
+    func write(_ bytes: ByteBuffer) { stanzas.withLock { $0.append(String(buffer: bytes).replacing("\"", with: "'")) } }
     func flush() {}
     func close(_ error: StreamError?) {}
     func setReading(_ isReading: Bool) {}

@@ -77,8 +77,15 @@ extension Router {
         settled(result, contact, home, ticket, context) { _ in }
         guard result.step.state.to, !before.to else { return }
         context.afterCommit(ticket) { [self] context, outcome in
-            if case .success = outcome { beginSeeing(contact, by: account, context) }
+            if case .success = outcome, isSeen(contact, by: account, context) { beginSeeing(contact, by: account, context) }
         }
+    }
+
+    /// One of this server's accounts may yet be said to agree, in a copy of its own roster: it is not asked before that, since it would deny it
+    /// (RFC 6121 §4.3.2), and the subscription would be over.
+    private func isSeen(_ contact: BareJID, by account: BareJID, _ context: LoopContext) -> Bool {
+        guard context.hosts.host(of: contact) != nil else { return true }
+        return withResidentHome(contact) { $0.roster.state(of: account).from } ?? false
     }
 
     private func remove(_ contact: BareJID, _ home: AccountHome, _ context: LoopContext) throws(StanzaError) {
