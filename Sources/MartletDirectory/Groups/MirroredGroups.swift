@@ -31,7 +31,7 @@ package struct MirroredGroups: Sendable {
         for effect in effects {
             switch effect {
             case .search(.contentSync), .search(.everything): isRefreshing = true
-            case .search(.changed), .search(.identifiers), .search(.persistentSearch), .failed: break
+            case .search(.changed), .search(.identifiers), .search(.persistentSearch), .search(.persistentSearchOfOthers), .failed: break
             case .change(let change): note(groups.apply(change), change)
             case .refreshed(let end): complete(end, now)
             case .keepCookie(let cookie): self.cookie = brake.isHolding ? nil : cookie

@@ -73,7 +73,8 @@ package struct PeopleExamination: Sendable {
         } catch {
             let fault: Fault =
                 switch error {
-                case .noAddress: .noAddress
+                // What groups allow is not looked at here.
+                case .noAddress, .notAllowed: .noAddress
                 case .invalidAddress: .invalidAddress
                 case .otherDomain: .otherDomain
                 }
