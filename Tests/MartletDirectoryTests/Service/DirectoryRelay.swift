@@ -43,18 +43,18 @@ final class DirectoryRelay: Sendable {
     private static func listen(on port: Int, _ target: Int, _ state: NIOLockedValueBox<State>) async throws -> any Channel {
         try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .childChannelOption(.autoRead, value: false)
             .childChannelInitializer { channel in Self.join(channel, to: target, state) }
             .bind(host: "127.0.0.1", port: port).get()
     }
 
+    /// Nothing is read of the caller before.
     private static func join(_ caller: any Channel, to target: Int, _ state: NIOLockedValueBox<State>) -> EventLoopFuture<Void> {
         ClientBootstrap(group: caller.eventLoop)
             .channelInitializer { channel in channel.pipeline.addHandler(PassingHandler(to: caller)) }
             .connect(host: "127.0.0.1", port: target)
             .flatMap { called in
                 state.withLockedValue { $0.channels += [caller, called] }
-                return caller.pipeline.addHandler(PassingHandler(to: called)).flatMap { caller.setOption(.autoRead, value: true) }
+                return caller.pipeline.addHandler(PassingHandler(to: called))
             }
     }
 }

@@ -90,6 +90,7 @@ final class FollowedDomain {
             result = .failure(error)
         }
         await domain.stop()
+        await domain.timers.shutdownGracefully()
         try await domain.group.shutdownGracefully()
         try? FileManager.default.removeItem(atPath: domain.snapshot)
         withExtendedLifetime(slapd) {}
@@ -129,9 +130,10 @@ final class FollowedDomain {
 
     /// Lets time pass, a little each time, until it is so: what has to be done meanwhile takes as long as it takes.
     func pass(_ step: TimeAmount, until condition: () -> Bool) async {
-        while !condition() {
+        await until {
+            guard !condition() else { return true }
             await pass(step)
-            await Task.yield()
+            return false
         }
     }
 
@@ -178,8 +180,16 @@ final class FollowedDomain {
     }
 }
 
-/// Waits until it is so.
-func until(_ condition: () async throws -> Bool) async rethrows { while try await !condition() { await Task.yield() } }
+/// Waits until it is so, or the test's time is over.
+func until(_ condition: () async throws -> Bool) async rethrows {
+    while try await !condition() {
+        guard !Task.isCancelled else {
+            Issue.record("it has not come to that")
+            return
+        }
+        await Task.yield()
+    }
+}
 
 /// How it stands with a session. A lock, because tests ask from elsewhere.
 final class SessionEnd: Sendable {
