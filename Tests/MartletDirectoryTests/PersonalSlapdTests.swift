@@ -153,6 +153,10 @@ struct PersonalSlapdTests {
         #expect(try await fault("longenough1") == .passwordInHistory)
         try slapd.modify("dn: cn=strict,ou=policies,dc=example,dc=org\nchangetype: modify\nreplace: pwdSafeModify\npwdSafeModify: TRUE\n")
         #expect(try await fault("longenough2") == .mustSupplyOldPassword)
+        let (new, wrong) = (try Self.password("longenough3"), try Self.password("wrong"))
+        await #expect(throws: PasswordRefusal(.refused(LDAPResult(.unwillingToPerform, "unwilling to verify old password")), .mustSupplyOldPassword)) {
+            try await client.setPassword(new, replacing: wrong, at: Self.alice, .proxied)
+        }
         try await client.setPassword(try Self.password("longenough3"), replacing: try Self.password("longenough1"), at: Self.alice, .proxied)
         await client.close()
     }

@@ -1,5 +1,6 @@
 import MartletCore
 import MartletTesting
+import MartletXML
 import MartletXMPP
 import NIOCore
 import Testing

@@ -149,7 +149,9 @@ extension DirectoryClient: DirectoryPasswords {
         } catch { throw PasswordRefusal(error) }
         guard let result = message.operation.result, result.code != .success else { return }
         let policy = try? message.controls.first(of: PasswordPolicyResponseControl.self)
-        throw PasswordRefusal(.refused(result), policy?.fault)
+        // OpenLDAP's way to say that the old password is wrong.
+        let isOldWrong = old != nil && result.code == .unwillingToPerform
+        throw PasswordRefusal(.refused(result), policy?.fault ?? (isOldWrong ? .mustSupplyOldPassword : nil))
     }
 }
 

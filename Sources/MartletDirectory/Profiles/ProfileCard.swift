@@ -101,7 +101,7 @@ extension PersonProfile {
     private func write(organisation: String?, _ units: [String], to writer: inout XMLWriter) -> [String] {
         guard organisation != nil || !units.isEmpty else { return [] }
         writer.element("ORG", .vCard) { writer in
-            writer.element("ORGNAME", .vCard, text: organisation ?? "")
+            writer.element("ORGNAME", .vCard, text: organisation)
             for unit in units { writer.element("ORGUNIT", .vCard, text: unit) }
         }
         return ["ORG"]

@@ -50,7 +50,7 @@ package struct PeopleExamination: Sendable {
     /// What is to be asked for.
     package var wanted: [String] { attributes.names }
     /// People who would have an account.
-    package var usable: Int { holders.count - (problems[.sharedAddress].map { _ in shared.count } ?? 0) }
+    package var usable: Int { holders.count - shared.count }
     /// Addresses that several entries have.
     private var shared: Set<BareJID> = []
 
