@@ -92,7 +92,8 @@ package final class ProfileBook: ProfileSource {
         guard !wanted.changes.isEmpty else { return directory.profile(of: account, uuid, entry) }
         let changed: LDAPEntry
         do throws(DirectoryFailure) {
-            changed = try await directory.entries.modify(ModifyRequest(entry.name, wanted.changes), reading: PersonAttributes.profile)
+            let shown = PersonAttributes.profile.filter { directory.people.attributes.names.contains($0) }
+            changed = try await directory.entries.modify(ModifyRequest(entry.name, wanted.changes), reading: shown)
         } catch {
             directory.log.noteIfOperatorsAffair(error, account)
             throw StanzaError(error, about: "card")
