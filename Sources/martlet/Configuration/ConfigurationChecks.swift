@@ -21,6 +21,7 @@ struct ConfigurationChecks {
     var configuration: ServerConfiguration { loaded.configuration }
 
     mutating func run() {
+        checkConfigurationDirectory()
         checkDomains()
         checkServices()
         checkAdmins()
@@ -37,7 +38,6 @@ struct ConfigurationChecks {
         checkOAuth()
         checkKerberos()
         checkDirectories()
-        checkConfigurationDirectory()
         checkReadable(
             configuration.accounts.refusedPasswords, at: "accounts.refused-passwords",
             otherwise: "it is a file with a password on each line; take the line out if there is none")

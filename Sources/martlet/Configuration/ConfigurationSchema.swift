@@ -7,6 +7,12 @@ package enum ConfigurationSchema {
 
     static let root = ConfigurationMapping<ServerConfiguration>([
         .section("server", \.server, server, "The process: where it keeps its files and how it runs."),
+        .section(
+            "configuration-directory", \.configurationDirectory, configurationDirectory,
+            """
+            A directory (LDAP) that says parts of this configuration, for several servers at once, over this file and below environment variables. What is changed \
+            there is put into force within seconds if the whole is good. Secrets, and what belongs to the machine, stay in the file.
+            """),
         .entries(
             "domains", \.domains, domain, .reload, isRequired: true, identity: { $0.name },
             "The domains that this server hosts."),
@@ -34,12 +40,6 @@ package enum ConfigurationSchema {
         .entries(
             "directories", \.directories, directory, .restart, counts: 0...64, identity: { $0.domain },
             "Directories (LDAP) that say who has an account at a domain, and with which password. Without one, accounts are this server's own."),
-        .section(
-            "configuration-directory", \.configurationDirectory, configurationDirectory,
-            """
-            A directory (LDAP) that says parts of this configuration, for several servers at once, over this file and below environment variables. What is changed \
-            there is put into force within seconds if the whole is good. Secrets, and what belongs to the machine, stay in the file.
-            """),
         .section("kerberos", \.kerberos, kerberos, "Log-in by tickets of Kerberos (SASL GSSAPI, RFC 4752), at domains whose kerberos-realms names realms."),
         .section("accounts", \.accounts, accounts, "Accounts that people make for themselves, and what they may do to their own (XEP-0077)."),
         .section("storage", \.storage, storage, "Where accounts, rosters and messages are kept."),

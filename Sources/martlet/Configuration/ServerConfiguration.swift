@@ -9,6 +9,7 @@ package protocol ConfigurationSection: Sendable, Equatable {
 /// in `ConfigurationSchema`; the file format, the example and the reference page all come from there.
 package struct ServerConfiguration: ConfigurationSection {
     package var server = Server()
+    package var configurationDirectory = ConfigurationDirectory()
     package var domains: [Domain] = []
     package var listeners: [Listener] = [
         Listener(kind: .client, port: 5222),
@@ -26,7 +27,6 @@ package struct ServerConfiguration: ConfigurationSection {
     package var clientCertificates = ClientCertificates()
     package var oauth: [OAuthIssuer] = []
     package var directories: [Directory] = []
-    package var configurationDirectory = ConfigurationDirectory()
     package var kerberos = Kerberos()
     package var accounts = Accounts()
     package var storage = Storage()

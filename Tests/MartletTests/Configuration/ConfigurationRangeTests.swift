@@ -26,6 +26,8 @@ struct ConfigurationRangeTests {
     static let ranges = [
         KeyRange("server.event-loops", ["0", "256"], not: ["-1", "257"]),
         KeyRange("server.stop-timeout", ["1s", "5m"], not: ["999ms", "301s"]),
+        KeyRange("configuration-directory.connect-timeout", ["100ms", "60s"], not: ["99ms", "61s"]),
+        KeyRange("configuration-directory.operation-timeout", ["100ms", "60s"], not: ["99ms", "61s"]),
         KeyRange("listeners[0].port", ["1", "65535"], not: ["0", "65536"]),
         KeyRange("limits.stanza-bytes", ["10000B", "16MiB"], not: ["9999B", "16777217B"]),
         KeyRange("limits.stanza-bytes-before-authentication", ["10000B", "256KiB"], not: ["9999B", "257KiB"]),
@@ -136,8 +138,6 @@ struct ConfigurationRangeTests {
         KeyRange("directories[0].lock-duration", ["1s", "366d"], not: ["999ms", "367d"]),
         KeyRange("directories[0].keep-gone", ["1h", "3650d"], not: ["59m", "3651d"]),
         KeyRange("directories[0].removals-max", ["1", "100"], not: ["0", "101"]),
-        KeyRange("configuration-directory.connect-timeout", ["100ms", "60s"], not: ["99ms", "61s"]),
-        KeyRange("configuration-directory.operation-timeout", ["100ms", "60s"], not: ["99ms", "61s"]),
         KeyRange("oauth[0].leeway", ["0s", "5m"], not: ["-1s", "301s"]),
         KeyRange("oauth[0].introspection.remember", ["0s", "60s"], not: ["-1s", "61s"]),
         KeyRange("people-page.session-lifetime", ["5m", "30d"], not: ["299s", "721h"]),
