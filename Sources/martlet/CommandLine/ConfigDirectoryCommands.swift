@@ -49,9 +49,9 @@ extension ConfigCommand {
         func run() async throws {
             let desk = try DirectoryDesk(options)
             let path = FilePath.resolve(file, against: Terminal.folder)
-            let changes = try await desk.bring(try desk.tree(ofLDIF: try PrivateFiles.read(path, bytesMax: KeptTrees.bytesMax), file), writes: !dryRun)
-            guard let changes else { return Terminal.say("nothing is to be changed") }
-            if dryRun { print(LDIFWriter.text(changes.records), terminator: "") } else { Terminal.say("made \(changes.records.count.counted("change"))") }
+            let records = try await desk.bring(try desk.tree(ofLDIF: try PrivateFiles.read(path, bytesMax: KeptTrees.bytesMax), file), writes: !dryRun)
+            guard let records else { return Terminal.say("nothing is to be changed") }
+            if dryRun { print(LDIFWriter.text(records), terminator: "") } else { Terminal.say("made \(records.count.counted("change"))") }
         }
     }
 
@@ -81,13 +81,15 @@ extension ConfigCommand {
         }
 
         /// - Returns: what has been changed, or would be; `nil` if it is so already.
-        func bring(_ wanted: ConfigurationTree, writes: Bool) async throws(CommandFailure) -> ConfigurationImport? {
+        func bring(_ wanted: ConfigurationTree, writes: Bool) async throws(CommandFailure) -> [LDIFRecord]? {
             try await with { client throws(CommandFailure) in
                 let current = try await read(client)
                 guard let changes = try ConfigurationImport(from: current, to: wanted) else { return nil }
                 try check(wanted, inPlaceOf: current)
-                if writes { try await ConfigurationWriting(service: try await service(client)).write(changes) }
-                return changes
+                let writing = ConfigurationWriting(service: try await service(client))
+                let records = writing.records(changes)
+                if writes { try await writing.write(records) }
+                return records
             }
         }
 

@@ -1,10 +1,16 @@
 package import MartletLDAP
 
 /// What an import changes in the directory. Others may be at it at the same time: only the last step, which raises the version, makes it count, and it takes
-/// place only if the version is still the one that was read (RFC 4528).
+/// place only if the version is still the one that was read.
 package struct ConfigurationImport: Hashable, Sendable {
-    /// In the order in which they are made; the last one raises the version.
-    package let records: [LDIFRecord]
+    /// Of other entries than the base, in the order in which they are made.
+    private let others: [LDIFRecord]
+    private let base: String
+    private let own: [ModifyRequest.Change]
+    /// The one that was read.
+    private let before: Int64?
+    /// Where there is none yet.
+    private let first: Int64
 
     private static let version = "martletConfigVersion"
 
@@ -28,15 +34,31 @@ package struct ConfigurationImport: Hashable, Sendable {
             own = request.changes
             return true
         }
-        let (step, assertion) = Self.step(from: current.version, first: wanted.version ?? 1)
-        records = changes + [LDIFRecord(.modify(ModifyRequest(name, own + [step])), controls: [AssertionControl(assertion).control(isCritical: true)])]
+        (others, base, self.own) = (changes, name, own)
+        (before, first) = (current.version, wanted.version ?? 1)
     }
 
-    /// The next version, and what has to hold for it.
-    private static func step(from version: Int64?, first: Int64) -> (ModifyRequest.Change, LDAPFilter) {
-        guard let version else { return (.init(.add, LDAPAttribute(Self.version, "\(first)")), .not(.present(Self.version))) }
-        return (.init(.increment, LDAPAttribute(Self.version, "1")), .equality(Self.version, Array("\(version)".utf8)))
+    /// All changes; the last one raises the version.
+    ///
+    /// - Parameter hasAssertions: whether the directory knows assertions (RFC 4528) and increments (RFC 4525). Elsewhere the value that was read is taken away by
+    ///   name, which fails as well if it is not there any more, but does not say why.
+    package func records(hasAssertions: Bool) -> [LDIFRecord] {
+        let steps = hasAssertions ? [step] : exchange
+        let controls = hasAssertions ? [AssertionControl(assertion).control(isCritical: true)] : []
+        return others + [LDIFRecord(.modify(ModifyRequest(base, own + steps)), controls: controls)]
     }
+
+    private var step: ModifyRequest.Change {
+        before == nil ? .init(.add, Self.attribute(first)) : .init(.increment, Self.attribute(1))
+    }
+
+    private var assertion: LDAPFilter { before.map { .equality(Self.version, Array("\($0)".utf8)) } ?? .not(.present(Self.version)) }
+
+    private var exchange: [ModifyRequest.Change] {
+        before.map { [.init(.delete, Self.attribute($0)), .init(.add, Self.attribute($0 + 1))] } ?? [.init(.add, Self.attribute(first))]
+    }
+
+    private static func attribute(_ number: Int64) -> LDAPAttribute { LDAPAttribute(version, "\(number)") }
 
     private static func unversioned(_ tree: ConfigurationTree) -> [LDAPEntry] {
         let wanted = version.lowercased()

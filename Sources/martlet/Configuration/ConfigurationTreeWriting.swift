@@ -58,8 +58,8 @@ package struct ConfigurationTreeWriting {
         let named = ConfigurationLayering.names[path]
         let identity = named ?? (keys.contains { $0.name == "name" } ? "name" : nil)
         let names = items.map(\.identity)
-        // Without a number they would be in the order of their names.
-        let isNumbered = named == nil || names != names.sorted()
+        // Without a number they would be in the order of their names, which have to be told apart by others, and would be taken for numbers themselves.
+        let isNumbered = named == nil || names != names.sorted() || Set(names.map { $0.lowercased() }).count < names.count || names.contains { $0.hasPrefix("{") }
         for (index, item) in items.enumerated() {
             let own = name.child(isNumbered ? "{\(10 * (index + 1))}\(item.identity)" : item.identity)
             // What is below it has it already.

@@ -5,11 +5,19 @@ import MartletLDAP
 struct ConfigurationWriting {
     let service: DirectoryClient.Service
 
-    func write(_ changes: ConfigurationImport) async throws(CommandFailure) {
-        if changes.records.count > 1, service.root.extensions.isSuperset(of: [LDAPExtension.startTransaction, LDAPExtension.endTransaction]) {
-            try await writeAtOnce(changes.records)
+    /// `supportedFeatures` of a server that increments values (RFC 4525 §4).
+    private static let increments = "1.3.6.1.1.14"
+
+    /// What is to be done, as this server understands it.
+    func records(_ changes: ConfigurationImport) -> [LDIFRecord] {
+        changes.records(hasAssertions: service.root.controls.contains(LDAPControlType.assertion) && service.root.features.contains(Self.increments))
+    }
+
+    func write(_ records: [LDIFRecord]) async throws(CommandFailure) {
+        if records.count > 1, service.root.extensions.isSuperset(of: [LDAPExtension.startTransaction, LDAPExtension.endTransaction]) {
+            try await writeAtOnce(records)
         } else {
-            try await writeInOrder(changes.records)
+            try await writeInOrder(records)
         }
     }
 
@@ -34,7 +42,7 @@ struct ConfigurationWriting {
         for (count, record) in records.enumerated() {
             do throws(DirectoryFailure) { try await write(record, []) } catch {
                 let done = count == 0 ? "nothing was changed" : "\(count.counted("change")) of \(records.count) was made, and the version was not raised"
-                throw Self.failure(error, "\(record.name): \(done)")
+                throw Self.failure(error, "\(record.name): \(done)", isLast: count == records.count - 1)
             }
         }
     }
@@ -49,14 +57,18 @@ struct ConfigurationWriting {
         }
     }
 
-    /// - Parameter state: what has become of the directory.
-    private static func failure(_ why: DirectoryFailure, _ state: String) -> CommandFailure {
+    /// - Parameters:
+    ///   - state: what has become of the directory.
+    ///   - isLast: whether it was the step that raises the version.
+    private static func failure(_ why: DirectoryFailure, _ state: String, isLast: Bool = false) -> CommandFailure {
         guard case .refused(let result) = why else { return CommandFailure(.temporary, "\(state): \(why)") }
+        let overtaken = CommandFailure(
+            .temporary, "somebody else has changed the configuration in the meantime: \(state)",
+            hint: "look at what there is now ('martlet config export'), and import again what you want")
         switch result.code {
-        case .assertionFailed:
-            return CommandFailure(
-                .temporary, "somebody else has changed the configuration in the meantime: \(state)",
-                hint: "look at what there is now ('martlet config export'), and import again what you want")
+        case .assertionFailed: return overtaken
+        // The version that was read is not there, or there is one where there was none.
+        case .noSuchAttribute, .attributeOrValueExists: return isLast ? overtaken : CommandFailure(.unavailable, "\(state): \(why)")
         case .noSuchObject:
             return CommandFailure(.data, "\(state): the entry above it is not there", hint: "the entries above the tree are made by whoever keeps the directory")
         case .insufficientAccessRights:

@@ -245,6 +245,14 @@ struct ConfigurationTreeWritingTests {
         #expect(!tree.ldif.contains("server.data"))
     }
 
+    @Test("names that look like numbers, or are told apart by their case alone, read back as they are")
+    func oddNames() throws {
+        let items = ["{1}a", "B", "b", "c, d"].map { "{name: \"\($0)\", members: [a@example.org]}" }.joined(separator: ", ")
+        let before = try load("domains: [{name: example.org, shared-groups: [\(items)]}]\n").configuration
+        let tree = try ConfigurationTreeWriting.tree(of: before, base: try DistinguishedName(base))
+        #expect(try loader("log: {}\n").load(file: file, tree: tree).configuration == before)
+    }
+
     @Test("an item with a comma in it is not written")
     func comma() throws {
         let configuration = try load("domains: [{name: example.org, contacts: {abuse: [\"mailto:a@example.org,b@example.org\"]}}]\n").configuration
@@ -278,8 +286,8 @@ struct LockOutTests {
 
 @Suite("what an import changes")
 struct ConfigurationImportTests {
-    private func changes(_ old: [LDAPEntry], _ new: [LDAPEntry]) throws -> [LDIFRecord]? {
-        try ConfigurationImport(from: try tree(old), to: try tree(new))?.records
+    private func changes(_ old: [LDAPEntry], _ new: [LDAPEntry], hasAssertions: Bool = true) throws -> [LDIFRecord]? {
+        try ConfigurationImport(from: try tree(old), to: try tree(new))?.records(hasAssertions: hasAssertions)
     }
 
     private func asserting(_ filter: LDAPFilter) -> [LDAPControl] { [AssertionControl(filter).control(isCritical: true)] }
@@ -303,6 +311,18 @@ struct ConfigurationImportTests {
         #expect(first.attributes.allSatisfy { $0.description != "martletConfigVersion" })
         #expect(last.changes == [.init(.add, LDAPAttribute("martletConfigVersion", "9"))])
         #expect(records.last?.controls == asserting(.not(.present("martletConfigVersion"))))
+    }
+
+    @Test("where a directory knows no assertions the version that was read is exchanged by its value, or there must be none")
+    func exchanges() throws {
+        func last(_ version: Int?) throws -> [ModifyRequest.Change]? {
+            let records = try changes([entry("", "log.level=info", version: version)], [entry("", "log.level=debug", version: 3)], hasAssertions: false)
+            guard case .modify(let request) = records?.last?.content, records?.last?.controls == [] else { return nil }
+            return Array(request.changes.dropFirst())
+        }
+        let version = "martletConfigVersion"
+        #expect(try last(4) == [.init(.delete, LDAPAttribute(version, "4")), .init(.add, LDAPAttribute(version, "5"))])
+        #expect(try last(nil) == [.init(.add, LDAPAttribute(version, "3"))])
     }
 
     @Test("another version alone is no change, and a file without the base is none to import")
