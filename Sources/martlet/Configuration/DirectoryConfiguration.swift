@@ -157,7 +157,11 @@ extension ConfigurationSchema {
             """),
         .section("vcard", \.vCard, directoryVCard, "Who says what of people's cards (XEP-0054), and with that of their pictures and of what they are found by."),
     ]).with(
-        reach(logIn: "How this server proves to the directory who it is. Its account there reads people and groups, and writes nothing but rosters, if they are there, and passwords, if it may."), behind: "domain")
+        reach(
+            logIn: """
+                How this server proves to the directory who it is. Its account there reads people and groups, and writes nothing but rosters, if they are there, and \
+                passwords, if it may.
+                """), behind: "domain")
 
     static let directoryLogIn = ConfigurationMapping<ServerConfiguration.Directory.LogIn>([
         .value(
