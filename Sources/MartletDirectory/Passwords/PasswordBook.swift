@@ -158,7 +158,7 @@ extension DirectoryClient: DirectoryPasswords {
 // MARK: Until when they are good
 
 extension PasswordBook: PasswordExpiry {
-    package var isPossible: Bool { true }
+    package var isPossible: Bool { state.withLock { !$0.ends.isEmpty } }
 
     package func passwordEnd(of account: BareJID) async -> Int64? { state.withLock { $0.ends[account] } }
 
