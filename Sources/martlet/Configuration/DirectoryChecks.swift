@@ -31,10 +31,10 @@ extension ConfigurationChecks {
 
     private mutating func checkRosters(of entry: ServerConfiguration.Directory, at path: String) {
         switch (entry.rosters.store, entry.rosters.base) {
-        case (.directory, nil):
+        case (.directory, nil) where !faulty.contains("\(path).rosters.base"):
             report("\(path).rosters.base", "it is not said where rosters are", hint: "set base to an entry of the directory, such as ou=rosters,dc=example,dc=org")
         case (.local, _?): warn("\(path).rosters.base", "rosters are not in the directory", hint: "set store to directory, or take base out")
-        case (.directory, _?), (.local, nil): break
+        case (.directory, _), (.local, nil): break
         }
     }
 
