@@ -11,16 +11,16 @@ struct RosterExchangeTests {
     private static let base = "ou=rosters,dc=example,dc=org"
     private static let domain = "example.org"
 
-    private func exchange(_ server: RunningServer, _ slapd: Slapd) async throws -> RosterExchange {
+    private func exchange(_ server: RosterServer, _ slapd: Slapd) async throws -> RosterExchange {
         var selection = ServerSelection.Settings()
         (selection.restMin, selection.restMax) = (.milliseconds(50), .milliseconds(200))
-        let servers = DirectoryServers([slapd.plain], TestDirectory.dial(), selection, time: RealTime(), log: TestDirectory.log)
+        let servers = DirectoryServers([slapd.plain], TestDirectory.dial(), selection, time: RosterServer.Time(), log: TestDirectory.log)
         var client = DirectoryClient.Settings()
         client.identity = .simple(name: Slapd.service, try #require(PreparedPassword(Slapd.servicePassword)))
         let tree = RosterTree(base: try DistinguishedName(Self.base), domain: try BareJID(parsing: Self.domain))
         let exchange = RosterExchange(
             try BareJID(parsing: Self.domain), follower: DirectoryClient(servers, client, log: TestDirectory.log),
-            writer: DirectoryClient(servers, client, log: TestDirectory.log), server.router, on: server.mailbox, .init(tree), time: RealTime(), timers: server.loop,
+            writer: DirectoryClient(servers, client, log: TestDirectory.log), server.router, on: server.mailbox, .init(tree), time: RosterServer.Time(), timers: server.loop,
             log: TestDirectory.log)
         try await server.store.commit([.rosterCopy(.domains([Self.domain]))])
         await exchange.begin()
@@ -57,11 +57,21 @@ struct RosterExchangeTests {
         return "\(above)dn: \(name(contact, account))\nobjectClass: xmppRosterItem\nxmppContact: \(contact)\n\(rest)\n"
     }
 
+    /// Whether something comes true within ten seconds, by the real clock: what is waited for happens in another process.
+    private func eventually(_ isTrue: () async throws -> Bool) async throws -> Bool {
+        let deadline = NIODeadline.now() + .seconds(10)
+        while NIODeadline.now() < deadline {
+            if try await isTrue() { return true }
+            try await MultiThreadedEventLoopGroup.singleton.any().scheduleTask(in: .milliseconds(20)) {}.futureResult.get()
+        }
+        return false
+    }
+
     // MARK: From here to there
 
     @Test("what a client does to its roster is in the directory")
     func client() async throws {
-        let (slapd, server) = (try Slapd(), try RunningServer())
+        let (slapd, server) = (try Slapd(), try RosterServer())
         defer { withExtendedLifetime(slapd) {} }
         try await server.create("alice")
         let exchange = try await exchange(server, slapd)
@@ -84,7 +94,7 @@ struct RosterExchangeTests {
 
     @Test("addresses and groups may have in them whatever they may")
     func odd() async throws {
-        let (slapd, server) = (try Slapd(), try RunningServer())
+        let (slapd, server) = (try Slapd(), try RosterServer())
         defer { withExtendedLifetime(slapd) {} }
         try await server.create("alice")
         let exchange = try await exchange(server, slapd)
@@ -101,7 +111,7 @@ struct RosterExchangeTests {
 
     @Test("with an account its roster goes, and who comes after it finds none of it")
     func deletion() async throws {
-        let (slapd, server) = (try Slapd(), try RunningServer())
+        let (slapd, server) = (try Slapd(), try RosterServer())
         defer { withExtendedLifetime(slapd) {} }
         try await server.create("alice")
         let exchange = try await exchange(server, slapd)
@@ -120,7 +130,7 @@ struct RosterExchangeTests {
 
     @Test("what somebody does in the directory clients are told of")
     func edits() async throws {
-        let (slapd, server) = (try Slapd(), try RunningServer())
+        let (slapd, server) = (try Slapd(), try RosterServer())
         defer { withExtendedLifetime(slapd) {} }
         try await server.create("alice", "bob")
         let exchange = try await exchange(server, slapd)
@@ -148,7 +158,7 @@ struct RosterExchangeTests {
 
     @Test("while the directory is away subscriptions go on, and it is told when it is back, also after a restart")
     func away() async throws {
-        let (slapd, server) = (try Slapd(), try RunningServer())
+        let (slapd, server) = (try Slapd(), try RosterServer())
         defer { withExtendedLifetime(slapd) {} }
         try await server.create("alice")
         let first = try await exchange(server, slapd)
@@ -162,7 +172,7 @@ struct RosterExchangeTests {
         #expect(try await eventually { await first.status.fault != nil })
         #expect(await first.status.waiting == 1)
         await first.stop()
-        let again = try RunningServer(server.store)
+        let again = try RosterServer(server.store)
         let second = try await exchange(again, slapd)
         #expect(try await eventually { await second.status.fault != nil })
         #expect(await second.status.waiting == 1)
@@ -176,7 +186,7 @@ struct RosterExchangeTests {
 
     @Test("at first both are put together; what others did while the server was away is found out after its start")
     func starts() async throws {
-        let (slapd, server) = (try Slapd(), try RunningServer())
+        let (slapd, server) = (try Slapd(), try RosterServer())
         defer { withExtendedLifetime(slapd) {} }
         try await server.create("alice")
         let id = try #require(server.store.contents[jid("alice")]?.id)
@@ -196,7 +206,7 @@ struct RosterExchangeTests {
         try slapd.delete(name("bob@example.org", "alice"))
         try slapd.modify("dn: \(name("dave@example.org", "alice"))\nchangetype: modify\nreplace: xmppContactName\nxmppContactName: David\n")
         try slapd.modify(ldif("erin@example.org", "alice", container: false))
-        let again = try RunningServer(server.store)
+        let again = try RosterServer(server.store)
         let second = try await exchange(again, slapd)
         #expect(try await eventually { again.roster("alice")[jid("bob")] == nil })
         #expect(try await eventually { again.roster("alice")[jid("dave")]?.name == "David" })
@@ -207,7 +217,7 @@ struct RosterExchangeTests {
 
     @Test("if many items are gone at once they stay until an operator says that they are to go")
     func held() async throws {
-        let (slapd, server) = (try Slapd(), try RunningServer())
+        let (slapd, server) = (try Slapd(), try RosterServer())
         defer { withExtendedLifetime(slapd) {} }
         try await server.create("alice")
         let id = try #require(server.store.contents[jid("alice")]?.id)
@@ -220,7 +230,7 @@ struct RosterExchangeTests {
         #expect(try await eventually { await first.status.waiting == 0 })
         await first.stop()
         for number in 0..<count { try slapd.delete(name("c\(number)@example.org", "alice")) }
-        let again = try RunningServer(server.store)
+        let again = try RosterServer(server.store)
         let second = try await exchange(again, slapd)
         #expect(try await eventually { await second.status.heldBack == count })
         #expect(again.roster("alice").count == count)

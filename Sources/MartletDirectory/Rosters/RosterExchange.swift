@@ -81,6 +81,8 @@ package actor RosterExchange {
     private var refused: Set<RosterPlace> = []
     /// Of which accounts that are gone it did not delete the rosters.
     private var undeleted: Set<BareJID> = []
+    /// When what was refused is tried again.
+    private var retry: NIODeadline?
     private var brake = SafetyBrake()
     /// Items whose entries are gone, and which would go if that were believed.
     private var heldBack: Set<RosterPlace> = []
@@ -277,13 +279,13 @@ package actor RosterExchange {
     private func work() async {
         while !isClosed {
             (isDue, isBack) = (false, false)
+            if let retry, retry <= time.monotonic { tryRefusedAgain() }
             do throws(Trouble) {
                 try await look()
                 if fault != nil { log.notice("rosters are written to the directory again", metadata: ["domain": "\(domain)"]) }
                 (fault, failures) = (nil, 0)
                 await count()
-                await rest(refused.isEmpty && undeleted.isEmpty ? nil : Self.refusalRest, deeply: false)
-                if !isDue { tryRefusedAgain() }
+                await rest(timeToRetry, deeply: false)
             } catch {
                 report(error)
                 await count()
@@ -299,7 +301,15 @@ package actor RosterExchange {
         log.warning("rosters cannot be written to the directory now", metadata: ["domain": "\(domain)", "reason": "\(trouble.words)"])
     }
 
-    private func tryRefusedAgain() { (position, refused, undeleted) = (0, [], []) }
+    private func tryRefusedAgain() { (position, refused, undeleted, retry) = (0, [], [], nil) }
+
+    /// `nil` if nothing was refused.
+    private var timeToRetry: TimeAmount? {
+        guard !refused.isEmpty || !undeleted.isEmpty else { return nil }
+        let moment = retry ?? time.monotonic + Self.refusalRest
+        retry = moment
+        return moment - time.monotonic
+    }
 
     private func count() async {
         guard let count = try? await router.store.rosterNoteCount(domain: domain.domainpart) else { return }
@@ -358,11 +368,12 @@ package actor RosterExchange {
         if try await self.notes(of: account).isDeparting {
             guard !undeleted.contains(account), try await removeAll(of: account) else { return }
         }
-        let noted = Noted(notes)
         let stored = try await load(account)
         var isSaid = true
         if let stored {
-            let contacts = noted.isWhole ? copies.contacts(of: account).union(stored.roster.map(\.contact)) : Set(noted.items.keys)
+            // With what was noted later: a contact that was removed then does not come back by an arrival.
+            let (now, noted) = (Noted(notes), try await self.notes(of: account))
+            let contacts = now.isWhole ? copies.contacts(of: account).union(stored.roster.map(\.contact)) : Set(now.items.keys)
             isSaid = try await settle(account, stored, contacts, noted)
         }
         // What was refused stays noted: an entry that is missing is not taken for one that somebody has deleted.

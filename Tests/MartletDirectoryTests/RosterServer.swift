@@ -8,32 +8,32 @@ import NIOPosix
 import Synchronization
 import Testing
 
-/// The time that it is.
-struct RealTime: TimeSource {
-    var monotonic: NIODeadline { .now() }
-    var wallMilliseconds: Int64 { Int64(Date().timeIntervalSince1970 * 1_000) }
-}
-
-/// A server with rosters and subscriptions at `example.org`, on an event loop of its own, without network and disk: for what goes on beside its tests.
+/// A server with rosters and subscriptions at `example.org`, on an event loop, without network and disk: for what goes on beside its tests.
 ///
 /// `@unchecked Sendable`: its context is touched on its loop only.
-final class RunningServer: @unchecked Sendable {
+final class RosterServer: @unchecked Sendable {
+    /// The time that it is.
+    struct Time: TimeSource {
+        var monotonic: NIODeadline { .now() }
+        var wallMilliseconds: Int64 { Int64(Date().timeIntervalSince1970 * 1_000) }
+    }
+
     let store: InMemoryStore
     let router: Router
     private let context: LoopContext
-    private let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-    let loop: any EventLoop
+    let loop: any EventLoop = MultiThreadedEventLoopGroup.singleton.any()
 
     /// - Parameter store: of the server that was there before.
-    init(_ store: InMemoryStore = InMemoryStore(time: RealTime())) throws {
+    init(_ store: InMemoryStore = InMemoryStore(time: Time())) throws {
         self.store = store
-        loop = group.any()
         router = Router(store: store, ids: StanzaIDSource(floor: 0), remote: Remote(), audit: NoAudit())
         let host = try Host(domain: try BareJID(parsing: "example.org"), features: [RosterManagement()])
-        context = LoopContext(loop: loop, hosts: HostTable([host]), store: store, time: RealTime(), random: SystemRandom())
+        context = LoopContext(loop: loop, hosts: HostTable([host]), store: store, time: Time(), random: SystemRandom())
+        Self.all.withLock { $0.append(self) }
     }
 
-    deinit { group.shutdownGracefully { _ in } }
+    /// They stay: what was asked for last may come to their loop after the end of a test.
+    private static let all = Mutex<[RosterServer]>([])
 
     var mailbox: LoopMailbox { context.mailbox }
 
@@ -50,8 +50,8 @@ final class RunningServer: @unchecked Sendable {
     func roster(_ account: String) -> [BareJID: RosterItem] { store.contents[jid(account)]?.roster ?? [:] }
 
     /// A session that has asked for its roster and is there.
-    func client(_ account: String) async throws -> RunningClient {
-        let client = RunningClient()
+    func client(_ account: String) async throws -> RosterClient {
+        let client = RosterClient()
         let isBound = await withCheckedContinuation { continuation in
             mailbox.run { [router] context in
                 router.bind(jid(account), resource: "test", client, context) { outcome in
@@ -65,7 +65,7 @@ final class RunningServer: @unchecked Sendable {
         return client
     }
 
-    func send(_ xml: String, by client: RunningClient) {
+    func send(_ xml: String, by client: RosterClient) {
         mailbox.run { _ in
             guard let element = try? parseElement(ByteBuffer(string: xml), limits: .authenticated) else { preconditionFailure("no stanza: \(xml)") }
             try? client.session?.receive(element)
@@ -91,7 +91,7 @@ private final class SilentPeer: PeerTransport {
 }
 
 /// `@unchecked Sendable`: its session is touched on the server's loop only; what it has heard is behind a lock.
-final class RunningClient: SessionTransport, @unchecked Sendable {
+final class RosterClient: SessionTransport, @unchecked Sendable {
     var session: ClientSession?
     private let stanzas = Mutex<[String]>([])
     let pendingBytes = 0
@@ -107,14 +107,4 @@ final class RunningClient: SessionTransport, @unchecked Sendable {
     func flush() {}
     func close(_ error: StreamError?) {}
     func setReading(_ isReading: Bool) {}
-}
-
-/// Whether something comes true within ten seconds, by the real clock: what is waited for happens in another process.
-func eventually(_ isTrue: () async throws -> Bool) async throws -> Bool {
-    let deadline = NIODeadline.now() + .seconds(10)
-    while NIODeadline.now() < deadline {
-        if try await isTrue() { return true }
-        try await MultiThreadedEventLoopGroup.singleton.any().scheduleTask(in: .milliseconds(20)) {}.futureResult.get()
-    }
-    return false
 }
