@@ -1,4 +1,5 @@
 import MartletCore
+import MartletStorage
 import MartletXMPP
 import NIOCore
 import Testing
@@ -133,5 +134,51 @@ struct RosterNoteContractTests {
             var iterator = told.makeAsyncIterator()
             #expect(await iterator.next() != nil)
         }
+    }
+}
+
+@Suite("SQLite: notes about rosters")
+struct RosterNoteTablesTests {
+    private let folder = TemporaryFolder()
+
+    private func open() throws -> SQLiteStore { try SQLiteStore.open(folder: folder.path, options: options()) }
+
+    /// A store that is closed, with two notes.
+    private func filled() async throws -> [RosterNote] {
+        let store = try open()
+        defer { store.close() }
+        let id = try await store.create(juliet)
+        try await store.commit([.rosterCopy(.domains(["capulet.example"])), .rosterItem(id, item(romeo))])
+        return try await store.rosterNotes(of: juliet)
+    }
+
+    @Test("they are there after a restart, and so is whose rosters are copied")
+    func restart() async throws {
+        let before = try await filled()
+        #expect(before.map(\.subject) == [.arrival, .item(romeo)])
+        let store = try open()
+        defer { store.close() }
+        #expect(try await store.rosterNotes(of: juliet) == before)
+        for note in before { try await store.commit([.rosterCopy(.settled(note.sequence))]) }
+        let id = try #require(try await store.credentials(of: juliet)?.id)
+        try await store.commit([.rosterRemoval(id, contact: romeo, version: 2)])
+        let after = try await store.rosterNotes(of: juliet)
+        // No number is given twice, also if there are no notes left.
+        #expect(after.map(\.subject) == [.item(romeo)] && after[0].sequence > before[1].sequence)
+    }
+
+    @Test(
+        "the check finds notes that are none",
+        arguments: [
+            "UPDATE roster_note SET kind = 9", "UPDATE roster_note SET contact = '@' WHERE kind = 3", "UPDATE roster_note SET domainpart = ''",
+            "UPDATE meta SET value = 0 WHERE name = 'last_roster_note'",
+        ])
+    func damage(_ sql: String) async throws {
+        _ = try await filled()
+        #expect(try SQLiteStore.verify(folder: folder.path).problems == [])
+        let store = try open()
+        try await store.execute(sql)
+        store.close()
+        #expect(try SQLiteStore.verify(folder: folder.path).problems.isEmpty == false)
     }
 }

@@ -49,6 +49,7 @@ enum Verification {
         report.problems += try roomAddresses(connection) + affiliations(connection)
         report.problems += try nodes(connection) + nodeLines(connection) + nodeItems(connection)
         report.problems += try uploads(connection) + cards(connection) + reports(connection) + sharedLists(connection)
+        report.problems += try RosterNoteTables.problems(connection)
         report.problems += try words(connection) + leftWords(connection)
         report.problems = Array(report.problems.prefix(VerificationReport.problemsMax))
         return report

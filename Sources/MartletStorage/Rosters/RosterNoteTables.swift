@@ -16,6 +16,18 @@ enum RosterNoteTables {
             "INSERT INTO meta (name, value) VALUES ('last_roster_note', 0)",
         ]
     }
+
+    /// Notes that could not be read, and numbers that would be given twice.
+    static func problems(_ connection: any SQLConnection) throws(SQLError) -> [String] {
+        let notes = try connection.rows("SELECT domainpart, localpart, kind, contact, sequence FROM roster_note") { row throws(SQLError) -> String? in
+            let isRead = (try? row.address(parts: 0)) != nil && (try? RosterNote.Subject(row, at: 2)) != nil
+            return isRead ? nil : "the note \(row.integer(4)) about a roster is none"
+        }.compactMap { $0 }
+        let last = try connection.rows(
+            "SELECT 1 FROM meta WHERE name = 'last_roster_note' AND value < (SELECT COALESCE(MAX(sequence), 0) FROM roster_note)"
+        ) { _ in "a note about a roster has a number that is given again" }
+        return notes + last
+    }
 }
 
 extension RosterNote.Subject {
@@ -30,6 +42,17 @@ extension RosterNote.Subject {
     }
 
     fileprivate static let itemKind: Int64 = 3
+
+    /// The kind in one column, the contact in the next.
+    fileprivate init(_ row: any SQLStatement, at column: Int) throws(SQLError) {
+        switch row.integer(column) {
+        case 0: self = .departure
+        case 1: self = .arrival
+        case 2: self = .roster
+        case 3: self = .item(try row.address(column + 1))
+        default: throw SQLError(.corrupt, "a note about a roster is of no known kind: \(row.integer(column))")
+        }
+    }
 }
 
 /// The writer's statements about them. Called within a transaction.
@@ -175,16 +198,6 @@ final class RosterNoteReads {
     func count(domain: String) throws(SQLError) -> Int { try count.first({ $0.bind(domain, at: 1) }) { Int($0.integer(0)) } ?? 0 }
 
     private static func note(_ row: any SQLStatement) throws(SQLError) -> RosterNote {
-        RosterNote(sequence: row.unsigned(0), account: try row.address(parts: 1), subject: try subject(row), time: row.integer(5))
-    }
-
-    private static func subject(_ row: any SQLStatement) throws(SQLError) -> RosterNote.Subject {
-        switch row.integer(3) {
-        case 0: .departure
-        case 1: .arrival
-        case 2: .roster
-        case 3: .item(try row.address(4))
-        default: throw SQLError(.corrupt, "a note about a roster is of no known kind: \(row.integer(3))")
-        }
+        RosterNote(sequence: row.unsigned(0), account: try row.address(parts: 1), subject: try RosterNote.Subject(row, at: 3), time: row.integer(5))
     }
 }
