@@ -285,6 +285,8 @@ final class RosterCopiesTests {
         #expect(copies.vanished(by: end, now: now + RosterCopies.replicationMilliseconds - 1) == [place])
         #expect(Set(copies.vanished(by: end, now: now + RosterCopies.replicationMilliseconds)) == [place, RosterPlace(bob, alice)])
         #expect(copies.vanished(by: RefreshEnd(there: [.number(1)]), now: now) == [])
+        // Where the server says so it is.
+        #expect(copies.vanished(by: RefreshEnd(gone: [.number(2)]), now: now) == [RosterPlace(bob, alice)])
         copies.forget(place)
         #expect(copies[place] == nil && gone(1) == [])
     }

@@ -76,7 +76,7 @@ package struct RosterCopies: Sendable {
         unusable.remove(uuid)
         let isOurs = isOurs(item, place, known, change, entry)
         // Our own clock and the directory's need not be the same: when something was written here says nothing.
-        let edited = isOurs || isByUs(entry) ? nil : change.time
+        let edited = known?.item == item ? known?.edited : isOurs || isByUs(entry) ? nil : change.time
         set(place, Copy(item: item, change: change, uuid: uuid, edited: edited, written: isOurs ? known?.written : nil))
         // If somebody makes it the same again later, that is an edit.
         if underWay?.place == place { underWay = nil }
@@ -108,7 +108,7 @@ package struct RosterCopies: Sendable {
     package func vanished(by end: RefreshEnd, now: Int64) -> [RosterPlace] {
         places.compactMap { uuid, place in
             guard end.removes(uuid), let copy = self[place], copy.uuid == uuid else { return nil }
-            if let written = copy.written, now < written + Self.replicationMilliseconds { return nil }
+            if !end.gone.contains(uuid), let written = copy.written, now < written + Self.replicationMilliseconds { return nil }
             return place
         }
     }

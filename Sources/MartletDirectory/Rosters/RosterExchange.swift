@@ -222,7 +222,9 @@ package actor RosterExchange {
     private func take(_ effects: [FeedEffect], isLive: Bool) -> Bool {
         for effect in effects {
             switch effect {
-            case .change(let change): note(copies.take(change))
+            case .change(let change):
+                release(change)
+                note(copies.take(change))
             case .refreshed(let end): refreshed(end)
             case .keepCookie, .search, .failed: break
             }
@@ -234,6 +236,16 @@ package actor RosterExchange {
         }
         if !dirty.isEmpty { noted() }
         return !isClosed
+    }
+
+    /// What is there is not gone, whether anything in it has changed or not.
+    private func release(_ change: DirectoryChange) {
+        guard !heldBack.isEmpty, case .entry(_, let entry) = change, let place = settings.tree.place(of: entry.name) else { return }
+        heldBack.remove(place)
+    }
+
+    private func release(_ there: Set<EntryUUID>) {
+        heldBack = heldBack.filter { place in copies[place]?.uuid.map { !there.contains($0) } ?? true }
     }
 
     /// Before everything was read nothing can be said of what differs.
@@ -249,6 +261,7 @@ package actor RosterExchange {
             isLoaded = true
             return noted()
         }
+        if let there = end.there { release(there) }
         let vanished = copies.vanished(by: end, now: time.wallMilliseconds)
         guard believes(vanished, of: copies.count) else { return }
         for place in vanished { copies.forget(place) }
