@@ -199,7 +199,7 @@ struct GreetingsTests {
     @Test("what administrators change at once is changed one after the other, and nobody is refused")
     func atOnce() throws {
         let chiefs = try ["chief@capulet.example", "deputy@capulet.example"].map { try BareJID(parsing: $0) }
-        let server = TestServer(commits: .manual, policy: AccessPolicy(admins: Set(chiefs)))
+        let server = TestServer(commits: .manual, policy: AccessPolicy(admins: NamedAccounts(chiefs)))
         func settle() {
             repeat { server.run() } while server.store.commit() > 0
             server.run()

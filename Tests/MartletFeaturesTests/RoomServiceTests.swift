@@ -180,7 +180,7 @@ struct RoomServiceTests {
 
     // MARK: Creating
 
-    private func limited(_ max: Int, operators: Set<BareJID> = []) -> TestServer {
+    private func limited(_ max: Int, operators: NamedAccounts = []) -> TestServer {
         var settings = MultiUserChat.Settings(identities: OccupantIDs(secret: Array("occupants".utf8)))
         settings.limits.perAccountMax = max
         settings.operators = operators

@@ -40,6 +40,8 @@ package final class SharedGroupBook: SharedRosterSource {
     private let pages = Mutex(SharedGroupPages())
     // A leaf as well. By the domain whose people they are of.
     private let directories = Mutex<[BareJID: SharedGroupIndex]>([:])
+    /// Who is in them, whether they are in rosters or not.
+    package let memberships = GroupMemberships()
 
     package init() {}
 

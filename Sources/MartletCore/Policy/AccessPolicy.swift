@@ -12,13 +12,13 @@ package enum Privilege: String, Hashable, Sendable, CaseIterable {
 /// What only an account's owner may do needs no privilege, and there is none for it: an administrator does not read other people's
 /// messages, rosters or private data.
 package struct AccessPolicy: Sendable {
-    /// Addresses with the admin role in the domain, per configuration; local ones only.
-    private let admins: Set<BareJID>
-    /// Those with the role in other domains.
-    private let othersAdmins: Set<BareJID>
+    /// Accounts with the admin role in the domain, per configuration; local ones only.
+    private let admins: NamedAccounts
+    /// Those with the role in this domain or another.
+    private let othersAdmins: NamedAccounts
     private let audit: any AuditSink
 
-    package init(admins: Set<BareJID> = [], elsewhere othersAdmins: Set<BareJID> = [], audit: any AuditSink = NoAudit()) {
+    package init(admins: NamedAccounts = [], elsewhere othersAdmins: NamedAccounts = [], audit: any AuditSink = NoAudit()) {
         self.admins = admins
         self.othersAdmins = othersAdmins
         self.audit = audit

@@ -34,7 +34,9 @@ package struct DirectoryGroups: Sendable {
     /// Which groups mention something.
     private var mentions: [MemberKey: Mentioners] = [:]
     /// All members, as people.
-    private var resolved: [EntryUUID: Set<EntryUUID>] = [:]
+    package private(set) var resolved: [EntryUUID: Set<EntryUUID>] = [:]
+    /// Groups that have been worked out, by name.
+    package private(set) var byName: [GroupName: EntryUUID] = [:]
     /// The same as accounts, of groups that are in rosters or see others.
     private var sets: [EntryUUID: SharedMembers] = [:]
     /// What was there before, of groups that have to be worked out anew: who is still the same goes on to be the same value.
@@ -45,6 +47,8 @@ package struct DirectoryGroups: Sendable {
     private var shown: [EntryUUID: (rule: GroupRules.Rule, title: String)] = [:]
     /// Groups that are shown in rosters, by name.
     package private(set) var rosterGroups: [SharedGroup] = []
+    /// Another number each time that something was worked out.
+    package private(set) var revision = 0
     /// Groups with a URL that cannot be answered from what is mirrored: whom it would find is not in them.
     package private(set) var unanswered: Set<EntryUUID> = []
 
@@ -126,6 +130,7 @@ package struct DirectoryGroups: Sendable {
                 stale.insert(group)
             }
         }
+        rename(change)
         let old = direct[change.uuid]?.keys ?? []
         guard let after = change.after else {
             forget(old, of: change.uuid)
@@ -144,6 +149,12 @@ package struct DirectoryGroups: Sendable {
         direct[change.uuid] = contents
         if contents.finds.count < reader.texts(GroupAttributes.memberURL).count { unanswered.insert(change.uuid) } else { unanswered.remove(change.uuid) }
         return stale
+    }
+
+    private mutating func rename(_ change: MirrorChange) {
+        let (old, new) = (change.before.flatMap { prepare($0.name) }, change.after.flatMap { prepare($0.name) })
+        if let old, byName[GroupName(prepared: old)] == change.uuid { byName[GroupName(prepared: old)] = nil }
+        if let new { byName[GroupName(prepared: new)] = change.uuid }
     }
 
     private mutating func forget(_ keys: Set<MemberKey>, of group: EntryUUID) {
@@ -236,6 +247,7 @@ extension DirectoryGroups {
     /// - Parameter stale: groups that consist of something else, by themselves.
     private mutating func remake(_ stale: Set<EntryUUID>, _ people: MirroredPeople, everybodyChanged: Bool) -> Set<BareJID> {
         guard !stale.isEmpty || everybodyChanged else { return [] }
+        revision += 1
         let around = withAncestors(stale)
         for group in around {
             resolved[group] = direct[group] == nil ? nil : members(of: group)

@@ -17,28 +17,37 @@ package struct GroupKeeping: Sendable {
         package init() {}
     }
 
+    /// What others have to hear of a change.
+    package struct News: Sendable {
+        /// Whose roster it concerns (``Router/sharingChanged(of:_:)``).
+        package var concerned: Set<BareJID>
+        package var membership: DirectoryMembership
+    }
+
     package let feed: FeedService
     package let settings: Settings
     package private(set) var mirrored: MirroredGroups
     package private(set) var contact = DirectoryContact.neverLoaded
     private var index = SharedGroupIndex()
+    /// What of the groups others know (``DirectoryGroups/revision``).
+    private var shown: Int?
     private var isFollowed = false
     private var lacksAllowGroup = false
     private var unansweredCount = 0
     private let domain: BareJID
     private let people: PeopleDirectory
     private let book: SharedGroupBook
-    private let tell: @Sendable (Set<BareJID>) -> Void
+    private let tell: @Sendable (News) -> Void
     private let time: any TimeSource
     private let log: Logger
 
     /// - Parameters:
     ///   - people: with ``MirroredPeople`` that keeps what changes for groups.
     ///   - book: in which others find them.
-    ///   - tell: says whom a change of the book concerns (``Router/sharingChanged(of:_:)``).
+    ///   - tell: passes on what has changed, when it is in the book.
     package init(
         _ domain: BareJID, _ groups: DirectoryGroups, _ feed: FeedService, _ settings: Settings, _ people: PeopleDirectory, _ book: SharedGroupBook,
-        time: any TimeSource, log: Logger, tell: @escaping @Sendable (Set<BareJID>) -> Void
+        time: any TimeSource, log: Logger, tell: @escaping @Sendable (News) -> Void
     ) {
         self.domain = domain
         self.feed = feed
@@ -101,12 +110,18 @@ package struct GroupKeeping: Sendable {
     private mutating func follow(_ concerned: Set<BareJID>, isConfirmed: Bool = false) -> [DirectoryNotice] {
         let notices = allow(isConfirmed: isConfirmed)
         let others = notices.isEmpty ? [] : mirrored.peopleChanged([], notices, people.mirrored)
-        if !concerned.isEmpty || !others.isEmpty {
-            let all = index.replace(with: mirrored.groups.rosterGroups)
-            book.set(index, ofDirectoryAt: domain)
-            tell(all)
-        }
+        show(concernsRosters: !concerned.isEmpty || !others.isEmpty)
         return notices
+    }
+
+    private mutating func show(concernsRosters: Bool) {
+        guard mirrored.isLoaded, mirrored.groups.revision != shown else { return }
+        shown = mirrored.groups.revision
+        let membership = DirectoryMembership(mirrored.groups, people)
+        book.memberships.set(membership, ofDirectoryAt: domain)
+        let concerned = concernsRosters ? index.replace(with: mirrored.groups.rosterGroups) : []
+        if concernsRosters { book.set(index, ofDirectoryAt: domain) }
+        tell(News(concerned: concerned, membership: membership))
     }
 
     private mutating func allow(isConfirmed: Bool) -> [DirectoryNotice] {

@@ -93,6 +93,8 @@ package final class PeopleDirectory: Sendable {
     /// somebody has them a change makes a copy.
     func takeSettled() -> (changes: [MirrorChange], people: MirroredPeople) { state.withLock { ($0.people.takeSettled(), $0.people) } }
 
+    func holder(of account: BareJID) -> EntryUUID? { state.withLock { $0.people.people.holder(of: account) } }
+
     var mirrored: MirroredPeople { state.withLock { $0.people } }
 
     /// Whether all people have been known once, whoever of them may have an account.

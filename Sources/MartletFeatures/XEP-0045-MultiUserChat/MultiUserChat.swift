@@ -1,6 +1,6 @@
 package import MartletCore
 import MartletXML
-package import MartletXMPP
+import MartletXMPP
 import NIOCore
 
 /// Rooms (XEP-0045): the service at a domain of its own. What a room decides is in `Room`; here it is found, read, and carried out.
@@ -15,7 +15,7 @@ package struct MultiUserChat: DomainService {
         /// Who may create rooms.
         package var creation: Creation = .local
         /// Who may create as many rooms as he likes (``RoomLimits/perAccountMax``).
-        package var operators: Set<BareJID> = []
+        package var operators: NamedAccounts = []
         package var identities: OccupantIDs
         /// For the metrics; the same after a reload, as rooms stay.
         package var counters = RoomCounters()
@@ -25,7 +25,7 @@ package struct MultiUserChat: DomainService {
     }
 
     /// §10.1.1.
-    package enum Creation: Hashable, Sendable { case everybody, local, administrators(Set<BareJID>), nobody }
+    package enum Creation: Sendable { case everybody, local, administrators(NamedAccounts), nobody }
 
     package init(_ settings: Settings) { self.settings = settings }
 

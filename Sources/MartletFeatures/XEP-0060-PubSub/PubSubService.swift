@@ -10,7 +10,7 @@ package struct PubSubService: DomainService {
     package struct Settings: Sendable {
         package var nodes = PubSubSettings.service
         /// Who administers the service: they own all of its nodes.
-        package var operators: Set<BareJID> = []
+        package var operators: NamedAccounts = []
         package init() {}
     }
     private let settings: Settings

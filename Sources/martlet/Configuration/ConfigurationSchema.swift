@@ -137,6 +137,9 @@ package enum ConfigurationSchema {
         .list(
             "admins", \.admins, of: .bareAddress, .reload, example: "admin@example.org",
             "Accounts with the admin role in this domain."),
+        .list(
+            "admin-groups", \.adminGroups, of: .distinguishedName, .reload, example: "cn=xmpp-admins,ou=groups,dc=example,dc=org",
+            "Groups of a directory whose members have the admin role in this domain, for as long as they are in them."),
         .entries(
             "shared-groups", \.sharedGroups, sharedGroup, .reload, counts: 0...sharedGroupsMax, identity: { $0.name },
             """
@@ -803,7 +806,10 @@ package enum ConfigurationSchema {
     static let access = ConfigurationMapping<ServerConfiguration.Access>([
         .list(
             "admins", \.admins, of: .bareAddress, .reload, example: "admin@example.org",
-            "Accounts with the admin role in every domain.")
+            "Accounts with the admin role in every domain."),
+        .list(
+            "admin-groups", \.adminGroups, of: .distinguishedName, .reload, example: "cn=xmpp-admins,ou=groups,dc=example,dc=org",
+            "Groups of a directory whose members have the admin role in every domain, for as long as they are in them."),
     ])
 
     @Sendable private static func identity(of listener: ServerConfiguration.Listener) -> String {

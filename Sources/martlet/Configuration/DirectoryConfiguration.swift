@@ -16,6 +16,7 @@ extension ServerConfiguration {
         package var groups = Groups()
         package var allowGroup: String?
         package var rosters = Rosters()
+        package var rooms: [Room] = []
         package var passwords: [Verifier] = [.pbkdf2, .scram, .bind]
         package var hashes: [Hash] = [.sha256]
         package var iterations = 10_000
@@ -110,6 +111,12 @@ extension ConfigurationSchema {
             Whoever leaves it is out within seconds.
             """),
         .section("rosters", \.rosters, directoryRosters, "Whether the contacts of these people are in the directory as well."),
+        .entries(
+            "rooms", \.rooms, directoryRoom, .restart, counts: 1...directoryRoomsMax, identity: { $0.address },
+            """
+            Rooms in which people of the directory are what groups make them: owners, admins or members, as long as they are in the group. Who is in none of a \
+            room's groups has none of these affiliations for which there is a group. Bans, and people of other domains, stay as they are.
+            """),
         .list(
             "passwords", \.passwords, of: .choice, .restart, counts: 1...3,
             """

@@ -19,6 +19,16 @@ extension ServerConfiguration.Directory {
         package init() {}
     }
 
+    /// A room in which accounts are what groups make them.
+    package struct Room: ConfigurationSection {
+        package var address = ""
+        package var owners: String?
+        package var admins: String?
+        package var members: String?
+
+        package init() {}
+    }
+
     /// Who sees the members of a group that says nothing of that.
     package enum GroupShare: String, Sendable, CaseIterable { case none, members, all }
 }
@@ -55,4 +65,21 @@ extension ConfigurationSchema {
             "visible-to", \.visibleTo, of: .distinguishedName, .restart, counts: 1...sharedGroupsMax, example: "cn=staff,ou=groups,dc=example,dc=org",
             "Names of the entries of groups whose members see the members, where share is groups."),
     ])
+
+    static let directoryRoom = ConfigurationMapping<ServerConfiguration.Directory.Room>([
+        .value("room", \.address, .bareAddress, .restart, isRequired: true, example: "watch@conference.example.org", "The room, which somebody has made."),
+        .value("owners", \.owners, .optional(.distinguishedName), .restart, example: "cn=chiefs,ou=groups,dc=example,dc=org", "The group whose members own it."),
+        .value("admins", \.admins, .optional(.distinguishedName), .restart, example: "cn=chiefs,ou=groups,dc=example,dc=org", "The group whose members are its admins."),
+        .value("members", \.members, .optional(.distinguishedName), .restart, example: "cn=operators,ou=groups,dc=example,dc=org", "The group whose members are its members."),
+    ])
+
+    /// Most rooms of a directory whose affiliations come from groups: each is looked at when a group changes.
+    static let directoryRoomsMax = 1_000
+}
+
+extension ServerConfiguration {
+    /// Names of the groups whose members have the admin role in a domain.
+    package func adminGroups(of domain: String) -> Set<String> {
+        Set(access.adminGroups).union(domains.first { $0.name == domain }?.adminGroups ?? [])
+    }
 }

@@ -82,6 +82,8 @@ extension ServerConfiguration {
         /// Whose principals have accounts here.
         package var kerberosRealms: [String] = []
         package var admins: [String] = []
+        /// Names of groups of a directory.
+        package var adminGroups: [String] = []
         package var sharedGroups: [SharedGroup] = []
         /// Who may look at its white pages.
         package var peoplePage = PeoplePageAccess.off
@@ -449,6 +451,8 @@ extension ServerConfiguration {
     package struct Access: ConfigurationSection {
         /// Bare addresses with the admin role in every domain.
         package var admins: [String] = []
+        /// Names of groups of a directory.
+        package var adminGroups: [String] = []
 
         package init() {}
     }

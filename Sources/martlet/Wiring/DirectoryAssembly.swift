@@ -74,7 +74,7 @@ struct DirectoryAssembly {
         var client = DirectoryClient.Settings()
         client.identity = try Self.identity(entry)
         let router = around.core.router
-        let groups = try DirectoryGroupAssembly(entry: entry, domain: domain, people: people, attributes: attributes, prepare: prepare, folder: folder).keeping(
+        let groups = try DirectoryGroupAssembly(entry: entry, domain: domain, people: people, attributes: attributes, prepare: prepare, configuration: configuration).keeping(
             DirectoryClient(servers, client, log: around.log), settings.detection, around)
         let entries = DirectoryClient(servers, client, log: around.log)
         around.core.directories.profiles.add(domain, people, cards, entries, log: around.log)

@@ -15,7 +15,7 @@ struct DirectoryGroupAssembly {
     /// Of people.
     let attributes: MirroredAttributes
     let prepare: NamePreparation
-    let folder: String
+    let configuration: ServerConfiguration
 
     /// What a group's URL may ask for, besides what is read of people anyway.
     static let peopleAttributes = ["objectClass"]
@@ -33,10 +33,12 @@ struct DirectoryGroupAssembly {
         let urls = MemberURLs(attributes)
         var settings = GroupKeeping.Settings()
         settings.allowGroup = entry.allowGroup
-        settings.snapshot = SnapshotFile("\(folder)/directory-\(entry.domain)-groups.snapshot", SnapshotForm())
+        settings.snapshot = SnapshotFile("\(configuration.server.dataFolder)/directory-\(entry.domain)-groups.snapshot", SnapshotForm())
+        let rooms = GroupRooms(entry, domain, RoomAdministration(around.core, configuration), timers: around.core.pool.group.any(), log: around.log)
         let groups = DirectoryGroups(rules, prepare: prepare) { urls.evaluation(of: $0) }
-        return GroupKeeping(domain, groups, feed, settings, people, around.core.sharedGroups, time: around.core.time, log: around.log) { [core = around.core] concerned in
-            core.mailbox.run { [router = core.router] context in router.sharingChanged(of: concerned, context) }
+        return GroupKeeping(domain, groups, feed, settings, people, around.core.sharedGroups, time: around.core.time, log: around.log) { [core = around.core] news in
+            if !news.concerned.isEmpty { core.mailbox.run { [router = core.router] context in router.sharingChanged(of: news.concerned, context) } }
+            rooms?.take(news.membership)
         }
     }
 
@@ -59,5 +61,13 @@ struct DirectoryGroupAssembly {
             case .groups: .groups(group.visibleTo.compactMap(prepare))
             }
         return GroupRules.Rule(share, title: group.title)
+    }
+}
+
+extension GroupName {
+    /// - Returns: `nil` if it is no name of an entry.
+    init?(of text: String) {
+        guard let name = try? DistinguishedName(text) else { return nil }
+        self.init(prepared: Array(name.normalized.utf8))
     }
 }

@@ -198,7 +198,11 @@ struct HostAssembly {
         }
     }
 
-    private func admins(of domain: String) -> Set<BareJID> { Set(configuration.admins(of: domain).compactMap { try? BareJID(parsing: $0) }) }
+    private func admins(of domain: String) -> NamedAccounts { admins(configuration.admins(of: domain), configuration.adminGroups(of: domain)) }
+
+    private func admins(_ addresses: Set<String>, _ groups: Set<String>) -> NamedAccounts {
+        NamedAccounts(addresses.compactMap { try? BareJID(parsing: $0) }, groups: Set(groups.compactMap(GroupName.init(of:))), in: sharedGroups.memberships)
+    }
 
     private var archiveDefault: ArchivePreferences.Default? {
         guard configuration.archive.isEnabled else { return nil }
@@ -210,7 +214,8 @@ struct HostAssembly {
     }
 
     private func policy(of domain: String) -> AccessPolicy {
-        let elsewhere = configuration.domains.reduce(into: Set<BareJID>()) { $0.formUnion(admins(of: $1.name)) }
+        let domains = configuration.domains.map(\.name)
+        let elsewhere = admins(Set(domains.flatMap(configuration.admins)), Set(domains.flatMap(configuration.adminGroups)))
         return AccessPolicy(admins: admins(of: domain), elsewhere: elsewhere, audit: audit)
     }
 

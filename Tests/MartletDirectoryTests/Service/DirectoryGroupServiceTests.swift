@@ -120,6 +120,22 @@ struct DirectoryGroupServiceTests {
         }
     }
 
+    @Test("say who is in them, whether they are in rosters or not")
+    func membership() async throws {
+        let slapd = try Slapd()
+        try slapd.modify(Self.group("admins", "member: \(Self.name("operators"))\n"))
+        try await GroupedDomain.with(slapd) { domain in
+            let group = GroupName(prepared: GroupedDomain.prepare("CN=admins, \(Self.groups)") ?? [])
+            let admins = NamedAccounts([jid("nobody")], groups: [group], in: domain.memberships)
+            await domain.until { admins.contains(jid("alice")) }
+            #expect(admins.contains(jid("bob")) && admins.contains(jid("nobody")) && !admins.contains(jid("carol")))
+            try slapd.modify(Self.change("operators", "delete", Self.member("bob")))
+            await domain.until { !admins.contains(jid("bob")) }
+            try slapd.delete(Self.name("admins"))
+            await domain.until { !admins.contains(jid("alice")) }
+        }
+    }
+
     @Test("explain themselves: who is in them, by which way, and who sees that")
     func explanation() async throws {
         let slapd = try Slapd()
@@ -258,9 +274,9 @@ private final class GroupedDomain {
         let book = SharedGroupBook()
         let groups = GroupKeeping(
             domain, DirectoryGroups(options.rules, prepare: prepare) { urls.evaluation(of: $0) }, feed, kept, directory, book, time: time, log: TestDirectory.log
-        ) { accounts in
-            concerned.add(accounts)
-            mailbox.run { context in router.sharingChanged(of: accounts, context) }
+        ) { news in
+            concerned.add(news.concerned)
+            mailbox.run { context in router.sharingChanged(of: news.concerned, context) }
         }
         let service = DirectoryService(
             domain, DirectoryClient(servers, client, log: TestDirectory.log), directory,
@@ -313,6 +329,8 @@ private final class GroupedDomain {
     }
 
     // MARK: What there is
+
+    var memberships: GroupMemberships { book.memberships }
 
     func account(_ name: String) -> StoreContents.Account? { store.contents[jid(name)] }
 

@@ -350,6 +350,12 @@ struct ConfigurationReloadTests {
         KeyChange("directories.allow-group", .restart) { $0.directories[0].allowGroup = "cn=other" },
         KeyChange("directories.rosters.store", .restart) { $0.directories[0].rosters.store = .directory },
         KeyChange("directories.rosters.base", .restart) { $0.directories[0].rosters.base = "ou=rosters" },
+        KeyChange("directories.rooms.room", .restart) { $0.directories[0].rooms[0].address = "b@conference.example.org" },
+        KeyChange("directories.rooms.owners", .restart) { $0.directories[0].rooms[0].owners = "cn=other" },
+        KeyChange("directories.rooms.admins", .restart) { $0.directories[0].rooms[0].admins = "cn=other" },
+        KeyChange("directories.rooms.members", .restart) { $0.directories[0].rooms[0].members = "cn=other" },
+        KeyChange("domains.admin-groups", .configuration) { $0.domains[0].adminGroups = ["cn=other"] },
+        KeyChange("access.admin-groups", .configuration) { $0.access.adminGroups = ["cn=other"] },
         KeyChange("directories.passwords", .restart) { $0.directories[0].passwords = [.bind] },
         KeyChange("directories.hashes", .restart) { $0.directories[0].hashes = [.sha512] },
         KeyChange("directories.iterations", .restart) { $0.directories[0].iterations += 1 },
@@ -441,6 +447,7 @@ struct ConfigurationReloadTests {
         var directory = ServerConfiguration.Directory()
         directory.domain = "example.org"
         directory.groups.shared = [ServerConfiguration.Directory.SharedGroup()]
+        directory.rooms = [ServerConfiguration.Directory.Room()]
         old.directories = [directory]
         var new = old
         key.change(&new)

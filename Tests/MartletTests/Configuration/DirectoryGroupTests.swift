@@ -60,12 +60,27 @@ struct DirectoryGroupTests {
         (entry("\(watch), share: groups, visible-to: [\"cn=staff\"]"), ".groups.shared[0].visible-to[0]"),
         (entry("\(watch), share: groups, visible-to: []"), ".groups.shared[0].visible-to"),
         (entry("\(watch), title: \"\""), ".groups.shared[0].title"),
+        ("groups: {\(base)}\n    rooms: [{room: watch@conference.example.org}]", ".rooms[0]"),
+        ("groups: {\(base)}\n    rooms: [{room: watch@example.org, members: \"cn=a,ou=groups,dc=example,dc=org\"}]", ".rooms[0].room"),
+        ("groups: {\(base)}\n    rooms: [{room: watch@conference.example.org, members: \"cn=a,ou=elsewhere\"}]", ".rooms[0].members"),
+        ("rooms: [{room: watch@conference.example.org, members: \"cn=a,ou=groups,dc=example,dc=org\"}]", ".rooms"),
         (entry("\(watch)}, {name: \"CN=Watch, ou=groups,dc=example,dc=org\""), ".groups.shared[1].name"),
     ]
 
     @Test("what cannot be meant is refused, where it stands", arguments: mistakes)
     func refused(lines: String, path: String) {
         #expect(faults(lines).contains { $0.hasPrefix("directories[0]\(path): ") }, "\(faults(lines))")
+    }
+
+    @Test("its members may be admins, if a directory has it")
+    func admins() throws {
+        let group = "\"cn=admins,ou=groups,dc=example,dc=org\""
+        let text = Self.text("groups: {\(Self.base)}").replacing("  - name: example.org\n", with: "  - name: example.org\n    admin-groups: [\(group)]\n", maxReplacements: 1)
+        let loaded = try load(text + "access: {admin-groups: [\"cn=chiefs,ou=groups,dc=example,dc=org\"]}\n").configuration
+        #expect(loaded.adminGroups(of: "example.org") == ["cn=admins,ou=groups,dc=example,dc=org", "cn=chiefs,ou=groups,dc=example,dc=org"])
+        #expect(loaded.adminGroups(of: "example.net") == ["cn=chiefs,ou=groups,dc=example,dc=org"])
+        let elsewhere = problems(text.replacing("cn=admins,ou=groups", with: "cn=admins,ou=elsewhere"))
+        #expect(elsewhere.map(\.path).contains("domains[0].admin-groups[0]"))
     }
 
     @Test("a group for all that says for whom it is, is doubtful")
