@@ -179,6 +179,23 @@ struct PresenceViewTests {
         #expect(seen("juliet", by: .service("cn=other"), at: server) == nil)
     }
 
+    @Test("of several rules the first decides that is about both, also if it grants less")
+    func order() {
+        let rules = [PresenceRule(.group("guests"), .none), PresenceRule(.any, see: .group("board"), .basic), PresenceRule(.any, .full)]
+        let rights = PresenceRights(rules: rules, defaultWish: .organisation) { account, group in
+            account.description.hasPrefix(group == "guests" ? "paris@" : "juliet@")
+        }
+        let server = TestServer(presenceRights: rights)
+        for name in ["nurse", "paris"] { server.createAccount(name) }
+        for name in ["juliet/balcony", "romeo/orchard"] { server.client(name).send("<presence><status>here</status></presence>") }
+        #expect(seen("juliet", by: .account(server.address("nurse")), at: server)?.statuses == [])
+        #expect(seen("romeo", by: .account(server.address("nurse")), at: server)?.statuses.map(\.text) == ["here"])
+        #expect(seen("romeo", by: .account(server.address("paris")), at: server) == nil)
+        // Nothing is found either by whoever is granted nothing.
+        #expect(visible(to: "paris", online: true, at: server) == [])
+        #expect(visible(to: "nurse", online: true, at: server) == ["juliet@capulet.example", "romeo@capulet.example"])
+    }
+
     @Test("a document that says nothing known hides the account")
     func damagedWish() { #expect(PresenceWish(ByteBuffer(string: "everybody!")) == .none) }
 

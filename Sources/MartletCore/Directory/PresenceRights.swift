@@ -45,7 +45,7 @@ package enum PresenceWish: String, Hashable, Sendable, CaseIterable {
     case organisation
 }
 
-/// What an operator grants: some may see so much of the presence of some.
+/// What an operator grants: some may see so much of the presence of some. ``PresenceLevel/none`` keeps what later rules would grant from them.
 package struct PresenceRule: Hashable, Sendable {
     package enum Viewers: Hashable, Sendable {
         /// Whoever has proved who he is.
@@ -74,8 +74,10 @@ package struct PresenceRule: Hashable, Sendable {
 /// An account may see all of its own, and as much as ``PresenceLevel/full`` of whoever lets it see his presence by XMPP. Rules of the operator add to
 /// that, as far as the target wishes. Whoever has not said who he is sees nothing, nor does whoever is blocked.
 package struct PresenceRights: Sendable {
+    /// In order: the first that speaks for the viewer, about the target, decides alone.
     package var rules: [PresenceRule]
-    /// What counts as the wish of an account that has none.
+    /// What counts as the wish of an account that has none. With ``PresenceWish/contacts`` the rules are about those alone who have asked to be shown to
+    /// more than their contacts; with ``PresenceWish/organisation``, about all who have not asked for less.
     package var defaultWish: PresenceWish
     /// Whether an account is in a group. In memory and quick: it is asked on event loops, never under a lock.
     package var isMember: @Sendable (_ account: BareJID, _ group: String) -> Bool
@@ -107,13 +109,13 @@ package struct PresenceRights: Sendable {
     ///
     /// - Parameter rules: those of ``rules(for:)``, looked up once for all targets.
     func granted(by rules: [PresenceRule], of target: BareJID) -> PresenceLevel {
-        rules.reduce(.none) { level, rule in
-            guard rule.level > level else { return level }
+        let deciding = rules.first { rule in
             switch rule.targets {
-            case .any: return rule.level
-            case .group(let group): return isMember(target, group) ? rule.level : level
+            case .any: true
+            case .group(let group): isMember(target, group)
             }
         }
+        return deciding?.level ?? .none
     }
 }
 

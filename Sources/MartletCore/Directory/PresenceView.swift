@@ -103,11 +103,11 @@ package struct PresenceView: Sendable {
         return all.sorted { $0.description < $1.description }
     }
 
-    /// The domains in which a rule speaks for the viewer.
+    /// The domains in which a rule grants the viewer something.
     private func grantingDomains(to viewer: PresenceViewer) async -> [BareJID] {
         await withCheckedContinuation { continuation in
             mailbox.run { context in
-                let granting = context.hosts.hosts.filter { !$0.presenceRights.rules(for: viewer).isEmpty }
+                let granting = context.hosts.hosts.filter { $0.presenceRights.rules(for: viewer).contains { $0.level > .none } }
                 continuation.resume(returning: granting.map(\.domain))
             }
         }
