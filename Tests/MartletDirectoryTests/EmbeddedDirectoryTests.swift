@@ -121,7 +121,9 @@ struct EmbeddedDirectoryTests {
         let port: Int
         let store = InMemoryStore()
 
-        init(allowsAnonymous: Bool = false, bobs: Int = 1) async throws {
+        init(
+            allowsAnonymous: Bool = false, bobs: Int = 1, standing: AccountVerdict = .ok, _ decorations: [FrontEndSettings.Decoration] = []
+        ) async throws {
             let time = ManualTime()
             var accounts = [EmbeddedDirectoryTests.alice, EmbeddedDirectoryTests.bob]
             for number in 1..<bobs { accounts.append(try BareJID(parsing: "bob\(number)@example.org")) }
@@ -137,11 +139,15 @@ struct EmbeddedDirectoryTests {
             presence.set(EmbeddedDirectoryTests.alice, .dnd, "In a meeting until 11:30")
             let tree = EmbeddedTree([EmbeddedDirectoryTests.domain], allowsAnonymous: allowsAnonymous)
             let known = Set(accounts)
-            let directory = EmbeddedDirectory(tree, EmbeddedPeople(store, time: time)) { password, account in
-                known.contains(account) && password.bytes == Array("pw".utf8) ? .ok : .badCredentials
-            }
+            let directory = EmbeddedDirectory(
+                tree, EmbeddedPeople(store, in: tree, time: time),
+                EmbeddedDirectory.Accounts(standing: { _, _ in standing }) { claim in
+                    claim.account.map(known.contains) == true && claim.password?.bytes == Array("pw".utf8) ? .ok : .badCredentials
+                })
+            var settings = FrontEndSettings()
+            settings.decorations = decorations
             frontEnd = LDAPFrontEnd(
-                FrontEndSettings(), .embedded(directory), presence, tls: { nil }, on: MultiThreadedEventLoopGroup.singleton, log: TestDirectory.log)
+                settings, .embedded(directory), presence, tls: { _ in nil }, on: MultiThreadedEventLoopGroup.singleton, log: TestDirectory.log)
             port = try #require(try await frontEnd.start([.init(.plain, host: "127.0.0.1", port: 0)]).first?.port)
         }
 
@@ -191,6 +197,25 @@ struct EmbeddedDirectoryTests {
         #expect(seen.values("xmppShow") == [])
         #expect(try await closed.search(as: "nobody@example.org", "(uid=alice)").status == 49)
         #expect(try await closed.search(as: "cn=admin", "(uid=alice)").status == 49)
+    }
+
+    @Test("whoever may not read any more since he has bound is told so, and sees nothing", .enabled(if: hasTools, "ldap-utils are not installed"), arguments: [
+        (AccountVerdict.disabled, 50), (.badCredentials, 50), (.unavailable, 52),
+    ] as [(AccountVerdict, Int32)])
+    func standing(_ verdict: AccountVerdict, _ status: Int32) async throws {
+        let found = try await Served(standing: verdict).search(as: "bob@example.org", "(uid=alice)")
+        #expect(found.status == status)
+        #expect(found.values("cn") == [])
+    }
+
+    @Test("clients that know no presence get it in what they ask for", .enabled(if: hasTools, "ldap-utils are not installed"))
+    func decorations() async throws {
+        let served = try await Served([.init("mozillaCustom1", .presenceText), .init("labeledURI", .xmppURI)])
+        let found = try await served.search(as: "bob@example.org", "(uid=alice)", "cn", "mozillaCustom1", "labeledURI")
+        #expect(found.values("mozillaCustom1") == ["In a meeting until 11:30"], "\(found.output)")
+        #expect(found.values("labeledURI") == ["xmpp:alice@example.org?message"])
+        #expect(try await served.search(as: "alice@example.org", "(uid=bob)", "mozillaCustom1").values("mozillaCustom1") == [])
+        #expect(try await served.search(as: "bob@example.org", "(uid=alice)").values("mozillaCustom1") == [])
     }
 
     @Test("scopes and bases", .enabled(if: hasTools, "ldap-utils are not installed"))
@@ -249,8 +274,21 @@ struct EmbeddedDirectoryTests {
     @Test("names lead to accounts and back", arguments: ["alice@example.org", "o.neil@example.org", "d,art@example.org", "a+b@example.org"])
     func names(_ text: String) throws {
         let account = try BareJID(parsing: text)
-        let entry = EmbeddedTree.name(of: account)
+        let entry = Self.tree.name(of: account)
         #expect(Self.tree.address(of: try DistinguishedName(entry.description)) == account)
+    }
+
+    @Test("a domain is under another name if that is wanted, and under no other then", arguments: ["o=Verona", "ou=chat,dc=example,dc=net", "dc=verona"])
+    func base(_ text: String) throws {
+        let base = try DistinguishedName(text)
+        let tree = EmbeddedTree([Self.domain], under: base)
+        #expect(tree.address(of: try DistinguishedName("uid=alice,ou=people,\(text)")) == Self.alice)
+        #expect(tree.address(of: try DistinguishedName("uid=alice,\(Self.people)")) == nil)
+        #expect(tree.name(of: Self.alice) == (try DistinguishedName("uid=alice,ou=people,\(text)")))
+        let container = tree.container(Self.domain)
+        let own = try #require(base.relativeName?.ordered.first)
+        #expect(container.attributes.first { $0.description == own.type }?.values == [own.value])
+        #expect(container.name == base.description)
     }
 
     @Test("other names lead to nobody", arguments: [

@@ -96,7 +96,7 @@ private final class ServedDirectory {
         let tls = try Self.context(slapd)
         let dial = UpstreamDial([slapd.plain], startTLS: .off, tls: DirectoryTLS())
         frontEnd = LDAPFrontEnd(
-            settings, .overlay(dial, names), presence, tls: { tls }, on: MultiThreadedEventLoopGroup.singleton, log: TestDirectory.log)
+            settings, .overlay(dial, names), presence, tls: { _ in tls }, on: MultiThreadedEventLoopGroup.singleton, log: TestDirectory.log)
         let addresses = try await frontEnd.start([.init(.plain, host: "127.0.0.1", port: 0), .init(.secure, host: "127.0.0.1", port: 0)])
         (port, securePort) = (try #require(addresses[0].port), try #require(addresses[1].port))
     }

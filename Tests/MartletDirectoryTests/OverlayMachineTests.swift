@@ -68,14 +68,20 @@ struct OverlayMachineTests {
         case upstream(LDAPMessage)
         case other(FrontEndEffect)
 
+        /// Without what is told to nobody but the log.
         static func all(_ effects: [FrontEndEffect]) -> [Said] {
-            effects.map { effect in
+            effects.compactMap { effect in
                 switch effect {
                 case .toClient(let bytes): (try? LDAPMessage(decoding: bytes)).map(Said.client) ?? .other(effect)
                 case .toUpstream(let bytes): (try? LDAPMessage(decoding: bytes)).map(Said.upstream) ?? .other(effect)
+                case .heard: nil
                 default: .other(effect)
                 }
             }
+        }
+
+        static func outcomes(_ effects: [FrontEndEffect]) -> [FrontEndBind] {
+            effects.compactMap { if case .heard(let outcome) = $0 { outcome } else { nil } }
         }
     }
 
@@ -156,6 +162,58 @@ struct OverlayMachineTests {
             #expect(wire.upstream(1, response) == [.client(message(1, response))])
             #expect(wire.machine.isIdle)
         }
+    }
+
+    @Test("who has bound is told to the log, and whose password was wrong")
+    func outcomes() {
+        func said(_ request: BindRequest, _ code: LDAPResultCode, _ identity: AuthorizationIdentity = .anonymous) -> [FrontEndBind] {
+            var wire = Wire()
+            _ = wire.client(1, .bindRequest(request))
+            _ = wire.connected()
+            let first = wire.machine.fromUpstream(Wire.bytes(LDAPMessage(1, .bindResponse(BindResponse(LDAPResult(code))))))
+            let whoAmI = LDAPMessage(OverlayMachine.reservedID, .extendedResponse(ExtendedResponse(LDAPResult(.success), value: identity.encoded)))
+            return Said.outcomes(first) + Said.outcomes(wire.machine.fromUpstream(Wire.bytes(whoAmI)))
+        }
+        let (simple, scram) = (BindRequest("uid=alice", .simple([1])), BindRequest("", .sasl(mechanism: "scram-sha-256", credentials: [1])))
+        #expect(said(simple, .success, .name("uid=alice,\(Self.people)")) == [.bound(.account(Self.alice), mechanism: "simple")])
+        #expect(said(scram, .success, .name("cn=mailhub")) == [.bound(.service("cn=mailhub"), mechanism: "SCRAM-SHA-256")])
+        #expect(said(BindRequest("", .simple([])), .success) == [.bound(.anonymous, mechanism: "simple")])
+        #expect(said(simple, .invalidCredentials) == [.refused(name: "uid=alice", mechanism: "simple", .invalidCredentials)])
+        #expect(said(scram, .unavailable) == [.refused(name: "", mechanism: "SCRAM-SHA-256", .unavailable)])
+        #expect(said(scram, .saslBindInProgress) == [])
+    }
+
+    @Test("the third wrong password is the last of a connection", arguments: [2, 3])
+    func failures(_ count: Int32) {
+        var wire = Wire()
+        let response = LDAPOperation.bindResponse(BindResponse(LDAPResult(.invalidCredentials)))
+        var said: [Said] = []
+        for id in 1...count {
+            _ = wire.client(id, Self.bind)
+            _ = wire.connected()
+            said = wire.upstream(id, response)
+        }
+        #expect(said == [.client(message(count, response))] + (count == 3 ? [.other(.close)] : []))
+        #expect(wire.client(9, Self.bind).isEmpty == (count == 3))
+    }
+
+    @Test("an entry is his whose it is by what is known of the directory, whatever is in it")
+    func knownEntry() {
+        var wire = Wire.bound()
+        _ = wire.client(2, Self.search(.present("cn"), ["cn", "xmppShow"]))
+        let said = wire.upstream(2, Self.entry("bob", [LDAPAttribute("cn", "Bob Brown")]))
+        #expect(said == [.other(.lookUp(1, [Self.bob], .account(Self.alice)))])
+    }
+
+    @Test("accounts are looked for by what the directory has of them", arguments: [false, true])
+    func keys(_ isLocalpart: Bool) {
+        var wire = Wire.bound { $0.addresses = isLocalpart ? [.init("uid", isLocalpart: true)] : [.init("mail"), .init("xmppAddress")] }
+        _ = wire.client(2, Self.search(.equality("xmppShow", Array("dnd".utf8)), ["cn"]))
+        let said = wire.answered(.visible(.success([(Self.bob, Self.presence(.dnd))])))
+        guard case .upstream(let message) = said.first, case .searchRequest(let request) = message.operation else { return #expect(Bool(false)) }
+        let address = Array("bob@example.org".utf8)
+        let key = isLocalpart ? LDAPFilter.equality("uid", Array("bob".utf8)) : .or([.equality("mail", address), .equality("xmppAddress", address)])
+        #expect(request.filter == key)
     }
 
     @Test("a bind with a name and no password is refused (RFC 4513 §5.1.2), as are mechanisms that put a layer over the connection")

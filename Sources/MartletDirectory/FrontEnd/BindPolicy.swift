@@ -1,5 +1,15 @@
 import MartletLDAP
 
+extension BindRequest.Authentication {
+    /// What a log calls it.
+    var mechanism: String {
+        switch self {
+        case .simple: "simple"
+        case .sasl(let mechanism, _): mechanism.uppercased()
+        }
+    }
+}
+
 /// Which binds are taken, before anybody looks at what they say.
 struct BindPolicy: Hashable, Sendable {
     /// Others may put a layer of their own over the connection, so that nobody in between reads what follows, or are tied to the connection behind.

@@ -13,25 +13,58 @@ package struct EmbeddedDirectory: Sendable {
 
     package let tree: EmbeddedTree
     private let people: EmbeddedPeople
-    private let verify: @Sendable (PreparedPassword, BareJID) async -> AccountVerdict
+    private let accounts: Accounts
 
-    /// - Parameter verify: whether a password is an account's. Guesses are its business: it knows who may try how often.
-    package init(
-        _ tree: EmbeddedTree, _ people: EmbeddedPeople, verify: @escaping @Sendable (PreparedPassword, BareJID) async -> AccountVerdict
-    ) {
+    /// What somebody says to bind.
+    package struct Claim: Sendable {
+        /// As it was said.
+        package let name: String
+        /// `nil`: there can be no such account.
+        package let account: BareJID?
+        /// `nil`: no password can be so.
+        package let password: PreparedPassword?
+        package let peer: FrontEndPeer
+    }
+
+    /// Who knows accounts and their passwords.
+    package struct Accounts: Sendable {
+        /// Whether a password is an account's. Guesses are its business: it knows who may try how often.
+        let verify: @Sendable (Claim) async -> AccountVerdict
+        /// The moment, in the order of changes that end what was proved before.
+        let now: @Sendable () -> CredentialMoment
+        /// Whether an account may still read what it was let in for at that moment.
+        let standing: @Sendable (BareJID, CredentialMoment) async -> AccountVerdict
+
+        package init(
+            now: @escaping @Sendable () -> CredentialMoment = { .latest },
+            standing: @escaping @Sendable (BareJID, CredentialMoment) async -> AccountVerdict = { _, _ in .ok },
+            verify: @escaping @Sendable (Claim) async -> AccountVerdict
+        ) {
+            self.verify = verify
+            self.now = now
+            self.standing = standing
+        }
+    }
+
+    package init(_ tree: EmbeddedTree, _ people: EmbeddedPeople, _ accounts: Accounts) {
         self.tree = tree
         self.people = people
-        self.verify = verify
+        self.accounts = accounts
     }
+
+    /// For binds that begin now.
+    var now: CredentialMoment { accounts.now() }
 
     // MARK: Binding
 
     /// Who does not exist hears what one hears whose password is wrong.
-    func bind(_ name: String, _ password: [UInt8]) async -> (LDAPResult, PresenceViewer) {
-        guard let address = tree.address(bindingAs: name), let text = String(validating: password, as: UTF8.self), let password = PreparedPassword(text)
-        else { return (LDAPResult(.invalidCredentials), .anonymous) }
-        switch await verify(password, address) {
-        case .ok: return (LDAPResult(.success), .account(address))
+    func bind(_ name: String, _ password: [UInt8], from peer: FrontEndPeer) async -> (LDAPResult, PresenceViewer) {
+        let address = tree.address(bindingAs: name)
+        let prepared = String(validating: password, as: UTF8.self).flatMap { PreparedPassword($0) }
+        switch await accounts.verify(Claim(name: name, account: address, password: prepared, peer: peer)) {
+        case .ok:
+            guard let address else { return (LDAPResult(.invalidCredentials), .anonymous) }
+            return (LDAPResult(.success), .account(address))
         case .badCredentials, .disabled, .expired: return (LDAPResult(.invalidCredentials), .anonymous)
         case .mechanismTooWeak: return (LDAPResult(.strongerAuthRequired), .anonymous)
         case .unavailable: return (LDAPResult(.unavailable), .anonymous)
@@ -41,11 +74,18 @@ package struct EmbeddedDirectory: Sendable {
     // MARK: Reading
 
     /// What a search or a comparison is answered with.
-    func answer(_ message: LDAPMessage, for viewer: PresenceViewer, _ view: any PresenceSource) async -> [LDAPMessage] {
+    ///
+    /// - Parameter moment: when the viewer has bound.
+    func answer(
+        _ message: LDAPMessage, for viewer: PresenceViewer, since moment: CredentialMoment, _ view: any PresenceSource, _ settings: FrontEndSettings
+    ) async -> [LDAPMessage] {
+        if let refusal = await refusal(of: viewer, moment) {
+            return LDAPMessage(refusing: message.operation.kind, message.id, refusal).map { [$0] } ?? []
+        }
         switch message.operation {
         case .searchRequest(let request):
             do throws(LDAPResult) {
-                return try await found(request, message, viewer, view)
+                return try await found(request, message, viewer, view, settings)
             } catch {
                 return [LDAPMessage(message.id, .searchResultDone(error))]
             }
@@ -54,21 +94,38 @@ package struct EmbeddedDirectory: Sendable {
         }
     }
 
+    /// An account that was disabled, or has another password, has to bind anew.
+    private func refusal(of viewer: PresenceViewer, _ moment: CredentialMoment) async -> LDAPResult? {
+        guard case .account(let account) = viewer else { return nil }
+        switch await accounts.standing(account, moment) {
+        case .ok: return nil
+        case .unavailable: return LDAPResult(.unavailable)
+        case .badCredentials, .disabled, .expired, .mechanismTooWeak: return LDAPResult(.insufficientAccessRights, "bind again")
+        }
+    }
+
     private func found(
-        _ request: SearchRequest, _ message: LDAPMessage, _ viewer: PresenceViewer, _ view: any PresenceSource
+        _ request: SearchRequest, _ message: LDAPMessage, _ viewer: PresenceViewer, _ view: any PresenceSource, _ settings: FrontEndSettings
     ) async throws(LDAPResult) -> [LDAPMessage] {
         let paging: PagedResultsControl?
         do { paging = try message.controls.first(of: PagedResultsControl.self) } catch { throw LDAPResult(.protocolError) }
         guard PresenceFilter.count(of: request.filter) <= Self.filterNodesMax else {
             throw LDAPResult(.adminLimitExceeded, "filters have at most \(Self.filterNodesMax) parts here")
         }
-        let wanted = PresenceWanted(request, FrontEndSettings())
+        let wanted = PresenceWanted(request, settings)
         var entries = try await candidates(request, viewer)
         if let filter = PresenceFilter(request.filter) { try await addVisible(to: &entries, for: viewer, filter, view) }
         entries = await Self.matching(PreparedLDAPFilter(request.filter), entries)
         let (page, cookie, isCut) = Self.page(entries, request, paging)
         var shown = page
-        if wanted != nil { shown = await withPresence(shown, for: viewer, view) }
+        if let wanted {
+            shown = await withPresence(shown, for: viewer, view)
+            for index in shown.indices {
+                guard let address = shown[index].address else { continue }
+                let text = PresenceAttributes.text(shown[index].presence)
+                wanted.addDecorations(to: &shown[index].entry, of: address, presenceText: text)
+            }
+        }
         let selection = AttributeSelection(request.attributes)
         var messages = shown.map { LDAPMessage(message.id, .searchResultEntry($0.selected(selection, typesOnly: request.typesOnly))) }
         let controls = paging == nil ? [] : [PagedResultsControl(size: 0, cookie: cookie).control(isCritical: false)]
@@ -148,10 +205,10 @@ package struct EmbeddedDirectory: Sendable {
         guard !domains.isEmpty else { throw LDAPResult(.insufficientAccessRights, "bind first") }
         var all: [(DistinguishedName, Candidate)] = []
         for domain in domains {
-            all.append((EmbeddedTree.suffix(of: domain), Candidate(entry: EmbeddedTree.container(domain))))
-            all.append((EmbeddedTree.people(of: domain), Candidate(entry: EmbeddedTree.peopleContainer(domain))))
+            all.append((tree.suffix(of: domain), Candidate(entry: tree.container(domain))))
+            all.append((tree.people(of: domain), Candidate(entry: tree.peopleContainer(domain))))
             for person in try await read(domain) {
-                all.append((EmbeddedTree.name(of: person.address), Candidate(entry: person.entry, address: person.address)))
+                all.append((tree.name(of: person.address), Candidate(entry: person.entry, address: person.address)))
             }
         }
         guard base == .root || all.contains(where: { $0.0 == base }) else { throw LDAPResult(.noSuchObject) }

@@ -127,7 +127,7 @@ package struct EmbeddedMachine: FrontEndMachine {
         switch request.name {
         case LDAPExtension.whoAmI:
             guard case .account(let account) = viewer else { return answer(.success, value: []) }
-            return answer(.success, value: AuthorizationIdentity.name(EmbeddedTree.name(of: account).description).encoded)
+            return answer(.success, value: AuthorizationIdentity.name(tree.name(of: account).description).encoded)
         case LDAPExtension.startTLS:
             guard isLast else { return end(.protocolError, "nothing may be said between StartTLS and TLS") }
             guard offersTLS else { return answer(.unavailable, "there is no certificate", named: true) }

@@ -29,7 +29,7 @@ struct EmbeddedPerson: Hashable, Sendable {
     static let valuesMax = 10
 
     /// - Parameter card: as it is stored; `nil` if there is none.
-    init(_ address: BareJID, card: ByteBuffer?) {
+    init(_ address: BareJID, named entryName: DistinguishedName, card: ByteBuffer?) {
         self.address = address
         let localpart = address.localpart ?? ""
         let element = card.flatMap { try? parseElement($0, limits: .ownWriting, defaultNamespace: .none) }?.root
@@ -41,7 +41,7 @@ struct EmbeddedPerson: Hashable, Sendable {
             LDAPAttribute("xmppAddress", address.description),
         ]
         for (attribute, values) in reader.attributes where !values.isEmpty { attributes.append(LDAPAttribute(attribute, strings: values)) }
-        entry = LDAPEntry(EmbeddedTree.name(of: address).description, attributes)
+        entry = LDAPEntry(entryName.description, attributes)
     }
 }
 
@@ -97,11 +97,13 @@ package actor EmbeddedPeople {
     }
 
     private let store: any Store
+    private let tree: EmbeddedTree
     private let time: any TimeSource
     private var readings: [BareJID: Reading] = [:]
 
-    package init(_ store: any Store, time: any TimeSource) {
+    package init(_ store: any Store, in tree: EmbeddedTree, time: any TimeSource) {
         self.store = store
+        self.tree = tree
         self.time = time
     }
 
@@ -112,7 +114,7 @@ package actor EmbeddedPeople {
             reading = known
         } else {
             // A task of its own: it goes on when the one who began it is gone.
-            reading = Reading(began: time.monotonic, task: Task { [store] in await Self.read(domain, store) })
+            reading = Reading(began: time.monotonic, task: Task { [store, tree] in await Self.read(domain, store, tree) })
             readings[domain] = reading
         }
         let result = await reading.task.value
@@ -120,7 +122,7 @@ package actor EmbeddedPeople {
         return try result.get()
     }
 
-    private static func read(_ domain: BareJID, _ store: any Store) async -> Result<[EmbeddedPerson], Failure> {
+    private static func read(_ domain: BareJID, _ store: any Store, _ tree: EmbeddedTree) async -> Result<[EmbeddedPerson], Failure> {
         var people: [EmbeddedPerson] = []
         var last: BareJID?
         do throws(StoreError) {
@@ -129,7 +131,7 @@ package actor EmbeddedPeople {
                 guard people.count + page.count <= accountsMax else { return .failure(.tooMany) }
                 for account in page where account.isEnabled {
                     guard let identity = try await store.credentials(of: account.address) else { continue }
-                    people.append(EmbeddedPerson(account.address, card: try await store.document(identity.id, .vCard)))
+                    people.append(EmbeddedPerson(account.address, named: tree.name(of: account.address), card: try await store.document(identity.id, .vCard)))
                 }
                 guard page.count == pageMax else { break }
                 last = page.last?.address

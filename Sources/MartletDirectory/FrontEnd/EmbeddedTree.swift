@@ -5,31 +5,34 @@ package import MartletXMPP
 /// This server's accounts as a tree of entries, where there is no directory besides: `uid=alice,ou=people,dc=example,dc=org`.
 package struct EmbeddedTree: Hashable, Sendable {
     package var domains: [BareJID]
+    /// Under which name the only domain is, if not under one that is made of its own (RFC 2247).
+    package var base: DistinguishedName?
     /// Whether whoever has not said who he is sees who has an account.
     package var allowsAnonymous: Bool
 
-    package init(_ domains: [BareJID], allowsAnonymous: Bool = false) {
+    package init(_ domains: [BareJID], under base: DistinguishedName? = nil, allowsAnonymous: Bool = false) {
+        precondition(base == nil || domains.count == 1, "one name is that of one domain")
         self.domains = domains
+        self.base = base
         self.allowsAnonymous = allowsAnonymous
     }
 
     static let subschema = DistinguishedName([RelativeDistinguishedName("cn", "subschema")])
 
-    /// RFC 2247.
-    static func suffix(of domain: BareJID) -> DistinguishedName {
-        DistinguishedName(domain.domainpart.split(separator: ".").map { RelativeDistinguishedName("dc", String($0)) })
+    func suffix(of domain: BareJID) -> DistinguishedName {
+        base ?? DistinguishedName(domain.domainpart.split(separator: ".").map { RelativeDistinguishedName("dc", String($0)) })
     }
 
-    static func people(of domain: BareJID) -> DistinguishedName { suffix(of: domain).child(RelativeDistinguishedName("ou", "people")) }
+    func people(of domain: BareJID) -> DistinguishedName { suffix(of: domain).child(RelativeDistinguishedName("ou", "people")) }
 
-    package static func name(of account: BareJID) -> DistinguishedName {
+    package func name(of account: BareJID) -> DistinguishedName {
         people(of: account.domain).child(RelativeDistinguishedName("uid", account.localpart ?? ""))
     }
 
     /// Whose entry that would be, whether there is one or not.
     package func address(of name: DistinguishedName) -> BareJID? {
         guard let attributes = name.relativeName?.ordered, attributes.count == 1, attributes[0].type == "uid", let parent = name.parent,
-            let domain = domains.first(where: { Self.people(of: $0) == parent })
+            let domain = domains.first(where: { people(of: $0) == parent })
         else { return nil }
         return try? BareJID(localpart: String(decoding: attributes[0].value, as: UTF8.self), domainpart: domain.domainpart)
     }
@@ -52,14 +55,24 @@ package struct EmbeddedTree: Hashable, Sendable {
 
     // MARK: Entries that are always there
 
-    static func container(_ domain: BareJID) -> LDAPEntry {
-        let first = domain.domainpart.split(separator: ".").first.map(String.init) ?? domain.domainpart
-        return LDAPEntry(
-            suffix(of: domain).description,
-            [LDAPAttribute("objectClass", strings: ["top", "dcObject", "organization"]), LDAPAttribute("dc", first), LDAPAttribute("o", domain.domainpart)])
+    /// What the first part of ``base`` may be: an entry has the attributes of its name.
+    package static let baseTypes = ["dc", "o", "ou"]
+
+    package func container(_ domain: BareJID) -> LDAPEntry {
+        let name = suffix(of: domain)
+        let first = name.relativeName?.ordered.first
+        let value = String(decoding: first?.value ?? [], as: UTF8.self)
+        let attributes =
+            switch first?.type {
+            case "o": [LDAPAttribute("objectClass", strings: ["top", "organization"]), LDAPAttribute("o", value)]
+            case "ou": [LDAPAttribute("objectClass", strings: ["top", "organizationalUnit"]), LDAPAttribute("ou", value)]
+            default:
+                [LDAPAttribute("objectClass", strings: ["top", "dcObject", "organization"]), LDAPAttribute("dc", value), LDAPAttribute("o", domain.domainpart)]
+            }
+        return LDAPEntry(name.description, attributes)
     }
 
-    static func peopleContainer(_ domain: BareJID) -> LDAPEntry {
+    func peopleContainer(_ domain: BareJID) -> LDAPEntry {
         LDAPEntry(people(of: domain).description, [LDAPAttribute("objectClass", strings: ["top", "organizationalUnit"]), LDAPAttribute("ou", "people")])
     }
 
@@ -69,7 +82,7 @@ package struct EmbeddedTree: Hashable, Sendable {
             "",
             [
                 LDAPAttribute("objectClass", strings: ["top"]),
-                LDAPAttribute("namingContexts", strings: domains.map { Self.suffix(of: $0).description }),
+                LDAPAttribute("namingContexts", strings: domains.map { suffix(of: $0).description }),
                 LDAPAttribute("supportedLDAPVersion", "3"), LDAPAttribute("supportedControl", strings: [LDAPControlType.pagedResults]),
                 LDAPAttribute("supportedExtension", strings: [LDAPExtension.whoAmI] + (offersTLS ? [LDAPExtension.startTLS] : [])),
                 LDAPAttribute("supportedFeatures", strings: ["1.3.6.1.4.1.4203.1.5.1", "1.3.6.1.4.1.4203.1.5.3"]),

@@ -17,6 +17,7 @@ package final class FrontEndConnection: ChannelInboundHandler, UpstreamReceiver 
 
     private var machine: any FrontEndMachine
     private let services: FrontEndServices
+    private let peer: FrontEndPeer
     private let tls: NIOSSLContext?
     private var framing: LDAPFraming
     private var upstreamFraming: LDAPFraming
@@ -26,9 +27,13 @@ package final class FrontEndConnection: ChannelInboundHandler, UpstreamReceiver 
     /// When the first bytes came of a message that is not there as a whole.
     private var messageBegan: NIODeadline?
     private var identifyingSince: NIODeadline?
+    /// Until when nothing is read, because passwords were wrong.
+    private var waitsUntil: NIODeadline
     private var timer: RepeatedTask?
     private var isEnding = false
     private var isBound = false
+    /// When the last bind began that is verified here.
+    private var moment = CredentialMoment.latest
     private var isReadingClient = true
     private var isReadingUpstream = true
 
@@ -36,14 +41,16 @@ package final class FrontEndConnection: ChannelInboundHandler, UpstreamReceiver 
 
     /// - Parameter tls: for StartTLS; `nil` where there is TLS already, or none.
     package init(
-        _ machine: any FrontEndMachine, _ services: FrontEndServices, tls: NIOSSLContext?, on loop: any EventLoop
+        _ machine: any FrontEndMachine, _ services: FrontEndServices, from peer: FrontEndPeer = FrontEndPeer(), tls: NIOSSLContext?, on loop: any EventLoop
     ) {
         self.machine = machine
         self.services = services
+        self.peer = peer
         self.tls = tls
         framing = LDAPFraming(messageBytesMax: services.settings.messageBytesBeforeBind)
         upstreamFraming = LDAPFraming(messageBytesMax: services.settings.upstreamMessageBytesMax)
         lastHeard = loop.now
+        waitsUntil = loop.now
     }
 
     // MARK: The client
@@ -52,6 +59,16 @@ package final class FrontEndConnection: ChannelInboundHandler, UpstreamReceiver 
         self.context = context
         let this = NIOLoopBound(self, eventLoop: context.eventLoop)
         timer = context.eventLoop.scheduleRepeatedTask(initialDelay: .seconds(5), delay: .seconds(5)) { _ in this.value.looksAround() }
+        wait(services.binds.delay(peer))
+    }
+
+    /// Lets whoever guesses passwords wait.
+    private func wait(_ time: TimeAmount) {
+        guard time > .zero, let context else { return }
+        waitsUntil = max(waitsUntil, context.eventLoop.now + time)
+        let this = NIOLoopBound(self, eventLoop: context.eventLoop)
+        context.eventLoop.scheduleTask(deadline: waitsUntil) { this.value.regulate() }
+        regulate()
     }
 
     package func handlerRemoved(context: ChannelHandlerContext) { ended() }
@@ -139,6 +156,7 @@ package final class FrontEndConnection: ChannelInboundHandler, UpstreamReceiver 
             case .bound(let isBound):
                 self.isBound = isBound
                 framing.messageBytesMax = isBound ? settings.messageBytesMax : settings.messageBytesBeforeBind
+            case .heard(let outcome): wait(services.binds.heard(outcome, peer))
             case .findVisible, .lookUp, .verify, .search: ask(effect, context.eventLoop)
             case .close: end(context)
             }
@@ -173,9 +191,10 @@ package final class FrontEndConnection: ChannelInboundHandler, UpstreamReceiver 
     /// What takes time: in a task, because the presence of others, and accounts, may have to be read.
     private func ask(_ effect: FrontEndEffect, _ loop: any EventLoop) {
         let this = NIOLoopBound(self, eventLoop: loop)
-        let services = services
+        if case .verify = effect, let embedded = services.embedded { moment = embedded.now }
+        let (services, peer, moment) = (services, peer, moment)
         Task {
-            guard let (question, answer) = await services.answer(effect) else { return }
+            guard let (question, answer) = await services.answer(effect, to: peer, boundAt: moment) else { return }
             loop.execute {
                 this.value.perform(this.value.machine.answered(answer, for: question))
                 this.value.regulate()
@@ -236,7 +255,8 @@ package final class FrontEndConnection: ChannelInboundHandler, UpstreamReceiver 
     /// Neither side is read while the other, or this server, is behind.
     private func regulate() {
         guard let context, !isEnding else { return }
-        let readsClient = upstream?.isWritable != false && context.channel.isWritable && machine.heldBytes <= settings.waitingBytesMax
+        let isHeard = waitsUntil <= context.eventLoop.now
+        let readsClient = isHeard && upstream?.isWritable != false && context.channel.isWritable && machine.heldBytes <= settings.waitingBytesMax
         if readsClient != isReadingClient {
             isReadingClient = readsClient
             try? context.channel.syncOptions?.setOption(.autoRead, value: readsClient)

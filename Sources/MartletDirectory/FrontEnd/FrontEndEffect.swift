@@ -19,6 +19,8 @@ package enum FrontEndEffect: Hashable, Sendable {
     case findVisible(Int, PresenceViewer, online: Bool)
     /// What somebody may see of some accounts: ``FrontEndAnswer/presences(_:_:)``.
     case lookUp(Int, [BareJID], PresenceViewer)
+    /// What has come of a bind at the directory behind.
+    case heard(FrontEndBind)
     /// Whether a password is an account's: ``FrontEndAnswer/bound(_:_:)``.
     case verify(Int, name: String, password: [UInt8])
     /// What is found among this server's own accounts: ``FrontEndAnswer/messages(_:)``.

@@ -28,8 +28,8 @@ package struct FrontEndSettings: Sendable {
     package var waitingBytesMax = 4 << 20
     /// Whether passwords may come in the clear from other machines.
     package var allowsPasswordsInClear = false
-    /// The attribute by which an entry is an account's: its value is the account's address.
-    package var addressAttribute = "xmppAddress"
+    /// What an entry says of whose it is, the most usual first: at least one.
+    package var addresses = [AddressKey("xmppAddress")]
     /// What a filter of which nothing can be true is written as.
     package var nothing = Nothing.noObjectClass
     /// What is put into attributes of others for clients that cannot be told of ours: only where they ask for them by name, and the entry has none.
@@ -49,6 +49,28 @@ package struct FrontEndSettings: Sendable {
         }
     }
 
+    /// An attribute by which an entry is an account's.
+    package struct AddressKey: Hashable, Sendable {
+        package var attribute: String
+        /// Whether its value is the account's localpart, and not its whole address.
+        package var isLocalpart: Bool
+
+        package init(_ attribute: String, isLocalpart: Bool = false) {
+            self.attribute = attribute
+            self.isLocalpart = isLocalpart
+        }
+    }
+
+    /// - Parameter rule: by which the directory's people have their addresses.
+    package mutating func setAddresses(_ rule: AddressRule) {
+        addresses = rule.sources.map { source in
+            switch source {
+            case .address(let attribute): AddressKey(attribute)
+            case .localpart(let attribute): AddressKey(attribute, isLocalpart: true)
+            }
+        }
+    }
+
     package struct Decoration: Hashable, Sendable {
         package enum Source: String, Hashable, Sendable, CaseIterable {
             /// The line for people.
@@ -63,9 +85,30 @@ package struct FrontEndSettings: Sendable {
             self.attribute = attribute
             self.source = source
         }
+
+        /// Whether an attribute may be one that others' words are put into.
+        package static func mayBe(_ attribute: String) -> Bool {
+            guard let description = AttributeDescription(attribute), description.options.isEmpty, description.range == nil else { return false }
+            return !PresenceAttributes.types.contains(description.type) && !["objectclass", "userpassword", "authpassword"].contains(description.type)
+        }
     }
 
     package init() {}
+
+    /// What an entry is asked for to know whose it is, where that does not follow from its name.
+    var addressAttribute: String { addresses[0].attribute }
+
+    /// Whose an entry is, by its own account.
+    func address(of entry: LDAPEntry) -> BareJID? {
+        guard !addresses[0].isLocalpart, let text = entry.strings(addressAttribute).first, let address = try? BareJID(parsing: text), !address.isDomain
+        else { return nil }
+        return address
+    }
+
+    /// What the entry of an account is found by, any of them.
+    func keys(of account: BareJID) -> [LDAPFilter] {
+        addresses.map { .equality($0.attribute, Array(($0.isLocalpart ? account.localpart ?? "" : account.description).utf8)) }
+    }
 }
 
 /// Who it is that has bound, and whose entries are whose: what the mirror of the directory knows. Memory only: asked on event loops.

@@ -13,6 +13,8 @@ package struct OverlayMachine: FrontEndMachine {
     package static let reservedID: Int32 = 0x7FFF_FFFE
     /// Entries whose presence is looked up together.
     static let batchMax = 100
+    /// Passwords that one connection may get wrong; at the last one it ends.
+    static let failuresMax = 3
 
     private enum Link { case none, connecting([ByteBuffer]), open }
 
@@ -72,6 +74,9 @@ package struct OverlayMachine: FrontEndMachine {
     private var hasTLS: Bool
     private var isProtected: Bool
     private var viewer = PresenceViewer.anonymous
+    /// By what the client binds, or has last done so.
+    private var bindRequest: (name: String, mechanism: String) = ("", "")
+    private var failures = 0
     private var operations: [Int32: Operation] = [:]
     /// What searches have been answered with and the client has not been given yet, in order.
     private var waiting: [Int32: [Item]] = [:]
@@ -230,6 +235,7 @@ extension OverlayMachine {
         // Nobody answers what is under way any more, and until the bind has succeeded the client is nobody (RFC 4511 §4.2.1).
         for id in operations.keys { forget(id) }
         viewer = .anonymous
+        bindRequest = (request.name, request.authentication.mechanism)
         binding = .asking(message.id)
         return [.bound(false)] + forward(message.id, .bindRequest, frame)
     }
@@ -464,9 +470,21 @@ extension OverlayMachine {
     private mutating func bindAnswered(_ message: LDAPMessage, _ frame: ByteBuffer) -> [FrontEndEffect] {
         guard case .bindResponse(let response) = message.operation else { return [] }
         operations[message.id] = nil
-        guard response.result.code == .success else { return [.toClient(frame)] + release() }
+        guard response.result.code == .success else { return bindFailed(response.result.code, frame) }
         binding = .identifying(frame)
         return [.ask(LDAPMessage(Self.reservedID, .extendedRequest(.whoAmI)))]
+    }
+
+    private mutating func bindFailed(_ code: LDAPResultCode, _ frame: ByteBuffer) -> [FrontEndEffect] {
+        // It goes on.
+        if code == .saslBindInProgress { return [.toClient(frame)] + release() }
+        let heard = FrontEndEffect.heard(.refused(name: bindRequest.name, mechanism: bindRequest.mechanism, code))
+        if code == .invalidCredentials { failures += 1 }
+        guard failures < Self.failuresMax else {
+            isClosed = true
+            return [heard, .toClient(frame), .close]
+        }
+        return [heard, .toClient(frame)] + release()
     }
 
     /// A directory that does not say who somebody is has him be nobody here.
@@ -475,7 +493,7 @@ extension OverlayMachine {
         var identity = AuthorizationIdentity.anonymous
         if response.result.code == .success, let known = try? AuthorizationIdentity(whoAmI: response) { identity = known }
         viewer = names.viewer(identity)
-        return [.bound(identity != .anonymous), .toClient(frame)] + release()
+        return [.heard(.bound(viewer, mechanism: bindRequest.mechanism)), .bound(identity != .anonymous), .toClient(frame)] + release()
     }
 
     // MARK: Entries
@@ -501,9 +519,9 @@ extension OverlayMachine {
         return .entry(message, address, byteCount: frame.readableBytes)
     }
 
+    /// Who follows the directory knows best whose an entry is.
     private func address(of entry: LDAPEntry) -> BareJID? {
-        guard let text = entry.strings(settings.addressAttribute).first, let address = try? BareJID(parsing: text), !address.isDomain else { return nil }
-        return address
+        names.address(entry.name) ?? settings.address(of: entry)
     }
 
     private mutating func queue(_ item: Item, _ id: Int32) -> [FrontEndEffect] {

@@ -29,6 +29,11 @@ enum PresenceAttributes {
         return attributes
     }
 
+    /// The line for people, among attributes of a presence.
+    static func text(_ attributes: [LDAPAttribute]?) -> String? {
+        attributes?.first { $0.description == "xmppPresenceText" }?.values.first.map { String(decoding: $0, as: UTF8.self) }
+    }
+
     /// Where one can write to an account (RFC 5122).
     static func uri(of address: BareJID) -> String {
         let localpart = address.localpart.map { "\(PercentEncoding.encoded($0))@" } ?? ""
@@ -64,7 +69,7 @@ struct PresenceWanted: Hashable, Sendable {
             entry.attributes += PresenceAttributes.attributes(of: presence).filter { isWanted($0.description) }
             if selection.hasAllUserAttributes { addObjectClass(&entry) }
         }
-        if let address { for decoration in decorations { add(decoration, to: &entry, of: address, presence) } }
+        if let address { addDecorations(to: &entry, of: address, presenceText: presence?.text) }
         if let stripped { entry.attributes.removeAll { AttributeDescription($0.description)?.type == AttributeDescription(stripped)?.type } }
         if typesOnly { for index in entry.attributes.indices { entry.attributes[index].values = [] } }
         return entry
@@ -79,12 +84,17 @@ struct PresenceWanted: Hashable, Sendable {
         if !isThere { entry.attributes[index].values.append(value) }
     }
 
-    private func add(_ decoration: FrontEndSettings.Decoration, to entry: inout LDAPEntry, of address: BareJID, _ presence: PresenceSummary?) {
+    /// - Parameter presenceText: the line for people, if it may be seen.
+    func addDecorations(to entry: inout LDAPEntry, of address: BareJID, presenceText: String?) {
+        for decoration in decorations { add(decoration, to: &entry, of: address, presenceText) }
+    }
+
+    private func add(_ decoration: FrontEndSettings.Decoration, to entry: inout LDAPEntry, of address: BareJID, _ presenceText: String?) {
         guard let type = AttributeDescription(decoration.attribute)?.type,
             !entry.attributes.contains(where: { AttributeDescription($0.description)?.type == type })
         else { return }
         switch decoration.source {
-        case .presenceText: if let presence { entry.attributes.append(LDAPAttribute(decoration.attribute, presence.text)) }
+        case .presenceText: if let presenceText { entry.attributes.append(LDAPAttribute(decoration.attribute, presenceText)) }
         case .xmppURI: entry.attributes.append(LDAPAttribute(decoration.attribute, PresenceAttributes.uri(of: address)))
         }
     }

@@ -44,8 +44,9 @@ struct PresenceFilter: Hashable, Sendable {
         case .equality, .substrings, .greaterOrEqual, .lessOrEqual, .present, .approximate, .extensible:
             guard isPresence(filter) else { return filter }
             let prepared = PreparedLDAPFilter(filter)
-            let keys = people.filter { prepared.truth(of: $0.1) == .holds }.map { LDAPFilter.equality(settings.addressAttribute, Array($0.0.description.utf8)) }
-            guard keys.count <= accountsMax else { throw .tooMany }
+            let found = people.filter { prepared.truth(of: $0.1) == .holds }
+            guard found.count <= accountsMax else { throw .tooMany }
+            let keys = found.flatMap { settings.keys(of: $0.0) }
             return keys.isEmpty ? settings.nothing.filter : keys.count == 1 ? keys[0] : .or(keys)
         }
     }

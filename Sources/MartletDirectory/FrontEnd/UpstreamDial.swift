@@ -3,19 +3,20 @@ package import NIOCore
 import NIOPosix
 import NIOSSL
 import NIOTLS
+import Synchronization
 
 /// How the directory behind is reached: for each client a connection of its own, so that its access rules hold as if the client were there itself.
 package struct UpstreamDial: Sendable {
     /// In the order in which they are tried.
     let addresses: [DirectoryAddress]
     private let startTLS: LDAPDial.StartTLS
-    private let tls: DirectoryTLS
+    private let tls: UpstreamTLS
     private let timeout: TimeAmount
 
     package init(_ addresses: [DirectoryAddress], startTLS: LDAPDial.StartTLS, tls: DirectoryTLS, timeout: TimeAmount = .seconds(3)) {
         self.addresses = addresses
         self.startTLS = startTLS
-        self.tls = tls
+        self.tls = UpstreamTLS(tls)
         self.timeout = timeout
     }
 
@@ -95,6 +96,21 @@ package struct UpstreamDial: Sendable {
                 throw error
             }
         }.always { _ in timer.cancel() }
+    }
+}
+
+/// What handshakes with the directory behind need: read once, since loops ask for it whenever a client comes.
+private final class UpstreamTLS: Sendable {
+    private let tls: DirectoryTLS
+    private let known = Mutex<NIOSSLContext?>(nil)
+
+    init(_ tls: DirectoryTLS) { self.tls = tls }
+
+    func context() throws(DirectoryFailure) -> NIOSSLContext {
+        if let context = known.withLock({ $0 }) { return context }
+        let context = try tls.context()
+        known.withLock { $0 = context }
+        return context
     }
 }
 
