@@ -159,7 +159,7 @@ struct ChannelBindingTests {
             try await client.startTLS("verona.example", trust: "verona.example.pem", isTLS13: isTLS13)
             try await client.openWebSocket()
             return (client, try await client.say(frame: TestClient.open, hear: "</stream:features>"))
-        case .clientTLS, .server, .serverTLS, .http, .challenge, .component, .componentTLS:
+        case .clientTLS, .server, .serverTLS, .http, .challenge, .component, .componentTLS, .ldap, .ldaps:
             try await client.startTLS("verona.example", trust: "verona.example.pem", isTLS13: isTLS13)
         }
         return (client, try await client.say(TestClient.header(), hear: "</stream:features>"))

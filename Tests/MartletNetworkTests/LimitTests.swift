@@ -136,6 +136,7 @@ import Testing
         for _ in 0..<3 { _ = throttle.begin(address, account, at: Self.start) }
         for _ in 0..<10 { #expect(throttle.delays(address, account, at: Self.start) == (.seconds(2), .zero)) }
         #expect(throttle.delays(nil, account, at: Self.start) == (.zero, .zero))
+        #expect(throttle.delay(address, at: Self.start) == .seconds(2) && throttle.delay(nil, at: Self.start) == .zero)
         #expect(throttle.begin(address, account, at: Self.start) == .seconds(2))
         for _ in 0..<100 { _ = throttle.begin(address, account, at: Self.start) }
         #expect(throttle.delays(address, account, at: Self.start).address == .seconds(5))

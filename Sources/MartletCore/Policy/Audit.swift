@@ -7,6 +7,8 @@ package enum AuditEvent: Hashable, Sendable {
     case loginFailed(claimed: String, mechanism: String, address: String, AccountVerdict)
     /// The same, by a client that has proved to know the password: it looks as if somebody were between it and the server.
     case loginSuspected(BareJID, mechanism: String, address: String, SASLFailure.Suspicion)
+    /// A directory client has proved to be somebody who is no account, such as a mail server, by the name that the directory has for him.
+    case serviceBound(String, mechanism: String, address: String)
     case sessionStarted(FullJID, address: String)
     case sessionEnded(FullJID, reason: String)
     /// Its connection is lost; it can be resumed for a while (XEP-0198).

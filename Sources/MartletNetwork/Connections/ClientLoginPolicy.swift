@@ -63,6 +63,8 @@ extension ListenerConfiguration.Kind {
         case .challenge: "challenge"
         case .component: "component"
         case .componentTLS: "component-tls"
+        case .ldap: "ldap"
+        case .ldaps: "ldaps"
         }
     }
 }

@@ -107,6 +107,11 @@ package final class ClientService: Sendable {
         throttle.withLockedValue { $0.delays(address, account, at: now) }
     }
 
+    /// How long whoever comes from an address has to wait for what others there have guessed.
+    func loginDelay(_ address: NetworkAddress?, at now: NIODeadline) -> TimeAmount {
+        throttle.withLockedValue { $0.delay(address, at: now) }
+    }
+
     /// The attempt is not to count: it succeeded, or could not be decided.
     func excuseLogin(_ address: NetworkAddress?, _ account: BareJID?, at now: NIODeadline) {
         throttle.withLockedValue { $0.succeed(address, account, at: now) }

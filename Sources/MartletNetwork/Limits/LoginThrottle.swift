@@ -52,7 +52,12 @@ package struct LoginThrottle: Sendable {
 
     /// How long the answer to an attempt would have to wait that begins now, because of its address and because of its account.
     package func delays(_ address: NetworkAddress?, _ account: BareJID, at now: NIODeadline) -> (address: TimeAmount, account: TimeAmount) {
-        (min(address.map { addresses.delay($0.network, at: now) } ?? .zero, delayMax), min(accounts.delay(account, at: now), delayMax))
+        (delay(address, at: now), min(accounts.delay(account, at: now), delayMax))
+    }
+
+    /// The same because of the address alone.
+    package func delay(_ address: NetworkAddress?, at now: NIODeadline) -> TimeAmount {
+        min(address.map { addresses.delay($0.network, at: now) } ?? .zero, delayMax)
     }
 
     package var entryCount: Int { addresses.count + accounts.count }

@@ -35,7 +35,7 @@ package final class ClientListenerService: Sendable {
         sockets = ListeningPorts(log: service.log)
     }
 
-    private var service: ClientService { current.withLockedValue { $0.service } }
+    var service: ClientService { current.withLockedValue { $0.service } }
 
     /// Puts other settings in force for connections that come from now on; those that are there keep what they began with, except that clients
     /// go that other rules about log-ins would not let in. Ports stay.

@@ -1,4 +1,4 @@
-/// One port on which clients, other servers or components connect.
+/// One port on which clients, other servers, components or directory clients connect.
 package struct ListenerConfiguration: Hashable, Sendable {
     package enum Kind: Hashable, Sendable {
         /// STARTTLS in the stream (RFC 6120 §5).
@@ -17,34 +17,45 @@ package struct ListenerConfiguration: Hashable, Sendable {
         case component
         /// The same with TLS from the first byte.
         case componentTLS
+        /// Directory clients, with StartTLS (RFC 4511 §4.14).
+        case ldap
+        /// The same with TLS from the first byte.
+        case ldaps
 
         var isForServers: Bool {
             switch self {
-            case .client, .clientTLS, .https, .http, .challenge, .component, .componentTLS: false
+            case .client, .clientTLS, .https, .http, .challenge, .component, .componentTLS, .ldap, .ldaps: false
             case .server, .serverTLS: true
             }
         }
 
         var isForComponents: Bool {
             switch self {
-            case .client, .clientTLS, .https, .http, .challenge, .server, .serverTLS: false
+            case .client, .clientTLS, .https, .http, .challenge, .server, .serverTLS, .ldap, .ldaps: false
             case .component, .componentTLS: true
             }
         }
 
-        var isForClients: Bool { !isForServers && !isForComponents }
+        package var isForDirectoryClients: Bool {
+            switch self {
+            case .client, .clientTLS, .https, .http, .challenge, .server, .serverTLS, .component, .componentTLS: false
+            case .ldap, .ldaps: true
+            }
+        }
+
+        var isForClients: Bool { !isForServers && !isForComponents && !isForDirectoryClients }
 
         var speaksHTTP: Bool {
             switch self {
-            case .client, .clientTLS, .server, .serverTLS, .component, .componentTLS: false
+            case .client, .clientTLS, .server, .serverTLS, .component, .componentTLS, .ldap, .ldaps: false
             case .https, .http, .challenge: true
             }
         }
 
         var beginsWithTLS: Bool {
             switch self {
-            case .client, .server, .http, .challenge, .component: false
-            case .clientTLS, .serverTLS, .https, .componentTLS: true
+            case .client, .server, .http, .challenge, .component, .ldap: false
+            case .clientTLS, .serverTLS, .https, .componentTLS, .ldaps: true
             }
         }
     }

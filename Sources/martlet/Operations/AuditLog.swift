@@ -29,6 +29,8 @@ package struct AuditLog: AuditSink {
                 metadata: [
                     "account": "\(account)", "mechanism": "\(mechanism)", "address": "\(address)", "channel-binding": "\(suspicion.rawValue)",
                 ])
+        case .serviceBound(let name, let mechanism, let address):
+            log.info("service bound", metadata: ["name": "\(name)", "mechanism": "\(mechanism)", "address": "\(address)"])
         case .sessionStarted(let session, let address):
             log.info("session started", metadata: ["session": "\(session)", "address": "\(address)"])
         case .sessionEnded(let session, let reason):

@@ -99,6 +99,7 @@ package final class ServerMetrics: Sendable {
         registry.describe("martlet_component_queued_bytes", .gauge, "What waits for a component.")
         registry.describe("martlet_component_stanzas", .counter, "Stanzas taken from a component and given to it since the start.")
         registry.describe("martlet_directory_roster_notes", .gauge, "What has changed in rosters of a domain and was not written to its directory yet.")
+        registry.describe("martlet_directory_clients", .gauge, "Connections of directory clients.")
         registry.describe("process_open_fds", .gauge, "Files and sockets that are open.")
         registry.describe("process_resident_memory_bytes", .gauge, "Memory in use.")
         registry.describe("process_cpu_seconds", .counter, "Processor time used.")
@@ -117,7 +118,7 @@ package final class ServerMetrics: Sendable {
         case .refused: refusals.increment()
         case .reported(_, let reason, _): reported(reason)
         case .sessionDetached, .sessionResumed, .accountCreated, .accountDeleted,
-            .accountQuarantined, .accountLinked, .accountGone, .accountExported, .accountImported, .accountEnabled, .passwordChanged,
+            .accountQuarantined, .accountLinked, .accountGone, .serviceBound, .accountExported, .accountImported, .accountEnabled, .passwordChanged,
             .keysAdded, .applicationPasswordMade, .applicationPasswordRevoked, .deviceRevoked, .deviceNamed, .certificateAdded, .certificateRemoved,
             .certificateRefused, .archiveRead, .archivePurged, .greetingSet,
             .roomRead, .roomPurged, .roomCreated, .roomDestroyed, .roomAffiliationSet, .roomConfigured, .roomCommand, .sessionClosed, .announced, .invited, .invitationRevoked,

@@ -85,14 +85,12 @@ struct PeopleVisit: Sendable {
     // MARK: Log-in
 
     /// Whether an account may come in by a password that it tells, as by PLAIN.
-    func permits(_ account: BareJID) -> Bool {
-        let service = listener.service
-        var policy = service.currentPolicy
-        policy.allowsPlaintext = listener.policy.allowsPlaintext
-        let certification: ClientCertification = service.clientCertificates.demand(of: domain.domainpart) == .require ? .required(nil) : .none
-        let origin = LoginOrigin(listener: listener.configuration.name, address: sender?.octets)
-        let login = LoginPolicy(policy, on: LoginConnection(at: domain.domainpart, from: origin, isSecure: isSecure, certification))
-        return login.obstacle(.plain) == nil && login.permits(.plain, to: account)
+    func permits(_ account: BareJID) -> Bool { login.permits(account) }
+
+    private var login: PasswordLogin {
+        PasswordLogin(
+            listener.service, listener.configuration, from: sender, remoteAddress, isProtected: isSecure || listener.policy.allowsPlaintext,
+            called: Self.mechanism)
     }
 
     /// The account of a name, with the domain or without.
@@ -106,33 +104,12 @@ struct PeopleVisit: Sendable {
     ///
     /// An account that may not come in by its password is asked about all the same: how long that takes tells nothing.
     func verdict(on password: String, of account: BareJID?) async -> (verdict: AccountVerdict, moment: CredentialMoment) {
-        let service = listener.service
-        let moment = service.router.credentials.now
-        guard let account, let prepared = PreparedPassword(password) else {
-            record(.badCredentials, account, nil)
-            return (.badCredentials, moment)
-        }
-        var answer = await service.accounts.verify(prepared, of: account)
-        if !permits(account) { answer = PasswordVerdict(answer.verdict == .unavailable ? .unavailable : .mechanismTooWeak) }
-        switch answer.verdict {
-        case .ok, .unavailable: service.excuseLogin(sender, account, at: time.monotonic)
-        case .badCredentials, .disabled, .expired, .mechanismTooWeak: break
-        }
-        record(answer.verdict, account, answer.application)
-        return (answer.verdict, moment)
+        let moment = listener.service.router.credentials.now
+        return (await login.verdict(on: PreparedPassword(password), of: account, claimed: account?.description ?? "", at: time), moment)
     }
 
     /// What a log-in at the white pages is called in the audit log, where others have a mechanism.
     private static let mechanism = "people-page"
-
-    private func record(_ verdict: AccountVerdict, _ account: BareJID?, _ application: String?) {
-        let audit = listener.service.router.audit
-        if verdict == .ok, let account {
-            audit.record(.loginSucceeded(account, mechanism: Self.mechanism, address: remoteAddress, application: application))
-        } else {
-            audit.record(.loginFailed(claimed: account?.description ?? "", mechanism: Self.mechanism, address: remoteAddress, verdict))
-        }
-    }
 
     // MARK: People
 
