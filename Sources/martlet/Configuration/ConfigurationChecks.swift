@@ -30,6 +30,7 @@ struct ConfigurationChecks {
         checkMechanisms()
         checkLoginRules()
         checkSharedGroups()
+        checkPresence()
         checkDataPolicies()
         checkControlSocket()
         checkPeers()
@@ -38,6 +39,7 @@ struct ConfigurationChecks {
         checkOAuth()
         checkKerberos()
         checkDirectories()
+        checkDirectoryClients()
         checkReadable(
             configuration.accounts.refusedPasswords, at: "accounts.refused-passwords",
             otherwise: "it is a file with a password on each line; take the line out if there is none")
@@ -579,6 +581,17 @@ struct ConfigurationChecks {
         // Indexes in lists and in the file differ once an item was refused.
         guard !faulty.contains(where: { $0.hasPrefix("domains") }) else { return }
         for finding in SharedGroupChecks(configuration).findings {
+            switch finding.severity {
+            case .error: report(finding.path, finding.message, hint: finding.hint)
+            case .warning: warn(finding.path, finding.message, hint: finding.hint)
+            }
+        }
+    }
+
+    private mutating func checkPresence() {
+        // Indexes in lists and in the file differ once an item was refused.
+        guard !faulty.contains(where: { $0.hasPrefix("domains") || $0.hasPrefix("login-groups") }) else { return }
+        for finding in PresenceChecks(configuration).findings {
             switch finding.severity {
             case .error: report(finding.path, finding.message, hint: finding.hint)
             case .warning: warn(finding.path, finding.message, hint: finding.hint)

@@ -40,6 +40,9 @@ package enum ConfigurationSchema {
         .entries(
             "directories", \.directories, directory, .restart, counts: 0...64, identity: { $0.domain },
             "Directories (LDAP) that say who has an account at a domain, and with which password. Without one, accounts are this server's own."),
+        .section(
+            "directory-clients", \.directoryClients, directoryClients,
+            "What directory clients (LDAP) find, such as address books, at listeners of kind ldap and ldaps."),
         .section("kerberos", \.kerberos, kerberos, "Log-in by tickets of Kerberos (SASL GSSAPI, RFC 4752), at domains whose kerberos-realms names realms."),
         .section("accounts", \.accounts, accounts, "Accounts that people make for themselves, and what they may do to their own (XEP-0077)."),
         .section("storage", \.storage, storage, "Where accounts, rosters and messages are kept."),
@@ -148,6 +151,9 @@ package enum ConfigurationSchema {
             """),
         peoplePageAccess,
         .section(
+            "presence", \.presence, presenceSharing,
+            "Who sees the presence of the domain's accounts without XMPP: directory clients (directory-clients), and whoever looks at people-page."),
+        .section(
             "contacts", \.contacts, contacts,
             """
             Addresses by which people reach those who run the domain, shown to anybody who asks (XEP-0157). Each is \
@@ -209,11 +215,15 @@ package enum ConfigurationSchema {
             (XEP-0368). server and server-tls: the same for other servers. https: XMPP over WebSocket (RFC 7395) at \
             /xmpp-websocket and over BOSH (XEP-0206) at /http-bind, where clients find these, and uploaded files (XEP-0363) at /upload/. \
             http: the same without encryption, behind a reverse proxy. component and \
-            component-tls: components (XEP-0114), without encryption and encrypted from the first byte; not opened if there are no components.
+            component-tls: components (XEP-0114), without encryption and encrypted from the first byte; not opened if there are no components. \
+            ldap and ldaps: directory clients (directory-clients), encrypted after StartTLS and from the first byte.
             """),
         .value(
             "port", \.port, .integer(1...65535), .restart, isRequired: true, example: "5222",
-            "TCP port. Clients expect 5222 for client and 5223 for client-tls, servers 5269 for server, unless DNS says otherwise; 5443 is usual for https, 5347 for component."),
+            """
+            TCP port. Clients expect 5222 for client and 5223 for client-tls, servers 5269 for server, unless DNS says otherwise; 5443 is usual for https, \
+            5347 for component, 389 and 636 for ldap and ldaps.
+            """),
         .list(
             "addresses", \.addresses, of: .ipAddress, .restart, counts: 1...64,
             """

@@ -27,6 +27,7 @@ package struct ServerConfiguration: ConfigurationSection {
     package var clientCertificates = ClientCertificates()
     package var oauth: [OAuthIssuer] = []
     package var directories: [Directory] = []
+    package var directoryClients = DirectoryClients()
     package var kerberos = Kerberos()
     package var accounts = Accounts()
     package var storage = Storage()
@@ -87,6 +88,8 @@ extension ServerConfiguration {
         package var sharedGroups: [SharedGroup] = []
         /// Who may look at its white pages.
         package var peoplePage = PeoplePageAccess.off
+        /// Who sees the presence of its accounts without XMPP.
+        package var presence = PresenceSharing()
         package var contacts = Contacts()
         package var dataPolicy = DataPolicy()
 
@@ -467,24 +470,33 @@ package enum ListenerKind: String, Sendable, CaseIterable {
     case http
     case component
     case componentTLS = "component-tls"
+    case ldap
+    case ldaps
 
     package var isForServers: Bool {
         switch self {
-        case .client, .clientTLS, .https, .http, .component, .componentTLS: false
+        case .client, .clientTLS, .https, .http, .component, .componentTLS, .ldap, .ldaps: false
         case .server, .serverTLS: true
         }
     }
 
     package var isForComponents: Bool {
         switch self {
-        case .client, .clientTLS, .https, .http, .server, .serverTLS: false
+        case .client, .clientTLS, .https, .http, .server, .serverTLS, .ldap, .ldaps: false
         case .component, .componentTLS: true
+        }
+    }
+
+    package var isForDirectoryClients: Bool {
+        switch self {
+        case .client, .clientTLS, .https, .http, .server, .serverTLS, .component, .componentTLS: false
+        case .ldap, .ldaps: true
         }
     }
 
     package var speaksHTTP: Bool {
         switch self {
-        case .client, .clientTLS, .server, .serverTLS, .component, .componentTLS: false
+        case .client, .clientTLS, .server, .serverTLS, .component, .componentTLS, .ldap, .ldaps: false
         case .https, .http: true
         }
     }

@@ -38,13 +38,15 @@ struct Announcement {
         case .server, .serverTLS: "servers"
         case .https, .http: "web"
         case .component, .componentTLS: "components"
+        case .ldap, .ldaps: "directory"
         }
     }
 
     private static func encryption(_ kind: ListenerKind) -> String {
         switch kind {
         case .client, .server: "STARTTLS"
-        case .clientTLS, .serverTLS, .componentTLS: "TLS"
+        case .clientTLS, .serverTLS, .componentTLS, .ldaps: "TLS"
+        case .ldap: "StartTLS"
         case .component: "no encryption"
         case .https: "HTTPS"
         case .http: "HTTP behind a proxy"

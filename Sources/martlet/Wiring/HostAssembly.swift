@@ -47,7 +47,8 @@ struct HostAssembly {
         return try make(domain) { features, policy throws(RouteConflict) in
             try Host(
                 domain: address, limits: HostLimits(configuration), policy: policy, features: StandardFeatures.all(features),
-                sharedRosters: configuration.hasSharedGroups ? sharedGroups : nil)
+                sharedRosters: configuration.hasSharedGroups ? sharedGroups : nil,
+                presenceRights: PresenceAssembly(configuration: configuration).rights(of: domain))
         }
     }
 
@@ -80,6 +81,7 @@ struct HostAssembly {
         features.components = componentAssembly.grants(components, over: domain)
         features.sharedLists = sharedLists
         features.hasSharedLists = !configuration.blockLists.isEmpty
+        features.directoryVisibility = PresenceAssembly(configuration: configuration).visibility(of: domain)
         return features
     }
 

@@ -90,6 +90,8 @@ package struct NetworkAssembly {
         case .http: .http
         case .component: .component
         case .componentTLS: .componentTLS
+        case .ldap: .ldap
+        case .ldaps: .ldaps
         }
     }
 

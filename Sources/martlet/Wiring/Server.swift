@@ -71,6 +71,10 @@ final class Server: Sendable {
             log: start.logs.server)
         let components = ComponentListenerService(listeners, componentService, on: core.pool)
         core.components.apply(try ComponentAssembly(configuration: configuration).settings)
+        let directoryClients = try DirectoryClientAssembly(configuration: configuration).service(
+            .init(
+                core: core, accounts: accounts, certificates: certificates, clients: clients, directories: directories, audit: start.logs.audit,
+                log: start.logs.server))
         let housekeeping = Housekeeping(core, certificates, start.logs, start.time, configuration, directories)
         let information = ServerInformationPublisher(core, federation, start.logs.server, start.time, configuration)
         let renewal = CertificateRenewal(challenges, on: core.pool.group, start.logs, start.time, configuration)
@@ -82,6 +86,7 @@ final class Server: Sendable {
         start.logs.registry.addProbe { ServerMetrics.set(core.components.reports, in: $0) }
         start.logs.registry.addProbe { ServerMetrics.set(directories.mapValues(\.service), in: $0) }
         if let federation { start.logs.registry.addProbe { ServerMetrics.set(federation, in: $0) } }
+        if let directoryClients { start.logs.registry.addProbe { ServerMetrics.set(directoryClients, in: $0) } }
         if let bytestreams { start.logs.registry.addProbe { ServerMetrics.set(bytestreams, in: $0) } }
         let rosters = directories.values.compactMap(\.rosters)
         if !rosters.isEmpty { start.logs.registry.addProbe { ServerMetrics.set(rosters, in: $0) } }
@@ -96,6 +101,7 @@ final class Server: Sendable {
             try await clients.start()
             try await peers?.start()
             try await components.start()
+            try await directoryClients?.start()
             try await bytestreams?.start(on: core.pool.group)
             if let port = configuration.metrics.port { try await operations.start(address: configuration.metrics.address.description, port: port) }
         } catch {
@@ -118,6 +124,7 @@ final class Server: Sendable {
             OpenService {
                 await peers?.stopAccepting()
                 await components.stopAccepting()
+                await directoryClients?.stop()
                 await bytestreams?.stop()
                 for directory in directories.values { await directory.stop() }
                 await Self.stop(clients, core, folder, start.logs.server)

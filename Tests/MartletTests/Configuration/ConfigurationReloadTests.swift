@@ -1,4 +1,5 @@
 import MartletCore
+import MartletDirectory
 import Testing
 
 import martlet
@@ -62,6 +63,10 @@ struct ConfigurationReloadTests {
         KeyChange("domains.kerberos-realms", .configuration) { $0.domains[0].kerberosRealms = ["EXAMPLE.ORG"] },
         KeyChange("domains.admins", .configuration) { $0.domains[0].admins = ["a@example.org"] },
         KeyChange("domains.people-page", .connections) { $0.domains[0].peoplePage = .organisation },
+        KeyChange("domains.presence.default-visibility", .configuration) { $0.domains[0].presence.defaultVisibility = .organisation },
+        KeyChange("domains.presence.rules.viewers", .configuration) { $0.domains[0].presence.rules[0].viewers = [.group("operators")] },
+        KeyChange("domains.presence.rules.targets", .configuration) { $0.domains[0].presence.rules[0].targets = [.group("operators")] },
+        KeyChange("domains.presence.rules.level", .configuration) { $0.domains[0].presence.rules[0].level = .full },
         KeyChange("domains.contacts.abuse", .configuration) { $0.domains[0].contacts.abuse = ["mailto:a@example.org"] },
         KeyChange("domains.contacts.admin", .configuration) { $0.domains[0].contacts.admin = ["mailto:a@example.org"] },
         KeyChange("domains.contacts.feedback", .configuration) { $0.domains[0].contacts.feedback = ["mailto:a@example.org"] },
@@ -380,6 +385,16 @@ struct ConfigurationReloadTests {
         KeyChange("directories.vcard.note", .restart) { $0.directories[0].vCard.note = .user },
         KeyChange("directories.vcard.photo", .restart) { $0.directories[0].vCard.photo = .user },
         KeyChange("directories.vcard.writable", .restart) { $0.directories[0].vCard.writable = [.mobile] },
+        KeyChange("directory-clients.directory", .restart) { $0.directoryClients.directory = "example.org" },
+        KeyChange("directory-clients.domains", .restart) { $0.directoryClients.domains = ["example.org"] },
+        KeyChange("directory-clients.base", .restart) { $0.directoryClients.base = "o=Other" },
+        KeyChange("directory-clients.anonymous", .restart) { $0.directoryClients.allowsAnonymous.toggle() },
+        KeyChange("directory-clients.decorations", .restart) { $0.directoryClients.decorations = [.init("labeledURI", .xmppURI)] },
+        KeyChange("directory-clients.user-domain", .restart) { $0.directoryClients.userDomain = "OTHER" },
+        KeyChange("directory-clients.connections", .restart) { $0.directoryClients.connectionsMax += 1 },
+        KeyChange("directory-clients.connections-per-address", .restart) { $0.directoryClients.connectionsPerAddressMax += 1 },
+        KeyChange("directory-clients.operations", .restart) { $0.directoryClients.operationsMax += 1 },
+        KeyChange("directory-clients.idle-timeout", .restart) { $0.directoryClients.idleTimeout = .seconds(77) },
         KeyChange("acme.enabled", .restart) { $0.acme.isEnabled.toggle() },
         KeyChange("acme.directory", .configuration) { $0.acme.directory = "https://other.example/directory" },
         KeyChange("acme.domains", .configuration) { $0.acme.domains = ["example.org"] },
@@ -436,6 +451,9 @@ struct ConfigurationReloadTests {
         shared.name = "Theatre"
         shared.members = [.account("juliet@example.org")]
         old.domains[0].sharedGroups = [shared]
+        var grant = ServerConfiguration.PresenceRule()
+        (grant.viewers, grant.level) = ([.any], .basic)
+        old.domains[0].presence.rules = [grant]
         var rule = ServerConfiguration.LoginRule()
         rule.name = "operators"
         old.loginRules = [rule]
