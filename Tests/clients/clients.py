@@ -791,6 +791,7 @@ import acme  # noqa: E402, F401
 import kerberos  # noqa: E402, F401
 import browser  # noqa: E402, F401
 import people  # noqa: E402, F401
+import directory_presence  # noqa: E402, F401
 import components  # noqa: E402, F401
 import uploads  # noqa: E402, F401
 import buckets  # noqa: E402, F401
