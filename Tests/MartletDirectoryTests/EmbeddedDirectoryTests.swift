@@ -208,6 +208,38 @@ struct EmbeddedDirectoryTests {
         #expect(found.values("cn") == [])
     }
 
+    @Test("so many searches at a time, of all clients together", .enabled(if: hasTools, "ldap-utils are not installed"), arguments: [1, 2])
+    func searches(_ count: Int) async throws {
+        let (bobIsIn, gate) = (AsyncStream<Void>.makeStream(), AsyncStream<Void>.makeStream())
+        let tree = EmbeddedTree([Self.domain])
+        let store = InMemoryStore()
+        try await store.commit([Self.alice, Self.bob].map { .account(.create($0, credentials: [], isAdmin: false)) })
+        let accounts = EmbeddedDirectory.Accounts(
+            standing: { account, _ in
+                guard account == Self.bob else { return .ok }
+                bobIsIn.continuation.yield()
+                for await _ in gate.stream { break }
+                return .ok
+            }, verify: { _ in .ok })
+        var settings = FrontEndSettings()
+        settings.searchesMax = count
+        let directory = EmbeddedDirectory(tree, EmbeddedPeople(store, in: tree, time: ManualTime()), accounts)
+        let frontEnd = LDAPFrontEnd(
+            settings, .embedded(directory), PlayedPresence([:]), tls: { _ in nil }, on: MultiThreadedEventLoopGroup.singleton, log: TestDirectory.log)
+        let port = try #require(try await frontEnd.start([.init(.plain, host: "127.0.0.1", port: 0)]).first?.port)
+        @Sendable func search(_ name: String) async throws -> Int32 {
+            let arguments = ["-x", "-LLL", "-H", "ldap://127.0.0.1:\(port)", "-b", "dc=example,dc=org", "-D", "\(name)@example.org", "-w", "pw", "(uid=alice)"]
+            return try await DirectoryTool.run("/usr/bin/ldapsearch", arguments).status
+        }
+        async let bobs = search("bob")
+        for await _ in bobIsIn.stream { break }
+        #expect(try await search("alice") == (count == 1 ? 51 : 0))
+        gate.continuation.finish()
+        #expect(try await bobs == 0)
+        #expect(try await search("alice") == 0)
+        await frontEnd.stop()
+    }
+
     @Test("clients that know no presence get it in what they ask for", .enabled(if: hasTools, "ldap-utils are not installed"))
     func decorations() async throws {
         let served = try await Served([.init("mozillaCustom1", .presenceText), .init("labeledURI", .xmppURI)])

@@ -8,7 +8,7 @@ import os
 import pathlib
 
 from harness import STEP, World, befriend, check, equal, require
-from operations import PASSWORD, Server, free_ports
+from operations import PASSWORD, Server, free_ports, until
 from presence_slapd import PEOPLE, SERVICE, SUFFIX, Directory, person
 
 STATUS = "In a meeting until 11:30"
@@ -77,6 +77,7 @@ async def overlay(world):
         (server.folder / "data").mkdir(mode=0o700)
         await server.start()
         people = ("alice", "bob", "carol")
+        await until(lambda: all(f"account created account={name}@{server.domain}" in server.text() for name in people), "the accounts of the directory")
         place = Place(server, port, SUFFIX, {name: person(name) for name in people}, {name: f"{name}pw" for name in people}, directory)
         try:
             yield place

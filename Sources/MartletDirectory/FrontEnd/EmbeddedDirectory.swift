@@ -1,6 +1,7 @@
 package import MartletCore
 import MartletLDAP
 package import MartletXMPP
+import Synchronization
 
 /// This server's accounts as a directory that can be read (`directory.md` §4.1).
 package struct EmbeddedDirectory: Sendable {
@@ -14,6 +15,7 @@ package struct EmbeddedDirectory: Sendable {
     package let tree: EmbeddedTree
     private let people: EmbeddedPeople
     private let accounts: Accounts
+    private let searches = SearchCount()
 
     /// What somebody says to bind.
     package struct Claim: Sendable {
@@ -79,9 +81,10 @@ package struct EmbeddedDirectory: Sendable {
     func answer(
         _ message: LDAPMessage, for viewer: PresenceViewer, since moment: CredentialMoment, _ view: any PresenceSource, _ settings: FrontEndSettings
     ) async -> [LDAPMessage] {
-        if let refusal = await refusal(of: viewer, moment) {
-            return LDAPMessage(refusing: message.operation.kind, message.id, refusal).map { [$0] } ?? []
-        }
+        func refused(_ result: LDAPResult) -> [LDAPMessage] { LDAPMessage(refusing: message.operation.kind, message.id, result).map { [$0] } ?? [] }
+        guard searches.begin(atMost: settings.searchesMax) else { return refused(LDAPResult(.busy, "too many searches at a time")) }
+        defer { searches.end() }
+        if let refusal = await refusal(of: viewer, moment) { return refused(refusal) }
         switch message.operation {
         case .searchRequest(let request):
             do throws(LDAPResult) {
@@ -258,4 +261,18 @@ package struct EmbeddedDirectory: Sendable {
         case .undefined: return LDAPResult(.invalidAttributeSyntax)
         }
     }
+}
+
+/// How many searches are under way: each goes through all accounts, on threads that others need as well.
+private final class SearchCount: Sendable {
+    // Asked by tasks on whatever threads.
+    private let count = Atomic<Int>(0)
+
+    func begin(atMost max: Int) -> Bool {
+        if count.add(1, ordering: .relaxed).newValue <= max { return true }
+        end()
+        return false
+    }
+
+    func end() { count.subtract(1, ordering: .relaxed) }
 }

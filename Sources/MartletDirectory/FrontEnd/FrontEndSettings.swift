@@ -10,6 +10,8 @@ package struct FrontEndSettings: Sendable {
     package var connectionsPerAddressMax = 256
     /// Operations that a client may have under way; further ones are answered with `busy`.
     package var operationsMax = 256
+    /// Searches among this server's own accounts at a time, of all clients together; further ones are answered with `busy`.
+    package var searchesMax = 64
     /// Seconds without a word from the client, nor anything under way, after which it is let go.
     package var idleSeconds = 600
     /// The same for who has not bound.

@@ -58,7 +58,7 @@ extension ConfigurationSchema {
             """),
         .value(
             "user-domain", \.userDomain, .optional(.directoryText), .restart, example: "EXAMPLE",
-            "With directory: the domain's short name, by which Active Directory calls people who have bound (EXAMPLE\\\\alice). Others' are no accounts here."),
+            "With directory: the domain's short name, by which Active Directory calls people who have bound (EXAMPLE\\alice). Others' are no accounts here."),
         .value("connections", \.connectionsMax, .integer(1...100_000), .restart, "Most connections of directory clients at a time."),
         .value("connections-per-address", \.connectionsPerAddressMax, .integer(1...100_000), .restart, "The same from one address."),
         .value(
