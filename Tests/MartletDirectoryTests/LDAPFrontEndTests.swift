@@ -70,6 +70,23 @@ struct DirectoryTool {
     }
 }
 
+/// Who has bound, and lets everybody wait who comes, or has failed.
+private final class RecordedBinds: Sendable {
+    private let outcomes = Mutex<[FrontEndBind]>([])
+    private let wait: TimeAmount
+
+    init(_ wait: TimeAmount = .zero) { self.wait = wait }
+
+    var all: [FrontEndBind] { outcomes.withLock { $0 } }
+
+    var watch: BindWatch {
+        BindWatch(delay: { _ in self.wait }) { outcome, peer in
+            self.outcomes.withLock { $0.append(outcome) }
+            return .zero
+        }
+    }
+}
+
 /// A front end before OpenLDAP's server, on loopback. Alice and Bob see each other's presence, Carol nobody's.
 private final class ServedDirectory {
     let slapd: Slapd
@@ -77,12 +94,14 @@ private final class ServedDirectory {
     let frontEnd: LDAPFrontEnd
     let port: Int
     let securePort: Int
+    let binds: RecordedBinds
 
     static let people = "ou=people,dc=example,dc=org"
     static let alice = try! BareJID(parsing: "alice@example.org")
     static let bob = try! BareJID(parsing: "bob@example.org")
 
-    init(_ change: (inout FrontEndSettings) -> Void = { _ in }) async throws {
+    init(binds: RecordedBinds = RecordedBinds(), _ change: (inout FrontEndSettings) -> Void = { _ in }) async throws {
+        self.binds = binds
         let slapd = try Slapd { $0.hasTLS = true }
         defer { withExtendedLifetime(slapd) {} }
         self.slapd = slapd
@@ -96,7 +115,7 @@ private final class ServedDirectory {
         let tls = try Self.context(slapd)
         let dial = UpstreamDial([slapd.plain], startTLS: .off, tls: DirectoryTLS())
         frontEnd = LDAPFrontEnd(
-            settings, .overlay(dial, names), presence, tls: { _ in tls }, on: MultiThreadedEventLoopGroup.singleton, log: TestDirectory.log)
+            settings, .overlay(dial, names), presence, tls: { _ in tls }, binds: binds.watch, on: MultiThreadedEventLoopGroup.singleton, log: TestDirectory.log)
         let addresses = try await frontEnd.start([.init(.plain, host: "127.0.0.1", port: 0), .init(.secure, host: "127.0.0.1", port: 0)])
         (port, securePort) = (try #require(addresses[0].port), try #require(addresses[1].port))
     }
@@ -233,6 +252,29 @@ struct LDAPFrontEndTests {
         #expect(try await served.search(as: "bob", "(uid=alice)").status == 52)
         try served.slapd.start()
         #expect(try await served.search(as: "bob", "(uid=alice)", "xmppShow").values("xmppShow") == ["dnd"])
+    }
+
+    @Test("whoever has bound, or has not, is told to the log")
+    func outcomes() async throws {
+        let served = try await ServedDirectory()
+        _ = try await served.search(as: "bob", "(uid=alice)")
+        let name = "uid=bob,\(ServedDirectory.people)"
+        _ = try await DirectoryTool.run("/usr/bin/ldapsearch", ["-x", "-H", "ldap://127.0.0.1:\(served.port)", "-D", name, "-w", "wrong", "-b", ""])
+        _ = try await served.search(as: nil, "(uid=alice)")
+        #expect(
+            served.binds.all == [
+                .bound(.account(ServedDirectory.bob), mechanism: "simple"), .refused(name: name, mechanism: "simple", .invalidCredentials),
+                .bound(.anonymous, mechanism: "simple"),
+            ])
+    }
+
+    @Test("whoever comes from where passwords were guessed is heard later")
+    func waiting() async throws {
+        let wait = TimeAmount.milliseconds(300)
+        let served = try await ServedDirectory(binds: RecordedBinds(wait))
+        let began = NIODeadline.now()
+        #expect(try await served.search(as: "bob", "(uid=alice)", "xmppShow").values("xmppShow") == ["dnd"])
+        #expect(NIODeadline.now() - began >= wait)
     }
 
     @Test("200 searches at a time are all answered")

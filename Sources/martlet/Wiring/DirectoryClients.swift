@@ -43,11 +43,11 @@ final class DirectoryClients: Sendable {
 
     var clientCount: Int { frontEnd.clientCount }
 
-    /// Takes no new clients, and tells those who are there that the server stops.
+    /// Takes no new clients, and tells those who are there that the server stops. The threads end with the process: whoever still looks something up for one of
+    /// them gives his answer to a loop, which has to be there.
     func stop() async {
         await ports.stopAccepting()
         await frontEnd.stop()
-        try? await group.shutdownGracefully()
     }
 }
 
