@@ -153,7 +153,9 @@ struct RosterMergeTests {
     func conflicts() {
         #expect(verdict(renamed, friends, edited: 5, .changed(5)) == .write(renamed))
         #expect(verdict(renamed, friends, edited: 6, .changed(5)) == .adopt(CopiedRosterItem(name: "Bob", groups: ["Friends"], state: renamed.state)))
-        #expect(verdict(nil, friends, edited: 6, .changed(5)) == .adopt(friends))
+        #expect(verdict(nil, friends, edited: 6, .changed(5)) == .adopt(item("Bob", ["Friends"])))
+        let asked = CopiedRosterItem(name: nil, groups: [], state: SubscriptionState(pendingIn: true))
+        #expect(verdict(nil, asked, edited: 6, .changed(5)) == .write(nil))
         let other = CopiedRosterItem(name: "Bob", groups: ["Friends"], state: renamed.state)
         #expect(verdict(other, friends, edited: 6, .changed(5)) == .write(other))
     }

@@ -33,8 +33,10 @@ package enum RosterMerge {
         case (nil, nil): return .settled
         case (let item?, nil): return noted == .nothing ? .remove : .write(item)
         case (nil, let copy?):
-            if case .changed(let time) = noted, edited ?? .min <= time { return .write(nil) }
-            return .adopt(copy)
+            guard case .changed(let time) = noted else { return .adopt(copy) }
+            guard edited ?? .min > time, copy.state.isInRoster else { return .write(nil) }
+            // Whom the user has removed sees nothing of him again, unless he is let by the user or by another edit.
+            return .adopt(CopiedRosterItem(name: copy.name, groups: copy.groups, state: SubscriptionState(isInRoster: true)))
         case (let item?, let copy?):
             let united = united(item, copy, edited, noted)
             return united == item ? .write(item) : .adopt(united)
