@@ -77,7 +77,7 @@ extension ConfigCommand {
         }
 
         func treeOfFile() throws(CommandFailure) -> ConfigurationTree {
-            try ConfigurationTreeWriting.tree(of: try options.load(tree: nil).configuration, base: assembly.base)
+            ConfigurationTreeWriting.tree(of: try options.load(tree: nil).configuration, base: assembly.base)
         }
 
         /// - Returns: what has been changed, or would be; `nil` if it is so already.

@@ -61,7 +61,8 @@ package enum ConfigurationDocuments {
         `_` for dots and dashes: `limits.stanza-bytes` is `MARTLET_LIMITS_STANZA_BYTES`. Entries of lists are counted
         from zero: `MARTLET_LISTENERS_0_PORT` is the port of the first listener, of the file or, if the file has none,
         of the defaults; the number after the last adds an entry. A list of values is written with commas:
-        `MARTLET_ACCESS_ADMINS=a@example.org,b@example.org`; an empty variable is an empty list. A variable beginning
+        `MARTLET_ACCESS_ADMINS=a@example.org,b@example.org`; a comma that belongs to a value has a backslash before it, and so has a
+        backslash before one of the two; an empty variable is an empty list. A variable beginning
         with `MARTLET_` that names no key is an error, except `MARTLET_CONFIG` and what Docker and Kubernetes set for a
         service called martlet.
         """

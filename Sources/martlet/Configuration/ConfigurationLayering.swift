@@ -4,8 +4,8 @@ import MartletLDAP
 ///
 /// An entry is a part of the configuration: the base the whole, `cn=limits` below it the section `limits`, `cn=example.org,cn=domains` the item of `domains` with
 /// that name, `cn=Theatre,cn=shared-groups,cn=example.org,cn=domains` one of that domain's groups, and so on. Its `martletSetting` are `name=value`, the name being
-/// the path of a key from there: `limits.offline-messages=500` in the base, `offline-messages=500` in `cn=limits`. A list is written with commas; what is said of it
-/// in several values is put together.
+/// the path of a key from there: `limits.offline-messages=500` in the base, `offline-messages=500` in `cn=limits`. A list is written with commas, as in a variable;
+/// what is said of it in several values is put together.
 struct ConfigurationLayering {
     /// Lists whose items are told apart by a name, with the key that it is. An entry of that name changes the item that there is, or adds one; switched off
     /// (`martletEnabled`), it takes it away. Of other lists the order or the whole counts: if the directory has any items, they are all that there are, in the order
@@ -171,12 +171,26 @@ struct ConfigurationLayering {
 }
 
 extension ConfigurationSource {
-    /// A list that is written with commas.
+    /// A list that is written with commas. One that belongs to an item has a backslash before it, and so has a backslash that stands before either.
     static func items(writtenAs text: String, _ origin: ConfigurationOrigin) -> [ConfigurationSource] {
-        text.split(separator: ",").map { ConfigurationSource(content: .scalar(trimmed($0)), origin: origin) }
+        var items: [String.UnicodeScalarView] = [.init()]
+        var rest = text.unicodeScalars[...]
+        while let scalar = rest.popFirst() {
+            switch (scalar, rest.first) {
+            case ("\\", let next?) where next == "," || next == "\\": items[items.endIndex - 1].append(rest.removeFirst())
+            case (",", _): items.append(.init())
+            default: items[items.endIndex - 1].append(scalar)
+            }
+        }
+        return items.filter { !$0.isEmpty }.map { ConfigurationSource(content: .scalar(trimmed(String($0))), origin: origin) }
     }
 
-    private static func trimmed(_ text: Substring) -> String {
+    /// The other way round.
+    static func text(ofItems items: [String]) -> String {
+        items.map { $0.replacing("\\", with: "\\\\").replacing(",", with: "\\,") }.joined(separator: ",")
+    }
+
+    private static func trimmed(_ text: String) -> String {
         let start = text.drop { $0 == " " }
         return String(start.prefix(upTo: start.lastIndex { $0 != " " }.map(start.index(after:)) ?? start.startIndex))
     }

@@ -8,10 +8,9 @@ package struct ConfigurationTreeWriting {
 
     private init(base: DistinguishedName) { written = [base] }
 
-    /// - Throws: a ``CommandFailure`` if an item of a list has a comma in it, which separates items.
-    package static func tree(of configuration: ServerConfiguration, base: DistinguishedName) throws(CommandFailure) -> ConfigurationTree {
+    package static func tree(of configuration: ServerConfiguration, base: DistinguishedName) -> ConfigurationTree {
         var writing = ConfigurationTreeWriting(base: base)
-        let settings = try writing.settings(ConfigurationSchema.keys, ConfigurationSchema.root.show(configuration), at: "", below: base)
+        let settings = writing.settings(ConfigurationSchema.keys, ConfigurationSchema.root.show(configuration), at: "", below: base)
         writing.append(base, "martletServer", settings)
         return ConfigurationTree(writing.entries, base: base)
     }
@@ -23,7 +22,7 @@ package struct ConfigurationTreeWriting {
     ///   - prefix: of the mapping's keys in the entry.
     private mutating func settings(
         _ keys: [ConfigurationKey], _ fields: [ShownField], at path: String, prefix: String = "", below name: DistinguishedName, except identity: String? = nil
-    ) throws(CommandFailure) -> [String] {
+    ) -> [String] {
         var settings: [String] = []
         // Both are of one schema, so that keys and fields correspond.
         for (key, field) in zip(keys, fields) where key.name != identity {
@@ -31,29 +30,20 @@ package struct ConfigurationTreeWriting {
             guard MachineKeys.refusal(of: keyPath) == nil else { continue }
             switch (key.form, field.value) {
             case (.section(let inner), .section(let fields)):
-                settings += try self.settings(inner, fields, at: keyPath, prefix: "\(prefix)\(key.name).", below: name.child(key.name))
+                settings += self.settings(inner, fields, at: keyPath, prefix: "\(prefix)\(key.name).", below: name.child(key.name))
             case (.entries(let inner, _), .entries(let items)):
-                if field.value != key.standard { try addItems(items, inner, at: keyPath, below: name.child(key.name)) }
+                if field.value != key.standard { addItems(items, inner, at: keyPath, below: name.child(key.name)) }
             case (_, .scalar(let text)):
                 if field.value != key.standard { settings.append("\(prefix)\(key.name)=\(text)") }
             case (_, .list(let texts)):
-                if field.value != key.standard { settings.append("\(prefix)\(key.name)=\(try Self.list(texts, keyPath))") }
+                if field.value != key.standard { settings.append("\(prefix)\(key.name)=\(ConfigurationSource.text(ofItems: texts))") }
             case (_, .unset), (_, .section), (_, .entries): break
             }
         }
         return settings
     }
 
-    private static func list(_ texts: [String], _ path: String) throws(CommandFailure) -> String {
-        if let text = texts.first(where: { $0.contains(",") }) {
-            throw CommandFailure(.data, "\(path): \(ConfigurationSource.shortened(text)) has a comma in it, and cannot be written in a directory")
-        }
-        return texts.joined(separator: ",")
-    }
-
-    private mutating func addItems(
-        _ items: [ShownEntry], _ keys: [ConfigurationKey], at path: String, below name: DistinguishedName
-    ) throws(CommandFailure) {
+    private mutating func addItems(_ items: [ShownEntry], _ keys: [ConfigurationKey], at path: String, below name: DistinguishedName) {
         addContainer(name)
         let named = ConfigurationLayering.names[path]
         let identity = named ?? (keys.contains { $0.name == "name" } ? "name" : nil)
@@ -64,7 +54,7 @@ package struct ConfigurationTreeWriting {
             let own = name.child(isNumbered ? "{\(10 * (index + 1))}\(item.identity)" : item.identity)
             // What is below it has it already.
             written.insert(own)
-            append(own, Self.classes[path] ?? "martletConfigEntry", try settings(keys, item.fields, at: path, below: own, except: identity))
+            append(own, Self.classes[path] ?? "martletConfigEntry", settings(keys, item.fields, at: path, below: own, except: identity))
         }
     }
 

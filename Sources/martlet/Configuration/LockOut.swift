@@ -16,7 +16,12 @@ package enum LockOut {
 }
 
 extension ListenerKind {
-    fileprivate var isForClients: Bool { !isForServers && !isForComponents }
+    fileprivate var isForClients: Bool {
+        switch self {
+        case .client, .clientTLS, .https, .http: true
+        case .server, .serverTLS, .component, .componentTLS, .ldap, .ldaps: false
+        }
+    }
 }
 
 extension ServerConfiguration {

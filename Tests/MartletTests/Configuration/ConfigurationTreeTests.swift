@@ -236,7 +236,7 @@ struct ConfigurationTreeWritingTests {
             accounts: {reserved-names: []}
             """
         var before = try load(text).configuration
-        let tree = try ConfigurationTreeWriting.tree(of: before, base: try DistinguishedName(base))
+        let tree = ConfigurationTreeWriting.tree(of: before, base: try DistinguishedName(base))
         let after = try loader("log: {}\n").load(file: file, tree: tree).configuration
         before.server.dataFolder = ServerConfiguration.Server().dataFolder
         #expect(after == before)
@@ -249,14 +249,25 @@ struct ConfigurationTreeWritingTests {
     func oddNames() throws {
         let items = ["{1}a", "B", "b", "c, d"].map { "{name: \"\($0)\", members: [a@example.org]}" }.joined(separator: ", ")
         let before = try load("domains: [{name: example.org, shared-groups: [\(items)]}]\n").configuration
-        let tree = try ConfigurationTreeWriting.tree(of: before, base: try DistinguishedName(base))
+        let tree = ConfigurationTreeWriting.tree(of: before, base: try DistinguishedName(base))
         #expect(try loader("log: {}\n").load(file: file, tree: tree).configuration == before)
     }
 
-    @Test("an item with a comma in it is not written")
-    func comma() throws {
-        let configuration = try load("domains: [{name: example.org, contacts: {abuse: [\"mailto:a@example.org,b@example.org\"]}}]\n").configuration
-        #expect(throws: CommandFailure.self) { try ConfigurationTreeWriting.tree(of: configuration, base: try DistinguishedName(base)) }
+    @Test("a comma and a backslash in an item are written so that they are found again")
+    func commas() throws {
+        let text = """
+            domains: [{name: example.org, contacts: {abuse: ["mailto:a@example.org,b@example.org", "https://example.org/a\\\\,b", "https://example.org/c\\\\"]}}]
+            """
+        let before = try load(text).configuration
+        #expect(before.domains.first?.contacts.abuse.last == "https://example.org/c\\")
+        let tree = ConfigurationTreeWriting.tree(of: before, base: try DistinguishedName(base))
+        #expect(try loader("log: {}\n").load(file: file, tree: tree).configuration == before)
+    }
+
+    @Test("a list has a backslash only before a comma or another backslash")
+    func backslashes() throws {
+        let loaded = try laid(entry(""), entry("cn=example.org,cn=domains", #"contacts.abuse=urn:a\,b,urn:c\\d , urn:e\f,urn:g\"#))
+        #expect(loaded.configuration.domains.first?.contacts.abuse == ["urn:a,b", #"urn:c\d"#, #"urn:e\f"#, #"urn:g\"#])
     }
 }
 
@@ -269,6 +280,7 @@ struct LockOutTests {
     @Test("a server keeps a port for clients")
     func listeners() throws {
         #expect(try refusal(minimal + "listeners: [{kind: server, port: 5269}]\n", before: nil) == "there would be no port for clients")
+        #expect(try refusal(minimal + "listeners: [{kind: component, port: 5347}]\n", before: nil) != nil)
         for kind in ["client", "client-tls", "https"] { #expect(try refusal(minimal + "listeners: [{kind: \(kind), port: 5222}]\n", before: nil) == nil) }
     }
 
