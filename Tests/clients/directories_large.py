@@ -64,6 +64,8 @@ class LargeSlapd(Slapd):
 
 
 class MeasuredServer(FollowingServer):
+    start_limit = 60.0
+
     async def start(self):
         self.began = time.monotonic()
         await super().start()

@@ -34,6 +34,8 @@ def free_ports(count):
 class Server:
     """A martlet with one account, romeo, in a folder that goes with it."""
 
+    start_limit = STEP
+
     def __init__(self, world, listener="", files=None, **environment):
         self.binary, self.domain, self.files = world.martlet, "verona.test", files
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="operations."))
@@ -69,7 +71,7 @@ class Server:
             self.process = await asyncio.create_subprocess_exec(
                 self.binary, "serve", "--config", self.configuration, env=self.environment, stdin=asyncio.subprocess.DEVNULL,
                 stdout=log, stderr=log, preexec_fn=limit)
-        await until(lambda: "is ready" in self.text(), "the server's start")
+        await until(lambda: "is ready" in self.text(), "the server's start", self.start_limit)
 
     async def stop(self):
         if self.process.returncode is None:
@@ -93,8 +95,8 @@ class Server:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-async def until(condition, what):
-    end = time.monotonic() + STEP
+async def until(condition, what, seconds=STEP):
+    end = time.monotonic() + seconds
     while not condition():
         require(time.monotonic() < end, f"waited for {what}")
         await asyncio.sleep(0.02)

@@ -19,6 +19,8 @@ package struct DirectoryPerson: Hashable, Sendable {
 package actor AccountProvisioning {
     /// Accounts that are created in one commit.
     package static let batchMax = 500
+    /// Accounts that are looked up at a time.
+    package static let readsMax = 64
 
     private let router: Router
     private let mailbox: LoopMailbox
@@ -67,9 +69,11 @@ package actor AccountProvisioning {
         var rest = people[...]
         while !rest.isEmpty {
             var new: [DirectoryPerson] = []
-            for person in rest.prefix(Self.batchMax) where accounts[person.entry] != person.address {
+            let coming = rest.prefix(Self.batchMax).filter { accounts[$0.entry] != $0.address }
+            let taken = try await taken(coming.map(\.address))
+            for person in coming {
                 if accounts[person.entry] != nil { try await dismiss(person.entry) }
-                switch try await makeWay(for: person) {
+                switch taken.contains(person.address) ? try await makeWay(for: person) : .free {
                 case .free: new.append(person)
                 case .settled: break
                 case .refused(let reason): refused.append((person, reason))
@@ -79,6 +83,26 @@ package actor AccountProvisioning {
             rest = rest.dropFirst(Self.batchMax)
         }
         return refused
+    }
+
+    /// At which of these addresses there are accounts, whosever they are. Many are asked for at a time: one after the other, each would wait for a thread of the store, and
+    /// for one here.
+    private func taken(_ addresses: [BareJID]) async throws(AccountRefusal) -> Set<BareJID> {
+        var taken: Set<BareJID> = []
+        var rest = addresses[...]
+        while !rest.isEmpty {
+            let found = await withTaskGroup(of: Result<BareJID?, StoreError>.self) { [store = router.store] group in
+                for address in rest.prefix(Self.readsMax) { group.addTask { await Self.taken(address, in: store) } }
+                return await group.reduce(into: []) { $0.append($1) }
+            }
+            do throws(StoreError) { for each in found { if let address = try each.get() { taken.insert(address) } } } catch { throw .store(error) }
+            rest = rest.dropFirst(Self.readsMax)
+        }
+        return taken
+    }
+
+    private static func taken(_ address: BareJID, in store: any Store) async -> Result<BareJID?, StoreError> {
+        do throws(StoreError) { return .success(try await store.credentials(of: address).map { _ in address }) } catch { return .failure(error) }
     }
 
     private enum Way {
