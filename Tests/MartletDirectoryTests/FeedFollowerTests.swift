@@ -93,4 +93,10 @@ struct FeedFollowerTests {
             #expect(connection.searches == searches && directory.count == 1)
         }
     }
+
+    @Test("a way to follow is one way only")
+    func ways() {
+        let ways: [ChangeDetection] = [.contentSync, .persistentSearch, .polling(.modifyTimestamp), .polling(.updateSequenceNumber)]
+        for way in ways { #expect(ways.filter { FeedConsumer(way).follows(by: $0) } == [way]) }
+    }
 }

@@ -25,6 +25,15 @@ package enum FeedConsumer: Sendable {
         }
     }
 
+    /// Whether it follows in this way. A server of another kind than the last one is followed by another, from the beginning.
+    package func follows(by detection: ChangeDetection) -> Bool {
+        switch (self, detection) {
+        case (.contentSync, .contentSync), (.persistentSearch, .persistentSearch): true
+        case (.polling(let consumer), .polling(let kind)): consumer.kind == kind
+        case (.contentSync, _), (.persistentSearch, _), (.polling, _): false
+        }
+    }
+
     /// Whether what is mirrored is what the directory is, as far as can be.
     package var isLive: Bool {
         switch self {

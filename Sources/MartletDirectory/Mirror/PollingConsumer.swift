@@ -62,6 +62,9 @@ package struct PollingConsumer: Sendable {
 
     package init(_ settings: Settings = Settings()) { self.settings = settings }
 
+    /// By what it finds out what has changed.
+    package var kind: ChangeMark.Kind { settings.mark }
+
     /// Whether the last search has ended well, and none has failed since.
     package private(set) var isLive = false
 

@@ -187,7 +187,7 @@ package actor RosterExchange {
                 attributes: RosterCopies.attributeNames, identifier: FeedQuestion.identifier(of: service.root), detection: tier)
             copies.ownName = try await Self.name(of: service)
             let connection = LDAPFeedConnection(service.connection, question, timers: timers)
-            var consumer = consumer ?? FeedConsumer(tier)
+            var consumer = consumer.flatMap { $0.follows(by: tier) ? $0 : nil } ?? FeedConsumer(tier)
             let end = await FeedFollower(time: time).follow(connection, with: &consumer) { effects, isLive in self.take(effects, isLive: isLive) }
             self.consumer = consumer
             if end == .connectionLost, let failure = await connection.failure { return "\(failure)" }

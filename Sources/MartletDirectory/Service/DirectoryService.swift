@@ -165,7 +165,7 @@ package actor DirectoryService {
                 base: settings.base, filter: settings.filter, attributes: settings.attributes, identifier: FeedQuestion.identifier(of: service.root),
                 detection: tier)
             let connection = LDAPFeedConnection(service.connection, question, timers: timers)
-            var consumer = consumer ?? FeedConsumer(tier, cookie: people.cookie)
+            var consumer = consumer.flatMap { $0.follows(by: tier) ? $0 : nil } ?? FeedConsumer(tier, cookie: people.cookie)
             feed = connection
             defer { feed = nil }
             let end = await FeedFollower(time: time).follow(connection, with: &consumer) { effects, isLive in await self.take(effects, isLive: isLive) }

@@ -122,7 +122,7 @@ package actor FeedService {
                 detection: tier)
             let connection = LDAPFeedConnection(service.connection, question, timers: timers)
             self.connection = connection
-            var consumer = consumer ?? FeedConsumer(tier, cookie: cookie)
+            var consumer = consumer.flatMap { $0.follows(by: tier) ? $0 : nil } ?? FeedConsumer(tier, cookie: cookie)
             let end = await FeedFollower(time: time).follow(connection, with: &consumer) { effects, isLive in await self.take(effects, isLive, keeper) }
             self.consumer = consumer
             if end == .connectionLost, let failure = await connection.failure { return .failure(failure) }

@@ -101,7 +101,7 @@ package actor FollowedSubtree {
                 detection: detection)
             server = "\(service.connection.address)"
             let connection = LDAPFeedConnection(service.connection, feed, timers: timers)
-            var consumer = consumer ?? FeedConsumer(detection)
+            var consumer = consumer.flatMap { $0.follows(by: detection) ? $0 : nil } ?? FeedConsumer(detection)
             isTold = false
             let end = await FeedFollower(time: time).follow(connection, with: &consumer) { effects, isLive in await self.take(effects, isLive: isLive) }
             self.consumer = consumer
