@@ -132,7 +132,8 @@ extension ConfigurationSchema {
         .value(
             "follow", \.following, .choice, .restart,
             """
-            How changes are learnt. sync is content synchronization (RFC 4533), poll asks every 15 seconds. automatic takes sync if the server has it.
+            How changes are learnt. sync is content synchronization (RFC 4533), poll asks every 15 seconds. automatic takes sync if the server has it, else \
+            persistent search, else poll.
             """),
         .value(
             "stale-after", \.staleAfter, .duration(.seconds(60)...(.seconds(90 * 24 * 3_600))), .restart,
