@@ -59,10 +59,18 @@ final class GroupRooms: Sendable {
         let affiliations: GroupAffiliations
     }
 
-    private enum State: Sendable {
+    private enum Work: Sendable {
         case idle(DirectoryMembership?)
         /// With what has come since it began.
         case working(DirectoryMembership?)
+    }
+
+    private struct State: Sendable {
+        var work = Work.idle(nil)
+        /// Whether everything is looked at again after a while.
+        var isRetryDue = false
+        /// What was said last of each room that is not as it should be: it is said once.
+        var said: [BareJID: String] = [:]
     }
 
     private let rooms: [Room]
@@ -70,7 +78,7 @@ final class GroupRooms: Sendable {
     private let timers: any EventLoop
     private let log: Logger
     // Taken by the directory's service and by tasks of our own, and never held while something is waited for.
-    private let state = NIOLockedValueBox(State.idle(nil))
+    private let state = NIOLockedValueBox(State())
 
     /// `nil` where no room has anything to do with groups.
     init?(_ entry: ServerConfiguration.Directory, _ domain: BareJID, _ administration: RoomAdministration, timers: any EventLoop, log: Logger) {
@@ -89,12 +97,12 @@ final class GroupRooms: Sendable {
     /// Groups are like this from now on.
     func take(_ membership: DirectoryMembership) {
         let begins = state.withLockedValue { state in
-            switch state {
+            switch state.work {
             case .idle:
-                state = .working(nil)
+                state.work = .working(nil)
                 return true
             case .working:
-                state = .working(membership)
+                state.work = .working(membership)
                 return false
             }
         }
@@ -105,52 +113,59 @@ final class GroupRooms: Sendable {
     private func work(_ first: DirectoryMembership) async {
         var next: DirectoryMembership? = first
         while let membership = next {
-            var isDone = true
-            for room in rooms where await !apply(membership, to: room) { isDone = false }
-            if !isDone { retryLater() }
+            for room in rooms { note(await obstacle(membership, room), room) }
             next = state.withLockedValue { state in
-                guard case .working(let later?) = state else {
-                    state = .idle(membership)
+                guard case .working(let later?) = state.work else {
+                    state.work = .idle(membership)
                     return nil
                 }
-                state = .working(nil)
+                state.work = .working(nil)
                 return later
             }
         }
     }
 
-    private func retryLater() {
-        timers.scheduleTask(in: Self.retryAfter) { [self] in
-            guard case .idle(let membership?) = state.withLockedValue({ $0 }) else { return }
-            take(membership)
+    private func note(_ obstacle: String?, _ room: Room) {
+        let (isNew, retries) = state.withLockedValue { state in
+            let isNew = state.said[room.address] != obstacle
+            state.said[room.address] = obstacle
+            defer { if obstacle != nil { state.isRetryDue = true } }
+            return (isNew, obstacle != nil && !state.isRetryDue)
         }
+        if let obstacle, isNew { log.warning("a room is not as groups say", metadata: ["room": "\(room.address)", "reason": "\(obstacle)"]) }
+        if retries { timers.scheduleTask(in: Self.retryAfter) { [self] in retry() } }
+    }
+
+    private func retry() {
+        let membership = state.withLockedValue { state in
+            state.isRetryDue = false
+            return if case .idle(let membership) = state.work { membership } else { nil as DirectoryMembership? }
+        }
+        if let membership { take(membership) }
     }
 
     // MARK: One room
 
-    /// - Returns: whether it is as it should be.
-    private func apply(_ membership: DirectoryMembership, to room: Room) async -> Bool {
+    /// - Returns: why it is not as it should be; `nil` if it is.
+    private func obstacle(_ membership: DirectoryMembership, _ room: Room) async -> String? {
         var members: [GroupName: Set<BareJID>] = [:]
         for group in room.affiliations.groups.values {
             // Of a group that is not there nothing is taken away from anybody: its name may be wrong.
-            guard let accounts = membership.accounts(in: group) else {
-                log.warning("a room's group is not in the directory", metadata: ["room": "\(room.address)", "group": "\(String(decoding: group.octets, as: UTF8.self))"])
-                return false
-            }
+            guard let accounts = membership.accounts(in: group) else { return "there is no group \(String(decoding: group.octets, as: UTF8.self))" }
             members[group] = accounts
         }
         do throws(CommandFailure) {
-            while try await step(room, members) {}
-            return true
+            while true {
+                let step = try await step(room, members)
+                if case .refused(let why)? = step.refusal { return why }
+                if step.isLast { return nil }
+            }
         } catch {
-            // Somebody may make it, and what it waits for will be done.
-            log.warning("a room's affiliations cannot be as groups say", metadata: ["room": "\(room.address)", "reason": "\(error.message)"])
-            return false
+            return error.message
         }
     }
 
-    /// - Returns: whether there is more to do.
-    private func step(_ room: Room, _ members: [GroupName: Set<BareJID>]) async throws(CommandFailure) -> Bool {
+    private func step(_ room: Room, _ members: [GroupName: Set<BareJID>]) async throws(CommandFailure) -> Step {
         let affiliations = room.affiliations
         let done = try await administration.inRoom(room.address) { home, moment, effects throws(RoomOrderFailure) -> Step in
             var current: [BareJID: RoomAffiliation] = [:]
@@ -168,12 +183,10 @@ final class GroupRooms: Sendable {
             }
             return step
         }
-        if case .refused(let why)? = done.refusal { log.warning("a room does not take what groups say", metadata: ["room": "\(room.address)", "reason": "\(why)"]) }
         for (account, affiliation) in done.done {
             administration.core.router.audit.record(.roomAffiliationSet(room.address, .bare(account), affiliation: affiliation.name, by: Self.author))
         }
-        // Where nothing could be done the rest would not fit either.
-        return !done.isLast && !done.done.isEmpty
+        return done
     }
 
     private struct Step: Sendable {
