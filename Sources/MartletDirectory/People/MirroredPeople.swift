@@ -22,7 +22,7 @@ package struct MirroredPeople: Sendable {
     /// Up to there everything has been applied; `nil` where the next refresh has to begin at the beginning.
     package private(set) var cookie: [UInt8]?
     /// Of who may have an account by a group: many at once are held as well.
-    package private(set) var allowance = SafetyBrake()
+    package private(set) var allowance: SafetyBrake
     /// Whether all people have been known once.
     package private(set) var isRead = false
     /// Whether it is to be said first who may have an account (``allow(_:now:)``).
@@ -43,6 +43,7 @@ package struct MirroredPeople: Sendable {
         self.mirror = mirror
         self.people = people
         self.brake = brake
+        allowance = brake
         awaitsAllowance = people.allowed != nil
         settled = hasGroups ? [] : nil
     }

@@ -73,7 +73,9 @@ package actor DirectoryService {
     private var refused: [EntryUUID: String] = [:]
     private var isSnapshotDue = false
     /// `nil` where there are none.
-    private var groups: GroupKeeping?
+    private var groups: GroupKeeping? { didSet { if let groups { counters.setGroups(groups.status(fault: nil)) } } }
+    /// Whether there are groups, followed or not.
+    package nonisolated let hasGroups: Bool
     /// Whether a second look at groups is to come.
     private var isLookDue = false
     /// What is being done about what was said last.
@@ -95,6 +97,7 @@ package actor DirectoryService {
         self.router = router
         self.settings = settings
         self.groups = groups
+        hasGroups = groups != nil
         self.profiles = profiles
         self.passwords = passwords
         self.time = time

@@ -98,7 +98,8 @@ package actor FeedService {
             await keeper.contactLost()
             guard !isClosed else { return }
             if keepsBack || looksAgain { consumer?.readAnew() }
-            if looksAgain {
+            // It was closed by this side, or a better server is back.
+            if looksAgain || end == .failure(.closed) {
                 looksAgain = false
                 continue
             }
@@ -145,12 +146,12 @@ package actor FeedService {
     // MARK: Failures
 
     private func report(_ end: End) {
+        // Why it is left alone says more than that it is.
+        if end == .failure(.resting), fault != nil { return }
         let words =
             switch end {
             case .failure(let failure): "\(failure)"
-            case .end(.fault(.result(let code))): "the server has ended the search with result \(code.rawValue)"
-            case .end(.fault(.endedEarly)): "the server has ended the search"
-            case .end(.fault(.tooManyEntries)): "it has more than \(FeedLimits.entriesMax) entries"
+            case .end(.fault(let fault)): "\(fault)"
             case .end(.connectionLost), .end(.stopped): "the connection was lost"
             }
         if fault != words {

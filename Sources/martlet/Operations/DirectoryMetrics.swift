@@ -8,6 +8,9 @@ extension ServerMetrics {
         registry.describe("martlet_directory_silence_seconds", .gauge, "How long nothing was heard of the directory of a domain; 0 while it is followed.")
         registry.describe("martlet_directory_people", .gauge, "People of a directory who have accounts.")
         registry.describe("martlet_directory_held", .gauge, "Accounts that a directory does not know any more, and that stay until that is confirmed.")
+        registry.describe("martlet_directory_groups_up", .gauge, "1 while the groups of a directory are followed, else 0.")
+        registry.describe("martlet_directory_groups", .gauge, "Groups of a directory.")
+        registry.describe("martlet_directory_members_held", .gauge, "Members whom a directory does not have in groups any more, and who stay until that is confirmed.")
         registry.describe("martlet_directory_changes", .counter, "What a directory has said of people since the start.")
         registry.describe("martlet_directory_failures", .counter, "Times that a directory could not be followed since the start.")
     }
@@ -23,13 +26,17 @@ extension ServerMetrics {
                 counter.increment(by: Int64(value))
             }
             let people = directory.people
-            let held = if case .holding(_, let accounts) = people.brake.state { accounts } else { 0 }
+            let counters = directory.counters
             set("martlet_directory_up", people.contact == .live ? 1 : 0)
             if let seconds = people.silenceSeconds { set("martlet_directory_silence_seconds", Int(clamping: seconds)) }
             set("martlet_directory_people", people.count)
-            set("martlet_directory_held", held + directory.counters.held)
-            count("martlet_directory_changes", directory.counters.changes)
-            count("martlet_directory_failures", directory.counters.failures)
+            set("martlet_directory_held", people.brake.accounts + people.allowance.accounts + counters.held)
+            count("martlet_directory_changes", counters.changes)
+            count("martlet_directory_failures", counters.failures)
+            guard directory.hasGroups else { continue }
+            set("martlet_directory_groups_up", counters.areGroupsFollowed ? 1 : 0)
+            set("martlet_directory_groups", counters.groups)
+            set("martlet_directory_members_held", counters.heldMembers)
         }
     }
 }
