@@ -205,6 +205,28 @@ struct OverlayMachineTests {
         #expect(said == [.other(.lookUp(1, [Self.bob], .account(Self.alice)))])
     }
 
+    @Test("a status is there without its language, for clients that know none; several have theirs as well (RFC 3866)", arguments: [
+        (["en busy"], ["xmppStatus busy"]), ([" busy"], ["xmppStatus busy"]), ([], []),
+        (["en busy", "de Termin"], ["xmppStatus busy", "xmppStatus;lang-en busy", "xmppStatus;lang-de Termin"]),
+        (["de Termin", " busy"], ["xmppStatus busy", "xmppStatus;lang-de Termin"]),
+    ] as [([String], [String])])
+    func languages(_ statuses: [String], _ expected: [String]) {
+        var presence = Self.presence(.dnd)
+        presence.statuses = statuses.map { text in
+            let parts = text.split(separator: " ", omittingEmptySubsequences: false)
+            return PresenceSummary.Status(String(parts[1]), language: parts[0].isEmpty ? nil : String(parts[0]))
+        }
+        var wire = Wire.bound()
+        _ = wire.client(2, Self.search(.present("cn"), ["xmppStatus"]))
+        _ = wire.upstream(2, Self.bobsEntry)
+        let said = wire.answered(.presences([Self.bob], [presence]))
+        guard case .client(let message) = said.first, case .searchResultEntry(let entry) = message.operation else { return #expect(Bool(false)) }
+        let seen = entry.attributes.filter { $0.description.hasPrefix("xmppStatus") }.flatMap { attribute in
+            attribute.values.map { "\(attribute.description) \(String(decoding: $0, as: UTF8.self))" }
+        }
+        #expect(seen == expected)
+    }
+
     @Test("accounts are looked for by what the directory has of them", arguments: [false, true])
     func keys(_ isLocalpart: Bool) {
         var wire = Wire.bound { $0.addresses = isLocalpart ? [.init("uid", isLocalpart: true)] : [.init("mail"), .init("xmppAddress")] }

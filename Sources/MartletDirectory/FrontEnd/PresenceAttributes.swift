@@ -21,12 +21,20 @@ enum PresenceAttributes {
             LDAPAttribute("xmppPresence", presence.isOnline ? "online" : "offline"), LDAPAttribute("xmppShow", presence.show.rawValue),
             LDAPAttribute("xmppPresenceText", presence.text),
         ]
-        attributes += presence.statuses.map { LDAPAttribute($0.language.map { "xmppStatus;lang-\($0)" } ?? "xmppStatus", $0.text) }
+        attributes += statuses(of: presence)
         if let priority = presence.priority { attributes.append(LDAPAttribute("xmppPriority", String(priority))) }
         if let since = presence.since { attributes.append(LDAPAttribute("xmppLastActivity", GeneralizedTime.text(milliseconds: since))) }
         if let idle = presence.idleSince { attributes.append(LDAPAttribute("xmppIdleSince", GeneralizedTime.text(milliseconds: idle))) }
         if !presence.resources.isEmpty { attributes.append(LDAPAttribute("xmppResource", strings: presence.resources.map(\.line))) }
         return attributes
+    }
+
+    /// One without a language, which every client understands: nearly all that write one say it for the whole of their stream. With several, each by its own
+    /// as well (RFC 3866).
+    private static func statuses(of presence: PresenceSummary) -> [LDAPAttribute] {
+        guard let status = presence.statuses.first(where: { $0.language == nil }) ?? presence.statuses.first else { return [] }
+        let tagged = presence.statuses.count < 2 ? [] : presence.statuses.compactMap { one in one.language.map { LDAPAttribute("xmppStatus;lang-\($0)", one.text) } }
+        return [LDAPAttribute("xmppStatus", status.text)] + tagged
     }
 
     /// The line for people, among attributes of a presence.
