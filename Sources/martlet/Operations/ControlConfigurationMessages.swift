@@ -62,7 +62,7 @@ extension ConfigurationReport.Tree {
         return [
             "directory  \(base)\(own): \(state)",
             "in force   version \(version.map(String.init) ?? "none"), \(entries.counted("entry", "entries")), since \(Timestamp.text(since))",
-        ] + [refusal.map { "not in force, what the directory says now:\n\($0)" }].compactMap(\.self)
+        ] + [refusal.map { "why it may not be what the directory says now:\n\($0)" }].compactMap(\.self)
     }
 }
 

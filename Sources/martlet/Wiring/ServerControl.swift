@@ -162,13 +162,14 @@ actor ServerControl {
         logs.output.reopen()
         do throws(CommandFailure) {
             let loaded = try load(fresh ?? tree)
-            if fresh != nil, let refusal = LockOut.refusal(of: loaded, inPlaceOf: configuration) { throw CommandFailure(.configuration, refusal.description) }
+            if fresh != nil, let refusal = LockOut.refusal(of: loaded, inPlaceOf: configuration) { throw CommandFailure(.configuration, refusal.summary) }
             let report = try await apply(loaded, by: by)
             // Its turn comes when this one is over.
             if let fresh { tree = fresh } else if let follower { Task { await follower.reconsider() } }
             return report
         } catch {
-            logs.server.error("the reload changed nothing", metadata: ["by": "\(by)", "why": "\(error.message)"])
+            // Of a directory's change it is said by whoever follows it.
+            if fresh == nil { logs.server.error("the reload changed nothing", metadata: ["by": "\(by)", "why": "\(error.message)"]) }
             throw error
         }
     }
