@@ -27,8 +27,8 @@ def main():
 
     async def run():
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
-        # The checks of others are there as well.
-        return await run_checks(world, arguments.pattern, lambda each: each.run.__module__ == directory.__name__)
+        # The checks of others are there as well. 389 Directory Server takes its time to start and to stop.
+        return await run_checks(world, arguments.pattern, lambda each: each.run.__module__ == directory.__name__, seconds=60)
 
     sys.exit(1 if asyncio.run(run()) else 0)
 

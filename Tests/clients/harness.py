@@ -299,7 +299,7 @@ def check(title, only=None, beside=False):
     return register
 
 
-async def run_checks(world, pattern="", chooses=lambda check: True):
+async def run_checks(world, pattern="", chooses=lambda check: True, seconds=30):
     """Runs the checks in their order, prints a line for each, and returns how many failed."""
     passed = failed = 0
     chosen = [each for each in CHECKS if pattern in each.title and each.only in (None, world.kind) and chooses(each)]
@@ -307,12 +307,12 @@ async def run_checks(world, pattern="", chooses=lambda check: True):
     for each in chosen:
         begin = time.monotonic()
         try:
-            await (under_way.get(each.title) or asyncio.wait_for(each.run(world), 30))
+            await (under_way.get(each.title) or asyncio.wait_for(each.run(world), seconds))
             problem = None
         except (Failed, Refused, IqError, IqTimeout, AssertionError) as error:
             problem = f"{type(error).__name__}: {error}"
         except asyncio.TimeoutError:
-            problem = f"it took more than {120 if each.beside else 30} s"
+            problem = f"it took more than {120 if each.beside else seconds} s"
         except Exception as error:  # a check that breaks is a check that failed: the others go on
             logging.getLogger("checks").exception("in %s", each.title)
             problem = f"{type(error).__name__}: {error}"
