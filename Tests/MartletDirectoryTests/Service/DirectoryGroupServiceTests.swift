@@ -191,6 +191,28 @@ struct DirectoryGroupServiceTests {
         }
     }
 
+    @Test("many do not lose their accounts with it at once: until an operator says so, or a second look says the same", arguments: [true, false])
+    func held(isConfirmed: Bool) async throws {
+        let slapd = try Slapd()
+        let names = (1...12).map { "p\($0)" }
+        for name in names {
+            let classes = "objectClass: inetOrgPerson\nobjectClass: xmppUser\n"
+            try slapd.modify("dn: uid=\(name),ou=people,dc=example,dc=org\n\(classes)uid: \(name)\ncn: \(name)\nsn: \(name)\nxmppAddress: \(name)@example.org\n")
+        }
+        try slapd.modify(Self.group("xmpp", names.map(Self.member).joined()))
+        try await GroupedDomain.with(slapd) {
+            $0.allowGroup = Self.name("xmpp")
+        } _: { domain in
+            await domain.until { domain.account("p12") != nil }
+            try slapd.delete(Self.name("xmpp"))
+            await domain.until { await domain.service.status.groups?.lacksAllowGroup == true }
+            #expect(domain.service.people.count == 12 && domain.service.people.allowance.accounts == 12)
+            if isConfirmed { await domain.service.confirm() } else { await domain.pass(1_000_000_000, until: { domain.service.people.count == 0 }) }
+            await domain.until { names.allSatisfy { domain.account($0)?.isEnabled == false } }
+            #expect(domain.service.people.count == 0 && !domain.service.people.allowance.isHolding)
+        }
+    }
+
     @Test("who has an account by it has one after a restart though no server answers")
     func allowedOffline() async throws {
         let slapd = try Slapd()
@@ -319,10 +341,10 @@ private final class GroupedDomain {
 
     func until(_ condition: () async throws -> Bool) async rethrows { while try await !condition() { await Task.yield() } }
 
-    /// Lets time pass from attempt to attempt.
-    func pass(until condition: () async -> Bool) async {
+    /// Lets time pass, a little each time, in nanoseconds.
+    func pass(_ step: Int64 = 10_000_000, until condition: () async -> Bool) async {
         while await !condition() {
-            time.advance(by: 10_000_000)
+            time.advance(by: step)
             await timers.advanceTime(to: time.monotonic)
             await Task.yield()
         }
