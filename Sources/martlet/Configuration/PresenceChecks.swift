@@ -1,4 +1,5 @@
 import MartletCore
+import MartletLDAP
 
 /// What is wrong with rules about presence that no single value can tell: groups that are not there, rules that never decide, or do nothing.
 struct PresenceChecks {
@@ -53,7 +54,8 @@ struct PresenceChecks {
     private mutating func check(_ group: String, of domain: ServerConfiguration.Domain, _ path: String) {
         let known = configuration.loginGroups.map(\.name) + domain.sharedGroups.map(\.name)
         switch known.count(where: { $0 == group }) {
-        case 0: report(path, "there is no group \(ConfigurationSource.shortened(group)) in login-groups or the domain's shared-groups", hint: Self.hint(group, known))
+        case 0 where configuration.isDirectoryGroup(group): break
+        case 0: report(path, "there is no group \(ConfigurationSource.shortened(group)) in login-groups, the domain's shared-groups or a directory", hint: Self.hint(group, known))
         case 1: break
         default: report(path, "\(ConfigurationSource.shortened(group)) is in login-groups and in shared-groups", hint: "rename one of the two")
         }
@@ -72,6 +74,13 @@ struct PresenceChecks {
 }
 
 extension ServerConfiguration {
+    /// Whether it may be the name of a group's entry that is read.
+    fileprivate func isDirectoryGroup(_ text: String) -> Bool {
+        guard let name = try? DistinguishedName(text), !name.relativeNames.isEmpty else { return false }
+        let bases = directories.compactMap(\.groups.base).compactMap { try? DistinguishedName($0) }
+        return bases.contains { name == $0 || name.isDescendant(of: $0) }
+    }
+
     /// Whether presence of a domain's accounts can be looked at by others than XMPP clients.
     package func showsPresence(of domain: Domain) -> Bool { domain.peoplePage != .off || directoryClientDomains.contains(domain.name) }
 }

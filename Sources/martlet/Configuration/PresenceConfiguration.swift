@@ -73,8 +73,9 @@ extension ConfigurationSchema {
         .list(
             "viewers", \.viewers, of: .presenceViewer, .reload, counts: 1...100, example: "group operators",
             """
-            Who looks: any for all who have logged in; group and the name of a group of login-groups, or of the domain's shared-groups; or service and the name \
-            of an entry of the directory that is no account, such as service cn=mailhub,ou=services,dc=example,dc=org.
+            Who looks: any for all who have logged in; group and the name of a group of login-groups, of the domain's shared-groups, or of its entry in a \
+            directory whose groups are read; or service and the name of an entry of the directory that is no account, such as service \
+            cn=mailhub,ou=services,dc=example,dc=org.
             """),
         .list(
             "targets", \.targets, of: .presenceTarget, .reload, counts: 1...100,

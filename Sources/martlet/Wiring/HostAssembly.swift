@@ -48,7 +48,7 @@ struct HostAssembly {
             try Host(
                 domain: address, limits: HostLimits(configuration), policy: policy, features: StandardFeatures.all(features),
                 sharedRosters: configuration.hasSharedGroups ? sharedGroups : nil,
-                presenceRights: PresenceAssembly(configuration: configuration).rights(of: domain))
+                presenceRights: PresenceAssembly(configuration: configuration, memberships: sharedGroups.memberships).rights(of: domain))
         }
     }
 

@@ -5,8 +5,13 @@ import MartletXMPP
 /// Makes of the configuration who sees presence without XMPP.
 package struct PresenceAssembly {
     private let configuration: ServerConfiguration
+    private let memberships: any GroupMembership
 
-    package init(configuration: ServerConfiguration) { self.configuration = configuration }
+    /// - Parameter memberships: who is in groups of directories.
+    package init(configuration: ServerConfiguration, memberships: any GroupMembership = GroupMemberships()) {
+        self.configuration = configuration
+        self.memberships = memberships
+    }
 
     /// What holds for an account of a domain that has said nothing, where there is anybody to whom it could be shown; `nil` elsewhere: there nobody is asked.
     package func visibility(of domain: ServerConfiguration.Domain) -> PresenceWish? {
@@ -16,7 +21,7 @@ package struct PresenceAssembly {
     private static func defaultWish(_ domain: ServerConfiguration.Domain) -> PresenceWish { domain.presence.defaultVisibility ?? .contacts }
 
     package func rights(of domain: ServerConfiguration.Domain) -> PresenceRights {
-        let groups = PresenceGroups(configuration, at: domain)
+        let groups = PresenceGroups(configuration, at: domain, memberships)
         return PresenceRights(rules: domain.presence.rules.flatMap(Self.rules), defaultWish: Self.defaultWish(domain)) { account, group in
             groups.contains(account, in: group)
         }
@@ -54,7 +59,7 @@ extension PresenceRule.Targets {
     }
 }
 
-/// Who is in the groups that rules may name: those of log-ins, and those that are in rosters of the domain.
+/// Who is in the groups that rules may name: those of log-ins, those that are in rosters of the domain, and those of a directory, of which it is asked each time.
 private struct PresenceGroups: Sendable {
     private struct Group: Sendable {
         var accounts: Set<BareJID> = []
@@ -63,8 +68,13 @@ private struct PresenceGroups: Sendable {
     }
 
     private var groups: [String: Group] = [:]
+    /// Of directories, by what rules call them.
+    private var entries: [String: GroupName] = [:]
+    private let memberships: any GroupMembership
 
-    init(_ configuration: ServerConfiguration, at domain: ServerConfiguration.Domain) {
+    init(_ configuration: ServerConfiguration, at domain: ServerConfiguration.Domain, _ memberships: any GroupMembership) {
+        self.memberships = memberships
+        for name in domain.presence.rules.flatMap(\.groups) { entries[name] = GroupName(of: name) }
         for group in configuration.loginGroups { groups[group.name] = Group(accounts: Self.addresses(group.accounts)) }
         for group in domain.sharedGroups {
             let accounts = group.members.compactMap { if case .account(let address) = $0 { address } else { nil } }
@@ -76,7 +86,14 @@ private struct PresenceGroups: Sendable {
     private static func addresses(_ texts: [String]) -> Set<BareJID> { Set(texts.compactMap { try? BareJID(parsing: $0) }) }
 
     func contains(_ account: BareJID, in name: String) -> Bool {
-        guard let group = groups[name] else { return false }
+        guard let group = groups[name] else { return entries[name].map { memberships.isMember(account, of: $0) } ?? false }
         return group.accounts.contains(account) || group.domain?.isInDomain(of: account) ?? false
+    }
+}
+
+extension ServerConfiguration.PresenceRule {
+    /// That it names.
+    fileprivate var groups: [String] {
+        viewers.compactMap { if case .group(let name) = $0 { name } else { nil } } + targets.compactMap { if case .group(let name) = $0 { name } else { nil } }
     }
 }

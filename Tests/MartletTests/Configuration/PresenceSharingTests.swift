@@ -62,6 +62,26 @@ struct PresenceSharingTests {
         #expect(try rights("{}").isMember(try BareJID(parsing: account), group) == isIn)
     }
 
+    private struct Operators: GroupMembership {
+        func isMember(_ account: BareJID, of group: GroupName) -> Bool {
+            account.localpart == "paris" && group == GroupName(prepared: Array("cn=operators,ou=groups,dc=example,dc=org".utf8))
+        }
+    }
+
+    @Test("groups of a directory are called by the names of their entries, if they are read")
+    func directoryGroups() throws {
+        let presence = "{default-visibility: contacts, rules: [{viewers: ['group CN=Operators,ou=groups,dc=example,dc=org'], level: basic}]}"
+        let directory = "directories: [{domain: example.org, servers: ['ldaps://a.example'], people: {base: 'ou=people,dc=example,dc=org'}"
+        let text = Self.text(presence) + directory + ", groups: {base: 'ou=groups,dc=example,dc=org'}}]\n"
+        let configuration = try load(text).configuration
+        let rights = PresenceAssembly(configuration: configuration, memberships: Operators()).rights(of: configuration.domains[0])
+        let name = "CN=Operators,ou=groups,dc=example,dc=org"
+        #expect(rights.rules == [PresenceRule(.group(name), .basic)])
+        #expect(rights.isMember(try BareJID(parsing: "paris@example.org"), name))
+        #expect(!rights.isMember(try BareJID(parsing: "romeo@example.org"), name))
+        #expect(problems(Self.text(presence) + directory + "}]\n").map(\.path) == ["domains[0].presence.rules[0].viewers[0]"])
+    }
+
     @Test("accounts are asked whom they are shown to where anybody could look")
     func visibility() throws {
         let domain = "domains: [{name: example.org, people-page: organisation}]\n"
