@@ -109,7 +109,7 @@ struct DirectoryServersTests {
         let service = Task { try await client.service() }
         try await Self.serve(try await directory.caller(), Self.refused)
         await #expect(throws: DirectoryFailure.refused(Self.refused)) { try await service.value }
-        time.advance(by: 59_000_000_000)
+        time.advance(by: 29_000_000_000)
         await #expect(throws: DirectoryFailure.resting) { try await client.service() }
     }
 

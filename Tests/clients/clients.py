@@ -802,6 +802,7 @@ import oauth  # noqa: E402, F401
 import mechanisms  # noqa: E402, F401
 import certificates  # noqa: E402, F401
 import directory  # noqa: E402, F401
+import directory_cards  # noqa: E402, F401
 
 
 def main():

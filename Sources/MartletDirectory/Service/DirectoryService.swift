@@ -218,22 +218,36 @@ package actor DirectoryService {
             await heedInTurn(notices)
             keepSoon()
         }
-        if isLive { await reconcile() }
+        if isLive, !hasReconciled { await inTurn(.reconcile) }
         await followGroups()
         lookAtGroupsAgain()
         return !isClosed && !(isLive && people.needsSecondLook)
     }
 
-    /// In the order in which it was said, of people and of groups: whoever appears and vanishes again has no account in the end.
-    private func heedInTurn(_ notices: [DirectoryNotice]) async {
-        guard !notices.isEmpty else { return }
+    private enum Duty: Sendable {
+        case heed([DirectoryNotice])
+        case reconcile
+        case confirm
+    }
+
+    /// In the order in which it was said, of people, of groups and by operators: whoever appears and vanishes again has no account in the end, and nobody is found
+    /// missing who is just being let go.
+    private func inTurn(_ duty: Duty) async {
         let before = heeding
         let task = Task {
             await before?.value
-            await heed(notices)
+            switch duty {
+            case .heed(let notices): await heed(notices)
+            case .reconcile: await reconcile()
+            case .confirm: await letGo()
+            }
         }
         heeding = task
         await task.value
+    }
+
+    private func heedInTurn(_ notices: [DirectoryNotice]) async {
+        if !notices.isEmpty { await inTurn(.heed(notices)) }
     }
 
     private func heed(_ notices: [DirectoryNotice]) async {
@@ -357,12 +371,14 @@ package actor DirectoryService {
     }
 
     /// An operator says that whoever is held back is to go.
-    package func confirm() async {
+    package func confirm() async { await inTurn(.confirm) }
+
+    private func letGo() async {
         let gone = heldBack.filter { !people.has($0) }
         heldBack = []
         for entry in gone { await dismiss(entry) }
         let said = people.confirmRemoval()
-        await heedInTurn(said + (groups?.peopleChanged(said) ?? []) + (groups?.confirm() ?? []))
+        await heed(said + (groups?.peopleChanged(said) ?? []) + (groups?.confirm() ?? []))
         keepSoon()
     }
 
@@ -449,7 +465,7 @@ extension DirectoryService {
     private func takeGroups(_ effects: [FeedEffect], isLive: Bool) async -> Bool {
         let notices = groups?.take(effects, isLive: isLive) ?? []
         await heedInTurn(notices)
-        if people.contact == .live { await reconcile() }
+        if people.contact == .live, !hasReconciled { await inTurn(.reconcile) }
         if !effects.isEmpty { keepSoon() }
         lookAtGroupsAgain()
         return groups?.isHolding ?? false

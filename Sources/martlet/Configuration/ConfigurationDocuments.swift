@@ -106,10 +106,20 @@ private struct ExampleFile {
         line("#\(key.name):", indent: indent)
         for (index, inner) in keys.enumerated() {
             comment(summary(of: inner), indent: indent + 2)
-            if case .section(let keys) = inner.form { writeTemplate(inner, of: keys, indent: indent + 4); continue }
+            guard !writeParts(of: inner, indent: indent + 4) else { continue }
             let text = "\(inner.name): \(shown(inner, inner.standard))"
             line(index == 0 ? "#- \(text)" : "  #\(text)", indent: indent + 2)
         }
+    }
+
+    /// - Returns: whether the key has parts.
+    private mutating func writeParts(of key: ConfigurationKey, indent: Int) -> Bool {
+        switch key.form {
+        case .section(let keys): writeTemplate(key, of: keys, indent: indent)
+        case .entries(let keys, _): writeTemplate(key, keys, indent: indent)
+        case .value, .list: return false
+        }
+        return true
     }
 
     /// A section of such an entry.
@@ -117,7 +127,7 @@ private struct ExampleFile {
         line("#\(key.name):", indent: indent)
         for inner in keys {
             comment(summary(of: inner), indent: indent + 2)
-            line("#\(inner.name): \(shown(inner, inner.standard))", indent: indent + 2)
+            if !writeParts(of: inner, indent: indent + 2) { line("#\(inner.name): \(shown(inner, inner.standard))", indent: indent + 2) }
         }
     }
 
