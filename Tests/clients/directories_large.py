@@ -12,7 +12,7 @@ import time
 
 from directory import FollowingServer, comes_true, log_in
 from harness import World, require
-from slapd import PEOPLE, PROGRAM, Slapd, replaced
+from slapd import PEOPLE, Slapd, replaced
 
 # What is wanted for so many people: seconds until all have their accounts, and MiB that they take. Memory is asked of the smaller directory only.
 AIMS = {10_000: (10, 60), 100_000: (120, None)}
@@ -56,10 +56,7 @@ class LargeSlapd(Slapd):
                     f"{{PBKDF2-SHA256}}{ITERATIONS}${base64.b64encode(salt[:16]).decode().rstrip('=').replace('+', '.')}"
                     f"${base64.b64encode(salt).decode().rstrip('=').replace('+', '.')}")
                 file.write(entry(number, password) + "\n")
-        adding = await asyncio.create_subprocess_exec(
-            PROGRAM, "-T", "add", "-q", "-f", self.folder / "slapd.conf", "-l", people, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
-        output, _ = await adding.communicate()
-        require(adding.returncode == 0, f"slapadd: {output.decode()}")
+        await self.load(people, PATIENCE)
         people.unlink()
 
 

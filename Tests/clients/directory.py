@@ -4,14 +4,13 @@ import asyncio
 import base64
 import contextlib
 import hashlib
-import hmac
 import time
 
 from binding import SASL, Connection, condition
 from harness import STEP, World, check, equal, require
 from messages import go_sendxmpp, result_of
 from operations import Server
-from slapd import PEOPLE, SERVICE, SERVICE_PASSWORD, Relay, Slapd, named, person, replaced
+from slapd import PEOPLE, SERVICE, SERVICE_PASSWORD, Relay, Slapd, finished, named, person, replaced, stored_keys
 
 DOMAIN = "example.org"
 SOON = 2.0  # seconds after which a change of the directory counts
@@ -47,11 +46,7 @@ class FollowingServer(Server):
 
     async def asked(self, *words):
         """What a command says, and how it ends."""
-        process = await asyncio.create_subprocess_exec(
-            self.binary, "directory", *words, "--config", self.configuration, env=self.environment, stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
-        output, _ = await asyncio.wait_for(process.communicate(), STEP)
-        return process.returncode, output.decode()
+        return await finished(self.binary, "directory", *words, "--config", self.configuration, env=self.environment)
 
     async def status(self, wanted, seconds=STEP):
         """Returns when the state of the directory is like this; what was said of it."""
@@ -398,15 +393,6 @@ def directory_checks(make):
 def salted_hash(password, salt=b"salt"):
     """What a directory keeps that serves for nothing but a bind."""
     return "{SSHA}" + base64.b64encode(hashlib.sha1(password.encode() + salt).digest() + salt).decode()
-
-
-def stored_keys(password, hash_name, salt=bytes(range(16)), iterations=10_000):
-    """RFC 5803."""
-    digest = hash_name.replace("-", "").lower()
-    salted = hashlib.pbkdf2_hmac(digest, password.encode(), salt, iterations)
-    stored = hashlib.new(digest, hmac.digest(salted, b"Client Key", digest)).digest()
-    text = [base64.b64encode(each).decode() for each in (salt, stored, hmac.digest(salted, b"Server Key", digest))]
-    return f"SCRAM-{hash_name}${iterations}:{text[0]}${text[1]}:{text[2]}"
 
 
 directory_checks(Slapd)

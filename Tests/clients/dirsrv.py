@@ -11,8 +11,7 @@ import re
 import shutil
 
 from harness import STEP, equal
-from operations import accepts, until
-from slapd import FIXTURES, SERVICE, SUFFIX, Directory, replaced
+from slapd import FIXTURES, SERVICE, SUFFIX, Directory, finished, replaced
 
 PROGRAM = "/usr/sbin/ns-slapd"
 TEMPLATE = pathlib.Path("/usr/share/dirsrv/data/template-dse.ldif")
@@ -109,21 +108,14 @@ class DirectoryServer389(Directory):
 
     async def schema(self):
         """What the server asks for of this kind of directory."""
-        process = await asyncio.create_subprocess_exec(
-            self.martlet, "directory", "schema", "--format", "389", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
-        output, _ = await process.communicate()
-        equal(process.returncode, 0, f"martlet directory schema: {output.decode()}: status")
-        return output.decode()
+        status, said = await finished(self.martlet, "directory", "schema", "--format", "389")
+        equal(status, 0, f"martlet directory schema: {said}: status")
+        return said
 
     async def start(self):
-        """Returns when somebody can connect to it."""
         file = self.folder / "config" / "dse.ldif"
         file.write_text(re.sub(r"(?m)^nsslapd-port: \d+$", f"nsslapd-port: {self.port}", file.read_text()))
-        with open(self.folder / "log" / "output", "ab") as log:
-            self.process = await asyncio.create_subprocess_exec(
-                PROGRAM, "-D", self.folder / "config", "-i", self.folder / "run" / "pid", "-d", "0", stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log)
-        await until(lambda: accepts(self.port) or self.process.returncode is not None, "ns-slapd")
-        equal(self.process.returncode, None, f"ns-slapd: {(self.folder / 'log' / 'output').read_text()}: status")
+        await self.launch(self.folder / "log" / "output", PROGRAM, "-D", self.folder / "config", "-i", self.folder / "run" / "pid", "-d", "0")
 
     async def kill(self):
         if self.process is not None and self.process.returncode is None:

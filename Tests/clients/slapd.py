@@ -1,6 +1,9 @@
 """OpenLDAP's server for the checks: on loopback, with a port and a folder of its own, and the entries of Fixtures/directory/base.ldif."""
 
 import asyncio
+import base64
+import hashlib
+import hmac
 import os
 import pathlib
 import shutil
@@ -10,6 +13,7 @@ import tempfile
 from harness import STEP, equal
 from operations import accepts, free_ports, until
 
+START = 20.0  # seconds that the start may take
 FIXTURES = pathlib.Path(__file__).resolve().parents[2] / "Fixtures" / "directory"
 SUFFIX = "dc=example,dc=org"
 PEOPLE = f"ou=people,{SUFFIX}"
@@ -33,6 +37,28 @@ def replaced(name, **attributes):
     """These attributes of a person have these values from now on."""
     changes = "-\n".join(f"replace: {attribute}\n{attribute}: {value}\n" for attribute, value in attributes.items())
     return f"dn: {named(name)}\nchangetype: modify\n{changes}\n"
+
+
+def stored_keys(password, hash_name="SHA-256", salt=bytes(range(16)), iterations=10_000):
+    """An authPassword (RFC 5803)."""
+    digest = hash_name.replace("-", "").lower()
+    salted = hashlib.pbkdf2_hmac(digest, password.encode(), salt, iterations)
+    stored = hashlib.new(digest, hmac.digest(salted, b"Client Key", digest)).digest()
+    text = [base64.b64encode(each).decode() for each in (salt, stored, hmac.digest(salted, b"Server Key", digest))]
+    return f"SCRAM-{hash_name}${iterations}:{text[0]}${text[1]}:{text[2]}"
+
+
+async def finished(*words, input="", seconds=STEP, **options):
+    """The status of a program that has come to its end, and what it said."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*map(str, words), stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.STDOUT, **options)
+    try:
+        output, _ = await asyncio.wait_for(process.communicate(input.encode()), seconds)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return process.returncode, output.decode(errors="replace")
 
 
 class Directory:
@@ -64,19 +90,19 @@ class Directory:
 
     async def __aexit__(self, *_):
         await self.kill()
-        await self.clean_up()
         shutil.rmtree(self.folder)
 
-    async def clean_up(self):
-        pass
+    async def launch(self, log, *words):
+        """Returns when somebody can connect to it."""
+        with open(log, "ab") as output:
+            self.process = await asyncio.create_subprocess_exec(*words, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output)
+        await until(lambda: accepts(self.port) or self.process.returncode is not None, f"the start of {words[0]}", START)
+        equal(self.process.returncode, None, f"{words[0]}: {log.read_text(errors='replace')}: status")
 
     async def tool(self, name, *words, input=""):
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(
-            name, "-x", "-H", self.url, "-D", self.admin, "-w", self.admin_password, *words, stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.STDOUT)
-        output, _ = await asyncio.wait_for(process.communicate(input.encode()), STEP)
-        equal(process.returncode, 0, f"{name} {' '.join(words)}: {output.decode()}: status")
-        return output.decode()
+        status, said = await finished(name, "-x", "-H", self.url, "-D", self.admin, "-w", self.admin_password, *words, input=input)
+        equal(status, 0, f"{name} {' '.join(words)}: {said}: status")
+        return said
 
     async def add(self, *entries):
         await self.tool("ldapadd", input="\n".join(entries))
@@ -116,7 +142,9 @@ class Directory:
 
 
 class Slapd(Directory):
-    """It hashes passwords with PBKDF2 and SHA-256, and remembers what was deleted for as long as it runs (syncprov-sessionlog)."""
+    """It hashes passwords with PBKDF2 and SHA-256, lets people in by SASL if it has their keys (authPassword), and remembers what was deleted for as
+    long as it runs (syncprov-sessionlog).
+    """
 
     title = "slapd"
     admin = f"cn=admin,{SUFFIX}"
@@ -124,13 +152,13 @@ class Slapd(Directory):
     async def prepare(self):
         (self.folder / "db").mkdir()
         (self.folder / "slapd.conf").write_text(self.configuration())
-        (self.folder / "entries.ldif").write_text((FIXTURES / "base.ldif").read_text())
+        await self.load(FIXTURES / "base.ldif")
+
+    async def load(self, entries, seconds=START):
+        """Adds the entries of a file while it does not run."""
         # slapd is slapadd too, by the name that it is called by.
-        adding = await asyncio.create_subprocess_exec(
-            PROGRAM, "-T", "add", "-q", "-f", self.folder / "slapd.conf", "-l", self.folder / "entries.ldif",
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
-        output, _ = await adding.communicate()
-        equal(adding.returncode, 0, f"slapadd: {output.decode()}: status")
+        status, said = await finished(PROGRAM, "-T", "add", "-q", "-f", self.folder / "slapd.conf", "-l", entries, seconds=seconds)
+        equal(status, 0, f"slapadd: {said}: status")
 
     def configuration(self):
         return f"""
@@ -145,6 +173,8 @@ moduleload back_mdb
 moduleload syncprov
 moduleload pw-pbkdf2
 password-hash {{PBKDF2-SHA256}}
+authz-regexp uid=([^,]*),cn=[^,]*,cn=auth ldap:///{PEOPLE}??one?(uid=$1)
+sasl-secprops none
 sizelimit unlimited
 database mdb
 maxsize 1073741824
@@ -163,11 +193,7 @@ syncprov-sessionlog 1000
 """
 
     async def start(self):
-        """Returns when somebody can connect to it."""
-        with open(self.folder / "log", "ab") as log:
-            self.process = await asyncio.create_subprocess_exec(
-                PROGRAM, "-f", self.folder / "slapd.conf", "-h", self.url, "-d", "none", stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log)
-        await until(lambda: accepts(self.port), "slapd")
+        await self.launch(self.folder / "log", PROGRAM, "-f", self.folder / "slapd.conf", "-h", self.url, "-d", "none")
 
 
 class Relay:
