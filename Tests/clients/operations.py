@@ -61,9 +61,16 @@ class Server:
 
     async def __aenter__(self):
         (self.folder / "data").mkdir(mode=0o700)
-        await self.start()
-        await self.command("account", "add", f"romeo@{self.domain}", input=PASSWORD.encode() + b"\n")
+        try:
+            await self.start()
+            await self.add_accounts()
+        except BaseException:
+            await self.__aexit__()
+            raise
         return self
+
+    async def add_accounts(self):
+        await self.command("account", "add", f"romeo@{self.domain}", input=PASSWORD.encode() + b"\n")
 
     async def start(self):
         limit = (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (self.files, self.files))) if self.files else None
@@ -71,10 +78,11 @@ class Server:
             self.process = await asyncio.create_subprocess_exec(
                 self.binary, "serve", "--config", self.configuration, env=self.environment, stdin=asyncio.subprocess.DEVNULL,
                 stdout=log, stderr=log, preexec_fn=limit)
-        await until(lambda: "is ready" in self.text(), "the server's start", self.start_limit)
+        await until(lambda: "is ready" in self.text() or self.process.returncode is not None, "the server's start", self.start_limit)
+        equal(self.process.returncode, None, f"the server's start: {self.text()}: status")
 
     async def stop(self):
-        if self.process.returncode is None:
+        if self.process is not None and self.process.returncode is None:
             self.process.terminate()
             await self.process.wait()
 
