@@ -791,7 +791,6 @@ import acme  # noqa: E402, F401
 import kerberos  # noqa: E402, F401
 import browser  # noqa: E402, F401
 import people  # noqa: E402, F401
-import directory_presence  # noqa: E402, F401
 import components  # noqa: E402, F401
 import uploads  # noqa: E402, F401
 import buckets  # noqa: E402, F401
@@ -803,6 +802,7 @@ import mechanisms  # noqa: E402, F401
 import certificates  # noqa: E402, F401
 import directory  # noqa: E402, F401
 import directory_cards  # noqa: E402, F401
+import directory_presence  # noqa: E402, F401
 
 
 def main():

@@ -4,12 +4,12 @@ OpenLDAP's server (directory-clients.directory) and without one."""
 import asyncio
 import contextlib
 import json
-import os
 import pathlib
 
-from harness import STEP, World, befriend, check, equal, require
-from operations import PASSWORD, Server, free_ports, until
-from presence_slapd import PEOPLE, SERVICE, SUFFIX, Directory, person
+from directory import FollowingServer
+from harness import STEP, befriend, check, equal, require
+from operations import PASSWORD, Server, free_ports
+from slapd import PEOPLE, SERVICE, SERVICE_PASSWORD, SUFFIX, Slapd, finished, named, replaced, stored_keys
 
 STATUS = "In a meeting until 11:30"
 PRESENCE = ("xmppPresence", "xmppShow", "xmppStatus", "xmppPresenceText", "xmppPriority", "xmppLastActivity")
@@ -35,10 +35,17 @@ class Found:
 
 
 async def run(*words):
-    process = await asyncio.create_subprocess_exec(
-        *map(str, words), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
-    output, _ = await asyncio.wait_for(process.communicate(), STEP)
-    return Found(process.returncode, output.decode(errors="replace"))
+    return Found(*await finished(*words))
+
+
+def admit_directory_clients(server, settings, presence=""):
+    """Their port, which it has from its next start on, with these settings for them, and of the presence of its domain."""
+    port, = free_ports(1)
+    text = server.configuration.read_text()
+    text = text.replace(f"{{name: {server.domain}}}", f"{{name: {server.domain}, presence: {{{presence}}}}}")
+    text = text.replace("listeners:\n", f"listeners:\n  - {{kind: ldap, port: {port}, addresses: [127.0.0.1]}}\n")
+    server.configuration.write_text(f"{text}directory-clients: {{{settings}}}\n")
+    return port
 
 
 class Place:
@@ -48,8 +55,8 @@ class Place:
         self.server, self.port, self.base, self.directory = server, port, base, directory
         self.names, self.passwords = names, passwords
         self.url = f"ldap://127.0.0.1:{port}"
-        certificate = str(server.folder / "data" / "certificates" / f"{server.domain}.pem")
-        self.world = World("127.0.0.1", server.port, 0, server.domain, certificate, "", passwords, [], "martlet", "")
+        self.world = server.world()
+        self.world.passwords = passwords
 
     async def client(self, name):
         return await self.world.client(name, mechanism="PLAIN")
@@ -60,48 +67,43 @@ class Place:
 
 
 @contextlib.asynccontextmanager
+async def place_of(*place):
+    place = Place(*place)
+    try:
+        yield place
+    finally:
+        await place.world.close_all()
+
+
+@contextlib.asynccontextmanager
 async def overlay(world):
-    server = Server(world)
-    server.domain, (port,) = "example.org", free_ports(1)
-    with Directory(server.folder / "slapd") as directory:
-        root = "true" if os.getuid() == 0 else "false"
-        server.configuration.write_text(
-            f"server: {{data: {server.folder}/data, run-as-root: {root}}}\n"
-            f"domains: [{{name: {server.domain}, presence: {{default-visibility: organisation, rules: [{{viewers: ['service {SERVICE}'], level: basic}}]}}}}]\n"
-            f"listeners:\n  - {{kind: client, port: {server.port}, addresses: [127.0.0.1]}}\n  - {{kind: ldap, port: {port}, addresses: [127.0.0.1]}}\n"
-            f"directories:\n  - domain: {server.domain}\n    servers: ['{directory.url}']\n    start-tls: off\n"
-            f"    log-in: {{name: '{SERVICE}', password-file: {directory.folder}/password}}\n"
-            f"    people: {{base: '{PEOPLE}', filter: '(&(objectClass=xmppUser)(xmppEnabled=TRUE))'}}\n"
-            f"directory-clients: {{directory: {server.domain}, decorations: [mozillaCustom1=presenceText]}}\n"
-            "authentication: {scram-iterations: 4096, failures-per-address: 1000}\n")
-        (server.folder / "data").mkdir(mode=0o700)
-        await server.start()
-        people = ("alice", "bob", "carol")
-        await until(lambda: all(f"account created account={name}@{server.domain}" in server.text() for name in people), "the accounts of the directory")
-        place = Place(server, port, SUFFIX, {name: person(name) for name in people}, {name: f"{name}pw" for name in people}, directory)
-        try:
-            yield place
-        finally:
-            await place.world.close_all()
-            await server.__aexit__()
+    """Before a directory that lets its people in by SCRAM as well."""
+    passwords = {name: f"{name}pw" for name in ("alice", "bob", "carol")}
+    async with Slapd(world) as directory:
+        for name, password in passwords.items():
+            await directory.set_password(name, password)
+        await directory.modify(*[replaced(name, authPassword=stored_keys(password)) for name, password in passwords.items()])
+        server = FollowingServer(world, directory)
+        port = admit_directory_clients(
+            server, f"directory: {server.domain}, decorations: [mozillaCustom1=presenceText]",
+            f"default-visibility: organisation, rules: [{{viewers: ['service {SERVICE}'], level: basic}}]")
+        async with server:
+            await server.status("followed")
+            async with place_of(server, port, SUFFIX, {name: named(name) for name in passwords}, passwords, directory) as place:
+                yield place
 
 
 @contextlib.asynccontextmanager
 async def embedded(world):
     server = Server(world)
-    port, = free_ports(1)
-    text = server.configuration.read_text().replace("authentication:", f"  - {{kind: ldap, port: {port}, addresses: [127.0.0.1]}}\nauthentication:")
-    server.configuration.write_text(text + "directory-clients: {decorations: [mozillaCustom1=presenceText, labeledURI=xmppURI]}\n")
+    port = admit_directory_clients(server, "decorations: [mozillaCustom1=presenceText, labeledURI=xmppURI]")
     async with server:
         for name in ("juliet", "tybalt"):
             await server.command("account", "add", f"{name}@{server.domain}", input=PASSWORD.encode() + b"\n")
         base = "dc=verona,dc=test"
         names = {"romeo": f"romeo@{server.domain}", "juliet": f"uid=juliet,ou=people,{base}", "tybalt": f"tybalt@{server.domain}"}
-        place = Place(server, port, base, names, dict.fromkeys(names, PASSWORD))
-        try:
+        async with place_of(server, port, base, names, dict.fromkeys(names, PASSWORD)) as place:
             yield place
-        finally:
-            await place.world.close_all()
 
 
 async def meeting(place, one, other):
@@ -179,7 +181,7 @@ async def _(world):
         await meeting(place, "alice", "bob")
         found = await run("ldapsearch", "-Q", "-LLL", "-Y", "SCRAM-SHA-256", "-U", "alice", "-w", "alicepw", "-H", place.url, "-b", SUFFIX, "(uid=bob)", "xmppStatus")
         equal(found.values("xmppStatus"), [STATUS], f"by SCRAM: {found.output}")
-        found = await place.search(SERVICE, "(uid=bob)", "xmppShow", "xmppStatus", password="martletpw")
+        found = await place.search(SERVICE, "(uid=bob)", "xmppShow", "xmppStatus", password=SERVICE_PASSWORD)
         equal((found.values("xmppShow"), found.values("xmppStatus")), (["dnd"], []), f"what a service sees: {found.output}")
         require("service bound" in place.server.text(), "the log does not say that a service has bound")
 
@@ -188,9 +190,9 @@ async def _(world):
 async def _(world):
     async with overlay(world) as place:
         await meeting(place, "alice", "bob")
-        place.directory.stop()
+        await place.directory.kill()
         equal((await place.search("alice", "(uid=bob)", "xmppShow")).status, 52, "without slapd")
-        await asyncio.to_thread(place.directory.start)
+        await place.directory.start()
         equal((await place.search("alice", "(uid=bob)", "xmppShow")).values("xmppShow"), ["dnd"], "with slapd again")
 
 
@@ -205,7 +207,7 @@ async def _(world):
         (folder / "main.cf").write_text("compatibility_level = 3.6\n")
         (folder / "master.cf").write_text("")
         (folder / "present.cf").write_text(
-            f"server_host = {place.url}\nversion = 3\nbind = yes\nbind_dn = {SERVICE}\nbind_pw = martletpw\n"
+            f"server_host = {place.url}\nversion = 3\nbind = yes\nbind_dn = {SERVICE}\nbind_pw = {SERVICE_PASSWORD}\n"
             f"search_base = {PEOPLE}\nquery_filter = (&(mail=%s)(xmppPresence=online))\nresult_attribute = xmppAddress\n")
         (folder / "present.cf").chmod(0o600)
 
