@@ -1,6 +1,5 @@
 """What a directory says of people in their cards, and what they change there by their clients: cards, pictures and passwords."""
 
-import base64
 import hashlib
 
 from slixmpp.exceptions import IqError
@@ -33,10 +32,6 @@ class PersonalSlapd(Slapd):
 def picture(number):
     """A beginning that only a JPEG has, and something to tell it by."""
     return bytes([0xFF, 0xD8, 0xFF, 0xE0]) + bytes([number]) * 1000
-
-
-def with_picture(name, data):
-    return f"dn: {named(name)}\nchangetype: modify\nreplace: jpegPhoto\njpegPhoto:: {base64.b64encode(data).decode()}\n"
 
 
 async def card(client, jid):
@@ -77,7 +72,7 @@ async def _(world):
         await shows(bob, place.jid("alice"), "TITLE", "Captain")
         alice = await person(place, "alice", interests=[AVATAR])
         for number in (1, 2):
-            await directory.modify(with_picture("alice", picture(number)))
+            await directory.modify(replaced("alice", jpegPhoto=picture(number)))
             await alice.expect(is_event(AVATAR, hashlib.sha1(picture(number)).hexdigest()), "the event of a new picture")
         # The picture is the directory's, and so is the name.
         await expect_error(setting(alice, FN="Somebody else"), "not-allowed")

@@ -34,8 +34,12 @@ def person(name, more=""):
 
 
 def replaced(name, **attributes):
-    """These attributes of a person have these values from now on."""
-    changes = "-\n".join(f"replace: {attribute}\n{attribute}: {value}\n" for attribute, value in attributes.items())
+    """These attributes of a person have these values, texts or bytes, from now on."""
+
+    def line(attribute, value):
+        return f"{attribute}:: {base64.b64encode(value).decode()}\n" if isinstance(value, bytes) else f"{attribute}: {value}\n"
+
+    changes = "-\n".join(f"replace: {attribute}\n{line(attribute, value)}" for attribute, value in attributes.items())
     return f"dn: {named(name)}\nchangetype: modify\n{changes}\n"
 
 
