@@ -10,7 +10,7 @@ import shutil
 import signal
 import tempfile
 
-from harness import STEP, equal
+from harness import STEP, Failed, equal
 from operations import accepts, free_ports, until
 
 START = 20.0  # seconds that the start may take
@@ -58,6 +58,8 @@ async def finished(*words, input="", seconds=STEP, **options):
     process = await asyncio.create_subprocess_exec(*map(str, words), stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.STDOUT, **options)
     try:
         output, _ = await asyncio.wait_for(process.communicate(input.encode()), seconds)
+    except asyncio.TimeoutError:
+        raise Failed(f"{words[0]} did not end within {seconds:.0f} s") from None
     finally:
         if process.returncode is None:
             process.kill()
