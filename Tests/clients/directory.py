@@ -21,8 +21,8 @@ SCRAM, PLAIN = "SCRAM", "PLAIN"  # with the hash of the directory's own keys
 class FollowingServer(Server):
     """A martlet whose one domain is in a directory, in a folder that goes with it."""
 
-    def __init__(self, world, directory, url=None, more="", password=SERVICE_PASSWORD, **environment):
-        super().__init__(world, MARTLET_AUTHENTICATION_TRIES_PER_STREAM="20", **environment)
+    def __init__(self, world, directory, url=None, more="", password=SERVICE_PASSWORD, **options):
+        super().__init__(world, MARTLET_AUTHENTICATION_TRIES_PER_STREAM="20", **options)
         self.domain, self.directory = DOMAIN, directory
         secret = self.folder / "directory.password"
         secret.touch(mode=0o600)
