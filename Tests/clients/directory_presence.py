@@ -123,7 +123,7 @@ async def finds(place, viewer, filter, attribute, wanted):
     async def is_so():
         nonlocal found
         found = await place.search(viewer, filter, attribute)
-        return found.values(attribute) == wanted
+        return (found.status, found.values(attribute)) == (0, wanted)
 
     return await comes_true(is_so, lambda: f"{attribute} of {filter} to be {wanted}; {found.status}: {found.output}")
 
