@@ -22,17 +22,6 @@ struct FollowedCardTests {
         "dn: uid=alice,ou=people,dc=example,dc=org\nchangetype: modify\nreplace: jpegPhoto\njpegPhoto:: \(Base64.encode(bytes))\n"
     }
 
-    /// Waits until it is so, or the test's time is over.
-    private static func until(_ condition: () async -> Bool) async {
-        while await !condition() {
-            guard !Task.isCancelled else {
-                Issue.record("it has not come to that")
-                return
-            }
-            await Task.yield()
-        }
-    }
-
     @Test("what the directory says, and what changes there, is in cards; a start writes nothing that is there")
     func followed() async throws {
         let slapd = try Slapd()
@@ -40,20 +29,20 @@ struct FollowedCardTests {
         try slapd.modify(Self.photo(Self.picture))
         let domain = try CardDomain()
         let first = try await domain.follow(slapd)
-        await Self.until { domain.card("alice").contains("<FN>Alice Adams</FN>") && domain.card("alice").contains(Base64.encode(Self.picture)) }
+        await until { domain.card("alice").contains("<FN>Alice Adams</FN>") && domain.card("alice").contains(Base64.encode(Self.picture)) }
         #expect(domain.card("alice").contains("<TITLE>Duty officer</TITLE>"))
         try slapd.modify(Self.replacement("alice", "title", "Captain"))
-        await Self.until { domain.card("alice").contains("<TITLE>Captain</TITLE>") }
+        await until { domain.card("alice").contains("<TITLE>Captain</TITLE>") }
         try slapd.modify(Self.photo(Self.other))
-        await Self.until { domain.card("alice").contains(Base64.encode(Self.other)) }
+        await until { domain.card("alice").contains(Base64.encode(Self.other)) }
         #expect(!domain.card("alice").contains(Base64.encode(Self.picture)) && domain.card("alice").contains("Captain"))
         await first.stop()
         let before = domain.writes
         let second = try await domain.follow(slapd)
-        await Self.until { second.people.contact == .live }
+        await until { second.people.contact == .live }
         // She comes last.
         try slapd.modify(Self.replacement("carol", "title", "Chief"))
-        await Self.until { domain.card("carol").contains("<TITLE>Chief</TITLE>") }
+        await until { domain.card("carol").contains("<TITLE>Chief</TITLE>") }
         #expect(domain.writes == before + 1)
         await second.stop()
         try await domain.end()

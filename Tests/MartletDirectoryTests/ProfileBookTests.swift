@@ -201,12 +201,11 @@ struct ProfileBookTests {
         entries.failure = .resting
         _ = server.wait { await delivery.note([jid("alice"), jid("nobody")]) }
         for _ in 0..<50 { server.run() }
-        #expect(card(server).contains("<FN>Alice Adams</FN>") && !card(server).contains("<PHOTO>"))
+        #expect(card(server).contains("<FN>Alice Adams</FN>") && !card(server).contains("<PHOTO"))
         (entries.failure, entries.pictures) = (nil, [Self.picture])
         loop.advanceTime(by: .seconds(10))
-        // The timer begins a task of its own.
-        for _ in 0..<1_000_000 where !card(server).contains("<PHOTO>") { server.run() }
-        #expect(card(server).contains("<PHOTO>"))
+        for _ in 0..<50 { server.run() }
+        #expect(card(server).contains("<PHOTO"))
         let before = server.store.settled.sequence
         _ = server.wait { await delivery.note([jid("alice")]) }
         for _ in 0..<50 { server.run() }

@@ -76,7 +76,7 @@ extension ConfigurationSchema {
             "photo", \.photo, .choice, .restart,
             "The same of the picture (jpegPhoto: a JPEG of at most 128 KiB). With user no pictures are read from the directory."),
         .list(
-            "writable", \.writable, of: .choice, .restart, counts: 0...21,
+            "writable", \.writable, of: .choice, .restart, counts: 0...21, example: "telephoneNumber",
             """
             What people change in the directory by changing their cards. The server asks the directory in their names (RFC 4370), so that its own rules decide: \
             it has to let the server act for them.

@@ -130,7 +130,7 @@ final class FollowedDomain {
 
     /// Lets time pass, a little each time, until it is so: what has to be done meanwhile takes as long as it takes.
     func pass(_ step: TimeAmount, until condition: () -> Bool) async {
-        await until {
+        await until(lookingAgainIn: .milliseconds(5)) {
             guard !condition() else { return true }
             await pass(step)
             return false
@@ -138,7 +138,7 @@ final class FollowedDomain {
     }
 
     /// Lets time pass from attempt to attempt until it is followed again.
-    func followedAgain() async { await pass(.milliseconds(10)) { contact == .live } }
+    func followedAgain() async { await pass(.milliseconds(100)) { contact == .live } }
 
     // MARK: What there is
 
@@ -180,14 +180,14 @@ final class FollowedDomain {
     }
 }
 
-/// Waits until it is so, or the test's time is over.
-func until(_ condition: () async throws -> Bool) async rethrows {
+/// Waits until it is so, or the test's time is over. Between two looks the threads are for those who are waited for.
+func until(lookingAgainIn pause: TimeAmount = .milliseconds(1), _ condition: () async throws -> Bool) async rethrows {
     while try await !condition() {
         guard !Task.isCancelled else {
             Issue.record("it has not come to that")
             return
         }
-        await Task.yield()
+        try? await MultiThreadedEventLoopGroup.singleton.any().scheduleTask(in: pause) {}.futureResult.get()
     }
 }
 
