@@ -19,8 +19,9 @@ package final class LDAPConnection: @unchecked Sendable {
         package var userTimeout = TimeAmount.seconds(20)
         /// Longest message before a bind has succeeded, in bytes.
         package var messageBytesBeforeBind = LDAPLimits.unauthenticatedMessageBytesMax
-        /// Longest message from then on: an entry with its photograph.
-        package var messageBytesMax = LDAPLimits.messageBytesMax
+        /// Longest message from then on: an entry with its photographs, a group with a hundred thousand members. A longer one ends the connection, and with it
+        /// nothing is heard of anybody: people write into their own entries.
+        package var messageBytesMax = 16 << 20
         /// Entries of a search that wait to be asked for.
         package var entriesInFlightMax = 256
         /// The same in bytes, as they came.

@@ -256,7 +256,8 @@ package final class FrontEndConnection: ChannelInboundHandler, UpstreamReceiver 
     private func regulate() {
         guard let context, !isEnding else { return }
         let isHeard = waitsUntil <= context.eventLoop.now
-        let readsClient = isHeard && upstream?.isWritable != false && context.channel.isWritable && machine.heldBytes <= settings.waitingBytesMax
+        let heldMax = isBound ? settings.waitingBytesMax : settings.waitingBytesBeforeBind
+        let readsClient = isHeard && upstream?.isWritable != false && context.channel.isWritable && machine.heldBytes <= heldMax
         if readsClient != isReadingClient {
             isReadingClient = readsClient
             try? context.channel.syncOptions?.setOption(.autoRead, value: readsClient)

@@ -28,6 +28,8 @@ package struct FrontEndSettings: Sendable {
     package var upstreamMessageBytesMax = 16 << 20
     /// Bytes that may wait for a client to read them before nothing more is read from the directory behind, and the other way round.
     package var waitingBytesMax = 4 << 20
+    /// Bytes of a client that has not bound that may wait for the directory behind before nothing more is read from it: anybody may connect.
+    package var waitingBytesBeforeBind = 64 << 10
     /// Whether passwords may come in the clear from other machines.
     package var allowsPasswordsInClear = false
     /// What an entry says of whose it is, the most usual first: at least one.

@@ -111,8 +111,13 @@ package struct OverlayMachine: FrontEndMachine {
         case .securing: true
         }
     }
-    /// Whether it is waited for that the directory says who somebody is.
-    package var isIdentifying: Bool { if case .identifying = binding { true } else { false } }
+    /// Whether it is waited for that the directory lets somebody in, or says who that is.
+    package var isIdentifying: Bool {
+        switch binding {
+        case .asking, .identifying: true
+        default: false
+        }
+    }
 }
 
 // MARK: From the client

@@ -156,7 +156,8 @@ extension SyncConsumer {
     }
 
     private mutating func end(_ code: LDAPResultCode, _ done: SyncDone?, _ refresh: inout Refresh) -> Step {
-        if code == .syncRefreshRequired, !refresh.isFromTheStart { return (startAnew(), state) }
+        // OpenLDAP's server refuses a cookie that is newer than it is itself: after a crash, or restored from a copy.
+        if code == .syncRefreshRequired || code == .unwillingToPerform, !refresh.isFromTheStart { return (startAnew(), state) }
         guard code == .success else { return ([.failed(.result(code))], .disconnected) }
         guard let done else { return ([.failed(.endedEarly)], .disconnected) }
         // The server does not go on; what it has refreshed counts nevertheless (RFC 4533 §3.4).

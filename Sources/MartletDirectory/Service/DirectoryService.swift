@@ -123,6 +123,8 @@ package actor DirectoryService {
     package func stop() async {
         isClosed = true
         pause?.cancel()
+        // One that is polled may be waited for, for minutes.
+        await feed?.close()
         await client.close()
         await run?.value
         await groups?.feed.stop()

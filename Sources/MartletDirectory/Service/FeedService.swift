@@ -78,6 +78,7 @@ package actor FeedService {
         let before = state
         state = .closed
         pause?.cancel()
+        await connection?.close()
         await client.close()
         if case .following(let task) = before { await task.value }
     }

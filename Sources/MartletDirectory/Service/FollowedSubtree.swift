@@ -49,6 +49,7 @@ package actor FollowedSubtree {
     private var failures = 0
     private var fault: String?
     private var pause: Scheduled<Void>?
+    private var connection: LDAPFeedConnection?
 
     /// - Parameters:
     ///   - timers: whose timers are used.
@@ -73,6 +74,7 @@ package actor FollowedSubtree {
     package func stop() async {
         isClosed = true
         pause?.cancel()
+        await connection?.close()
         await client.close()
         await run?.value
     }
@@ -101,6 +103,8 @@ package actor FollowedSubtree {
                 detection: detection)
             server = "\(service.connection.address)"
             let connection = LDAPFeedConnection(service.connection, feed, timers: timers)
+            self.connection = connection
+            defer { self.connection = nil }
             var consumer = consumer.flatMap { $0.follows(by: detection) ? $0 : nil } ?? FeedConsumer(detection)
             isTold = false
             let end = await FeedFollower(time: time).follow(connection, with: &consumer) { effects, isLive in await self.take(effects, isLive: isLive) }
