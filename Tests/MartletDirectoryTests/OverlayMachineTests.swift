@@ -144,12 +144,15 @@ struct OverlayMachineTests {
         var wire = Wire()
         #expect(wire.client(1, Self.bind) == [.other(.bound(false)), .other(.connect)])
         #expect(wire.connected() == [.upstream(message(1, Self.bind))])
+        // From here on it is looked at how long that takes.
+        #expect(wire.machine.isIdentifying)
         let search = Self.search(.present("cn"), ["cn"])
         #expect(wire.client(2, search) == [])
         #expect(wire.upstream(1, Self.bound) == [.upstream(message(OverlayMachine.reservedID, .extendedRequest(.whoAmI)))])
         #expect(wire.machine.isIdentifying)
         let said = wire.upstream(OverlayMachine.reservedID, Self.isAlice)
         #expect(said == [.other(.bound(true)), .client(message(1, Self.bound)), .upstream(message(2, search))])
+        #expect(!wire.machine.isIdentifying)
     }
 
     @Test("a bind that fails, or goes on, is told at once")

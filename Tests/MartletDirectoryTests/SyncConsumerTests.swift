@@ -152,6 +152,16 @@ struct SyncConsumerTests {
         #expect(effects == [.failed(.result(.syncRefreshRequired))])
     }
 
+    @Test("a cookie that the server takes for newer than itself is given up; without a cookie its refusal is one")
+    func newerThanServer() {
+        var (consumer, beginner) = (refreshing(from: [1]), refreshing(from: nil))
+        let effects = consumer.receive(.result(.unwillingToPerform))
+        #expect(effects == [.search(.contentSync(cookie: nil))])
+        #expect(consumer.cookie == nil && !consumer.isLive)
+        let refused = beginner.receive(.result(.unwillingToPerform))
+        #expect(refused == [.failed(.result(.unwillingToPerform))])
+    }
+
     @Test("a search that ends with a Sync Done Control was a refresh (§2.4)", arguments: [true, false])
     func done(refreshDeletes: Bool) {
         var consumer = refreshing(from: [1])
